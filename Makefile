@@ -1,0 +1,29 @@
+# make bench    the study, and its figures:   make bench ARGS="--tasks 1,10k --sleep 1"
+# make test     every test:                   make test ARGS="-k tree"
+# Both need a checkout, Python 3.10 or later and a C compiler; all else they get, into $(VENV) and the cache folder.
+
+PYTHON ?= python3
+VENV ?= .venv
+# What is installed: this checkout, or a wheel.
+INSTALL ?= .
+ARGS ?=
+
+venv := $(abspath $(VENV))
+sources := pyproject.toml setup.py $(wildcard csrc/*)
+
+.PHONY: bench test clean
+
+bench: $(venv)/.installed-report
+	-$(venv)/bin/concmem toolchains install
+	$(venv)/bin/concmem bench $(ARGS)
+
+# From inside tests/, so that it is the installed concmem that is tested and never ./concmem.
+test: $(venv)/.installed-report,test
+	cd tests && $(venv)/bin/pytest $(ARGS)
+
+$(venv)/.installed-%: $(sources)
+	$(PYTHON) scripts/make_venv.py $(venv) --extras $* --install $(INSTALL)
+	@touch $@
+
+clean:
+	rm -rf $(venv) build *.egg-info concmem/*.so concmem/concmem-sampler

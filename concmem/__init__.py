@@ -1,0 +1,60 @@
+"""
+How much memory a command needs, and everything that it starts: measured, with source and error of every figure.
+
+    >>> import concmem
+    >>> concmem.measure(["/bin/true"]).peak
+"""
+
+from concmem._version import __version__
+from concmem.errors import (
+    BadInterpreter,
+    BadWorkingDirectory,
+    CommandError,
+    CommandFailed,
+    CommandNotExecutable,
+    CommandNotFound,
+    CommandTooLong,
+    ConcmemError,
+    InvalidRequest,
+    RecordingError,
+    SamplerError,
+    UnsupportedPlatform,
+)
+from concmem.measure import DEVNULL, PIPE, STDOUT, Running, measure, start
+from concmem.model import SCHEMA, Exit, Figure, Host, Measurement, Process, SamplerReport, Source
+from concmem.sources import probe
+from concmem.stored import load
+from concmem.timeline import Timeline
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "SCHEMA",
+    "STDOUT",
+    "BadInterpreter",
+    "BadWorkingDirectory",
+    "CommandError",
+    "CommandFailed",
+    "CommandNotExecutable",
+    "CommandNotFound",
+    "CommandTooLong",
+    "ConcmemError",
+    "Exit",
+    "Figure",
+    "Host",
+    "InvalidRequest",
+    "Measurement",
+    "Process",
+    "RecordingError",
+    "Running",
+    "SamplerError",
+    "SamplerReport",
+    "Source",
+    "Timeline",
+    "UnsupportedPlatform",
+    "__version__",
+    "load",
+    "measure",
+    "probe",
+    "start",
+]

@@ -1,0 +1,172 @@
+"""Shared memory and start of the sampler; what fails there becomes an error that says what."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from typing import Any
+
+from concmem._paths import SAMPLER
+from concmem.errors import (
+    BadInterpreter,
+    BadWorkingDirectory,
+    CommandError,
+    CommandNotExecutable,
+    CommandNotFound,
+    CommandTooLong,
+    ConcmemError,
+    SamplerError,
+    UnsupportedPlatform,
+)
+from concmem.request import Request
+
+try:
+    from concmem._native import ffi, lib
+except ImportError as error:  # pragma: no cover - not built, or not Linux
+    ffi = lib = None
+    _missing: ImportError | None = error
+else:
+    _missing = None
+
+__all__ = ["SharedMemory", "launch", "native", "start_error"]
+
+_MEMORY_FD = 3  # where the sampler finds its memory: right behind the standard files
+
+
+def native() -> tuple[Any, Any]:
+    """
+    cffi's ``ffi`` and ``lib`` of the extension.
+
+    Raises:
+        UnsupportedPlatform: There is none here.
+    """
+    if lib is None:
+        import sys
+
+        if not sys.platform.startswith("linux"):
+            raise UnsupportedPlatform("concmem measures through Linux's /proc, so it needs Linux")
+        raise UnsupportedPlatform(f"concmem's native part is not built here: {_missing}")
+    return ffi, lib
+
+
+class SharedMemory:
+    """
+    One measurement's memory: written by the sampler, owned by Python.
+
+    Attributes:
+        fd: The memfd, until `close_fd`.
+        head: ``struct cm_head *``, until `close`.
+    """
+
+    def __init__(self, request: Request) -> None:
+        ffi, lib = native()
+        draft = ffi.new("struct cm_head *")
+        size = lib.cm_layout(draft)
+        draft.interval_ns = request.interval_ns
+        draft.pss_budget_ppm = request.pss_budget_ppm
+        draft.timeout_ns = request.timeout_ns
+        draft.memory_limit_bytes = request.memory_limit_bytes
+        self.fd = os.memfd_create("concmem", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(self.fd, size)
+            self._map = mmap.mmap(self.fd, size)
+        except BaseException:
+            self.close_fd()
+            raise
+        self._buffer = ffi.from_buffer(self._map)
+        self.head = ffi.cast("struct cm_head *", self._buffer)
+        ffi.memmove(self.head, draft, ffi.sizeof("struct cm_head"))
+
+    def close_fd(self) -> None:
+        """The mapping stays; the descriptor is only needed until the sampler has it."""
+        os.close(self.fd)
+
+    def copy(self, offset: int, size: int) -> bytes:
+        """A piece of it."""
+        return self._map[offset : offset + size]
+
+    def close(self) -> None:
+        """Nothing of it can be read any more."""
+        ffi, _ = native()
+        self.head = None
+        ffi.release(self._buffer)
+        self._map.close()
+
+
+def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int]) -> int:
+    """
+    Start the sampler, which starts the command: a pidfd of the sampler.
+
+    Raises:
+        CommandTooLong, BadWorkingDirectory, SamplerError: It could not be started.
+    """
+    ffi, lib = native()
+    words = [os.fsencode(SAMPLER), str(_MEMORY_FD).encode(), *request.argv]
+    texts = [ffi.new("char[]", text) for text in (*words, *request.envp)]
+    argv = ffi.new("char *[]", [*texts[: len(words)], ffi.NULL])
+    envp = ffi.new("char *[]", [*texts[len(words) :], ffi.NULL])
+    cwd = ffi.new("char[]", request.cwd) if request.cwd is not None else ffi.NULL
+    spawn = ffi.new("struct cm_spawn *")
+    spawn.argv, spawn.envp, spawn.cwd = argv, envp, cwd
+    for i, fd in enumerate((*fds, memory.fd)):
+        spawn.fds[i] = fd
+    spawn.nfds = _MEMORY_FD + 1
+    pidfd = ffi.new("int *")
+    code = lib.cm_launch(memory.head, spawn, pidfd)
+    if code == 0:
+        return int(pidfd[0])
+    if spawn.stage == lib.CM_STAGE_CHDIR or code == -errno.E2BIG:
+        raise start_error(request, spawn.stage, -code)
+    what = "start" if SAMPLER.exists() else "is not there to start"
+    raise SamplerError(-code, f"the sampler could not {what}: {os.strerror(-code)}", os.fspath(SAMPLER))
+
+
+def _found(program: str, request: Request) -> str | None:
+    """The file that a program's name leads to, whether or not it can be executed."""
+    folder = os.fsdecode(request.cwd) if request.cwd is not None else ""
+    if "/" in program:
+        candidates = [program]
+    else:
+        paths = [entry[5:] for entry in request.envp if entry.startswith(b"PATH=")]
+        candidates = [os.path.join(part, program) for part in os.fsdecode(paths[0] if paths else b"").split(":")]
+    return next((path for c in candidates if os.path.lexists(path := os.path.join(folder, c))), None)
+
+
+def _interpreter(path: str) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(256)
+    except OSError:
+        return None
+    return os.fsdecode(first[2:].split()[0]) if first.startswith(b"#!") and first[2:].split() else None
+
+
+def start_error(request: Request, stage: int, code: int) -> ConcmemError:
+    """The error for a command that could not be started: `stage` and errno as the C side tells them."""
+    _, lib = native()
+    program = os.fsdecode(request.argv[0])
+    if stage == lib.CM_STAGE_CHDIR:
+        folder = os.fsdecode(request.cwd or b"")
+        return BadWorkingDirectory(code, f"cannot be the working directory: {os.strerror(code)}", folder)
+    if code == errno.E2BIG:
+        size = sum(map(len, (*request.argv, *request.envp)))
+        return CommandTooLong(code, f"arguments and environment of {size:,} bytes are more than Linux takes", program)
+    if stage != lib.CM_STAGE_EXEC:
+        return SamplerError(code, f"the sampler could not begin: {os.strerror(code)}", os.fspath(SAMPLER))
+    path = _found(program, request)
+    if code in (errno.ENOENT, errno.ENOTDIR) and path is None:
+        where = "there is no such file" if "/" in program else "not found in any folder of PATH"
+        return CommandNotFound(code, where, program)
+    if code in (errno.ENOENT, errno.ELIBBAD) and path is not None and os.path.exists(path):
+        named = _interpreter(path)
+        missing = f"its interpreter {named}" if named else "the loader that it names"
+        return BadInterpreter(code, f"cannot be executed: {missing} is not there", program)
+    if code == errno.EACCES and path is not None and os.path.isdir(path):
+        return CommandNotExecutable(code, "cannot be executed: it is a folder", program)
+    if code == errno.EACCES:
+        return CommandNotExecutable(code, "cannot be executed: permission denied", program)
+    if code == errno.ENOEXEC:
+        return CommandNotExecutable(code, "cannot be executed: neither a program nor a script with #!", program)
+    kind = CommandNotFound if code in (errno.ENOENT, errno.ENOTDIR) else CommandError
+    return kind(code, f"cannot be executed: {os.strerror(code)}", program)

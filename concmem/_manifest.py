@@ -1,0 +1,272 @@
+"""
+The form of ``language.toml``: what may stand in one, and one clear sentence where something else does.
+
+``docs/add-a-language.md`` describes it for those who write one.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
+from concmem.errors import ConcmemError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["Alternative", "Entry", "Kind", "Language", "ManifestError", "Tool", "Way", "fill", "read", "version_key"]
+
+Kind = Literal["thread", "green thread", "virtual thread", "event loop", "process"]
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_ALWAYS = frozenset({"packages", "cache", "this_python"})
+_IN_BUILD = _ALWAYS | {"dir", "source", "stem", "program"}
+
+
+class ManifestError(ConcmemError, ValueError):
+    """A ``language.toml`` that cannot be meant; the sentence names the file and the key."""
+
+    exit_code = 2
+
+
+@attrs.frozen
+class Tool:
+    """One program or file of a toolchain: where to look for it, and the question that proves that it works."""
+
+    name: str
+    look: tuple[str, ...]
+    ask: tuple[str, ...] = ()
+    answer: str = ""
+
+
+@attrs.frozen
+class Alternative:
+    """One toolchain that can make and run the programs of a language."""
+
+    name: str
+    label: str
+    run: tuple[str, ...]
+    tool: tuple[Tool, ...]
+    build: tuple[tuple[str, ...], ...] = ()
+    least: str = "0"
+    choose: Literal["first", "newest"] = "first"
+    path: str = ""
+    env: dict[str, str] = attrs.Factory(dict)
+    build_env: dict[str, str] = attrs.Factory(dict)
+
+
+@attrs.frozen
+class Way:
+    """One way to get a toolchain; all that it names is needed together."""
+
+    pip: tuple[str, ...] = ()
+    no_deps: bool = False
+    executable: tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class FlagRule:
+    """Arguments of the runtime without which it cannot do more than ``tasks_above`` tasks."""
+
+    tasks_above: int
+    argv: tuple[str, ...]
+
+
+@attrs.frozen
+class Pin:
+    """A library whose version belongs in the row, and where that version is written."""
+
+    name: str
+    file: str
+    pattern: str
+
+
+@attrs.frozen
+class Entry:
+    """One program."""
+
+    name: str
+    title: str
+    kind: Kind
+    file: str
+    variant: str = "article"
+    least: str = "0"
+    begins_together: bool = False
+    flags: tuple[FlagRule, ...] = ()
+    pins: tuple[Pin, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Language:
+    """One ``language.toml``; read once, so that it is itself and no copy."""
+
+    name: str
+    toolchain: tuple[Alternative, ...]
+    program: tuple[Entry, ...]
+    order: int = 1000
+    install: tuple[Way, ...] = ()
+    hand: str = ""
+    folder: Path = Path()
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """``"1.10.2"`` -> ``(1, 10, 2)``, to compare by."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def fill(text: str, values: dict[str, str], *, pattern: bool = False) -> str:
+    """``text`` with its placeholders filled in; with ``pattern``, as parts of a regular expression."""
+    return _PLACEHOLDER.sub(lambda m: re.escape(values[m[1]]) if pattern else values[m[1]], text)
+
+
+@lru_cache(maxsize=None)
+def read(path: Path) -> Language:
+    """
+    The language that a ``language.toml`` describes.
+
+    Raises:
+        ManifestError: It cannot be read, or something in it cannot be meant.
+    """
+    try:
+        stored = tomllib.loads(path.read_text(encoding="utf-8"))
+        language = _CONVERTER.structure(stored, Language)
+    except OSError as error:
+        raise ManifestError(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # Not UTF-8, or not TOML.
+        raise ManifestError(f"{path}: {error}") from error
+    except Exception as error:
+        what, _, key = cattrs.transform_error(error, path="", format_exception=_describe)[0].rpartition(" @ ")
+        raise ManifestError(f"{path}: {key.lstrip('.')}: {what}" if key else f"{path}: {what}") from error
+    language = attrs.evolve(language, folder=path.parent.resolve())
+    for complaint in _complaints(language):
+        raise ManifestError(f"{path}: {complaint}")
+    return language
+
+
+def _complaints(language: Language) -> Iterator[str]:
+    """What is wrong beyond types, each with its key."""
+    for key in ("toolchain", "program"):
+        if not getattr(language, key):
+            yield f"{key}: there must be at least one [[{key}]]"
+    for i, alternative in enumerate(language.toolchain):
+        yield from _alternative_complaints(f"toolchain[{i}]", alternative, bool(any(p.flags for p in language.program)))
+    for i, entry in enumerate(language.program):
+        at = f"program[{i}]"
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", entry.name):
+            yield f"{at}.name: {entry.name!r} is not made of small letters, digits, dots, plus signs and hyphens"
+        for key, name in (("file", entry.file), *((f"pins[{j}].file", pin.file) for j, pin in enumerate(entry.pins))):
+            if not (language.folder / name).is_file():
+                yield f"{at}.{key}: there is no file {name!r} in {language.folder}"
+        for j, pin in enumerate(entry.pins):
+            yield from _pattern_complaints(f"{at}.pins[{j}].pattern", pin.pattern, groups=1)
+        above = [rule.tasks_above for rule in entry.flags]
+        if above != sorted(above):
+            yield f"{at}.flags: tasks_above must rise from rule to rule"
+    names = [entry.name for entry in language.program]
+    for name in names:
+        if names.count(name) > 1:
+            yield f"program: there is more than one named {name!r}"
+
+
+def _alternative_complaints(at: str, alternative: Alternative, flags: bool) -> Iterator[str]:
+    known = set(_ALWAYS)
+    if not alternative.tool:
+        yield f"{at}.tool: there must be at least one [[toolchain.tool]]"
+    if not alternative.run:
+        yield f"{at}.run: it is empty"
+    for i, tool in enumerate(alternative.tool):
+        here = f"{at}.tool[{i}]"
+        yield from _unknown(f"{here}.look", tool.look, known)
+        known |= {tool.name, f"{tool.name}_folder"}
+        yield from _unknown(f"{here}.ask", tool.ask, known)
+        yield from _unknown(f"{here}.answer", [tool.answer], known)
+        yield from _pattern_complaints(f"{here}.answer", _PLACEHOLDER.sub("x", tool.answer))
+        if bool(tool.ask) != bool(tool.answer):
+            yield f"{here}: ask and answer belong together"
+        known |= set(re.compile(_PLACEHOLDER.sub("x", tool.answer)).groupindex)
+    if "version" not in known:
+        yield f"{at}.tool: no answer has a group (?P<version>...)"
+    yield from _unknown(f"{at}.label", [alternative.label], known)
+    yield from _unknown(f"{at}.path", [alternative.path], known)
+    for i, step in enumerate(alternative.build):
+        yield from _unknown(f"{at}.build[{i}]", step, known | _IN_BUILD)
+    run = known | _IN_BUILD
+    yield from _unknown(f"{at}.run", [word for word in alternative.run if word != "{flags}"], run)
+    yield from _unknown(f"{at}.env", alternative.env.values(), run)
+    yield from _unknown(f"{at}.build_env", alternative.build_env.values(), run)
+    if flags and "{flags}" not in alternative.run:
+        yield f"{at}.run: a program has flags, but there is no '{{flags}}' to say where they go"
+
+
+def _unknown(at: str, texts: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for name in _PLACEHOLDER.findall(text):
+            if name not in known:
+                yield f"{at}: '{{{name}}}' is not known here; known are {', '.join(sorted(known))}"
+
+
+def _pattern_complaints(at: str, pattern: str, groups: int = 0) -> Iterator[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        yield f"{at}: {error}"
+    else:
+        if compiled.groups < groups:
+            yield f"{at}: there is no group (...) in it"
+
+
+def _describe(error: BaseException, _kind: Any) -> str:
+    if isinstance(error, KeyError):
+        return "it is missing"
+    if isinstance(error, cattrs.errors.ForbiddenExtraKeysError):
+        return f"there is no key {', '.join(repr(name) for name in sorted(error.extra_fields))}"
+    return str(error)
+
+
+def _converter() -> cattrs.Converter:
+    """Structures by type and never converts: ``"5"`` is no number, and a string no list of its letters."""
+    converter = cattrs.Converter(forbid_extra_keys=True)
+
+    def primitive(value: Any, kind: type) -> Any:
+        if type(value) is not kind:
+            raise ValueError(f"{value!r} is not a {_WORDS[kind]}")
+        return value
+
+    def choice(value: Any, kind: Any) -> Any:
+        if value not in get_args(kind):
+            raise ValueError(f"{value!r} is none of {', '.join(repr(word) for word in get_args(kind))}")
+        return value
+
+    def array(_kind: Any, hooks: cattrs.Converter) -> Any:
+        def structure(value: Any, kind: Any) -> Any:
+            if not isinstance(value, list):
+                raise ValueError(f"{value!r} is not a list")
+            return tuple(hooks.structure(value, list[get_args(kind)[0]]))  # type: ignore[misc]
+
+        return structure
+
+    for kind in _WORDS:
+        converter.register_structure_hook(kind, primitive)
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, choice)
+    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is tuple, array)
+    # It is known from where the file was read, and no key of it.
+    structure = make_dict_structure_fn(
+        Language, converter, _cattrs_forbid_extra_keys=True, folder=cattrs.override(omit=True)
+    )
+    converter.register_structure_hook(Language, structure)
+    return converter
+
+
+_WORDS: dict[type, str] = {str: "string", int: "whole number", bool: "truth value (true, false)"}
+_CONVERTER = _converter()

@@ -1,0 +1,11 @@
+"""Where the package's own files are, in an installed wheel and in a checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["HERE", "PROGRAMS", "SAMPLER"]
+
+HERE = Path(__file__).resolve().parent
+SAMPLER = HERE / "concmem-sampler"
+PROGRAMS = next(p for p in (HERE / "programs", HERE.parent / "programs") if p.is_dir())

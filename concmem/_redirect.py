@@ -1,0 +1,109 @@
+"""Standard input, output and error of the command, given as in `subprocess`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+from typing import IO, Any
+
+from concmem.errors import InvalidRequest
+
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Redirection", "Target"]
+
+DEVNULL = subprocess.DEVNULL
+PIPE = subprocess.PIPE
+STDOUT = subprocess.STDOUT
+
+Target = int | IO[Any] | None
+
+
+class Redirection:
+    """
+    The three descriptors that a command gets, and what is read back from it.
+
+    Attributes:
+        fds: For descriptor 0, 1 and 2.
+    """
+
+    def __init__(self, stdin: Target, stdout: Target, stderr: Target) -> None:
+        self._ours: list[int] = []
+        self._collected: dict[str, bytearray] = {}
+        self._readers: dict[str, int] = {}
+        try:
+            if stdin == PIPE:
+                raise InvalidRequest("stdin cannot be PIPE: give a file or a descriptor to read from")
+            first = self._one("stdin", stdin, 0, os.O_RDONLY)
+            second = self._one("stdout", stdout, 1, os.O_WRONLY)
+            third = second if stderr == STDOUT else self._one("stderr", stderr, 2, os.O_WRONLY)
+        except BaseException:
+            self.close()
+            raise
+        self.fds = (first, second, third)
+
+    def _one(self, name: str, target: Target, inherited: int, mode: int) -> int:
+        if target is None:
+            return inherited
+        if target == DEVNULL:
+            fd = os.open(os.devnull, mode | os.O_CLOEXEC)
+            self._ours.append(fd)
+            return fd
+        if target == PIPE:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            self._ours.append(writer)
+            self._readers[name] = reader
+            self._collected[name] = bytearray()
+            return writer
+        try:
+            fd = target if isinstance(target, int) else target.fileno()
+        except (AttributeError, OSError):
+            raise InvalidRequest(f"{name} is a file, a descriptor, PIPE or DEVNULL, not {target!r}") from None
+        try:
+            os.fstat(fd)
+        except (OSError, OverflowError):
+            raise InvalidRequest(f"{name} is {target!r}, which is not an open file") from None
+        return fd
+
+    def started(self) -> None:
+        """The command has its descriptors: ours are closed, so that the readers see its end."""
+        for fd in self._ours:
+            os.close(fd)
+        self._ours.clear()
+
+    def wait(self, pidfd: int) -> None:
+        """Collect what is written until `pidfd` says that all is over, and the rest that lies in the pipes."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(pidfd, selectors.EVENT_READ)
+            for name, reader in self._readers.items():
+                os.set_blocking(reader, False)
+                selector.register(reader, selectors.EVENT_READ, name)
+            ended = False
+            while not ended:
+                for key, _ in selector.select():
+                    if key.data is None:
+                        ended = True
+                    elif not self._read(key.data, key.fd):
+                        selector.unregister(key.fd)
+        for name, reader in self._readers.items():
+            while self._read(name, reader):
+                pass
+
+    def _read(self, name: str, reader: int) -> bool:
+        """Whether there may be more."""
+        with contextlib.suppress(BlockingIOError):
+            piece = os.read(reader, 1 << 16)
+            self._collected[name] += piece
+            return bool(piece)
+        return False
+
+    def collected(self, name: str) -> bytes | None:
+        """What was written to ``stdout`` or ``stderr``; None where it was no PIPE."""
+        return bytes(self._collected[name]) if name in self._collected else None
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.started()
+        for reader in self._readers.values():
+            os.close(reader)
+        self._readers.clear()

@@ -1,0 +1,154 @@
+"""A measurement as the terminal shows it: one sentence, the figures, the curve, and what the measuring cost."""
+
+from __future__ import annotations
+
+import math
+from pathlib import PurePath
+from typing import TYPE_CHECKING, TextIO
+
+from concmem.units import format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from concmem.model import Figure, Measurement
+
+__all__ = ["headline", "report"]
+
+_WIDEST = 120
+
+
+def _program(command: tuple[str, ...] | str) -> str:
+    return PurePath(command[0]).name if isinstance(command, tuple) else "the command"
+
+
+def headline(measurement: Measurement) -> str:
+    """One sentence for those who want one number: what the command needed, as exactly as it is known."""
+    name, peak = _program(measurement.command), measurement.peak
+    if peak.bytes is None:
+        return f"How much memory {name} needed could not be measured: {peak.note}"
+    if peak.status == "sampled":
+        return f"{name} needed at least {format_bytes(peak.bytes)} of memory."
+    low, high = format_bytes(peak.low_bytes or 0), format_bytes(peak.high_bytes or 0)
+    if peak.status == "upper_bound":
+        return f"{name} needed no more than {high} of memory."
+    if low == high or peak.status == "exact":
+        return f"{name} needed {format_bytes(peak.bytes)} of memory."
+    return f"{name} needed {format_bytes(peak.bytes)} of memory (the truth lies between {low} and {high})."
+
+
+def _error(figure: Figure) -> str:
+    if figure.bytes is None:
+        return ""
+    if figure.status == "sampled":
+        return "or more"
+    if figure.status == "upper_bound":
+        return "or less"
+    signed = ((figure.over_bytes, "-"), (figure.error_bytes, "+"))
+    return " ".join(f"{sign}{format_bytes(size)}" for size, sign in signed if size) or "exact"
+
+
+def _figures(measurement: Measurement) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("figure", no_wrap=True)
+    table.add_column("amount", justify="right", no_wrap=True)
+    table.add_column("error", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("source", overflow="fold")
+    for name, figure in measurement.figures.items():
+        amount = "-" if figure.bytes is None else format_bytes(figure.bytes)
+        status = figure.status.replace("_", " ")
+        table.add_row(name, amount, _error(figure), status, figure.source, style="bold" if name == "peak" else None)
+    return table
+
+
+def _notes(measurement: Measurement) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, figure in measurement.figures.items():
+        if figure.note:
+            table.add_row(name, figure.note)
+    return table
+
+
+def _count(count: int, singular: str, plural: str) -> str:
+    return f"{format_count(count)} {singular if count == 1 else plural}"
+
+
+def _facts(measurement: Measurement) -> list[str]:
+    m, sampler = measurement, measurement.sampler
+    lived_on = f" (what it left running: {format_seconds(m.tree_wall_s)})" if m.tree_wall_s > m.wall_s + 0.1 else ""
+    share = sampler.cpu_s / m.tree_wall_s if m.tree_wall_s > 0 else math.nan
+    facts = [
+        f"{m.exit}; {format_seconds(m.wall_s)}{lived_on}, CPU {format_seconds(m.user_s)} user"
+        f" and {format_seconds(m.system_s)} system; at most {_count(m.max_alive, 'process', 'processes')}"
+        f" and {_count(m.max_threads, 'thread', 'threads')} at once",
+        f"sampler: {_count(sampler.ticks, 'reading', 'readings')}, CPU {format_seconds(sampler.cpu_s)}"
+        f" ({share:.1%} of one), {format_bytes(sampler.rss_bytes)}; longest gap {format_seconds(sampler.longest_gap_s)}"
+        f", {format_count(sampler.late_ticks)} late",
+    ]
+    lost = {
+        "readings refused by the kernel": sampler.refused_readings,
+        "rows dropped": sampler.dropped_rows,
+        "processes not listed": sampler.dropped_processes,
+        "processes that could not be ended": sampler.survivors,
+    }
+    facts += [f"missed: {format_count(count)} {what}" for what, count in lost.items() if count]
+    return facts
+
+
+def _curve(measurement: Measurement, width: int, ascii_only: bool) -> list[str]:
+    from concmem.cli._chart import area_chart
+
+    timeline = measurement.timeline
+    if len(timeline.t_s) < 2 or not timeline.rss_bytes.max():
+        return []
+    end_s = max(float(timeline.t_s[-1]), measurement.tree_wall_s)
+    largest = format_bytes(float(timeline.rss_bytes.max()))
+    title = f"RSS of all its processes over time, largest {largest} at {format_seconds(timeline.peak_t_s)}"
+    chart = area_chart(timeline.t_s, timeline.rss_bytes, end_s, width=width, ascii_only=ascii_only)
+    return [title, *chart]
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    console.width = min(console.width, _WIDEST)
+    return console
+
+
+def report(measurement: Measurement, stream: TextIO) -> str:
+    """
+    All of it as text, with the width, colours and characters that suit `stream`.
+
+    Args:
+        measurement: What to show.
+        stream: Where it will go. Nothing is written to it.
+    """
+    console = _console(stream)
+    ascii_only = not console.encoding.lower().startswith("utf")
+    with console.capture() as captured:
+        console.print()
+        console.print(headline(measurement), style="bold")
+        console.print()
+        console.print(_figures(measurement))
+        console.print()
+        notes = _notes(measurement)
+        if notes.row_count:
+            console.print(notes)
+            console.print()
+        curve = _curve(measurement, console.width, ascii_only)
+        for line in curve:
+            console.print(line, no_wrap=True, overflow="crop")
+        if curve:
+            console.print()
+        for fact in _facts(measurement):
+            console.print(fact)
+    return "".join(line.rstrip() + "\n" for line in captured.get().splitlines())

@@ -1,0 +1,80 @@
+"""``concmem bench``: the study, from its plan to its figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+from rich.console import Console
+
+from concmem.units import parse_count, parse_seconds
+
+__all__ = ["bench"]
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def _counts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    return None if value is None else tuple(parse_count(count) for count in value.split(","))
+
+
+def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    return None if value is None else parse_seconds(value)
+
+
+@click.command()
+@click.option("--programs", metavar="A,B", callback=_names, help="Which programs. [default: all]")
+@click.option(
+    "--tasks", metavar="N,N", callback=_counts, help="How many tasks each starts at once. [default: 1,10k,100k,1M]"
+)
+@click.option("--runs", metavar="K", type=int, help="Runs of every program at every size. [default: 1]")
+@click.option("--sleep", "sleep_s", metavar="S", callback=_seconds, help="How long a task sleeps. [default: 10 s]")
+@click.option(
+    "--out", metavar="DIR", type=click.Path(path_type=Path), help="Where everything goes. [default: study-<date>]"
+)
+@click.option("--resume", is_flag=True, help="Go on with the study in DIR, or with the one begun last.")
+@click.option("--seed", metavar="S", type=int, help="Of the order of the programs. [default: drawn, and stored]")
+@click.option(
+    "--programs-dir",
+    "programs_dirs",
+    metavar="DIR",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    help="A folder with further languages and programs; may be given several times.",
+)
+def bench(out: Path | None, resume: bool, **options: Any) -> None:
+    """
+    How much memory do N concurrent tasks need? Run every program at every N, then draw the figures.
+
+    Each run is stored as soon as it has ended: Ctrl-C loses the one in flight, and --resume goes on.
+    With --resume, what is not given is as in the study's own plan.
+    """
+    from concmem import study
+    from concmem.report import ReportExtraMissing, print_table, write
+
+    directory = out or study.default_directory(resume=resume)
+    base = study.load_study(directory).plan if resume else study.Plan()
+    plan = attrs.evolve(base, **{name: value for name, value in options.items() if value not in (None, ())})
+    click.echo(f"The study goes into {directory}", err=True)
+    try:
+        done = study.bench(plan, directory, resume=resume, progress=study.make_progress(Console(stderr=True)))
+    except KeyboardInterrupt:
+        stored = len(study.load_study(directory).runs)
+        click.echo(
+            f"concmem: interrupted; {stored} run{'' if stored == 1 else 's'} stored. "
+            f"To go on: concmem bench --resume --out {directory}",
+            err=True,
+        )
+        raise SystemExit(130) from None
+    print_table(done, Console())
+    click.echo()
+    try:
+        paths = write(directory)
+    except ReportExtraMissing as error:
+        paths = write(directory, figures=False)
+        click.echo(f"concmem: {error}, then: concmem report {directory}", err=True)
+    click.echo(f"Written: {', '.join(path.name for path in paths)} in {directory}")

@@ -1,0 +1,301 @@
+"""
+Programs to measure, and the toolchains that make and run them.
+
+Everything about a language stands in the ``language.toml`` beside its programs (``docs/add-a-language.md``); this module
+is the one reader of those files.
+
+    program = load_programs()["go"]
+    found = detect(program)
+    if isinstance(found, Toolchain):
+        concmem.measure(prepare(program, found).command(1000, 1.0), env=...)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from concmem import _detect, _install, _manifest
+from concmem._cache import cache_dir, publish
+from concmem._manifest import Kind, ManifestError
+from concmem._paths import PROGRAMS
+from concmem.errors import ConcmemError
+
+__all__ = [
+    "BuildError",
+    "Kind",
+    "ManifestError",
+    "Missing",
+    "Prepared",
+    "Program",
+    "Toolchain",
+    "detect",
+    "forget",
+    "load_programs",
+    "prepare",
+]
+
+_BUILD_TIMEOUT_S = 1800
+_NOT_SOURCES = ("__pycache__", "target", "node_modules", "bin", "obj")
+
+
+class BuildError(ConcmemError, RuntimeError):
+    """A program cannot be built; the message ends with the last lines that the compiler wrote."""
+
+
+@attrs.frozen
+class Toolchain:
+    """
+    What makes and runs a program, as found on this machine.
+
+    Attributes:
+        language: Of the program.
+        name: Which of the language's toolchains this is.
+        version: Of the compiler or of the runtime, whichever the language's manifest holds to be telling.
+        path: Where it was found.
+        label: What a row says of it, the libraries that count included: "rustc 1.95.0, tokio 1.38.1".
+        values: What was found of each of its parts, by the manifest's names.
+    """
+
+    language: str
+    name: str
+    version: str
+    path: str
+    label: str
+    values: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen
+class Missing:
+    """
+    Why a program cannot be made or run here.
+
+    Attributes:
+        language: Of the program.
+        reason: One sentence.
+        install: The exact command that gets what is missing, or "" where none is known.
+    """
+
+    language: str
+    reason: str
+    install: str
+
+
+@attrs.frozen
+class Program:
+    """
+    One program: it starts N tasks that sleep, and says so.
+
+    Attributes:
+        name: What the command line and the files of a study call it.
+        language: What it is written in.
+        title: What a chart calls it.
+        kind: What one of its tasks is.
+        variant: ``article`` for the ten of the article; else what sets it apart from them.
+        begins_together: None of its tasks begins before all are created, so that N are alive at once however long
+            creating them takes.
+        folder: Of its language.
+        least: The least version of a toolchain that can make and run it; "0" where any will do.
+    """
+
+    name: str
+    language: str
+    title: str
+    kind: Kind
+    variant: str
+    begins_together: bool
+    folder: Path = attrs.field(repr=False)
+    least: str = attrs.field(default="0", repr=False)
+
+
+@attrs.frozen
+class Prepared:
+    """
+    A program that is ready to run.
+
+    Attributes:
+        program: Which.
+        toolchain: What made it and runs it.
+        env: The whole environment of a run; nothing of the caller's is in it.
+    """
+
+    program: Program
+    toolchain: Toolchain
+    env: dict[str, str]
+    _run: tuple[str, ...] = attrs.field(repr=False)
+
+    def command(self, tasks: int, sleep_s: float) -> tuple[str, ...]:
+        """
+        The argument vector of a run: an absolute path first, no shell and no build tool in it.
+
+        Args:
+            tasks: How many tasks to start, at least 1.
+            sleep_s: How long each sleeps.
+        """
+        flags, argv = self.flags(tasks), list[str]()
+        for word in self._run:
+            argv += flags if word == "{flags}" else (word,)
+        return (*argv, str(tasks), f"{sleep_s:.6f}".rstrip("0").rstrip("."))
+
+    def flags(self, tasks: int) -> tuple[str, ...]:
+        """The arguments of the runtime without which it could not do this many tasks; part of the row."""
+        rules = [rule.argv for rule in _entry(self.program).flags if tasks > rule.tasks_above]
+        return rules[-1] if rules else ()
+
+
+def load_programs(extra_dirs: Sequence[Path] = ()) -> dict[str, Program]:
+    """
+    All programs by name: concmem's own ten first, in the order of the article, then those of other folders.
+
+    Args:
+        extra_dirs: Folders that hold a folder a language, each with a ``language.toml``.
+
+    Raises:
+        ManifestError: One cannot be read, or names a program that is already there, or a folder holds no language.
+    """
+    programs: dict[str, Program] = {}
+    for top in (PROGRAMS, *extra_dirs):
+        languages = [_manifest.read(path) for path in sorted(Path(top).glob("*/language.toml"))]
+        if not languages:
+            raise ManifestError(f"{top}: no folder in it has a language.toml")
+        for language in sorted(languages, key=lambda language: language.order):
+            for entry in language.program:
+                if (other := programs.get(entry.name)) is not None:
+                    where = language.folder / "language.toml"
+                    raise ManifestError(f"{where}: program.name: {entry.name!r} is already in {other.folder}")
+                programs[entry.name] = Program(
+                    name=entry.name,
+                    language=language.name,
+                    title=entry.title,
+                    kind=entry.kind,
+                    variant=entry.variant,
+                    begins_together=entry.begins_together,
+                    folder=language.folder,
+                    least=entry.least,
+                )
+    return programs
+
+
+def detect(program: Program) -> Toolchain | Missing:
+    """
+    The toolchain for a program: the first of its language that can do all of the language's programs.
+
+    So two programs of one language are compared on one toolchain. Where none can do all, the first that can do this
+    one. What is found is kept for the life of the process; `forget` looks again.
+    """
+    language = _language(program)
+    found, absent = _detect.look(language)
+    most = max((entry.least for entry in language.program), key=_manifest.version_key)
+    for least in (most, program.least):
+        for candidate in found:
+            if _manifest.version_key(candidate.version) >= _manifest.version_key(least):
+                return _toolchain(program, language, candidate)
+    if found:
+        there = "; ".join(f"{candidate.label} at {candidate.path}" for candidate in found)
+        reason = f"{program.title} needs version {program.least} or later, found {there}"
+    else:
+        reason = f"no toolchain for {language.name}: {'; '.join(absent)}"
+    return Missing(language.name, reason, _install.command(language))
+
+
+def forget() -> None:
+    """Look for toolchains anew, when next asked: something has been installed."""
+    _detect.look.cache_clear()
+
+
+def prepare(program: Program, toolchain: Toolchain) -> Prepared:
+    """
+    Build a program, unless the cache has it.
+
+    The cache is keyed by the language's sources and manifest and by the toolchain. Nothing is ever written beside the
+    sources, and any number of processes may build at once.
+
+    Raises:
+        BuildError: The compiler refuses it, or does not end within 30 minutes.
+        CacheError: The cache directory cannot be used.
+    """
+    language, entry = _language(program), _entry(program)
+    alternative = next(a for a in language.toolchain if a.name == toolchain.name)
+    file = Path(entry.file)
+    values = {**toolchain.values, "program": program.name, "stem": file.stem}
+
+    def places(folder: Path) -> dict[str, str]:
+        return {**values, "dir": str(folder), "source": str(folder / file)}
+
+    folder = language.folder
+    if alternative.build:
+        target = cache_dir() / "programs" / f"{program.name}-{_key(language, toolchain)}"
+        folder = publish(target, lambda scratch: _build(language, alternative, places(scratch), scratch))
+    final = places(folder)
+    env = {"LANG": "C.UTF-8"} | {name: _manifest.fill(text, final) for name, text in alternative.env.items()}
+    run = tuple(word if word == "{flags}" else _manifest.fill(word, final) for word in alternative.run)
+    return Prepared(program, toolchain, env, run)
+
+
+def _build(
+    language: _manifest.Language, alternative: _manifest.Alternative, values: dict[str, str], scratch: Path
+) -> None:
+    for path in _sources(language.folder):
+        copy = scratch / path.relative_to(language.folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    env = os.environ | {name: _manifest.fill(text, values) for name, text in alternative.build_env.items()}
+    # Compilers that keep a cache of their own end at once where there is no home.
+    env.setdefault("HOME", str(cache_dir()))
+    for step in alternative.build:
+        argv = [_manifest.fill(word, values) for word in step]
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=scratch,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_BUILD_TIMEOUT_S,
+            )
+        except OSError as error:
+            raise BuildError(f"cannot build {values['program']}: {argv[0]}: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise BuildError(f"cannot build {values['program']}: {argv[0]} took more than {error.timeout} s") from error
+        if done.returncode != 0:
+            lines = done.stdout.decode(errors="replace").strip().splitlines()[-12:]
+            said = "\n".join(lines) or f"exit code {done.returncode}, no message"
+            raise BuildError(f"cannot build {values['program']} with {alternative.name}: {said}")
+
+
+def _key(language: _manifest.Language, toolchain: Toolchain) -> str:
+    key = hashlib.sha256(repr((platform.machine(), toolchain.label, sorted(toolchain.values.items()))).encode())
+    for path in _sources(language.folder):
+        content = path.read_bytes()
+        key.update(f"\0{path.relative_to(language.folder)}\0{len(content)}\0".encode() + content)
+    return key.hexdigest()[:16]
+
+
+def _sources(folder: Path) -> list[Path]:
+    """All files of a language but hidden ones and what build tools leave behind."""
+    relative = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path, parts in relative if not any(p.startswith(".") or p in _NOT_SOURCES for p in parts)]
+
+
+def _language(program: Program) -> _manifest.Language:
+    return _manifest.read(program.folder / "language.toml")
+
+
+def _entry(program: Program) -> _manifest.Entry:
+    return next(entry for entry in _language(program).program if entry.name == program.name)
+
+
+def _toolchain(program: Program, language: _manifest.Language, found: _detect.Found) -> Toolchain:
+    label = found.label
+    for pin in _entry(program).pins:
+        match = re.search(pin.pattern, (language.folder / pin.file).read_text(encoding="utf-8"))
+        label += f", {pin.name} {match[1] if match else 'of unknown version'}"
+    return Toolchain(language.name, found.name, found.version, found.path, label, found.values)

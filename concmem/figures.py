@@ -1,0 +1,212 @@
+"""What the readings amount to: pure functions from what the sampler noted to figures with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from concmem.model import Figure
+
+__all__ = ["Marks", "Tree", "all_figures", "process_peak"]
+
+_NO_CGROUP = "this version of concmem reads no control group"
+_SEVERAL = "shared pages count once for each process that has them"
+
+
+@attrs.frozen
+class Marks:
+    """
+    What is known of the largest size of one process, or of the largest of several; 0 where nothing was read.
+
+    Attributes:
+        rss_bytes: The largest reading of statm.
+        hwm_bytes: The largest VmHWM.
+        maxrss_bytes: ``ru_maxrss`` at the end; None where somebody else reaped it.
+        first_s, end_s: When it was there.
+        reaped_others: Whether `maxrss_bytes` may be that of a child that it waited for.
+        is_root: Whether it is the root, whose ``ru_maxrss`` starts at the sampler's own size.
+    """
+
+    rss_bytes: int
+    hwm_bytes: int
+    maxrss_bytes: int | None
+    first_s: float = 0.0
+    end_s: float = 0.0
+    reaped_others: bool = False
+    is_root: bool = False
+
+    @property
+    def known_bytes(self) -> int:
+        """The largest that was seen, from whatever source."""
+        return max(self.rss_bytes, self.hwm_bytes, 0 if self.reaped_others else self.maxrss_bytes or 0)
+
+
+@attrs.frozen
+class Tree:
+    """
+    What is known of the whole tree.
+
+    Attributes:
+        root: The root's marks, or None where it was never seen.
+        largest: The largest of each mark over all processes.
+        processes: Every process that was seen.
+        pss_bytes: The largest sum of PSS, or None where there was no reading.
+        rss_sum_bytes: The largest sum of statm readings.
+        rss_high_bytes: The same, lifted by marks that rose between two readings.
+        marks_sum_bytes: The largest sum of marks as they stood at a tick.
+        max_alive: The most processes that were seen at once.
+        unseen: Whether processes are known to have come and gone between two readings.
+        refused: How many readings the kernel refused.
+        dropped_processes: Processes that are missing in `processes`.
+        statm_exact: Whether statm counts every page at once here.
+        counter_error_bytes: By how much marks can be off, either way.
+        floor_bytes: What the root's ``ru_maxrss`` cannot fall below.
+        interval_s: Between two readings.
+    """
+
+    root: Marks | None
+    largest: Marks
+    processes: Sequence[Marks]
+    pss_bytes: int | None
+    rss_sum_bytes: int
+    rss_high_bytes: int
+    marks_sum_bytes: int
+    max_alive: int
+    unseen: bool
+    refused: int
+    dropped_processes: int
+    statm_exact: bool
+    counter_error_bytes: int
+    floor_bytes: int
+    interval_s: float
+
+
+def process_peak(marks: Marks, tree: Tree) -> Figure:
+    """
+    One process's high-water mark, bracketed.
+
+    The truth is no less than an exact reading, and no more than the kernel's mark at the end plus what its per-CPU
+    counters can hide. Where nobody could read that mark, the largest reading is a lower bound.
+    """
+    error_bytes = tree.counter_error_bytes
+    read = max(marks.rss_bytes, marks.hwm_bytes)
+    if marks.maxrss_bytes is None:
+        if read == 0:
+            return Figure(None, "unavailable", "statm, VmHWM", note="it ended before its memory could be read")
+        return Figure(read, "sampled", "statm, VmHWM", note="largest reading; its end was seen by its parent only")
+    floored = marks.is_root and marks.maxrss_bytes <= tree.floor_bytes
+    usable = not marks.reaped_others and not floored
+    value = max(read, marks.maxrss_bytes) if usable else read
+    exact = max(0, marks.rss_bytes - (0 if tree.statm_exact else error_bytes))
+    notes = []
+    if marks.reaped_others and marks.maxrss_bytes > read:
+        notes.append("it waited for children, and one of them may have set ru_maxrss")
+    if floored:
+        notes.append("it is no larger than the sampler that started it, which ru_maxrss includes")
+    if usable and marks.maxrss_bytes >= read:
+        source = "wait4 ru_maxrss"
+    else:
+        source = "status VmHWM" if marks.hwm_bytes >= marks.rss_bytes else "statm"
+    return Figure(
+        value,
+        "bounded",
+        source,
+        error_bytes=max(0, marks.maxrss_bytes + error_bytes - value),
+        over_bytes=min(max(0, value - exact), error_bytes),
+        note="; ".join(notes),
+    )
+
+
+def _refusals(tree: Tree) -> str:
+    return f"{tree.refused} readings were refused by the kernel" if tree.refused else ""
+
+
+def _largest(tree: Tree) -> Figure:
+    figure = process_peak(attrs.evolve(tree.largest, is_root=True), tree)
+    note = "over every process that the sampler reaped, each with the children that it had waited for itself"
+    return attrs.evolve(figure, note="; ".join(filter(None, (figure.note, note))))
+
+
+def _tree_pss(tree: Tree) -> Figure:
+    if tree.pss_bytes is None:
+        why = _refusals(tree) or "the tree ended before it could be read, or its budget is 0"
+        return Figure(None, "unavailable", "smaps_rollup", note=why)
+    return Figure(tree.pss_bytes, "sampled", "smaps_rollup", note=_refusals(tree))
+
+
+def _rss_sum(tree: Tree) -> Figure:
+    single = tree.max_alive <= 1
+    value = tree.rss_high_bytes if single else tree.rss_sum_bytes
+    if value == 0:
+        return Figure(None, "unavailable", "statm", note="the tree ended before it could be read")
+    note = "" if single else f"{_SEVERAL}: more than the tree needs"
+    return Figure(value, "sampled", "statm, VmHWM" if single else "statm", note=note)
+
+
+def _largest_overlap_bytes(tree: Tree) -> int:
+    """The largest sum of marks over processes that can have been alive at once: between two ticks nobody knows."""
+    events = []
+    for marks in tree.processes:
+        events.append((marks.first_s - tree.interval_s, 0, marks.known_bytes))
+        events.append((marks.end_s, 1, -marks.known_bytes))
+    events.sort()
+    sum_bytes = most = 0
+    for _, _, change in events:
+        sum_bytes += change
+        most = max(most, sum_bytes)
+    return most
+
+
+def _upper_bound(tree: Tree, largest: Figure) -> Figure:
+    overlap_bytes = tree.marks_sum_bytes if tree.dropped_processes else _largest_overlap_bytes(tree)
+    value = max(overlap_bytes, tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
+    if value == 0:
+        return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note="no process could be read")
+    notes = ["sum of the high-water marks of the processes alive together, as last read"]
+    if tree.unseen:
+        notes.append("processes that came and went between two readings are not in it")
+    return Figure(
+        value,
+        "upper_bound",
+        "statm, VmHWM, wait4 ru_maxrss",
+        error_bytes=tree.counter_error_bytes * max(1, tree.max_alive),
+        note="; ".join(notes),
+    )
+
+
+def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
+    if tree.max_alive <= 1 and not tree.unseen:
+        return attrs.evolve(largest, note="")
+    least = max(pss.bytes or 0, largest.bytes or 0)
+    if least == 0:
+        return Figure(None, "unavailable", largest.source, note=largest.note)
+    by_pss = (pss.bytes or 0) >= (largest.bytes or 0)
+    if tree.unseen or tree.refused or upper.bytes is None:
+        why = "some processes came and went between two readings" if tree.unseen else _refusals(tree)
+        return Figure(least, "sampled", pss.source if by_pss else largest.source, note=why)
+    return Figure(
+        least,
+        "bounded",
+        pss.source if by_pss else largest.source,
+        error_bytes=max(0, upper.bytes + upper.error_bytes - least),
+        over_bytes=0 if by_pss else largest.over_bytes,
+        note="several processes: shared pages once; the upper end is the sum of their high-water marks",
+    )
+
+
+def all_figures(tree: Tree) -> dict[str, Figure]:
+    """The figures of one measurement, by their names in `Measurement`."""
+    largest = _largest(tree)
+    pss = _tree_pss(tree)
+    upper = _upper_bound(tree, largest)
+    nothing = Figure(None, "unavailable", "wait4", note="the root was never seen")
+    return {
+        "peak": _peak(tree, largest, pss, upper),
+        "root_peak_rss": process_peak(tree.root, tree) if tree.root else nothing,
+        "largest_peak_rss": largest,
+        "tree_peak_pss": pss,
+        "tree_peak_rss_sum": _rss_sum(tree),
+        "tree_upper_bound": upper,
+        "cgroup_peak": Figure(None, "unavailable", "cgroup", note=_NO_CGROUP),
+    }

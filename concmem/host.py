@@ -1,0 +1,114 @@
+"""The machine, and the settings on it that memory figures depend on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+from functools import lru_cache
+from pathlib import Path
+
+import attrs
+
+from concmem.model import Host
+
+__all__ = ["counter_error_bytes", "describe"]
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _number(path: str) -> int | None:
+    text = _text(path)
+    return int(text) if text.isdigit() else None
+
+
+def _limit(name: int) -> int | None:
+    soft, _ = resource.getrlimit(name)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _cgroups() -> tuple[str, int | None]:
+    """The version, and the least memory limit from the own group up."""
+    mounts = [line.split() for line in _text("/proc/self/mounts").splitlines()]
+    v2 = next((fields[1] for fields in mounts if fields[2] == "cgroup2"), None)
+    v1 = next((fields[1] for fields in mounts if fields[2] == "cgroup" and "memory" in fields[3].split(",")), None)
+    own = {
+        fields[1]: fields[2] for line in _text("/proc/self/cgroup").splitlines() if len(fields := line.split(":", 2)) == 3
+    }
+    limits = []
+    for mount, key, file in ((v2, "", "memory.max"), (v1, "memory", "memory.limit_in_bytes")):
+        path = next((p for names, p in own.items() if key in names.split(",")), None)
+        if mount is None or path is None:
+            continue
+        folder = Path(mount + path)
+        for group in (folder, *folder.parents):
+            limit = _number(f"{group}/{file}")
+            if limit is not None and limit < 1 << 60:  # v1 writes "none" as a huge number
+                limits.append(limit)
+            if group == Path(mount):
+                break
+    version = {(True, True): "hybrid", (True, False): "v2", (False, True): "v1"}.get((v2 is not None, v1 is not None))
+    return version or "none", min(limits, default=None)
+
+
+@lru_cache(maxsize=1)
+def _describe() -> Host:
+    import psutil
+
+    model = re.search(r"^model name\s*:\s*(.*)$", _text("/proc/cpuinfo"), re.M)
+    thp = re.search(r"\[(\w+)\]", _text("/sys/kernel/mm/transparent_hugepage/enabled"))
+    distribution = re.search(r'^PRETTY_NAME="?([^"\n]*)', _text("/etc/os-release"), re.M)
+    cgroup, limit_bytes = _cgroups()
+    return Host(
+        kernel=platform.release(),
+        machine=platform.machine(),
+        cpu_model=model[1] if model else "",
+        cpus=os.sysconf("SC_NPROCESSORS_ONLN"),
+        cpus_allowed=0,
+        page_bytes=os.sysconf("SC_PAGESIZE"),
+        memory_bytes=psutil.virtual_memory().total,
+        swap_bytes=psutil.swap_memory().total,
+        thp=thp[1] if thp else "",
+        cgroup=cgroup,
+        memory_limit_bytes=limit_bytes,
+        limits={
+            "pid_max": _number("/proc/sys/kernel/pid_max"),
+            "threads_max": _number("/proc/sys/kernel/threads-max"),
+            "max_map_count": _number("/proc/sys/vm/max_map_count"),
+            "nproc": _limit(resource.RLIMIT_NPROC),
+            "nofile": _limit(resource.RLIMIT_NOFILE),
+            "stack_bytes": _limit(resource.RLIMIT_STACK),
+        },
+        distribution=distribution[1] if distribution else "",
+    )
+
+
+def describe() -> Host:
+    """This machine: read once, but for the CPUs that the calling thread may use now."""
+    return attrs.evolve(_describe(), cpus_allowed=len(os.sched_getaffinity(0)))
+
+
+def counter_error_bytes(host: Host, threads: int = 1) -> int:
+    """
+    By how much the kernel's own high-water marks can be off, either way.
+
+    Since Linux 6.2 each of the three counters of resident pages (files, anonymous, shared) has a part on every CPU
+    that is only added up when it exceeds a batch of max(32, 2 * CPUs) pages; a process that runs on few CPUs leaves
+    parts on those only. Before that, each thread kept up to 64 pages to itself.
+
+    Args:
+        host: Kernel, CPUs online and allowed, page size.
+        threads: The most threads that were alive, for the older kernels.
+    """
+    match = re.match(r"(\d+)\.(\d+)", host.kernel)
+    version = (int(match[1]), int(match[2])) if match else (6, 2)
+    if version < (6, 2):
+        return 64 * max(1, threads) * host.page_bytes
+    batch = max(32, 2 * host.cpus)
+    return 3 * min(host.cpus, host.cpus_allowed or host.cpus) * (batch - 1) * host.page_bytes

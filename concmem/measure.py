@@ -1,0 +1,250 @@
+"""Running a command and measuring it: `measure`, and `start` for those who want to wait in their own way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+import warnings
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from types import TracebackType
+
+from concmem._answer import measurement
+from concmem._launch import SharedMemory, launch, native, start_error
+from concmem._redirect import DEVNULL, PIPE, STDOUT, Redirection, Target
+from concmem.errors import CommandFailed, SamplerError
+from concmem.model import Measurement
+from concmem.request import Command, Request
+
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Running", "measure", "start"]
+
+_POLL_S = 0.0005
+
+
+class Running:
+    """
+    A command that is being measured. `wait` for it once, or use it as a context manager, which ends it on the way out.
+
+    Everything about it goes through descriptors of its own: no signal handler, no other child and no other thread of
+    this process is touched.
+    """
+
+    def __init__(self, request: Request, redirection: Redirection) -> None:
+        self._request = request
+        self._redirection = redirection
+        self._memory = SharedMemory(request)
+        self._pidfd = -1
+        self._measurement: Measurement | None = None
+        self._started_at = datetime.now(timezone.utc).astimezone().isoformat(timespec="milliseconds")
+        try:
+            self._pidfd = launch(request, self._memory, redirection.fds)
+        finally:
+            self._memory.close_fd()
+            if self._pidfd < 0:
+                self._memory.close()
+        redirection.started()
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when all is over, for `selectors` and asyncio."""
+        return self._pidfd
+
+    @property
+    def root_pid(self) -> int | None:
+        """The root's number; None where it could not be started. Waits the millisecond until it is known."""
+        _, lib = native()
+        while self._memory.head is not None and lib.cm_phase(self._memory.head) == lib.CM_PHASE_NEW:
+            if self._ended(0):
+                break
+            time.sleep(_POLL_S)
+        return self._memory.head.root_pid or None if self._memory.head is not None else None
+
+    @property
+    def root_ended(self) -> bool:
+        """Whether the root has ended, while others of its tree may live on."""
+        return self._memory.head is None or bool(self._memory.head.root_ended)
+
+    def alive(self) -> int:
+        """How many processes of the tree were alive at the last tick."""
+        return int(self._memory.head.alive) if self._memory.head is not None else 0
+
+    def stop(self) -> None:
+        """Kill the whole tree; `wait` then gives what was measured, with ``exit.reason`` ``interrupted``."""
+        with contextlib.suppress(ProcessLookupError, OSError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+
+    def _ended(self, timeout_s: float) -> bool:
+        import select
+
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+
+    def wait(self) -> Measurement:
+        """
+        Wait until the last process of the tree has ended, and return what was measured.
+
+        A KeyboardInterrupt (or any other exception that a signal handler raises) ends the whole tree before it
+        goes on.
+
+        Raises:
+            CommandNotFound, CommandNotExecutable, BadInterpreter, BadWorkingDirectory, CommandError: The command
+                could not be started.
+            SamplerError: The sampler was killed.
+        """
+        if self._measurement is not None:
+            return self._measurement
+        if self._memory.head is None:
+            raise SamplerError(0, "was waited for already, and could not start the command", "concmem-sampler")
+        try:
+            self._redirection.wait(self._pidfd)
+        except BaseException:
+            self.stop()
+            while not self._ended(1.0):
+                pass
+            self._close()
+            raise
+        try:
+            self._measurement = self._answer()
+        finally:
+            self._close()
+        return self._measurement
+
+    def _answer(self) -> Measurement:
+        _, lib = native()
+        phase = lib.cm_phase(self._memory.head)
+        head = self._memory.head
+        if phase == lib.CM_PHASE_FAILED:
+            raise start_error(self._request, head.stage, head.error)
+        if phase != lib.CM_PHASE_DONE:
+            raise SamplerError(0, "ended before its time: somebody killed it", "concmem-sampler")
+        collected = self._redirection.collected
+        return measurement(self._request, self._memory, self._started_at, collected("stdout"), collected("stderr"))
+
+    def _close(self) -> None:
+        """Reap the sampler, unless this process lets the kernel do that, or another thread has waited for anybody."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self._redirection.close()
+        self._memory.close()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._pidfd >= 0:
+            self.stop()
+            with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
+                self.wait()
+
+    def __del__(self) -> None:
+        if getattr(self, "_pidfd", -1) >= 0:
+            warnings.warn(f"{self._request.shown!r} was started and never waited for", ResourceWarning, source=self)
+            self.stop()
+            with contextlib.suppress(Exception):
+                self.wait()
+
+
+def start(
+    cmd: Command,
+    *,
+    interval_s: float = 0.001,
+    pss_budget: float = 0.01,
+    timeout_s: float | None = None,
+    memory_limit_bytes: int | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: Target = None,
+    stdout: Target = None,
+    stderr: Target = None,
+) -> Running:
+    """
+    Start a command and its measurement, and come back at once.
+
+    Args: as for `measure`.
+
+    Raises:
+        InvalidRequest: An argument cannot be meant.
+        CommandTooLong, BadWorkingDirectory, SamplerError: The sampler could not be started. What is wrong with the
+            command itself is said by `Running.wait`.
+    """
+    request = Request.of(
+        cmd,
+        interval_s=interval_s,
+        pss_budget=pss_budget,
+        timeout_s=timeout_s,
+        memory_limit_bytes=memory_limit_bytes,
+        cwd=cwd,
+        env=env,
+    )
+    native()
+    redirection = Redirection(stdin, stdout, stderr)
+    try:
+        return Running(request, redirection)
+    except BaseException:
+        redirection.close()
+        raise
+
+
+def measure(
+    cmd: Command,
+    *,
+    interval_s: float = 0.001,
+    pss_budget: float = 0.01,
+    timeout_s: float | None = None,
+    memory_limit_bytes: int | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: Target = None,
+    stdout: Target = None,
+    stderr: Target = None,
+    check: bool = False,
+) -> Measurement:
+    """
+    Run a command to its end, and that of everything that it started, and say how much memory they needed.
+
+    Safe in any number of threads at once; in asyncio code use ``await asyncio.to_thread(concmem.measure, ...)``.
+
+    Args:
+        cmd: A list is executed as it is; a string goes to ``/bin/sh -c``, whose own megabyte is then in the figures.
+        interval_s: Between two readings of the tree, in seconds, from 0.0001 to 3600.
+        pss_budget: The share of wall time, from 0 to 1, that reading smaps_rollup may take: it can hold up a target
+            that maps memory. 0 reads none, and `Measurement.tree_peak_pss` is then unavailable.
+        timeout_s: After so many seconds the whole tree is killed.
+        memory_limit_bytes: When the tree's footprint is seen above it, the whole tree is killed. A spike between two
+            readings is seen where it makes a new VmHWM.
+        cwd: The folder to run in.
+        env: The whole environment, instead of this process's.
+        stdin, stdout, stderr: As in `subprocess`: None, a descriptor, a file, DEVNULL; for the last two also PIPE
+            (then it is in the result) and, for stderr, STDOUT.
+        check: Raise `CommandFailed` unless the command exits by itself with 0.
+
+    Raises:
+        InvalidRequest: An argument cannot be meant.
+        CommandNotFound, CommandNotExecutable, BadInterpreter, CommandTooLong, BadWorkingDirectory, CommandError: The
+            command could not be started; nothing of it runs.
+        CommandFailed: With ``check=True``; it carries the measurement.
+        SamplerError: The sampler could not be started, or was killed.
+        UnsupportedPlatform: This is not Linux.
+    """
+    running = start(
+        cmd,
+        interval_s=interval_s,
+        pss_budget=pss_budget,
+        timeout_s=timeout_s,
+        memory_limit_bytes=memory_limit_bytes,
+        cwd=cwd,
+        env=env,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+    )
+    result = running.wait()
+    if check and not result.exit.ok:
+        raise CommandFailed(result)
+    return result

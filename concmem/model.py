@@ -1,0 +1,329 @@
+"""
+The words of a measurement: frozen, with units in their names, and free of any way to measure.
+
+Bytes and seconds everywhere. Nothing here imports numpy or the native extension.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+if TYPE_CHECKING:
+    from concmem.timeline import Timeline
+
+__all__ = ["SCHEMA", "Exit", "Figure", "Host", "Measurement", "Process", "SamplerReport", "Source", "Status"]
+
+SCHEMA = 1
+"""
+The number of the stored form, in every file that is written.
+
+1: the first.
+"""
+
+Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
+Reason = Literal["exited", "signaled", "timeout", "memory_limit", "interrupted"]
+
+
+@attrs.frozen
+class Figure:
+    """
+    One amount of memory, with where it came from and how exact it is.
+
+    Attributes:
+        bytes: The amount, or None where the status is ``unavailable``.
+        status: ``exact`` (the kernel's own maximum, page-exact), ``bounded`` (the truth lies between
+            `low_bytes` and `high_bytes`), ``sampled`` (the largest reading: a lower bound),
+            ``upper_bound`` (the truth is no larger), or ``unavailable``.
+        source: The kernel interfaces that it was read from.
+        error_bytes: By how much the truth can exceed `bytes`.
+        over_bytes: By how much `bytes` can exceed the truth: the kernel's high-water marks come from
+            per-CPU counters that can run ahead as well as behind.
+        note: One sentence: why it is unavailable, or what a reader should know about it.
+    """
+
+    bytes: int | None
+    status: Status
+    source: str
+    error_bytes: int = 0
+    over_bytes: int = 0
+    note: str = ""
+
+    @property
+    def low_bytes(self) -> int | None:
+        """The least that the truth can be; None where nothing is known."""
+        if self.bytes is None:
+            return None
+        return 0 if self.status == "upper_bound" else max(0, self.bytes - self.over_bytes)
+
+    @property
+    def high_bytes(self) -> int | None:
+        """The most that the truth can be; None where nothing is known, or where `bytes` is only a lower bound."""
+        if self.bytes is None or self.status == "sampled":
+            return None
+        return self.bytes + self.error_bytes
+
+    def __str__(self) -> str:
+        from concmem.units import format_bytes
+
+        if self.bytes is None:
+            return f"unavailable: {self.note}"
+        error = f" (+{format_bytes(self.error_bytes)})" if self.error_bytes else ""
+        return f"{format_bytes(self.bytes)}{error}, {self.status.replace('_', ' ')}, from {self.source}"
+
+
+@attrs.frozen
+class Exit:
+    """
+    How the root process ended, and why.
+
+    Attributes:
+        code: Its exit code, or None where a signal ended it.
+        signal: The signal's number, or None where it exited.
+        reason: ``exited``, ``signaled`` (by somebody else), or that concmem ended the tree: ``timeout``,
+            ``memory_limit``, ``interrupted``.
+    """
+
+    code: int | None
+    signal: int | None
+    reason: Reason
+
+    @property
+    def status(self) -> int:
+        """What a shell would show as ``$?``: the exit code, or 128 + the signal's number."""
+        return 128 + self.signal if self.signal is not None else (self.code or 0)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the root exited by itself with code 0."""
+        return self.reason == "exited" and self.code == 0
+
+    def __str__(self) -> str:
+        import signal as signals
+
+        if self.signal is None:
+            how = f"exit code {self.code}"
+        else:
+            try:
+                how = f"signal {self.signal} ({signals.Signals(self.signal).name})"
+            except ValueError:
+                how = f"signal {self.signal}"
+        why = {"timeout": "timed out", "memory_limit": "over the memory limit", "interrupted": "interrupted"}
+        return f"{how}, {why[self.reason]}" if self.reason in why else how
+
+
+@attrs.frozen
+class Process:
+    """
+    One process of the tree, as far as it was seen.
+
+    Attributes:
+        pid, ppid: Its number, and its parent's when it was first seen.
+        comm: Its name in the kernel (at most 15 bytes), after any exec.
+        argv: Its arguments, after any exec; empty where it ended before they could be read.
+        start_s: When it was first seen, from the start of the measurement.
+        end_s: When its end was noticed.
+        peak: Its own high-water mark.
+        user_s, system_s: Its CPU time and that of the children it waited for; None where it was not the
+            sampler that reaped it.
+    """
+
+    pid: int
+    ppid: int
+    comm: str
+    argv: tuple[str, ...]
+    start_s: float
+    end_s: float
+    peak: Figure
+    user_s: float | None = None
+    system_s: float | None = None
+
+
+@attrs.frozen
+class SamplerReport:
+    """
+    What the measuring itself cost, and what it may have missed.
+
+    Attributes:
+        interval_s: The time between two readings that was asked for.
+        ticks: How many readings of the tree were made.
+        late_ticks: How many readings were skipped because the one before had not ended, or the CPU was away.
+        longest_gap_s: The longest time between two readings.
+        dropped_rows: Rows that found no room. Always 0 unless something is broken: recording is bounded by merging.
+        dropped_processes: Processes that found no row in the process table; they are in every sum all the same.
+        cpu_s: The sampler's own CPU time.
+        rss_bytes: The sampler's own resident memory, its recording included.
+        pss_readings, pss_s: How many readings of smaps_rollup were made, and the time that they took.
+        refused_readings: Readings that the kernel refused (another user's process, say).
+        floor_bytes: The sampler's own size at launch. No ``ru_maxrss`` of the root can read less.
+        survivors: Processes that could not be killed (another user's); 0 means that nothing is left.
+    """
+
+    interval_s: float
+    ticks: int
+    late_ticks: int
+    longest_gap_s: float
+    dropped_rows: int
+    dropped_processes: int
+    cpu_s: float
+    rss_bytes: int
+    pss_readings: int
+    pss_s: float
+    refused_readings: int
+    floor_bytes: int
+    survivors: int
+
+
+@attrs.frozen
+class Host:
+    """
+    The machine and the settings that memory figures depend on.
+
+    Attributes:
+        kernel: ``uname -r``.
+        machine: ``uname -m``.
+        cpu_model: As in /proc/cpuinfo, or "".
+        cpus: CPUs online.
+        cpus_allowed: CPUs that the calling thread, and so the target, may use.
+        page_bytes: The page size.
+        memory_bytes, swap_bytes: As in /proc/meminfo.
+        thp: The mode of transparent huge pages, or "".
+        cgroup: "v1", "v2", "hybrid" or "none".
+        memory_limit_bytes: The limit of the surrounding cgroup, or None.
+        limits: Limits that stop programs: pid_max, threads_max, max_map_count, nproc, nofile, stack_bytes.
+        distribution: PRETTY_NAME of /etc/os-release, or "".
+    """
+
+    kernel: str
+    machine: str
+    cpu_model: str
+    cpus: int
+    cpus_allowed: int
+    page_bytes: int
+    memory_bytes: int
+    swap_bytes: int
+    thp: str
+    cgroup: str
+    memory_limit_bytes: int | None
+    limits: dict[str, int | None]
+    distribution: str
+
+
+@attrs.frozen
+class Source:
+    """
+    One way to read memory, and whether it can be used here.
+
+    Attributes:
+        name: ``statm``, ``status``, ``smaps_rollup``, ...
+        columns: What it reads.
+        usable: Whether it works here, found by trying.
+        why_not: One sentence where it does not.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    usable: bool
+    why_not: str = ""
+
+
+@attrs.frozen
+class Measurement:
+    """
+    What one command, and everything that it started, needed.
+
+    Attributes:
+        peak: **The headline**: how much this command needed at once. One process alive at a time: the largest
+            high-water mark. Several: `tree_peak_pss`, never below `largest_peak_rss`, with `tree_upper_bound`
+            as its upper end.
+        root_peak_rss: The root process's own high-water mark.
+        largest_peak_rss: The largest single process of the tree.
+        tree_peak_pss: The tree at its worst moment, shared pages counted once.
+        tree_peak_rss_sum: The sum of RSS at its worst moment, shared pages counted once per process.
+        tree_upper_bound: What the tree cannot have exceeded.
+        cgroup_peak: What the kernel charged to the command's own control group.
+        command: The argument vector, or the one string that went to ``/bin/sh -c``.
+        exit: How it ended.
+        wall_s: From the start of the root to its end.
+        tree_wall_s: From the start of the root to the end of the last process of the tree.
+        user_s, system_s: CPU time of the whole tree, as far as the sampler or an ancestor reaped it.
+        minor_faults, major_faults: Page faults of the same.
+        processes: Every process that was seen, in order of discovery.
+        max_alive: The most processes that were seen alive at once.
+        max_threads: The most threads that were seen alive at once, over the tree.
+        timeline: How memory moved.
+        sampler: What the measuring cost, and what it may have missed.
+        host: The machine.
+        started_at: When, as ISO 8601 with its UTC offset.
+        stdout, stderr: What the command wrote, where PIPE was given; else None.
+        version: Of concmem.
+        schema: Of the stored form.
+    """
+
+    command: tuple[str, ...] | str
+    exit: Exit
+    peak: Figure
+    root_peak_rss: Figure
+    largest_peak_rss: Figure
+    tree_peak_pss: Figure
+    tree_peak_rss_sum: Figure
+    tree_upper_bound: Figure
+    cgroup_peak: Figure
+    wall_s: float
+    tree_wall_s: float
+    user_s: float
+    system_s: float
+    minor_faults: int
+    major_faults: int
+    processes: tuple[Process, ...] = attrs.field(repr=False)
+    max_alive: int
+    max_threads: int
+    sampler: SamplerReport = attrs.field(repr=False)
+    host: Host = attrs.field(repr=False)
+    started_at: str
+    version: str = attrs.field(repr=False)
+    timeline: Timeline = attrs.field(repr=False, eq=False)
+    stdout: bytes | None = attrs.field(default=None, repr=False)
+    stderr: bytes | None = attrs.field(default=None, repr=False)
+    schema: int = attrs.field(default=SCHEMA, repr=False)
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name, the headline first."""
+        names = (
+            "peak", "root_peak_rss", "largest_peak_rss", "tree_peak_pss",
+            "tree_peak_rss_sum", "tree_upper_bound", "cgroup_peak",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Everything but the timeline, as plain JSON types.
+
+        The timeline is large and binary: `save` puts it beside the JSON, `Timeline.save` alone into a file.
+        """
+        from concmem.stored import measurement_to_dict
+
+        return measurement_to_dict(self)
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Measurement:
+        """
+        The measurement that `to_dict` wrote, with an empty timeline.
+
+        Raises:
+            RecordingError: It is not one, or of a later schema.
+        """
+        from concmem.stored import measurement_from_dict
+
+        return measurement_from_dict(stored)
+
+    def save(self, path: str | Path) -> None:
+        """
+        Write ``path`` (JSON) and, beside it with the ending ``.npz``, the timeline; each appears whole or not at all.
+        """
+        from concmem.stored import save
+
+        save(self, Path(path))

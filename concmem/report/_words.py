@@ -1,0 +1,112 @@
+"""What tables and figures say alike about a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from concmem.study import Row, Study, rows
+from concmem.units import format_bytes, format_count
+
+__all__ = ["STATUS_WORDS", "Note", "by_memory", "host_line", "method_line", "notes", "number_of"]
+
+STATUS_WORDS = {
+    "exact": "the kernel's own maximum, exact to the page",
+    "bounded": "the truth lies between the figure and the figure plus its error",
+    "sampled": "the largest reading: the truth is no less",
+    "upper_bound": "the truth is no larger",
+    "unavailable": "there is no figure",
+}
+
+
+def by_memory(study: Study) -> list[tuple[str, list[Row]]]:
+    """
+    Programs with their rows, the one that needs least first.
+
+    Compared at the largest number of tasks, then at the next smaller one; who has no figure at a size comes last there.
+    """
+    grouped: dict[str, list[Row]] = {}
+    for row in rows(study):
+        grouped.setdefault(row.program, []).append(row)
+
+    def key(item: tuple[str, list[Row]]) -> list[float]:
+        return [float("inf") if row.median_bytes is None else row.median_bytes for row in reversed(item[1])]
+
+    return sorted(grouped.items(), key=key)
+
+
+def host_line(study: Study) -> str:
+    """The machine in one line."""
+    host = study.host
+    if host is None:
+        return "no program could be started on this machine"
+    cpus = f"{host.cpus_allowed} CPU{'s' if host.cpus_allowed != 1 else ''}"
+    if host.cpu_model:
+        cpus += f" ({' '.join(host.cpu_model.split())})"
+    parts = [f"Linux {host.kernel} {host.machine}", cpus, f"{format_bytes(host.memory_bytes)} of memory"]
+    if host.distribution:
+        parts.insert(0, host.distribution)
+    parts.append(f"{format_bytes(host.swap_bytes)} of swap" if host.swap_bytes else "no swap")
+    if host.memory_limit_bytes is not None:
+        parts.append(f"control group limited to {format_bytes(host.memory_limit_bytes)}")
+    return ", ".join(parts)
+
+
+def method_line(study: Study, among: Iterable[Row]) -> str:
+    """How often, and from which kernel interfaces, these rows were read."""
+    good = [row for row in among if row.median_bytes is not None]
+    sources = sorted({source for row in good for source in row.source.split(" / ")})
+    most = max((row.good_runs for row in good), default=0)
+    times = f"median of up to {most} runs, with the range" if most > 1 else "one run each"
+    read = f", read from {'; '.join(sources)}" if sources else ""
+    return f"Peak memory, {times}{read}"
+
+
+def number_of(tasks: int) -> str:
+    """``1 task``, ``10 000 tasks``."""
+    return f"{format_count(tasks)} task{'' if tasks == 1 else 's'}"
+
+
+@attrs.frozen
+class Note:
+    """
+    What a reader must know about some cells of one program.
+
+    Attributes:
+        number: From 1, in order of appearance.
+        program: The program's name.
+        tasks: The numbers of tasks that it is about.
+        text: The sentence.
+    """
+
+    number: int
+    program: str
+    tasks: tuple[int, ...]
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.program} at {', '.join(map(format_count, self.tasks))}: {self.text}"
+
+
+def notes(study: Study, programs: Sequence[tuple[str, list[Row]]]) -> list[Note]:
+    """Why cells have no figure, and what is special about those that have one; equal sentences are put together."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for program, program_rows in programs:
+        for row in program_rows:
+            for text in _remarks(row, study.plan.sleep_s):
+                found.setdefault((program, text), []).append(row.tasks)
+    return [Note(i, program, tuple(tasks), text) for i, ((program, text), tasks) in enumerate(found.items(), 1)]
+
+
+def _remarks(row: Row, planned_sleep_s: float) -> list[str]:
+    remarks = []
+    if row.status == "partly":
+        remarks.append(f"{row.good_runs} of {row.runs} runs have a figure; {row.reason}")
+    elif row.reason:
+        remarks.append(row.reason)
+    if row.median_bytes is not None and row.sleep_s > planned_sleep_s:
+        remarks.append(f"slept {row.sleep_s:g} s instead of {planned_sleep_s:g} s, so that all were alive at once")
+    if row.flags:
+        remarks.append(f"with {' '.join(row.flags)}")
+    return remarks

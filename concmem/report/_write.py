@@ -1,0 +1,38 @@
+"""Everything that is reported of a study, into its own directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from concmem.report.figures import need_extra, write_figures
+from concmem.report.tables import csv_text, markdown
+from concmem.study import load_study
+
+__all__ = ["write"]
+
+
+def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
+    """
+    Write ``table.md``, ``table.csv`` and the figures of a study, finished or not, beside what it stored.
+
+    Args:
+        study_dir: The directory of the study.
+        figures: Whether to draw, which needs the report extra.
+
+    Returns:
+        The files, the figures first.
+
+    Raises:
+        StudyError: There is no study.
+        RecordingError: A file of it cannot be read.
+        ReportExtraMissing: Figures are wanted, and what draws them is not installed; nothing has been written.
+    """
+    study = load_study(study_dir)
+    if figures:
+        need_extra()
+    paths = write_figures(study, study.path) if figures else []
+    for name, text in (("table.md", markdown(study)), ("table.csv", csv_text(study))):
+        path = study.path / name
+        path.write_text(text, encoding="utf-8")
+        paths.append(path)
+    return paths

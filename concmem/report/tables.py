@@ -1,0 +1,180 @@
+"""The table of a study: for a terminal, as Markdown, and in full as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from concmem.report._words import STATUS_WORDS, Note, by_memory, host_line, method_line, notes
+from concmem.study import Row, Study, rows
+from concmem.units import format_bytes, format_count, format_seconds
+
+__all__ = ["csv_text", "markdown", "print_table", "terminal_table"]
+
+_COLUMNS = (
+    "program", "title", "language", "kind", "toolchain", "flags", "tasks", "sleep_s", "runs", "good_runs", "status",
+    "median_bytes", "min_bytes", "max_bytes", "error_bytes", "over_bytes", "figure_status", "source", "wall_s",
+    "launch_s", "reason",
+)  # fmt: skip
+
+
+def csv_text(study: Study) -> str:
+    """
+    Every row in full, with the columns of `Row`.
+
+    Bytes and seconds as plain numbers; empty where there is no figure. ``error_bytes`` and ``over_bytes`` are by how
+    much the truth can exceed, and fall short of, a figure.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for row in rows(study):
+        writer.writerow([_plain(getattr(row, name), has_figure=row.median_bytes is not None, name=name)
+                         for name in _COLUMNS])  # fmt: skip
+    return out.getvalue()
+
+
+def _plain(value: object, *, has_figure: bool, name: str) -> str:
+    if value is None or (name in ("error_bytes", "over_bytes") and not has_figure):
+        return ""
+    if isinstance(value, tuple):
+        return " ".join(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _marks(found: list[Note], row: Row) -> str:
+    numbers = [str(note.number) for note in found if note.program == row.program and row.tasks in note.tasks]
+    return f"[{','.join(numbers)}]" if numbers else ""
+
+
+def _amount(row: Row) -> str:
+    return row.status if row.median_bytes is None else format_bytes(row.median_bytes)
+
+
+def terminal_table(study: Study) -> RenderableType:
+    """Programs by their peak memory, a column for every number of tasks, and the notes below."""
+    programs = by_memory(study)
+    found = notes(study, programs)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Peak memory by number of tasks", title_justify="left")
+    table.add_column("program", no_wrap=True)
+    widths = {}
+    for tasks in study.plan.tasks:
+        column = [row for _, program_rows in programs for row in program_rows if row.tasks == tasks]
+        widths[tasks] = max((len(_marks(found, row)) for row in column), default=0)
+        # Marks stand in a column of their own, so that the amounts line up.
+        table.add_column(format_count(tasks) + " " * (widths[tasks] + bool(widths[tasks])), justify="right")
+    for program, program_rows in programs:
+        cells = []
+        for row in program_rows:
+            text = Text(_amount(row), style="" if row.median_bytes is not None else "yellow")
+            if widths[row.tasks]:
+                text.append(f" {_marks(found, row):{widths[row.tasks]}}", style="dim")
+            cells.append(text)
+        table.add_row(program, *cells)
+    below: list[RenderableType] = []
+    if found:
+        listed = Table.grid(padding=(0, 1))
+        listed.add_column(justify="right", style="dim", no_wrap=True)
+        listed.add_column()
+        for note in found:
+            listed.add_row(f"[{note.number}]".replace("[", r"\["), Text(str(note)))
+        below += [listed, ""]
+    every = [row for _, program_rows in programs for row in program_rows]
+    below += [Text(f"{method_line(study, every)}."), Text(f"{host_line(study)}.")]
+    return Group(table, *below)
+
+
+def print_table(study: Study, console: Console) -> None:
+    """Print `terminal_table`: plain text where the console is no terminal."""
+    console.print(terminal_table(study), highlight=False)
+
+
+def markdown(study: Study) -> str:
+    """The table with its notes, then how each figure was read, then the machine."""
+    programs = by_memory(study)
+    found = notes(study, programs)
+    plan = study.plan
+    out = ["# How much memory do N concurrent tasks need?", ""]
+    out += [
+        f"Each program starts N tasks that sleep {plan.sleep_s:g} s, all alive at once. "
+        f"Measured with concmem {study.version} from {study.started_at} on (seed {plan.seed}).",
+        "",
+        *_table(
+            ["program", "kind", *map(format_count, plan.tasks)],
+            [
+                [program, group[0].kind, *(f"{_amount(row)}{_superscript(_marks(found, row))}" for row in group)]
+                for program, group in programs
+            ],
+            right=len(plan.tasks),
+        ),
+        "",
+    ]
+    if found:
+        out += [*(f"{note.number}. {_escape(str(note))}" for note in found), ""]
+    every = [row for _, group in programs for row in group]
+    out += ["## What ran", ""]
+    out += _table(
+        ["program", "title", "toolchain"],
+        [[program, group[0].title, group[0].toolchain or "none"] for program, group in programs],
+    )
+    out += ["", "## How each figure was read", "", f"{method_line(study, every)}.", ""]
+    out += [
+        f"- `{status}`: {words}."
+        for status, words in STATUS_WORDS.items()
+        if any(status in row.figure_status.split(" / ") for row in every)
+    ]
+    out += [
+        "",
+        "The error is by how much the truth can exceed the figure; a minus sign stands before the amount by which it "
+        "can fall short of it. Launching is the time until the program said that all tasks are launched, its runtime's "
+        "start included.",
+        "",
+    ]
+    good = [row for row in every if row.median_bytes is not None]
+    out += _table(
+        ["program", "tasks", "peak", "range", "runs", "error", "status", "source", "launching", "wall"],
+        [_reading(row) for row in good],
+    )
+    out += ["", "## The machine", "", f"{host_line(study)}.", ""]
+    if study.host is not None:
+        limits = (f"{name} {value}" for name, value in study.host.limits.items() if value is not None)
+        out += [f"Transparent huge pages: {study.host.thp or 'unknown'}. Limits: {', '.join(limits) or 'unknown'}.", ""]
+    return "\n".join(out)
+
+
+def _reading(row: Row) -> list[str]:
+    assert row.min_bytes is not None and row.max_bytes is not None
+    assert row.wall_s is not None and row.launch_s is not None
+    ranged = f"{format_bytes(row.min_bytes)} to {format_bytes(row.max_bytes)}" if row.good_runs > 1 else ""
+    errors = [f"+{format_bytes(row.error_bytes)}"] if row.error_bytes else []
+    errors += [f"-{format_bytes(row.over_bytes)}"] if row.over_bytes else []
+    return [
+        row.program, format_count(row.tasks), _amount(row), ranged, str(row.good_runs), " ".join(errors) or "0",
+        row.figure_status, row.source, format_seconds(row.launch_s), format_seconds(row.wall_s),
+    ]  # fmt: skip
+
+
+def _superscript(marks: str) -> str:
+    return f"<sup>{marks[1:-1]}</sup>" if marks else ""
+
+
+def _table(head: list[str], body: list[list[str]], *, right: int = 0) -> list[str]:
+    rule = ["---"] * (len(head) - right) + ["--:"] * right
+    return [_line(head), _line(rule), *(_line([_cell(text) for text in line]) for line in body)]
+
+
+def _line(texts: list[str]) -> str:
+    return f"| {' | '.join(texts)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _escape(text: str) -> str:
+    return "".join(f"\\{c}" if c in "\\`*_<>[]" else c for c in text)

@@ -1,0 +1,131 @@
+"""What is asked of one measurement, refused here where it cannot be meant: no C has run by then."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from concmem.errors import InvalidRequest
+
+__all__ = ["Command", "Request"]
+
+Command = str | bytes | os.PathLike[str] | Sequence[str | bytes | os.PathLike[str]]
+
+SHORTEST_INTERVAL_S = 0.0001
+LONGEST_INTERVAL_S = 3600.0
+
+
+def _encoded(value: Any, what: str) -> bytes:
+    try:
+        encoded = os.fsencode(value)
+    except TypeError:
+        raise InvalidRequest(f"{what} is {value!r}, which is neither text nor a path") from None
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{what} holds characters that no file name can hold: {value!r}") from None
+    if b"\0" in encoded:
+        raise InvalidRequest(f"{what} holds a NUL, which no command line can carry: {value!r}")
+    return encoded
+
+
+def _argv(command: Command) -> tuple[bytes, ...]:
+    if isinstance(command, (str, bytes)):
+        line = _encoded(command, "the command")
+        if not line.strip():
+            raise InvalidRequest("the command is empty")
+        return (b"/bin/sh", b"-c", line)
+    if isinstance(command, os.PathLike):
+        command = [command]
+    try:
+        words = list(command)
+    except TypeError:
+        raise InvalidRequest(f"a command is a list of words or one string for the shell, not {command!r}") from None
+    if not words:
+        raise InvalidRequest("the command is empty")
+    argv = tuple(_encoded(word, f"word {i} of the command") for i, word in enumerate(words))
+    if not argv[0]:
+        raise InvalidRequest("the command is empty: its first word names no program")
+    return argv
+
+
+def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...]:
+    if env is None:
+        return tuple(key + b"=" + value for key, value in os.environb.items())
+    pairs = []
+    for key, value in env.items():
+        name = _encoded(key, "a name in env")
+        if not name or b"=" in name:
+            raise InvalidRequest(f"{key!r} cannot be the name of an environment variable")
+        pairs.append(name + b"=" + _encoded(value, f"env[{key!r}]"))
+    return tuple(pairs)
+
+
+def _number(name: str, value: Any, least: float, most: float | None = None) -> None:
+    wanted = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not value >= least or (most is not None and value > most) or value == float("inf"):
+        raise InvalidRequest(f"{name} is a number {wanted}, not {value!r}")
+
+
+@attrs.frozen
+class Request:
+    """
+    One measurement, validated.
+
+    Attributes:
+        argv: What is executed, encoded; a string has become ``/bin/sh -c``.
+        envp: The whole environment, as ``NAME=value``.
+        cwd: The folder it runs in, or None for the caller's.
+        shown: The command as it was given.
+        interval_ns: Between two readings.
+        pss_budget_ppm: The share of wall time that smaps_rollup may take, in millionths.
+        timeout_ns, memory_limit_bytes: 0 for none.
+    """
+
+    argv: tuple[bytes, ...]
+    envp: tuple[bytes, ...]
+    cwd: bytes | None
+    shown: tuple[str, ...] | str
+    interval_ns: int
+    pss_budget_ppm: int
+    timeout_ns: int
+    memory_limit_bytes: int
+
+    @classmethod
+    def of(
+        cls,
+        command: Command,
+        *,
+        interval_s: float,
+        pss_budget: float,
+        timeout_s: float | None,
+        memory_limit_bytes: int | None,
+        cwd: str | os.PathLike[str] | None,
+        env: Mapping[str, str] | None,
+    ) -> Request:
+        """
+        The request that the arguments of `concmem.measure` stand for.
+
+        Raises:
+            InvalidRequest: One of them cannot be meant.
+        """
+        _number("interval_s", interval_s, SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S)
+        _number("pss_budget", pss_budget, 0, 1)
+        if timeout_s is not None:
+            _number("timeout_s", timeout_s, 1e-6, 1e9)
+        if memory_limit_bytes is not None:
+            _number("memory_limit_bytes", memory_limit_bytes, 1, 1 << 62)
+        argv = _argv(command)
+        is_line = isinstance(command, (str, bytes))
+        return cls(
+            argv=argv,
+            envp=_envp(env),
+            cwd=None if cwd is None else _encoded(cwd, "cwd"),
+            shown=os.fsdecode(argv[2]) if is_line else tuple(os.fsdecode(word) for word in argv),
+            interval_ns=round(interval_s * 1e9),
+            pss_budget_ppm=round(pss_budget * 1e6),
+            timeout_ns=0 if timeout_s is None else max(1, round(timeout_s * 1e9)),
+            memory_limit_bytes=int(memory_limit_bytes or 0),
+        )

@@ -1,0 +1,95 @@
+"""Measurements as plain JSON types and as files, through cattrs."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from concmem.errors import RecordingError
+from concmem.model import SCHEMA, Measurement
+from concmem.timeline import Timeline
+
+if TYPE_CHECKING:
+    from cattrs.preconf.json import JsonConverter
+
+__all__ = ["converter", "load", "measurement_from_dict", "measurement_to_dict", "save"]
+
+
+@lru_cache(maxsize=1)
+def converter() -> JsonConverter:
+    """What turns concmem's attrs classes into plain JSON types and back; a timeline is left out."""
+    import typing
+
+    from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+    from cattrs.preconf.json import make_converter
+
+    # model.py names Timeline for type checkers only, so that the words do not depend on numpy.
+    typing.get_type_hints(Measurement, localns={"Timeline": Timeline})
+    made = make_converter()
+    made.register_structure_hook(str | tuple[str, ...], lambda v, _: v if isinstance(v, str) else tuple(v))
+    made.register_structure_hook(tuple[str, ...] | str, lambda v, _: v if isinstance(v, str) else tuple(v))
+    made.register_unstructure_hook(
+        Measurement, make_dict_unstructure_fn(Measurement, made, timeline=override(omit=True))
+    )
+    made.register_structure_hook(
+        Measurement, make_dict_structure_fn(Measurement, made, timeline=override(omit=True))
+    )
+    return made
+
+
+def measurement_to_dict(measurement: Measurement) -> dict[str, Any]:
+    """Everything but the timeline."""
+    stored: dict[str, Any] = converter().unstructure(measurement)
+    return stored
+
+
+def measurement_from_dict(stored: dict[str, Any], timeline: Timeline | None = None) -> Measurement:
+    """
+    A measurement from what `measurement_to_dict` gave.
+
+    Raises:
+        RecordingError: It is not one, or of a later schema.
+    """
+    schema = stored.get("schema") if isinstance(stored, dict) else None
+    if not isinstance(schema, int):
+        raise RecordingError("this is no measurement of concmem: it has no schema number")
+    if schema > SCHEMA:
+        raise RecordingError(f"this measurement has schema {schema}; this concmem reads up to {SCHEMA}: update it")
+    try:
+        return converter().structure(stored, Measurement)
+    except Exception as error:
+        from cattrs import transform_error
+
+        raise RecordingError(f"this is no measurement of concmem: {'; '.join(transform_error(error))}") from None
+
+
+def save(measurement: Measurement, path: Path) -> None:
+    """``path`` (JSON) and the timeline beside it; the timeline first, so that a JSON file is never without it."""
+    from concmem._atomic import replacing
+
+    measurement.timeline.save(path.with_suffix(".npz"))
+    with replacing(path) as file:
+        file.write(json.dumps(measurement_to_dict(measurement), indent=1).encode() + b"\n")
+
+
+def load(path: str | Path) -> Measurement:
+    """
+    The measurement that `Measurement.save` wrote, with its timeline where that lies beside it.
+
+    Raises:
+        RecordingError: It is not one, or damaged, or of a later schema.
+        OSError: The file cannot be opened.
+    """
+    import attrs
+
+    path = Path(path)
+    try:
+        measurement = measurement_from_dict(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, RecordingError):
+            raise RecordingError(f"{path}: {error}") from None
+        raise RecordingError(f"{path} is no measurement of concmem: {error}") from None
+    beside = path.with_suffix(".npz")
+    return attrs.evolve(measurement, timeline=Timeline.load(beside)) if beside.exists() else measurement

@@ -1,0 +1,26 @@
+"""How much memory do N concurrent tasks need? The study: its plan, its runs, its store."""
+
+from concmem.study.plan import Cell, Plan, StudyError, cells
+from concmem.study.progress import BarProgress, LineProgress, Progress, make_progress
+from concmem.study.rows import Row, rows
+from concmem.study.run import bench, default_directory
+from concmem.study.store import Entry, Run, Study, load_study
+
+__all__ = [
+    "BarProgress",
+    "Cell",
+    "Entry",
+    "LineProgress",
+    "Plan",
+    "Progress",
+    "Row",
+    "Run",
+    "Study",
+    "StudyError",
+    "bench",
+    "cells",
+    "default_directory",
+    "load_study",
+    "make_progress",
+    "rows",
+]

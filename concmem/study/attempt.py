@@ -1,0 +1,216 @@
+"""One start of one program: what it said and when, what it needed, and whether it was ended early."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import subprocess
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Literal
+
+import attrs
+
+import concmem
+from concmem.model import Measurement
+
+__all__ = ["Attempt", "Limits", "attempt"]
+
+KEPT_LINES = 20
+LINE_BYTES = 500
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@attrs.frozen
+class Limits:
+    """
+    When to end a run that does not end by itself.
+
+    Attributes:
+        launch_s: From the start of the root until all tasks must be launched.
+        finish_s: From then until the program must have ended.
+        memory_bytes: What the tree may need, or None.
+    """
+
+    launch_s: float
+    finish_s: float
+    memory_bytes: int | None = None
+
+
+@attrs.frozen
+class Attempt:
+    """
+    What one start gave.
+
+    Attributes:
+        measurement: What it needed.
+        launch_s: From just before the start of the root until ``started N`` arrived, or None. An upper bound: what
+            the runtime needs to start, and the way through the pipe, are in it.
+        done_s: The same until ``done N``.
+        ended: Which limit of `Limits` ended it: ``launch``, ``finish``, or "" where none did.
+        last_line: The last line on its standard output.
+        lines: The last lines of both streams, in order of arrival.
+        errors: The last lines of standard error alone.
+    """
+
+    measurement: Measurement
+    launch_s: float | None
+    done_s: float | None
+    ended: Literal["", "launch", "finish"]
+    last_line: str
+    lines: tuple[str, ...]
+    errors: tuple[str, ...]
+
+
+class _Stream:
+    """The lines of one pipe, in bounded room however much arrives."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.open = True
+        self._rest = b""
+        os.set_blocking(descriptor, False)
+
+    def read(self) -> list[str]:
+        """Lines that are complete now; the last one need not end in a newline once the pipe is closed."""
+        try:
+            data = os.read(self.descriptor, 65536)
+        except BlockingIOError:
+            return []
+        self.open = bool(data)
+        *lines, rest = (self._rest + data).split(b"\n")
+        if not self.open and rest:
+            lines.append(rest)
+        self._rest = rest[:LINE_BYTES]
+        return [text for line in lines if (text := _printable(line[:LINE_BYTES]))]
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def _printable(line: bytes) -> str:
+    return _CONTROL.sub("", line.decode("utf-8", "replace")).rstrip()
+
+
+class _Listener:
+    """What a program has said so far."""
+
+    def __init__(self, tasks: int, begun: float) -> None:
+        self._started, self._done, self._begun = f"started {tasks}", f"done {tasks}", begun
+        self.launch_s: float | None = None
+        self.done_s: float | None = None
+        self.last_line = ""
+        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self.errors: deque[str] = deque(maxlen=KEPT_LINES)
+
+    def hear(self, stream: _Stream, is_error: bool) -> None:
+        for line in stream.read():
+            self.lines.append(line)
+            if is_error:
+                self.errors.append(line)
+                continue
+            self.last_line = line
+            if line == self._started and self.launch_s is None:
+                self.launch_s = self.now_s()
+            elif line == self._done:
+                self.done_s = self.now_s()
+
+    def now_s(self) -> float:
+        return time.monotonic() - self._begun
+
+
+def attempt(command: Sequence[str], env: Mapping[str, str], tasks: int, limits: Limits) -> Attempt:
+    """
+    Start a program, listen to it, and end it when it passes a limit.
+
+    An exception (Ctrl-C, say) ends the whole tree before it travels on.
+
+    Raises:
+        ConcmemError: It could not be started.
+    """
+    pipes = [os.pipe(), os.pipe()]
+    streams = [_Stream(reader) for reader, _ in pipes]
+    try:
+        try:
+            # The clock starts before the root does: every time taken from it errs on the long side.
+            listener = _Listener(tasks, time.monotonic())
+            running = concmem.start(
+                list(command),
+                env=dict(env),
+                memory_limit_bytes=limits.memory_bytes,
+                stdin=subprocess.DEVNULL,
+                stdout=pipes[0][1],
+                stderr=pipes[1][1],
+            )
+        finally:
+            for _, writer in pipes:
+                os.close(writer)
+        try:
+            ended = _listen(running, listener, streams, limits)
+        except BaseException:
+            running.stop()
+            running.wait()
+            raise
+        measurement = running.wait()
+    finally:
+        for stream in streams:
+            stream.close()
+    return Attempt(
+        measurement=measurement,
+        launch_s=listener.launch_s,
+        done_s=listener.done_s,
+        ended=ended,
+        last_line=listener.last_line,
+        lines=tuple(listener.lines),
+        errors=tuple(listener.errors),
+    )
+
+
+def _listen(
+    running: concmem.Running, listener: _Listener, streams: Sequence[_Stream], limits: Limits
+) -> Literal["", "launch", "finish"]:
+    """Listen until the tree has ended; say which limit ended it."""
+    ended: Literal["", "launch", "finish"] = ""
+    with selectors.DefaultSelector() as selector:
+        over = selector.register(running.fileno(), selectors.EVENT_READ)
+        for stream, is_error in zip(streams, (False, True), strict=True):
+            selector.register(stream.descriptor, selectors.EVENT_READ, (stream, is_error))
+        while True:
+            timeout_s = None if ended else max(0.0, _limit_s(listener, limits) - listener.now_s())
+            events = selector.select(timeout_s)
+            for key, _ in events:
+                if key.data is not None:
+                    stream, is_error = key.data
+                    listener.hear(stream, is_error)
+                    if not stream.open:
+                        selector.unregister(stream.descriptor)
+            if any(key.fd == over.fd for key, _ in events):
+                break
+            if not ended:
+                ended = _passed(listener, limits)
+                if ended:
+                    running.stop()
+    for stream, is_error in zip(streams, (False, True), strict=True):
+        _drain(stream, is_error, listener)
+    return ended
+
+
+def _limit_s(listener: _Listener, limits: Limits) -> float:
+    return limits.launch_s if listener.launch_s is None else listener.launch_s + limits.finish_s
+
+
+def _passed(listener: _Listener, limits: Limits) -> Literal["", "launch", "finish"]:
+    if listener.now_s() < _limit_s(listener, limits):
+        return ""
+    return "launch" if listener.launch_s is None else "finish"
+
+
+def _drain(stream: _Stream, is_error: bool, listener: _Listener) -> None:
+    """Hear what is still in the pipe, without waiting for a survivor that keeps its other end open."""
+    with selectors.DefaultSelector() as selector, suppress(OSError):
+        selector.register(stream.descriptor, selectors.EVENT_READ)
+        while stream.open and selector.select(0):
+            listener.hear(stream, is_error)

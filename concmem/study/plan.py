@@ -1,0 +1,121 @@
+"""What a study runs, and in which order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+import attrs
+
+from concmem.errors import ConcmemError, InvalidRequest
+
+__all__ = ["Cell", "Plan", "StudyError", "cells", "difference"]
+
+
+class StudyError(ConcmemError, ValueError):
+    """A study that cannot be begun, continued or read as it was asked for."""
+
+    exit_code = 2
+
+
+@attrs.frozen
+class Cell:
+    """
+    One run that is to be made.
+
+    Attributes:
+        program: The program's name.
+        tasks: How many tasks it starts.
+        index: Which repetition this is, from 0.
+    """
+
+    program: str
+    tasks: int
+    index: int
+
+
+def _sorted_counts(counts: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(counts)))
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """
+    What a study runs.
+
+    Attributes:
+        programs: Names of programs; empty means every program that there is.
+        tasks: The numbers of tasks, kept in ascending order.
+        runs: Runs of every program at every number of tasks.
+        sleep_s: How long each task sleeps.
+        seed: Of the order of programs; None lets the study draw one, which it stores.
+        programs_dirs: Folders with further programs.
+        longest_sleep_s: A run that has not launched all its tasks within its sleep is repeated with twice
+            the sleep, up to this.
+        launch_limit_s: For programs in which no task begins before all are created: how long that may take.
+        finish_limit_s: How long a program may take to end after its sleep.
+    """
+
+    programs: tuple[str, ...] = attrs.field(default=(), converter=_unique)
+    tasks: tuple[int, ...] = attrs.field(default=(1, 10_000, 100_000, 1_000_000), converter=_sorted_counts)
+    runs: int = 1
+    sleep_s: float = attrs.field(default=10.0, converter=float)
+    seed: int | None = None
+    programs_dirs: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    longest_sleep_s: float = attrs.field(default=60.0, converter=float)
+    launch_limit_s: float = attrs.field(default=600.0, converter=float)
+    finish_limit_s: float = attrs.field(default=300.0, converter=float)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.tasks:
+            raise InvalidRequest("the study needs at least one number of tasks")
+        if self.tasks[0] < 1:
+            raise InvalidRequest(f"a program cannot start {self.tasks[0]} tasks: the least is 1")
+        if self.runs < 1:
+            raise InvalidRequest(f"a study cannot make {self.runs} runs of a program: the least is 1")
+        for name in ("sleep_s", "longest_sleep_s", "launch_limit_s", "finish_limit_s"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InvalidRequest(f"{name} must be a finite number of seconds above 0, not {getattr(self, name)}")
+
+
+def cells(plan: Plan) -> list[Cell]:
+    """
+    All runs of a plan, in the order in which they are made.
+
+    Every cell has its first run before any has its second, so that a machine that changes over hours changes
+    for all programs alike. Within such a round small numbers of tasks come first: they are quick, and what
+    they needed tells whether the next size fits into memory. Within one size the programs are shuffled by
+    the plan's seed, anew each time, so that none always follows the same neighbour.
+
+    Raises:
+        InvalidRequest: The plan has no seed yet.
+    """
+    if plan.seed is None:
+        raise InvalidRequest("a plan without a seed has no order")
+    shuffle = random.Random(plan.seed)
+    order: list[Cell] = []
+    for index in range(plan.runs):
+        for tasks in plan.tasks:
+            programs = list(plan.programs)
+            shuffle.shuffle(programs)
+            order += [Cell(program, tasks, index) for program in programs]
+    return order
+
+
+def difference(stored: Plan, wanted: Plan) -> str:
+    """What tells two plans apart, as ``"runs is 1 there and 3 here"``; empty where nothing does."""
+    for field in attrs.fields(Plan):
+        there, here = getattr(stored, field.name), getattr(wanted, field.name)
+        if there != here:
+            return f"{field.name} is {_shown(there)} there and {_shown(here)} here"
+    return ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

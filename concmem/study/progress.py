@@ -1,0 +1,150 @@
+"""What a study tells while it runs: a bar on a terminal, a line a run elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+import attrs
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.progress import Task as RichTask
+from rich.text import Text
+
+from concmem.study.plan import Cell
+from concmem.study.store import Run
+from concmem.units import format_bytes, format_count, format_seconds
+
+__all__ = ["BarProgress", "LineProgress", "Progress", "make_progress", "told"]
+
+
+class Progress:
+    """What a study calls while it runs, always from the thread that runs it. This one says nothing."""
+
+    def begin(self, total: int, stored: int) -> None:
+        """The study has so many runs, of which so many are stored already."""
+
+    def preparing(self, program: str) -> None:
+        """A program is being built or warmed up."""
+
+    def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
+        """A run starts; this one and all after it will take about `left_s`."""
+
+    def finished(self, run: Run, took_s: float, done: int, total: int, left_s: float) -> None:
+        """A run is stored; so many are."""
+
+    def end(self) -> None:
+        """Nothing more will come, whether the study is complete or not."""
+
+
+def told(run: Run, took_s: float) -> str:
+    """A finished run in one line."""
+    name = f"{run.program} {format_count(run.tasks)}"
+    figure = run.peak
+    if figure is not None and figure.bytes is not None:
+        longer = f", slept {run.sleep_s:g} s" if run.attempts > 1 else ""
+        return f"{name}: {format_bytes(figure.bytes)} in {format_seconds(took_s)}{longer}"
+    if run.status == "skipped":
+        return f"{name}: skipped: {run.reason}"
+    return f"{name}: failed: {run.reason}" if run.reason else f"{name}: no figure"
+
+
+@attrs.define
+class LineProgress(Progress):
+    """
+    One plain line for every run, as soon as it is stored.
+
+    Attributes:
+        file: Where to; standard error unless told otherwise.
+    """
+
+    file: TextIO = attrs.field(factory=lambda: sys.stderr)
+
+    def begin(self, total: int, stored: int) -> None:
+        """Say how much there is to do."""
+        if stored:
+            self._say(f"{stored} of {total} runs are there already")
+
+    def preparing(self, program: str) -> None:
+        """Say what is built or warmed up."""
+        self._say(f"preparing {program}")
+
+    def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
+        """Say that launching outlasted the sleep; the first attempt needs no line."""
+        if attempt > 1:
+            self._say(
+                f"{cell.program} {format_count(cell.tasks)}: launching outlasted the sleep; again with {sleep_s:g} s"
+            )
+
+    def finished(self, run: Run, took_s: float, done: int, total: int, left_s: float) -> None:
+        """Say what came out."""
+        left = f" (about {_rough(left_s)} left)" if done < total else ""
+        self._say(f"[{done:{len(str(total))}}/{total}] {told(run, took_s)}{left}")
+
+    def end(self) -> None:
+        """Nothing is open."""
+
+    def _say(self, line: str) -> None:
+        print(line, file=self.file, flush=True)
+
+
+class _LeftColumn(ProgressColumn):
+    """Counts down from the last estimate."""
+
+    def render(self, task: RichTask) -> Text:
+        left_s = task.fields["left_s"] - (time.monotonic() - task.fields["at"])
+        return Text(f"about {_rough(max(0.0, left_s))} left" if task.total != task.completed else "", style="cyan")
+
+
+class BarProgress(Progress):
+    """A bar that names the current run and says how long the rest will take; finished runs scroll above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = RichProgress(
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            _LeftColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, left_s=0.0, at=time.monotonic())
+
+    def begin(self, total: int, stored: int) -> None:
+        """Show the bar."""
+        self._bar.update(self._task, total=total, completed=stored)
+        self._bar.start()
+
+    def preparing(self, program: str) -> None:
+        """Name what is built or warmed up."""
+        self._bar.update(self._task, description=f"preparing {program}")
+
+    def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
+        """Name the run."""
+        again = f", sleep {sleep_s:g} s" if attempt > 1 else ""
+        name = f"{cell.program} {format_count(cell.tasks)}{again}"
+        self._bar.update(self._task, description=name, left_s=left_s, at=time.monotonic())
+
+    def finished(self, run: Run, took_s: float, done: int, total: int, left_s: float) -> None:
+        """Print what came out above the bar."""
+        style = {"ok": "", "failed": "red", "skipped": "yellow"}[run.status]
+        self._bar.console.print(Text(told(run, took_s), style=style))
+        self._bar.update(self._task, completed=done, left_s=left_s, at=time.monotonic())
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+def make_progress(console: Console) -> Progress:
+    """A bar where the console is a terminal, lines where it is not."""
+    return BarProgress(console) if console.is_terminal else LineProgress(console.file)
+
+
+def _rough(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

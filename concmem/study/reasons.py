@@ -1,0 +1,138 @@
+"""Why a run is not one of N tasks alive at once, in one sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+from concmem.model import Host, Measurement
+from concmem.study.attempt import Attempt
+from concmem.units import format_bytes, format_count, format_seconds
+
+__all__ = ["limit_reached", "oom_kills", "own_message", "too_late", "why_failed"]
+
+_TELLING = re.compile(
+    r"error|exception|panic|fatal|could not|cannot|can't|unable|limit|denied|killed|not found|out of|too many|\*\*",
+    re.I,
+)
+_TRACE = re.compile(r"\s|at \S+\(|note: |goroutine \d|exit status|[-=#]{3}")
+_THREAD_KINDS = frozenset({"thread"})
+_QUOTED = 240
+
+
+def own_message(attempt: Attempt) -> str:
+    """
+    The line in which the program itself says what went wrong, or "".
+
+    The last unindented line that sounds like it: below it stand stack traces and hints. Some runtimes write theirs to
+    standard output, so that is looked through too, after standard error.
+    """
+    for lines in (attempt.errors, attempt.lines):
+        plain = [line for line in lines if not _TRACE.match(line) and not re.fullmatch(r"(started|done) \d+", line)]
+        if plain:
+            telling = [line for line in plain if _TELLING.search(line)]
+            return (telling or plain)[-1].rstrip(".")[:_QUOTED]
+    return ""
+
+
+def why_failed(attempt: Attempt, tasks: int, kind: str, *, finish_s: float, launch_s: float, oom_killed: bool) -> str:
+    """
+    Why an attempt failed; "" where it did what a program must do, whenever it launched.
+
+    Args:
+        attempt: What happened.
+        tasks: How many tasks it had to start.
+        kind: The program's kind.
+        finish_s: How long it had to end, counted from the last launch.
+        launch_s: How long it had to launch.
+        oom_killed: Whether the kernel killed some process for want of memory meanwhile.
+    """
+    measurement = attempt.measurement
+    done = measurement.exit
+    if attempt.ended == "finish":
+        return f"had not ended {format_seconds(finish_s)} after its last task was launched, and was stopped"
+    if attempt.ended == "launch":
+        return f"had not launched all tasks after {format_seconds(launch_s)}, and was stopped"
+    if done.reason == "memory_limit":
+        return f"needed more memory than was free, and was stopped at {_largest(measurement)}"
+    if done.ok:
+        if attempt.launch_s is None:
+            return f"exited with 0 but never said 'started {tasks}'"
+        if attempt.last_line != f"done {tasks}":
+            return f"exited with 0 but its last line is not 'done {tasks}': {attempt.last_line[:_QUOTED]!r}"
+        return ""
+    how = f"exit code {done.code}"
+    if done.signal is not None:
+        how = f"killed by {_signal_name(done.signal)}"
+        if done.signal == signal.SIGKILL and oom_killed:
+            how += ", by the kernel for want of memory"
+    parts = [f"{own_message(attempt) or 'it gave no reason'} ({how})"]
+    if kind in _THREAD_KINDS and measurement.max_threads > 1:
+        parts.append(f"most threads alive at once: {format_count(measurement.max_threads)}")
+        if limit := limit_reached(measurement.max_threads, measurement.host, _threads_of_others()):
+            parts.append(limit)
+    return "; ".join(parts)
+
+
+def too_late(attempt: Attempt, kind: str, sleep_s: float) -> str:
+    """Why a program that launched too slowly even for the longest sleep has no figure."""
+    reason = f"not all alive at once: launching took longer than {sleep_s:g} s"
+    if kind in _THREAD_KINDS:
+        reason += f" (most threads alive at once: {format_count(attempt.measurement.max_threads)})"
+    return reason
+
+
+def limit_reached(threads: int, host: Host, others: int) -> str:
+    """
+    Which limit a program met that had so many threads, or "" where none is near.
+
+    Args:
+        threads: The most threads that it had at once.
+        host: The machine, with its limits.
+        others: Threads of everybody else.
+    """
+
+    def met(used: int, limit: int | None) -> bool:
+        return limit is not None and 0.98 * limit <= used <= 1.01 * limit
+
+    limits = host.limits
+    for key, name in (("pid_max", "kernel.pid_max"), ("threads_max", "kernel.threads-max")):
+        if met(threads + others, limits.get(key)):
+            return f"{name} is {limits[key]}"
+    # A thread has a mapping for its stack and one for the guard page below it, twice that where the runtime gives
+    # it a stack for signals too; two equal neighbours merge into one.
+    most_mappings = limits.get("max_map_count")
+    if most_mappings is not None and any(abs(threads * each - most_mappings) < 0.01 * most_mappings for each in (2, 4)):
+        return f"vm.max_map_count is {most_mappings}"
+    if os.geteuid() != 0 and met(threads + others, limits.get("nproc")):
+        return f"RLIMIT_NPROC is {limits['nproc']}"
+    return ""
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory since it started; 0 where it does not count."""
+    try:
+        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.M)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
+
+
+def _threads_of_others() -> int:
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _largest(measurement: Measurement) -> str:
+    return "its limit" if measurement.peak.bytes is None else format_bytes(measurement.peak.bytes)

@@ -1,0 +1,231 @@
+"""How memory moved: the sampler's windows as numpy arrays, made when they are first asked for."""
+
+from __future__ import annotations
+
+import os
+import struct
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from concmem.errors import RecordingError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Column", "Timeline", "Track"]
+
+_RING_ROW = struct.Struct("<QII")
+
+
+@attrs.frozen
+class Column:
+    """
+    One column of a track.
+
+    Attributes:
+        name: ``rss``, ``hwm``, ``pss``, ...
+        unit: ``bytes`` or ``count``.
+        scale: By what the stored 32-bit values are multiplied.
+    """
+
+    name: str
+    unit: str
+    scale: int
+
+
+@attrs.frozen
+class Track:
+    """
+    One source's rows over time, as the sampler wrote them.
+
+    Attributes:
+        source: The source's name.
+        columns: What each window holds.
+        windows: The windows, packed: u64 t_ns, u32 n, then for each column u32 min, max, last; `row_bytes` apart.
+        row_bytes: The size of one.
+        readings: How many readings went into them.
+        ring: Single readings round the largest one, oldest first: u64 t_ns, u32 value of the first column, u32 zero.
+    """
+
+    source: str
+    columns: tuple[Column, ...]
+    windows: bytes = attrs.field(repr=False)
+    row_bytes: int
+    readings: int
+    ring: bytes = attrs.field(repr=False, default=b"")
+
+    def to_numpy(self) -> NDArray[np.void]:
+        """
+        The windows as a read-only structured array.
+
+        Fields: ``t_ns`` (of the first reading, from the start of the root), ``n`` (readings in the window), and for
+        each column ``<name>_min``, ``<name>_max`` and ``<name>_last``, in bytes or counts.
+        """
+        import numpy as np
+
+        kinds = ("min", "max", "last")
+        names = [f"{column.name}_{kind}" for column in self.columns for kind in kinds]
+        stored = np.dtype(
+            {
+                "names": ["t_ns", "n", *names],
+                "formats": ["<u8", "<u4"] + ["<u4"] * len(names),
+                "offsets": [0, 8] + [12 + 4 * i for i in range(len(names))],
+                "itemsize": self.row_bytes,
+            }
+        )
+        rows = np.frombuffer(self.windows, dtype=stored)
+        result = np.empty(len(rows), dtype=[("t_ns", "<i8"), ("n", "<i8"), *((name, "<i8") for name in names)])
+        result["t_ns"], result["n"] = rows["t_ns"], rows["n"]
+        for i, name in enumerate(names):
+            result[name] = rows[name].astype(np.int64) * self.columns[i // len(kinds)].scale
+        result.flags.writeable = False
+        return result
+
+
+@attrs.frozen(slots=False, eq=False)
+class Timeline:
+    """
+    How memory moved. All arrays are read-only; times are seconds from the start of the root.
+
+    A window holds one reading, as long as there is room: the first minute at 1 kHz. Then windows widen; no minimum
+    and no maximum is lost by it.
+
+    Attributes:
+        tracks: By the name of their source.
+    """
+
+    tracks: dict[str, Track] = attrs.field(factory=dict, repr=lambda tracks: repr(list(tracks)))
+
+    def track(self, source: str) -> NDArray[np.void]:
+        """
+        The windows of one source: see `Track.to_numpy`.
+
+        Raises:
+            KeyError: There is no such track.
+        """
+        return self._arrays[source] if source in self._arrays else self._make(source)
+
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
+        return {}
+
+    def _make(self, source: str) -> NDArray[np.void]:
+        array = self._arrays[source] = self.tracks[source].to_numpy()
+        return array
+
+    def _column(self, source: str, field: str) -> NDArray[Any]:
+        import numpy as np
+
+        if source not in self.tracks:
+            return np.empty(0, dtype=np.int64)
+        return self.track(source)[field]
+
+    def _seconds(self, source: str) -> NDArray[np.float64]:
+        seconds = self._column(source, "t_ns") / 1e9
+        seconds.flags.writeable = False
+        return seconds
+
+    @cached_property
+    def t_s(self) -> NDArray[np.float64]:
+        """When each window of the RSS track begins, shape (windows,)."""
+        return self._seconds("statm")
+
+    @property
+    def rss_bytes(self) -> NDArray[np.int64]:
+        """
+        The tree's RSS, its maximum in each window, shape (windows,).
+
+        Kernel sources: the sum of statm, lifted where a process's VmHWM tells of more since the reading before.
+        Shared pages count once a process.
+        """
+        return self._column("statm", "rss_max")
+
+    @property
+    def rss_min_bytes(self) -> NDArray[np.int64]:
+        """The tree's RSS, its minimum in each window, shape (windows,)."""
+        return self._column("statm", "rss_min")
+
+    @cached_property
+    def pss_t_s(self) -> NDArray[np.float64]:
+        """When each window of the PSS track begins, shape (readings of PSS,): fewer, because they cost more."""
+        return self._seconds("smaps_rollup")
+
+    @property
+    def pss_bytes(self) -> NDArray[np.int64]:
+        """The tree's PSS, shared pages counted once, shape as `pss_t_s`. Kernel source: smaps_rollup."""
+        return self._column("smaps_rollup", "pss_max")
+
+    @property
+    def peak_t_s(self) -> float | None:
+        """When the tree's RSS was largest: the start of that window; None where nothing was read."""
+        rss = self.rss_bytes
+        return float(self.t_s[rss.argmax()]) if len(rss) else None
+
+    @cached_property
+    def ring(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """``(t_s, rss_bytes)`` of every single reading round the largest one: up to 8,192, half of them before it."""
+        import numpy as np
+
+        track = self.tracks.get("statm")
+        stored = np.frombuffer(track.ring if track else b"", dtype=[("t_ns", "<u8"), ("value", "<u4"), ("zero", "<u4")])
+        t_s = stored["t_ns"] / 1e9
+        rss_bytes = stored["value"].astype(np.int64) * (track.columns[0].scale if track else 1)
+        t_s.flags.writeable = rss_bytes.flags.writeable = False
+        return t_s, rss_bytes
+
+    def __len__(self) -> int:
+        return len(self.t_s)
+
+    def save(self, path: str | Path) -> None:
+        """Write all tracks to a ``.npz`` file, which appears whole or not at all."""
+        import json
+
+        import numpy as np
+
+        from concmem._atomic import replacing
+
+        about = {
+            name: [track.row_bytes, track.readings, [attrs.astuple(column) for column in track.columns]]
+            for name, track in self.tracks.items()
+        }
+        arrays = {f"{name}.windows": np.frombuffer(t.windows, np.uint8) for name, t in self.tracks.items()}
+        arrays |= {f"{name}.ring": np.frombuffer(t.ring, np.uint8) for name, t in self.tracks.items()}
+        with replacing(Path(path)) as file:
+            np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Timeline:
+        """
+        Read what `save` wrote.
+
+        Raises:
+            RecordingError: It is no such file.
+            OSError: It cannot be opened.
+        """
+        import json
+        import zipfile
+        import zlib
+
+        import numpy as np
+
+        try:
+            with np.load(os.fspath(path), allow_pickle=False) as stored:
+                about = json.loads(str(stored["about"]))
+                tracks = {
+                    name: Track(
+                        name,
+                        tuple(Column(*column) for column in columns),
+                        stored[f"{name}.windows"].tobytes(),
+                        row_bytes,
+                        readings,
+                        stored[f"{name}.ring"].tobytes(),
+                    )
+                    for name, (row_bytes, readings, columns) in about.items()
+                }
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise RecordingError(f"{path} is no timeline of concmem: {error}") from None
+        return cls(tracks)

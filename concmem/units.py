@@ -1,0 +1,87 @@
+"""Bytes, seconds and counts, as people write and read them."""
+
+from __future__ import annotations
+
+import re
+
+from concmem.errors import InvalidRequest
+
+__all__ = ["format_bytes", "format_count", "format_seconds", "parse_bytes", "parse_count", "parse_seconds"]
+
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_BYTES = {"": 1, "b": 1} | {f"{p}{s}": 1024 ** (i + 1) for i, p in enumerate("kmgt") for s in ("", "ib")}
+_BYTES |= {f"{p}b": 1000 ** (i + 1) for i, p in enumerate("kmgt")}
+_SECONDS = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def format_bytes(count: float) -> str:
+    """``1536`` -> ``"1.5 KiB"``: three or four significant digits, binary units."""
+    sign, count = ("-", -count) if count < 0 else ("", count)
+    for unit in _BINARY:
+        if count < 1023.95 or unit == _BINARY[-1]:
+            break
+        count /= 1024
+    digits = 0 if unit == "B" or count >= 99.95 else 1
+    return f"{sign}{count:.{digits}f} {unit}"
+
+
+def format_seconds(seconds: float) -> str:
+    """``0.0123`` -> ``"12.3 ms"``, ``75`` -> ``"1:15"``."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} us"
+    if seconds < 1:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def format_count(count: int) -> str:
+    """``1_000_000`` -> ``"1 000 000"``."""
+    return f"{count:,}".replace(",", " ")
+
+
+def _parse(text: str, units: dict[str, int], what: str) -> int:
+    match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in units:
+        raise InvalidRequest(f"{text!r} is not {what}")
+    value = float(match[1]) * units[match[2]]
+    if value != int(value):
+        raise InvalidRequest(f"{text!r} is not {what}: it is not whole")
+    return int(value)
+
+
+def parse_count(text: str) -> int:
+    """
+    ``"10k"`` -> ``10_000``; k, M and G are powers of 1,000.
+
+    Raises:
+        InvalidRequest: It is no whole number.
+    """
+    return _parse(text, _COUNTS, "a number such as 1, 10k or 1M")
+
+
+def parse_bytes(text: str) -> int:
+    """
+    ``"64M"`` -> ``67_108_864``; K, KiB are 1,024 bytes, KB 1,000.
+
+    Raises:
+        InvalidRequest: It is no whole number of bytes.
+    """
+    return _parse(text, _BYTES, "an amount such as 4096, 64M or 1.5GiB")
+
+
+def parse_seconds(text: str) -> float:
+    """
+    ``"1ms"`` -> ``0.001``; us, ms, s, m (minutes) and h, and seconds where no unit is given.
+
+    Raises:
+        InvalidRequest: It is no time.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in _SECONDS:
+        raise InvalidRequest(f"{text!r} is not a time such as 1ms, 0.5s or 2m")
+    return float(match[1]) * _SECONDS[match[2]]

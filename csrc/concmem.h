@@ -1,0 +1,194 @@
+/*
+ * The whole interface between Python and C: the layout of the shared memory, and the functions of the extension.
+ *
+ * One memfd holds a measurement: `struct cm_head` first (the request, written by Python; then the answer, written by
+ * the sampler alone), then for each track its windows and rings, then the process table, then the text of arguments.
+ * The head says where everything is, what the columns are called and in which unit they count, so that a stored
+ * recording can be read without the code that made it. This file is also the cffi declaration.
+ *
+ * Every function returns 0 or a count, or -errno. None allocates, none keeps a pointer.
+ */
+#ifndef CONCMEM_H
+#define CONCMEM_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#define CM_ABI 1
+#define CM_MAX_TRACKS 8
+#define CM_MAX_COLUMNS 4
+#define CM_MAX_FDS 8
+
+#define CM_UNIT_BYTES 1
+#define CM_UNIT_COUNT 2
+
+#define CM_PHASE_NEW 0
+#define CM_PHASE_RUNNING 1
+#define CM_PHASE_DONE 2
+#define CM_PHASE_FAILED 3
+
+#define CM_STAGE_NONE 0
+#define CM_STAGE_SETUP 1
+#define CM_STAGE_CHDIR 2
+#define CM_STAGE_EXEC 3
+
+#define CM_REASON_NONE 0
+#define CM_REASON_TIMEOUT 1
+#define CM_REASON_MEMORY_LIMIT 2
+#define CM_REASON_INTERRUPTED 3
+#define CM_REASON_HOST_GONE 4
+
+#define CM_PROCESS_ROOT 1
+#define CM_PROCESS_ENDED 2
+#define CM_PROCESS_REAPED 4
+
+/* A value in a window is a 32-bit multiple of `scale` (a page, a KiB, one), so that 16 TiB fit and rows stay small. */
+struct cm_column {
+    char name[16];
+    uint32_t unit;
+    uint32_t scale;
+};
+
+/*
+ * A window: u64 t_ns (first reading), u32 n (readings), then for each column u32 min, max, last; padded to 8 bytes.
+ * A ring row: u64 t_ns, u32 value of the first column, u32 zero. `ring_offset` is the running ring, the second ring
+ * of the same size behind it is the copy taken round the largest value.
+ */
+struct cm_track {
+    char source[16];
+    uint64_t offset;
+    uint64_t ring_offset;
+    uint32_t capacity;
+    uint32_t row_bytes;
+    uint32_t ring_capacity;
+    uint32_t ncolumns;
+    uint64_t count;
+    uint64_t readings;
+    uint64_t width_ns;
+    uint64_t dropped;
+    uint64_t ring_written;
+    uint64_t ring_record;
+    uint64_t ring_frozen;
+    uint64_t max[CM_MAX_COLUMNS];
+    uint64_t max_t_ns[CM_MAX_COLUMNS];
+    struct cm_column columns[CM_MAX_COLUMNS];
+};
+
+struct cm_process {
+    int32_t pid;
+    int32_t ppid;
+    uint64_t start_ticks;
+    uint64_t first_ns;
+    uint64_t end_ns;
+    uint64_t rss_bytes;
+    uint64_t hwm_bytes;
+    uint64_t maxrss_bytes;
+    uint64_t user_ns;
+    uint64_t system_ns;
+    uint64_t child_faults;
+    uint32_t text_offset;
+    uint32_t text_bytes;
+    uint32_t flags;
+    int32_t wait_status;
+    char comm[16];
+};
+
+struct cm_head {
+    char magic[8];
+    uint32_t abi;
+    uint32_t ntracks;
+    uint64_t size;
+
+    /* the request */
+    uint64_t interval_ns;
+    uint64_t pss_budget_ppm;
+    uint64_t timeout_ns;
+    uint64_t memory_limit_bytes;
+    uint64_t signal_mask;
+    int32_t host_pid;
+
+    /* the answer */
+    uint32_t phase;
+    uint32_t stage;
+    int32_t error;
+    uint32_t reason;
+    int32_t root_pid;
+    int32_t wait_status;
+    uint32_t statm_exact;
+    uint64_t start_ns;
+    uint64_t exit_ns;
+    uint64_t end_ns;
+
+    uint64_t ticks;
+    uint64_t late_ticks;
+    uint64_t longest_gap_ns;
+    uint64_t pss_readings;
+    uint64_t pss_ns;
+    uint64_t refused;
+    uint64_t sampler_cpu_ns;
+    uint64_t sampler_rss_bytes;
+    uint64_t floor_bytes;
+    uint64_t survivors;
+
+    uint32_t alive;
+    uint32_t max_alive;
+    uint32_t max_threads;
+    uint32_t root_ended;
+    uint64_t rss_sum_bytes;
+    uint64_t rss_sum_t_ns;
+    uint64_t rss_largest_bytes;
+    uint64_t hwm_largest_bytes;
+    uint64_t maxrss_largest_bytes;
+    uint64_t user_ns;
+    uint64_t system_ns;
+    uint64_t minor_faults;
+    uint64_t major_faults;
+
+    uint64_t processes_offset;
+    uint64_t processes_capacity;
+    uint64_t processes;
+    uint64_t processes_dropped;
+    uint64_t text_offset;
+    uint64_t text_capacity;
+    uint64_t text_bytes;
+
+    struct cm_track tracks[CM_MAX_TRACKS];
+};
+
+/* What cm_launch starts: `fds[i]` becomes descriptor i of the new process; every other one is closed at its exec. */
+struct cm_spawn {
+    char **argv;
+    char **envp;
+    const char *cwd;
+    int fds[CM_MAX_FDS];
+    int nfds;
+    int stage;
+};
+
+/* The source number `i`: its name, and where `columns` is not NULL its CM_MAX_COLUMNS columns. NULL ends the list. */
+const char *cm_source_at(int i, struct cm_column *columns);
+
+/* Whether a source can be used here: 0, or -errno and one sentence in `why`. `proc_fd` is a descriptor of /proc. */
+int cm_probe(int proc_fd, const char *source, char *why, size_t n);
+
+/* One reading of a process, in bytes or counts: the number of columns, or -errno. */
+int cm_read(int proc_fd, const char *source, int pid, uint64_t *row, size_t n);
+
+/* `times` readings of one process back to back through one kept descriptor, as the sampler makes them: the sum of
+ * the first column's values in bytes, or -errno. For benchmarks. */
+int64_t cm_read_loop(int proc_fd, const char *source, int pid, uint64_t times);
+
+/* Fills in magic, columns, offsets and capacities; the number of bytes that the memory must have. */
+int64_t cm_layout(struct cm_head *head);
+
+/* Starts the sampler for `head` by a clone that shares memory with its caller, never by fork: 0 and a pidfd, or
+ * -errno with `spawn->stage` telling what failed. Safe in any thread. */
+int cm_launch(struct cm_head *head, struct cm_spawn *spawn, int *pidfd);
+
+/* The phase (CM_PHASE_...) that the sampler has reached. */
+int cm_phase(const struct cm_head *head);
+
+/* The number of windows of a track that can be read. */
+uint64_t cm_windows(const struct cm_head *head, int track);
+
+#endif

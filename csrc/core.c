@@ -1,0 +1,164 @@
+/* The table of sources, the layout of the shared memory, and single readings. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+const struct cm_source *const cm_sources[CM_SOURCES] = {
+    [CM_STATM] = &cm_source_statm,
+    [CM_STATUS] = &cm_source_status,
+    [CM_SMAPS_ROLLUP] = &cm_source_smaps_rollup,
+};
+
+enum {
+    WINDOWS = 65536,
+    WINDOWS_BYTES = 1536 * 1024, /* the most that the windows of one track may take */
+    RING = 8192,                 /* 8 s at 1 kHz: 4 before the largest value and 4 after it */
+    PROCESSES = 65536,
+    TEXT_BYTES = 16 << 20,
+    RING_ROW_BYTES = 16,
+};
+
+/* A scale of 0 in a table stands for the page, which only the running kernel knows. */
+uint32_t cm_scale(const struct cm_source *source, int column)
+{
+    uint32_t scale = source->columns[column].scale;
+    return scale != 0 ? scale : (uint32_t)sysconf(_SC_PAGESIZE);
+}
+
+static const struct cm_source *find(const char *name)
+{
+    for (int i = 0; i < CM_SOURCES; i++)
+        if (strcmp(cm_sources[i]->name, name) == 0)
+            return cm_sources[i];
+    return NULL;
+}
+
+const char *cm_source_at(int i, struct cm_column *columns)
+{
+    if (i < 0 || i >= CM_SOURCES)
+        return NULL;
+    for (uint32_t c = 0; columns != NULL && c < CM_MAX_COLUMNS; c++) {
+        columns[c] = cm_sources[i]->columns[c];
+        if (columns[c].name[0])
+            columns[c].scale = cm_scale(cm_sources[i], (int)c);
+    }
+    return cm_sources[i]->name;
+}
+
+static int open_source(int proc_fd, const struct cm_source *source, int pid)
+{
+    int dir_fd = cm_open_process(proc_fd, pid);
+    if (dir_fd < 0)
+        return dir_fd;
+    int fd = openat(dir_fd, source->file, O_RDONLY | O_CLOEXEC);
+    int error = errno;
+    close(dir_fd);
+    return fd < 0 ? -error : fd;
+}
+
+int cm_read(int proc_fd, const char *name, int pid, uint64_t *row, size_t n)
+{
+    const struct cm_source *source = find(name);
+    if (source == NULL || n < source->ncolumns)
+        return -EINVAL;
+    int fd = open_source(proc_fd, source, pid);
+    if (fd < 0)
+        return fd;
+    uint32_t values[CM_MAX_COLUMNS];
+    int error = source->read(fd, values);
+    close(fd);
+    if (error < 0)
+        return error;
+    for (uint32_t c = 0; c < source->ncolumns; c++)
+        row[c] = (uint64_t)values[c] * cm_scale(source, (int)c);
+    return (int)source->ncolumns;
+}
+
+int64_t cm_read_loop(int proc_fd, const char *name, int pid, uint64_t times)
+{
+    const struct cm_source *source = find(name);
+    if (source == NULL)
+        return -EINVAL;
+    int fd = open_source(proc_fd, source, pid);
+    if (fd < 0)
+        return fd;
+    uint32_t values[CM_MAX_COLUMNS];
+    uint64_t sum = 0;
+    int error = 0;
+    for (uint64_t i = 0; i < times && (error = source->read(fd, values)) == 0; i++)
+        sum += values[0];
+    close(fd);
+    return error < 0 ? error : (int64_t)(sum * cm_scale(source, 0));
+}
+
+int cm_probe(int proc_fd, const char *name, char *why, size_t n)
+{
+    const struct cm_source *source = find(name);
+    if (source == NULL) {
+        snprintf(why, n, "there is no source called %s", name);
+        return -EINVAL;
+    }
+    uint64_t row[CM_MAX_COLUMNS];
+    int got = cm_read(proc_fd, name, getpid(), row, CM_MAX_COLUMNS);
+    if (got >= 0) {
+        why[0] = 0;
+        return 0;
+    }
+    if (got == -ENOENT)
+        snprintf(why, n, "this kernel has no /proc/<pid>/%s, or /proc is not mounted", source->file);
+    else
+        snprintf(why, n, "/proc/<pid>/%s cannot be read: %s", source->file, strerror(-got));
+    return got;
+}
+
+static uint64_t aligned(uint64_t bytes)
+{
+    return (bytes + 4095) & ~(uint64_t)4095;
+}
+
+int64_t cm_layout(struct cm_head *head)
+{
+    memcpy(head->magic, "concmem", 8);
+    head->abi = CM_ABI;
+    head->ntracks = CM_SOURCES;
+    uint64_t at = aligned(sizeof *head);
+    for (uint32_t i = 0; i < CM_SOURCES; i++) {
+        const struct cm_source *source = cm_sources[i];
+        struct cm_track *track = &head->tracks[i];
+        strncpy(track->source, source->name, sizeof track->source - 1);
+        cm_source_at((int)i, track->columns);
+        track->ncolumns = source->ncolumns;
+        track->row_bytes = (12 + 12 * source->ncolumns + 7) & ~7u;
+        for (track->capacity = WINDOWS; track->capacity * track->row_bytes > WINDOWS_BYTES;)
+            track->capacity /= 2;
+        track->offset = at;
+        at += aligned((uint64_t)track->capacity * track->row_bytes);
+        if (source->cadence == CM_EVERY_TICK) {
+            track->ring_capacity = RING;
+            track->ring_offset = at;
+            at += aligned((uint64_t)2 * RING * RING_ROW_BYTES);
+        }
+    }
+    head->processes_offset = at;
+    head->processes_capacity = PROCESSES;
+    at += aligned(sizeof(struct cm_process) * PROCESSES);
+    head->text_offset = at;
+    head->text_capacity = TEXT_BYTES;
+    at += TEXT_BYTES;
+    head->size = at;
+    return (int64_t)at;
+}
+
+int cm_phase(const struct cm_head *head)
+{
+    return (int)__atomic_load_n(&head->phase, __ATOMIC_ACQUIRE);
+}
+
+uint64_t cm_windows(const struct cm_head *head, int track)
+{
+    return __atomic_load_n(&head->tracks[track].count, __ATOMIC_ACQUIRE);
+}

@@ -1,0 +1,192 @@
+/*
+ * Starting a process without copying the caller: clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD), then exec.
+ *
+ * The same 40 microseconds from a host of 4 GiB as from one of 10 MiB. The extension starts the sampler with it, the
+ * sampler the target. Between clone and exec the child runs in the caller's memory, on a stack of its own, with all
+ * signals blocked, and only makes system calls. What fails there comes back through a pipe that exec closes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+enum { STACK_BYTES = 64 * 1024 };
+#define DEFAULT_PATH "/usr/local/bin:/bin:/usr/bin"
+
+struct child {
+    struct cm_spawn *spawn;
+    const struct cm_setup *setup;
+    int report_fd;
+};
+
+struct report {
+    int stage;
+    int error;
+};
+
+static const char *path_of(char **envp)
+{
+    for (; *envp != NULL; envp++)
+        if (strncmp(*envp, "PATH=", 5) == 0)
+            return *envp + 5;
+    return DEFAULT_PATH;
+}
+
+/* As execvpe, without its fall-back to a shell for files that are no programs. Comes back only with an errno. */
+static int exec_searching(char **argv, char **envp)
+{
+    if (strchr(argv[0], '/') != NULL) {
+        execve(argv[0], argv, envp);
+        return errno;
+    }
+    char file[PATH_MAX];
+    size_t name = strlen(argv[0]);
+    int refused = 0;
+    const char *folder = path_of(envp);
+    for (const char *end; folder != NULL && name > 0; folder = *end ? end + 1 : NULL) {
+        end = strchrnul(folder, ':');
+        size_t length = (size_t)(end - folder);
+        if (length + name + 2 > sizeof file)
+            continue;
+        memcpy(file, folder, length);
+        if (length > 0)
+            file[length++] = '/';
+        memcpy(file + length, argv[0], name + 1);
+        execve(file, argv, envp);
+        if (errno == EACCES)
+            refused = errno;
+        else if (errno != ENOENT && errno != ENOTDIR)
+            return errno;
+    }
+    return refused ? refused : ENOENT;
+}
+
+/* Everything from `first` on is closed by the exec, whoever opened it. */
+static void close_from(int first)
+{
+    if (syscall(SYS_close_range, first, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */) == 0)
+        return;
+    struct rlimit limit;
+    int last = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 65536 ? (int)limit.rlim_cur : 65536;
+    for (int fd = first; fd < last; fd++)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* Puts `fds[i]` in place i. All are moved out of the way first: one may stand where another is to go. */
+static int place(const struct cm_spawn *spawn)
+{
+    int moved[CM_MAX_FDS];
+    for (int i = 0; i < spawn->nfds; i++) {
+        moved[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, CM_MAX_FDS);
+        if (moved[i] < 0 && errno == EBADF && i <= STDERR_FILENO) /* the host runs without it */
+            moved[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (moved[i] < 0)
+            return errno;
+    }
+    for (int i = 0; i < spawn->nfds; i++)
+        if ((moved[i] == i ? fcntl(i, F_SETFD, 0) : dup2(moved[i], i)) < 0)
+            return errno;
+    close_from(spawn->nfds);
+    return 0;
+}
+
+/* A target begins as one begun by a shell: Python ignores SIGPIPE and SIGXFSZ, and an ignored SIGCHLD would hide
+ * the sizes of its children. */
+static void become_target(void)
+{
+    static const int defaults[] = {SIGPIPE, SIGXFSZ, SIGCHLD};
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        signal(defaults[i], SIG_DFL);
+    /* Should the sampler be killed, at least the root does not outlive it. The sampler has one thread, so this is
+     * about the process; an exec keeps it, a fork of the target does not hand it on. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+static int run_child(void *argument)
+{
+    struct child *child = argument;
+    struct cm_spawn *spawn = child->spawn;
+    struct report report = {CM_STAGE_SETUP, 0};
+    int report_fd = fcntl(child->report_fd, F_DUPFD_CLOEXEC, CM_MAX_FDS);
+    if (report_fd < 0)
+        _exit(127);
+    report.error = place(spawn);
+    if (report.error == 0 && spawn->cwd != NULL && chdir(spawn->cwd) < 0)
+        report = (struct report){CM_STAGE_CHDIR, errno};
+    if (report.error == 0) {
+        if (child->setup->target)
+            become_target();
+        /* The kernel's own call: libc would keep its internal signals out of the mask. */
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, &child->setup->signal_mask, NULL, sizeof(uint64_t));
+        report = (struct report){CM_STAGE_EXEC, exec_searching(spawn->argv, spawn->envp)};
+    }
+    if (write(report_fd, &report, sizeof report) < 0)
+        _exit(126);
+    _exit(127);
+}
+
+static void reap(int pidfd)
+{
+    siginfo_t info;
+    while (waitid((idtype_t)3 /* P_PIDFD */, (id_t)pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR)
+        ;
+}
+
+/* The pid of what runs now, or -errno with `spawn->stage` set. */
+int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd)
+{
+    int pipe_fds[2];
+    spawn->stage = CM_STAGE_SETUP;
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+        return -errno;
+
+    char stack[STACK_BYTES] __attribute__((aligned(16)));
+    struct child child = {.spawn = spawn, .setup = setup, .report_fd = pipe_fds[1]};
+    uint64_t all = ~(uint64_t)0, before;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+    /* No exit signal: the host never hears of a child that does not get as far as its exec, which sets SIGCHLD. */
+    int pid = clone(run_child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD, &child, pidfd);
+    int error = errno;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
+
+    close(pipe_fds[1]);
+    struct report report = {CM_STAGE_NONE, 0};
+    ssize_t got = 0;
+    if (pid > 0)
+        while ((got = read(pipe_fds[0], &report, sizeof report)) < 0 && errno == EINTR)
+            ;
+    close(pipe_fds[0]);
+    if (pid < 0)
+        return -error;
+    if (got != 0) {
+        reap(*pidfd);
+        close(*pidfd);
+        spawn->stage = report.stage;
+        return report.error ? -report.error : -EIO;
+    }
+    spawn->stage = CM_STAGE_NONE;
+    return pid;
+}
+
+int cm_launch(struct cm_head *head, struct cm_spawn *spawn, int *pidfd)
+{
+    if (spawn->nfds < 4 || spawn->nfds > CM_MAX_FDS || spawn->argv[0] == NULL)
+        return -EINVAL;
+    /* The sampler begins with everything blocked, so that no signal finds it unprepared; the target gets the mask
+     * that the calling thread has now. */
+    struct cm_setup setup = {.signal_mask = ~(uint64_t)0, .target = false};
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &head->signal_mask, sizeof head->signal_mask);
+    head->host_pid = getpid();
+    int pid = cm_start(spawn, &setup, pidfd);
+    return pid < 0 ? pid : 0;
+}

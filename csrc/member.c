@@ -1,0 +1,211 @@
+/* Reading one process of the tree. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sampler.h"
+
+enum { DESCRIPTORS_PER_MEMBER = 5, ARGUMENTS_BYTES = 4096 };
+
+/* The folder that a member's files are in, opened anew: only while number and start time are still the same. */
+int member_folder(struct sampler *s, const struct member *m)
+{
+    struct cm_stat stat;
+    int fd = cm_open_process(s->proc_fd, m->pid);
+    if (fd < 0)
+        return fd == -ENOENT ? -ESRCH : fd;
+    if (cm_read_stat(fd, &stat) < 0 || stat.start_ticks != m->start_ticks) {
+        close(fd);
+        return -ESRCH;
+    }
+    return fd;
+}
+
+static int open_thread(int dir_fd, int tid)
+{
+    char name[32] = "task/";
+    cm_format(name + 5, (uint64_t)tid);
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int member_open(struct sampler *s, struct member *m, const char *file)
+{
+    int folder = m->read_fd;
+    if (folder < 0) {
+        folder = member_folder(s, m);
+        if (folder >= 0 && m->tid != 0) {
+            int thread = open_thread(folder, m->tid);
+            close(folder);
+            folder = thread;
+        }
+        if (folder < 0)
+            return folder;
+    }
+    int fd = openat(folder, file, O_RDONLY | O_CLOEXEC);
+    int error = errno;
+    if (folder != m->read_fd)
+        close(folder);
+    return fd < 0 ? -error : fd;
+}
+
+int member_read(struct sampler *s, struct member *m, int source, uint32_t *row)
+{
+    if (m->fds[source] >= 0)
+        return cm_sources[source]->read(m->fds[source], row);
+    int fd = member_open(s, m, cm_sources[source]->file);
+    if (fd < 0)
+        return fd == -ENOENT ? -ESRCH : fd;
+    int error = cm_sources[source]->read(fd, row);
+    close(fd);
+    return error;
+}
+
+void member_close(struct sampler *s, struct member *m)
+{
+    int *all[] = {&m->children_fd, &m->dir_fd};
+    if (m->read_fd >= 0 && m->read_fd != m->dir_fd) {
+        close(m->read_fd);
+        s->descriptors--;
+    }
+    m->read_fd = -1;
+    for (size_t i = 0; i < sizeof all / sizeof *all + CM_SOURCES; i++) {
+        int *fd = i < CM_SOURCES ? &m->fds[i] : all[i - CM_SOURCES];
+        if (*fd >= 0) {
+            close(*fd);
+            s->descriptors--;
+        }
+        *fd = -1;
+    }
+}
+
+/* Keeps descriptors of what is read all the time. Where there is no room for them the member lets go of its folder
+ * too, and everything is opened and closed at each reading. */
+void member_keep(struct sampler *s, struct member *m)
+{
+    if (s->descriptors + DESCRIPTORS_PER_MEMBER > s->max_descriptors) {
+        member_close(s, m);
+        return;
+    }
+    for (int i = 0; i < CM_SOURCES; i++) {
+        if (cm_sources[i]->cadence == CM_ON_BUDGET)
+            continue;
+        m->fds[i] = openat(m->read_fd, cm_sources[i]->file, O_RDONLY | O_CLOEXEC);
+        s->descriptors += m->fds[i] >= 0;
+    }
+    char name[32] = "task/";
+    strcpy(cm_format(name + 5, (uint64_t)m->pid), "/children");
+    m->children_fd = openat(m->dir_fd, name, O_RDONLY | O_CLOEXEC);
+    s->descriptors += m->children_fd >= 0;
+}
+
+/* The main thread has left by pthread_exit and others go on: their memory is read through one of them. */
+static bool read_other_thread(struct sampler *s, struct member *m)
+{
+    struct cm_stat stat;
+    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
+    if (dir_fd < 0)
+        return false;
+    int tid = cm_read_stat(dir_fd, &stat) == 0 && stat.threads > 1 ? threads_other(dir_fd, m->pid) : 0;
+    if (tid != 0 && m->dir_fd >= 0) {
+        int folder = open_thread(dir_fd, tid);
+        if (folder < 0) {
+            tid = 0;
+        } else {
+            if (m->read_fd != m->dir_fd) {
+                close(m->read_fd);
+                s->descriptors--;
+            }
+            m->read_fd = folder;
+            s->descriptors++;
+            for (int i = 0; i < CM_SOURCES; i++) {
+                if (m->fds[i] < 0)
+                    continue;
+                close(m->fds[i]);
+                m->fds[i] = openat(folder, cm_sources[i]->file, O_RDONLY | O_CLOEXEC);
+                s->descriptors -= m->fds[i] < 0;
+            }
+        }
+    }
+    if (dir_fd != m->dir_fd)
+        close(dir_fd);
+    m->tid = tid;
+    return tid != 0;
+}
+
+/* Reads statm: whether the member is still there. A zombie stays, because its number stays listed. */
+bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
+{
+    uint32_t *row = m->rows[CM_STATM];
+    int error = member_read(s, m, CM_STATM, row);
+    if ((error == -ENODATA || (error == -ESRCH && m->tid != 0)) && !m->zombie && read_other_thread(s, m))
+        error = member_read(s, m, CM_STATM, row);
+    if (error == 0) {
+        if (m->borrows)
+            row[CM_STATM_RSS] = 0;
+        if (row[CM_STATM_RSS] > m->peak_rss)
+            m->peak_rss = row[CM_STATM_RSS];
+        return true;
+    }
+    if (error != -ENODATA && error != -ESRCH) {
+        s->head->refused++;
+        return true;
+    }
+    struct cm_process *entry = member_entry(s, m);
+    if (entry != NULL && !(entry->flags & CM_PROCESS_ENDED)) {
+        entry->flags |= CM_PROCESS_ENDED;
+        entry->end_ns = now_ns;
+    }
+    memset(m->rows, 0, sizeof m->rows);
+    m->zombie = true;
+    if (error == -ENODATA)
+        return true;
+    tree_remove(s, m);
+    return false;
+}
+
+/* A child of vfork, posix_spawn or Go's exec runs in its parent's memory until its own exec: counting it would count
+ * the parent twice. */
+void member_check_borrowing(struct member *m)
+{
+    m->borrows = syscall(SYS_kcmp, m->pid, m->parent, KCMP_VM, 0, 0) == 0;
+}
+
+/* Name and arguments change with an exec, of which nobody tells: they are read again after a tick, then after twice
+ * the time each. */
+void member_look(struct sampler *s, struct member *m, uint64_t now_ns)
+{
+    struct cm_process *entry = member_entry(s, m);
+    m->look_after_ns = m->look_after_ns ? 2 * m->look_after_ns : s->head->interval_ns / 2;
+    m->look_ns = now_ns + m->look_after_ns;
+    if (entry == NULL)
+        return;
+    struct cm_head *head = s->head;
+    char text[ARGUMENTS_BYTES];
+    int fd = member_open(s, m, "comm");
+    ssize_t got = fd < 0 ? fd : cm_pread_text(fd, text, sizeof text);
+    if (fd >= 0)
+        close(fd);
+    if (got > 1) {
+        text[got - 1] = 0; /* the line's end */
+        memset(entry->comm, 0, sizeof entry->comm);
+        memcpy(entry->comm, text, strnlen(text, sizeof entry->comm - 1));
+    }
+    fd = member_open(s, m, "cmdline");
+    got = fd < 0 ? fd : cm_pread_text(fd, text, sizeof text);
+    if (fd >= 0)
+        close(fd);
+    if (got <= 0)
+        return;
+    if ((uint32_t)got > entry->text_bytes) {
+        if (head->text_bytes + (uint64_t)got > head->text_capacity)
+            return;
+        entry->text_offset = (uint32_t)head->text_bytes;
+        head->text_bytes += (uint64_t)got;
+    }
+    entry->text_bytes = (uint32_t)got;
+    memcpy(s->base + head->text_offset + entry->text_offset, text, (size_t)got);
+}

@@ -1,0 +1,102 @@
+/* Reading small kernel files, and picking numbers out of them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* The text of an open file from its start, ended by a NUL: its length, or -errno. */
+ssize_t cm_pread_text(int fd, char *buffer, size_t n)
+{
+    ssize_t got = pread(fd, buffer, n - 1, 0);
+    if (got < 0)
+        return -errno;
+    buffer[got] = 0;
+    return got;
+}
+
+ssize_t cm_read_file_at(int dir_fd, const char *file, char *buffer, size_t n)
+{
+    int fd = openat(dir_fd, file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t got = cm_pread_text(fd, buffer, n);
+    close(fd);
+    return got;
+}
+
+char *cm_format(char *at, uint64_t number)
+{
+    char digits[20];
+    int n = 0;
+    do
+        digits[n++] = (char)('0' + number % 10);
+    while (number /= 10);
+    while (n > 0)
+        *at++ = digits[--n];
+    *at = 0;
+    return at;
+}
+
+/* A descriptor of /proc/PID. It stays bound to that process: once it has ended, reads below it say ESRCH, also when
+ * the number has long been given to somebody else. */
+int cm_open_process(int proc_fd, int pid)
+{
+    char name[24];
+    cm_format(name, (uint64_t)pid);
+    int fd = openat(proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Fields of /proc/PID/stat, which can be read of a zombie as well. comm may hold spaces and brackets: the last ")"
+ * ends it. */
+int cm_read_stat(int dir_fd, struct cm_stat *stat)
+{
+    char text[1024];
+    ssize_t got = cm_read_file_at(dir_fd, "stat", text, sizeof text);
+    if (got < 0)
+        return (int)got;
+    const char *open = strchr(text, '(');
+    const char *close = strrchr(text, ')');
+    if (open == NULL || close == NULL || close[1] == 0)
+        return -ESRCH;
+    size_t length = (size_t)(close - open - 1);
+    if (length > sizeof stat->comm - 1)
+        length = sizeof stat->comm - 1;
+    memset(stat, 0, sizeof *stat);
+    memcpy(stat->comm, open + 1, length);
+    stat->state = close[2];
+    const char *at = close + 3;
+    for (int field = 4; field <= 22; field++) {
+        while (*at == ' ')
+            at++;
+        bool negative = *at == '-'; /* tpgid, nice */
+        at += negative;
+        uint64_t value = cm_number(&at);
+        if (field == 4)
+            stat->ppid = (int)value;
+        else if (field == 11 || field == 13) /* cminflt, cmajflt */
+            stat->child_faults += value;
+        else if (field == 20)
+            stat->threads = (int)value;
+        else if (field == 22)
+            stat->start_ticks = value;
+    }
+    return 0;
+}
+
+/* The number behind "NAME:" at the start of a line, or UINT32_MAX where there is no such line. */
+uint32_t cm_field(const char *text, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *line = text; line != NULL && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, name, length) == 0 && line[length] == ':') {
+            const char *at = line + length + 1;
+            uint64_t value = cm_number(&at);
+            return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX - 1;
+        }
+    }
+    return UINT32_MAX;
+}

@@ -1,0 +1,89 @@
+/*
+ * When smaps_rollup is read. It stops a target that maps memory while the kernel walks its pages, so its time is kept
+ * to a share of the wall clock: credit is earned as time passes and spent by reading.
+ *
+ * It is worth most when the tree is as large as never before. While it grows steeply a reading would be out of date
+ * at once, so one is made for each eighth by which it has grown, and one as soon as it stands still; that last one
+ * may be made on credit.
+ */
+#include <errno.h>
+
+#include "sampler.h"
+
+enum {
+    FIRST_CREDIT_MS = 1,
+    REGULAR_MS = 100,   /* between readings where memory moves, */
+    IDLE_MS = 1000,     /* and where it does not */
+    LIMIT_MS = 20,      /* where a limit has to be judged */
+    OVERDRAFT_S = 1,    /* how many seconds' earnings a record may borrow */
+    EIGHTH = 8,
+    STILL = 256,        /* a change of less than one part in so many between two ticks is none */
+};
+
+#define MS_NS 1000000u
+
+void pss_begin(struct sampler *s)
+{
+    s->pss_credit_ns = s->head->pss_budget_ppm ? FIRST_CREDIT_MS * (int64_t)MS_NS : 0;
+}
+
+static bool wanted(const struct sampler *s, uint64_t t_ns, uint32_t rss)
+{
+    uint64_t since_ns = t_ns - s->pss_read_ns;
+    uint32_t change = rss > s->previous_rss ? rss - s->previous_rss : s->previous_rss - rss;
+    int64_t overdraft_ns = (int64_t)s->head->pss_budget_ppm * 1000 * OVERDRAFT_S;
+    if (rss > s->pss_record_rss && change <= rss / STILL)
+        return s->pss_credit_ns > -overdraft_ns;
+    if (s->pss_credit_ns <= 0)
+        return false;
+    if (rss >= s->pss_record_rss + s->pss_record_rss / EIGHTH && rss > s->pss_record_rss)
+        return true;
+    return since_ns >= (rss == s->pss_last_rss ? (uint64_t)IDLE_MS : REGULAR_MS) * MS_NS;
+}
+
+static void read_tree(struct sampler *s, uint64_t t_ns)
+{
+    uint64_t sums[CM_MAX_COLUMNS] = {0};
+    for (uint32_t i = 0; i < s->nalive; i++) {
+        struct member *m = &s->members[s->alive[i]];
+        uint32_t row[CM_MAX_COLUMNS];
+        if (m->zombie || m->borrows)
+            continue;
+        int error = member_read(s, m, CM_SMAPS_ROLLUP, row);
+        if (error != 0 && error != -ESRCH && error != -ENODATA)
+            s->head->refused++;
+        for (uint32_t c = 0; error == 0 && c < cm_sources[CM_SMAPS_ROLLUP]->ncolumns; c++)
+            sums[c] += row[c];
+    }
+    uint32_t values[CM_MAX_COLUMNS];
+    for (int c = 0; c < CM_MAX_COLUMNS; c++)
+        values[c] = sums[c] < UINT32_MAX ? (uint32_t)sums[c] : UINT32_MAX;
+    cm_record(s->base, &s->head->tracks[CM_SMAPS_ROLLUP], t_ns, values, values);
+    s->pss_last_kib = values[CM_SMAPS_PSS];
+}
+
+/* `rss` is the tree's, in pages, at this tick. */
+void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, bool limit_reached)
+{
+    uint64_t earned_ns = t_ns - s->pss_earned_ns;
+    int64_t most_ns = (int64_t)s->head->pss_budget_ppm * 1000;
+    s->pss_credit_ns += (int64_t)(earned_ns * s->head->pss_budget_ppm / 1000000u);
+    if (s->pss_credit_ns > most_ns && s->pss_credit_ns > FIRST_CREDIT_MS * (int64_t)MS_NS)
+        s->pss_credit_ns = most_ns;
+    s->pss_earned_ns = t_ns;
+
+    bool must = limit_reached && t_ns - s->pss_read_ns >= LIMIT_MS * MS_NS;
+    if (must || (s->head->pss_budget_ppm != 0 && wanted(s, t_ns, rss))) {
+        uint64_t before_ns = cm_now_ns();
+        read_tree(s, t_ns);
+        uint64_t cost_ns = cm_now_ns() - before_ns;
+        s->pss_credit_ns -= (int64_t)cost_ns;
+        s->head->pss_ns += cost_ns;
+        s->head->pss_readings++;
+        s->pss_read_ns = t_ns;
+        s->pss_last_rss = rss;
+        if (rss > s->pss_record_rss)
+            s->pss_record_rss = rss;
+    }
+    s->previous_rss = rss;
+}

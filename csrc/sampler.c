@@ -1,0 +1,222 @@
+/*
+ * concmem-sampler FD COMMAND [ARGUMENTS...]: launches the command, measures it and all that it starts, and reaps them.
+ *
+ * FD is the shared memory of one measurement (concmem.h). Started by cm_launch with every signal blocked. One thread,
+ * no memory asked for after the start. Exits with 0 once its last words are in the head, with 125 where it could not
+ * begin. It ends the whole tree when the time is up, when the host tells it to (SIGTERM) and when the host is gone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "sampler.h"
+
+enum { FAILED = 125, TOUCHES = 8, KILL_PAUSE_MS = 1 };
+enum { ON_SIGNAL, ON_TICK, ON_HOST, ON_TIMEOUT, WAITED };
+
+extern char **environ;
+static struct sampler sampler;
+
+static int fail(struct cm_head *head, int stage, int error)
+{
+    head->stage = (uint32_t)stage;
+    head->error = error;
+    __atomic_store_n(&head->phase, CM_PHASE_FAILED, __ATOMIC_RELEASE);
+    return FAILED;
+}
+
+static struct cm_head *map_head(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0 || status.st_size < (off_t)sizeof(struct cm_head))
+        return NULL;
+    void *base = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    struct cm_head *head = base;
+    if (base == MAP_FAILED || memcmp(head->magic, "concmem", 8) != 0 || head->abi != CM_ABI ||
+        head->size != (uint64_t)status.st_size)
+        return NULL;
+    return head;
+}
+
+/* Whether statm counts every page at once. Kernels before 6.16 add them up in lots. */
+static bool statm_is_exact(int proc_fd)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    char *memory = mmap(NULL, (size_t)(TOUCHES * page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int fd = openat(proc_fd, "self/statm", O_RDONLY | O_CLOEXEC);
+    uint32_t row[CM_MAX_COLUMNS], next[CM_MAX_COLUMNS];
+    if (memory == MAP_FAILED || fd < 0)
+        return false;
+    madvise(memory, (size_t)(TOUCHES * page), MADV_NOHUGEPAGE);
+    bool exact = cm_source_statm.read(fd, next) == 0 && cm_source_statm.read(fd, row) == 0;
+    for (int i = 0; i < TOUCHES && exact; i++) {
+        *(volatile char *)(memory + i * page) = 1;
+        exact = cm_source_statm.read(fd, next) == 0 && next[CM_STATM_RSS] == row[CM_STATM_RSS] + 1;
+        row[CM_STATM_RSS] = next[CM_STATM_RSS];
+    }
+    close(fd);
+    munmap(memory, (size_t)(TOUCHES * page));
+    return exact;
+}
+
+static void arm(int timer_fd, uint64_t first_ns, uint64_t every_ns)
+{
+    struct itimerspec times = {
+        .it_value = {(time_t)(first_ns / 1000000000u), (long)(first_ns % 1000000000u)},
+        .it_interval = {(time_t)(every_ns / 1000000000u), (long)(every_ns % 1000000000u)},
+    };
+    timerfd_settime(timer_fd, 0, &times, NULL);
+}
+
+static int signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* So that a pipe that the target writes to is closed when the target closes it, not when the sampler ends. */
+static void let_go_of_standard_files(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        dup2(null, fd);
+    close(null);
+}
+
+static uint64_t own_mark_bytes(int proc_fd)
+{
+    uint64_t row[CM_MAX_COLUMNS];
+    return cm_read(proc_fd, "status", getpid(), row, CM_MAX_COLUMNS) < 0 ? 0 : row[CM_STATUS_HWM];
+}
+
+static void on_signal(struct sampler *s, int fd)
+{
+    struct signalfd_siginfo info;
+    while (read(fd, &info, sizeof info) == (ssize_t)sizeof info)
+        if (info.ssi_signo == SIGTERM)
+            kill_begin(s, CM_REASON_INTERRUPTED);
+}
+
+static void on_tick(struct sampler *s, int fd)
+{
+    uint64_t expired;
+    uint64_t now_ns = cm_now_ns();
+    if (read(fd, &expired, sizeof expired) != (ssize_t)sizeof expired)
+        return;
+    s->head->late_ticks += expired - 1;
+    if (now_ns < s->not_before_ns)
+        s->head->late_ticks++;
+    else
+        tick(s, now_ns);
+}
+
+static void run(struct sampler *s, struct pollfd *waited)
+{
+    reap_all(s);
+    while (!s->no_children_left) {
+        if (poll(waited, WAITED, s->killing ? KILL_PAUSE_MS : -1) < 0 && errno != EINTR)
+            kill_begin(s, CM_REASON_INTERRUPTED);
+        if (waited[ON_TICK].revents && !s->killing)
+            on_tick(s, waited[ON_TICK].fd);
+        if (waited[ON_SIGNAL].revents)
+            on_signal(s, waited[ON_SIGNAL].fd);
+        if (waited[ON_HOST].revents)
+            kill_begin(s, CM_REASON_HOST_GONE);
+        if (waited[ON_TIMEOUT].revents)
+            kill_begin(s, CM_REASON_TIMEOUT);
+        if (s->killing) {
+            waited[ON_TICK].fd = waited[ON_HOST].fd = waited[ON_TIMEOUT].fd = -1;
+            kill_sweep(s);
+        }
+        reap_all(s);
+    }
+}
+
+static void last_words(struct sampler *s)
+{
+    struct cm_head *head = s->head;
+    struct rusage usage;
+    uint32_t row[CM_MAX_COLUMNS];
+    while (s->nalive > 0)
+        tree_remove(s, &s->members[s->alive[0]]);
+    for (uint32_t i = 0; i < head->ntracks; i++)
+        cm_record_end(s->base, &head->tracks[i]);
+    head->end_ns = cm_now_ns() - head->start_ns;
+    int fd = openat(s->proc_fd, "self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && cm_source_statm.read(fd, row) == 0)
+        head->sampler_rss_bytes = (uint64_t)row[CM_STATM_RSS] * s->page_kib * 1024;
+    getrusage(RUSAGE_SELF, &usage);
+    head->sampler_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
+                           (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
+    __atomic_store_n(&head->phase, CM_PHASE_DONE, __ATOMIC_RELEASE);
+}
+
+int main(int argc, char **argv)
+{
+    struct sampler *s = &sampler;
+    struct cm_head *head = argc > 2 ? map_head(atoi(argv[1])) : NULL;
+    if (head == NULL)
+        return FAILED;
+    fcntl(atoi(argv[1]), F_SETFD, FD_CLOEXEC);
+    s->head = head;
+    s->base = (char *)head;
+    s->own_pid = getpid();
+    s->page_kib = (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
+
+    signal(SIGCHLD, SIG_DFL); /* a host that ignores it would have passed that on, and nobody could be waited for */
+    struct pollfd waited[WAITED];
+    for (int i = 0; i < WAITED; i++)
+        waited[i] = (struct pollfd){.fd = -1, .events = POLLIN};
+    waited[ON_SIGNAL].fd = signals();
+    waited[ON_HOST].fd = (int)syscall(SYS_pidfd_open, head->host_pid, 0);
+    waited[ON_TICK].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    waited[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < WAITED; i++)
+        if (waited[i].fd < 0)
+            return fail(head, CM_STAGE_SETUP, errno);
+    if (s->proc_fd < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+        return fail(head, CM_STAGE_SETUP, errno);
+    if (getppid() != head->host_pid) /* it has gone already: nobody wants this any more */
+        return fail(head, CM_STAGE_SETUP, ESRCH);
+
+    /* The target comes first: what this process is larger than it by then, the target's ru_maxrss would show. */
+    struct cm_spawn spawn = {.argv = argv + 2, .envp = environ, .fds = {0, 1, 2}, .nfds = 3};
+    struct cm_setup setup = {.signal_mask = head->signal_mask, .target = true};
+    int pidfd;
+    head->start_ns = cm_now_ns();
+    int pid = cm_start(&spawn, &setup, &pidfd);
+    if (pid < 0)
+        return fail(head, spawn.stage, -pid);
+    close(pidfd);
+    head->root_pid = pid;
+    __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
+
+    head->floor_bytes = own_mark_bytes(s->proc_fd);
+    if (head->timeout_ns != 0)
+        arm(waited[ON_TIMEOUT].fd, head->timeout_ns, 0);
+    tree_open(s);
+    pss_begin(s);
+    tick(s, cm_now_ns());
+    arm(waited[ON_TICK].fd, head->interval_ns, head->interval_ns);
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    let_go_of_standard_files();
+    head->statm_exact = statm_is_exact(s->proc_fd);
+    run(s, waited);
+    last_words(s);
+    return 0;
+}

@@ -1,0 +1,92 @@
+/* What the files of the sampler share: the set of processes, one tick, and the end of all. */
+#ifndef CONCMEM_SAMPLER_H
+#define CONCMEM_SAMPLER_H
+
+#include "internal.h"
+
+enum { MEMBERS = 65536, SLOTS = 131072 };
+
+/* A process of the tree. It is bound by its descriptor, not by its number, which another may get. */
+struct member {
+    int32_t pid;
+    int32_t parent;      /* when it was met */
+    int32_t tid;         /* the thread to read where the main thread has left, else 0 */
+    uint32_t next;       /* in the chain of its slot, or in the list of free members */
+    uint32_t at;         /* its place in `alive` */
+    int32_t entry;       /* its row of the process table, or -1 */
+    int dir_fd;          /* /proc/PID, or -1 where descriptors have run out */
+    int read_fd;         /* where its files are read: dir_fd, or task/TID below it */
+    int children_fd;
+    int fds[CM_SOURCES]; /* kept for the sources that are read all the time */
+    uint64_t start_ticks;
+    uint64_t look_ns, look_after_ns; /* when its name and arguments are read next */
+    uint32_t rows[CM_SOURCES][CM_MAX_COLUMNS];
+    uint32_t peak_rss;   /* largest reading, pages */
+    uint32_t peak_hwm;   /* largest mark, KiB */
+    bool zombie;         /* ended, but its parent has not looked */
+    bool borrows;        /* between vfork and exec: its memory is its parent's */
+    bool refused_kill;
+};
+
+struct sampler {
+    struct cm_head *head;
+    char *base;
+    int proc_fd, own_children_fd;
+    int own_pid;
+    uint32_t page_kib;
+
+    struct member *members;
+    uint32_t *slots;     /* pid -> member */
+    uint32_t *alive;     /* members in use, packed */
+    uint32_t nalive, nused, free;
+    int descriptors, max_descriptors;
+
+    bool killing, no_children_left;
+    uint64_t kill_ns;
+    uint64_t last_tick_ns, not_before_ns;
+    uint32_t status_cursor, thread_cursor;
+
+    /* the budget of smaps_rollup: what may be spent now, and the tree's RSS at its readings */
+    int64_t pss_credit_ns;
+    uint64_t pss_earned_ns, pss_read_ns;
+    uint32_t pss_last_rss, pss_record_rss, previous_rss;
+    uint32_t pss_last_kib;
+};
+
+/* tree.c: who belongs to the tree */
+void tree_open(struct sampler *s);
+void tree_discover(struct sampler *s, uint64_t now_ns);
+struct member *tree_find(struct sampler *s, int pid);
+void tree_remove(struct sampler *s, struct member *m);
+struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at);
+struct cm_process *member_entry(struct sampler *s, const struct member *m);
+
+/* member.c: reading one process */
+int member_folder(struct sampler *s, const struct member *m);
+int member_open(struct sampler *s, struct member *m, const char *file);
+int member_read(struct sampler *s, struct member *m, int source, uint32_t *row);
+bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns);
+void member_look(struct sampler *s, struct member *m, uint64_t now_ns);
+void member_close(struct sampler *s, struct member *m);
+void member_keep(struct sampler *s, struct member *m);
+void member_check_borrowing(struct member *m);
+
+/* threads.c: children of threads that are not the main one */
+void threads_walk(struct sampler *s, uint64_t now_ns);
+void tree_read_children(struct sampler *s, int fd, uint64_t now_ns);
+int threads_other(int dir_fd, int leader);
+
+/* tick.c: one reading of everything */
+void tick(struct sampler *s, uint64_t now_ns);
+
+/* pss.c: smaps_rollup within its budget */
+void pss_begin(struct sampler *s);
+void pss_tick(struct sampler *s, uint64_t now_ns, uint32_t rss, bool limit_reached);
+
+/* reap.c: ends, own and enforced */
+void reap_all(struct sampler *s);
+void kill_begin(struct sampler *s, uint32_t reason);
+bool kill_member(struct sampler *s, struct member *m);
+void kill_sweep(struct sampler *s);
+
+#endif

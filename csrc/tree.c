@@ -1,0 +1,198 @@
+/*
+ * The set of processes: the sampler's descendants, found through the `children` files.
+ *
+ * The sampler is subreaper, so a daemon that has lost its parents becomes its own child and stays inside. A process
+ * enters when it is listed by a member and names a member as its parent; it leaves only by its own end, because the
+ * kernel's list can lose living children while their siblings die.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "sampler.h"
+
+static struct member members[MEMBERS]; /* touched only as far as they are used; number 0 means none */
+static uint32_t slots[SLOTS];
+static uint32_t alive[MEMBERS];
+
+static uint32_t *slot_of(struct sampler *s, int pid)
+{
+    return &s->slots[((uint32_t)pid * 2654435761u) % SLOTS];
+}
+
+void tree_open(struct sampler *s)
+{
+    s->members = members;
+    s->slots = slots;
+    s->alive = alive;
+    s->nused = 1;
+
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        s->max_descriptors = limit.rlim_cur < (1 << 20) ? (int)limit.rlim_cur - 64 : 1 << 20;
+    }
+    char name[64] = "self/task/";
+    strcpy(cm_format(name + strlen(name), (uint64_t)s->own_pid), "/children");
+    s->own_children_fd = openat(s->proc_fd, name, O_RDONLY | O_CLOEXEC);
+}
+
+struct member *tree_find(struct sampler *s, int pid)
+{
+    for (uint32_t i = *slot_of(s, pid); i != 0; i = s->members[i].next)
+        if (s->members[i].pid == pid)
+            return &s->members[i];
+    return NULL;
+}
+
+struct cm_process *member_entry(struct sampler *s, const struct member *m)
+{
+    return m->entry < 0 ? NULL : (struct cm_process *)(s->base + s->head->processes_offset) + m->entry;
+}
+
+/* A new row of the process table, or NULL where it is full; the process is counted all the same. */
+struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at)
+{
+    struct cm_head *head = s->head;
+    if (head->processes == head->processes_capacity) {
+        head->processes_dropped++;
+        *at = -1;
+        return NULL;
+    }
+    *at = (int32_t)head->processes++;
+    struct cm_process *entry = (struct cm_process *)(s->base + head->processes_offset) + *at;
+    entry->pid = pid;
+    entry->ppid = stat->ppid;
+    entry->start_ticks = stat->start_ticks;
+    entry->first_ns = now_ns;
+    entry->flags = pid == head->root_pid ? CM_PROCESS_ROOT : 0;
+    memcpy(entry->comm, stat->comm, sizeof entry->comm);
+    return entry;
+}
+
+void tree_remove(struct sampler *s, struct member *m)
+{
+    struct cm_process *entry = member_entry(s, m);
+    if (entry != NULL) {
+        entry->rss_bytes = (uint64_t)m->peak_rss * s->page_kib * 1024;
+        entry->hwm_bytes = (uint64_t)m->peak_hwm * 1024;
+    }
+    uint32_t i = (uint32_t)(m - s->members);
+    uint32_t *link = slot_of(s, m->pid);
+    while (*link != i)
+        link = &s->members[*link].next;
+    *link = m->next;
+
+    s->alive[m->at] = s->alive[--s->nalive];
+    s->members[s->alive[m->at]].at = m->at;
+    member_close(s, m);
+    m->next = s->free;
+    s->free = i;
+}
+
+static struct member *allocate(struct sampler *s, int pid)
+{
+    uint32_t i = s->free;
+    if (i != 0)
+        s->free = s->members[i].next;
+    else if (s->nused < MEMBERS)
+        i = s->nused++;
+    else
+        return NULL;
+    struct member *m = &s->members[i];
+    memset(m, 0, sizeof *m);
+    m->pid = pid;
+    m->dir_fd = m->read_fd = m->children_fd = -1;
+    for (int source = 0; source < CM_SOURCES; source++)
+        m->fds[source] = -1;
+    uint32_t *slot = slot_of(s, pid);
+    m->next = *slot;
+    *slot = i;
+    m->at = s->nalive;
+    s->alive[s->nalive++] = i;
+    return m;
+}
+
+static void meet(struct sampler *s, int pid, uint64_t now_ns)
+{
+    if (tree_find(s, pid) != NULL)
+        return;
+    int dir_fd = cm_open_process(s->proc_fd, pid);
+    struct cm_stat stat;
+    if (dir_fd < 0)
+        return;
+    /* Between the list and here it can have ended and its number gone to a stranger: a stranger's parent is not one
+     * of us. A parent that has just ended has handed it to another member, or to the sampler. */
+    if (cm_read_stat(dir_fd, &stat) < 0 || (stat.ppid != s->own_pid && tree_find(s, stat.ppid) == NULL)) {
+        close(dir_fd);
+        return;
+    }
+    struct member *m = allocate(s, pid);
+    if (m == NULL) {
+        s->head->processes_dropped++;
+        close(dir_fd);
+        return;
+    }
+    m->dir_fd = m->read_fd = dir_fd;
+    s->descriptors++;
+    m->start_ticks = stat.start_ticks;
+    tree_entry(s, pid, &stat, now_ns, &m->entry);
+    m->parent = stat.ppid;
+    if (s->killing) {
+        kill_member(s, m);
+        return;
+    }
+    member_check_borrowing(m);
+    member_keep(s, m);
+    member_look(s, m, now_ns);
+    member_read_rss(s, m, now_ns);
+}
+
+void tree_read_children(struct sampler *s, int fd, uint64_t now_ns)
+{
+    static char text[65536];
+    size_t kept = 0;
+    off_t offset = 0;
+    ssize_t got;
+    while ((got = pread(fd, text + kept, sizeof text - 1 - kept, offset)) > 0) {
+        offset += got;
+        text[kept + (size_t)got] = 0;
+        const char *at = text;
+        /* Every number is followed by a space; one that is not goes on in the next piece. */
+        for (const char *end; (end = strchr(at, ' ')) != NULL; at = end + 1)
+            meet(s, (int)cm_number(&at), now_ns);
+        kept = strlen(at);
+        memmove(text, at, kept);
+        if ((size_t)got < sizeof text / 2)
+            return;
+    }
+}
+
+void tree_discover(struct sampler *s, uint64_t now_ns)
+{
+    tree_read_children(s, s->own_children_fd, now_ns);
+    /* Those that are met on the way are appended, and so asked for their own children in the same sweep. */
+    for (uint32_t i = 0; i < s->nalive; i++) {
+        struct member *m = &s->members[s->alive[i]];
+        if (m->zombie)
+            continue;
+        if (m->children_fd >= 0) {
+            tree_read_children(s, m->children_fd, now_ns);
+            continue;
+        }
+        char name[64] = "task/";
+        strcpy(cm_format(name + 5, (uint64_t)m->pid), "/children");
+        int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open(s, m, ".");
+        int fd = dir_fd < 0 ? -1 : openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0) {
+            tree_read_children(s, fd, now_ns);
+            close(fd);
+        }
+        if (dir_fd >= 0 && dir_fd != m->dir_fd)
+            close(dir_fd);
+    }
+    threads_walk(s, now_ns);
+}

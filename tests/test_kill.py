@@ -1,0 +1,200 @@
+"""Ending: by timeout, by limit, by request, by the host's death; always the whole tree, and always soon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import concmem
+from concmem import errors
+from concmem.testing import known
+
+MIB = 1 << 20
+
+END_S = 3.0
+"""How long ending an ordinary tree may take on a loaded machine; it takes milliseconds on an idle one."""
+
+BOMB_END_S = 20.0
+"""How long ending 64 re-forking lines may take: they take the CPU from whoever kills them (seconds with two CPUs)."""
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+TREE = "sleep 987654 & setsid sleep 987654 & (nohup sleep 987654 >/dev/null 2>&1 &) ; echo up; wait"
+
+
+def test_timeout() -> None:
+    """At the timeout the tree is killed; what was measured until then is the result."""
+    started_s = time.monotonic()
+    m = concmem.measure(known("hold", 30 * MIB, 1, 60), timeout_s=0.5, stdout=subprocess.DEVNULL)
+    assert time.monotonic() - started_s < 0.5 + END_S
+    assert (m.exit.reason, m.exit.code, m.exit.signal) == ("timeout", None, signal.SIGKILL)
+    assert 0.5 <= m.wall_s < 0.5 + END_S
+    assert m.peak.bytes is not None
+    assert m.peak.bytes >= 30 * MIB - m.peak.error_bytes
+
+
+def test_timeout_that_is_not_reached() -> None:
+    """A target that ends in time is not marked."""
+    m = concmem.measure(["/bin/sleep", "0.1"], timeout_s=10)
+    assert m.exit.reason == "exited"
+    assert m.wall_s < 5
+
+
+def test_timeout_ends_what_the_root_left_behind(marked: Any) -> None:
+    """The timeout holds for the tree: a daemon that outlives the root is ended by it."""
+    m = concmem.measure(known("daemonize", 0, 600), timeout_s=0.7, stdout=subprocess.DEVNULL, env=marked.env)
+    assert m.exit.reason == "timeout"
+    assert m.tree_wall_s < 0.7 + END_S
+    assert marked.alive() == {}
+
+
+def test_stubborn_targets(marked: Any) -> None:
+    """Ignoring every signal that can be ignored, or being stopped, does not help against the end."""
+    m = concmem.measure(
+        "trap '' HUP INT TERM QUIT; sh -c 'kill -STOP $$' & sleep 600 & wait", timeout_s=0.5, env=marked.env
+    )
+    assert m.exit.reason == "timeout"
+    assert m.tree_wall_s < 0.5 + END_S
+    assert marked.alive() == {}
+
+
+OVERSHOOT_BYTES = 16 * MIB
+"""What a ramp of 100 MiB/s adds between two readings and the kill, with 160 ms for a loaded machine."""
+
+
+def test_memory_limit(marked: Any) -> None:
+    """A tree that grows over the limit is ended, soon after it passed it."""
+    m = concmem.measure(
+        known("ramp", 400 * MIB, 4, 4000), memory_limit_bytes=50 * MIB, stdout=subprocess.DEVNULL, env=marked.env
+    )
+    assert m.exit.reason == "memory_limit"
+    assert m.exit.signal == signal.SIGKILL
+    assert m.largest_peak_rss.bytes is not None
+    assert 50 * MIB - m.largest_peak_rss.error_bytes <= m.largest_peak_rss.bytes <= 50 * MIB + OVERSHOOT_BYTES
+    assert marked.alive() == {}
+
+
+def test_memory_limit_that_is_not_reached() -> None:
+    """A tree below the limit is left alone."""
+    m = concmem.measure(known("hold", 40 * MIB, 1, 0.3), memory_limit_bytes=60 * MIB, stdout=subprocess.DEVNULL)
+    assert m.exit.ok
+
+
+def test_stop(marked: Any) -> None:
+    """`stop` ends the whole tree; `wait` then gives what was measured; `fileno` becomes readable when all is over."""
+    running = concmem.start(TREE, stdout=subprocess.DEVNULL, env=marked.env)
+    marked.wait_for(4)
+    assert Path(f"/proc/{running.root_pid}").exists()
+    running.stop()
+    m = running.wait()
+    assert m.exit.reason == "interrupted"
+    assert len(m.processes) >= 4
+    assert m.tree_wall_s < 60
+    assert marked.alive() == {}
+
+
+def test_stop_after_the_end_and_twice() -> None:
+    """Stopping what has ended changes nothing, however often."""
+    running = concmem.start(["/bin/true"])
+    time.sleep(0.3)
+    running.stop()
+    running.stop()
+    assert running.wait().exit.ok
+
+
+def test_stop_from_another_thread(marked: Any) -> None:
+    """One thread waits, another stops."""
+    running = concmem.start(["/bin/sleep", "600"], env=marked.env)
+    stopper = threading.Timer(0.3, running.stop)
+    stopper.start()
+    m = running.wait()
+    stopper.join()
+    assert m.exit.reason == "interrupted"
+    assert 0.2 <= m.wall_s < 0.3 + END_S
+
+
+HOST = """
+import sys, concmem
+print("go", flush=True)
+concmem.measure(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_tree_dies_with_its_host(how: signal.Signals, marked: Any) -> None:
+    """A host that is killed or interrupted in the middle of a measurement takes sampler and tree with it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST, TREE], env=marked.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as host:
+        marked.wait_for(6)  # the host, its sampler, the shell and its three
+        host.send_signal(how)
+        host.wait(timeout=END_S)
+    marked.wait_for(0)
+
+
+def test_interrupting_a_measurement_keeps_the_host(host_python: Any, marked: Any) -> None:
+    """Ctrl-C in a host that catches it is a KeyboardInterrupt, raised when the whole tree is dead."""
+    script = (
+        "import json, os, signal, threading, concmem\n"
+        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "try:\n"
+        "    concmem.measure('sleep 600 & setsid sleep 600 & wait')\n"
+        "except KeyboardInterrupt:\n"
+        "    print(json.dumps('interrupted'))\n"
+    )
+    assert host_python(script, timeout_s=20) == "interrupted"
+    marked.wait_for(0)
+
+
+def test_the_tree_outlives_the_thread_that_started_it() -> None:
+    """It is the host whose death ends the tree, not that of the thread that called `start`."""
+    started: list[Any] = []
+    thread = threading.Thread(target=lambda: started.append(concmem.start(["/bin/sh", "-c", "sleep 0.8; exit 4"])))
+    thread.start()
+    thread.join()
+    m = started[0].wait()
+    assert (m.exit.reason, m.exit.code) == ("exited", 4)
+    assert m.wall_s >= 0.8
+
+
+def test_a_killed_sampler_is_an_error(marked: Any) -> None:
+    """When somebody kills the sampler there is no result, and the error says so; the root does not stay behind."""
+    running = concmem.start(["/bin/sleep", "600"], env=marked.env)
+    (sampler,) = [p for p in psutil.Process().children() if p.name().startswith("concmem-sampler"[:15])]
+    sampler.kill()
+    with pytest.raises(errors.SamplerError) as raised:
+        running.wait()
+    assert "\n" not in str(raised.value)
+    marked.wait_for(0)
+
+
+def test_refork_bomb(marked: Any) -> None:
+    """64 lines of processes, each forking its successor and exiting as fast as it can, are ended in bounded time."""
+    m = concmem.measure(known("refork", 64, 40), timeout_s=1.0, stdout=subprocess.DEVNULL, env=marked.env)
+    assert m.exit.reason == "timeout"
+    assert m.tree_wall_s < 1.0 + BOMB_END_S
+    assert marked.alive() == {}
+    assert m.sampler.survivors == 0
+    assert m.max_alive > 16
+
+
+def test_nothing_else_is_killed() -> None:
+    """A kill of one tree leaves the host's other children and another measurement alone."""
+    bystander = subprocess.Popen(["/bin/sleep", "600"])
+    other = concmem.start(["/bin/sh", "-c", "sleep 0.8; exit 6"])
+    try:
+        assert concmem.measure(["/bin/sleep", "600"], timeout_s=0.2).exit.reason == "timeout"
+        assert bystander.poll() is None
+        assert other.wait().exit.code == 6
+    finally:
+        os.kill(bystander.pid, signal.SIGKILL)
+        assert bystander.wait() == -signal.SIGKILL

@@ -1,0 +1,157 @@
+"""Programs that hold a known number of bytes: the figures must say it, exactly or within their bound."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import concmem
+from concmem.errors import InvalidRequest
+from concmem.testing import CompilerError, known, known_names
+
+MIB = 1 << 20
+
+TRUE_BYTES = 2 * MIB
+"""More than /bin/true ever needs (about 1 MiB: its pages of libc and the loader), less than any host here holds."""
+
+START_UP_JITTER_BYTES = 128 << 10
+"""By how much two starts of one program differ: the kernel maps up to 16 pages round each touched page of a file, and
+how many of these are there depends on where the loader put it and on what is in the page cache."""
+
+HOLD_S = 0.15
+"""Long enough for many readings at 1 kHz, also when another process has the CPU for some of them."""
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+
+@functools.cache
+def start_up_bytes(threads: int) -> int:
+    """What `hold` needs for itself, its threads' stacks included."""
+    peak = concmem.measure(known("hold", 0, threads, HOLD_S), stdout=subprocess.DEVNULL).root_peak_rss
+    assert peak.high_bytes is not None
+    return peak.high_bytes
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.parametrize("held_bytes", [10 * MIB, 100 * MIB, 1000 * MIB])
+def test_exact_bytes(held_bytes: int, threads: int) -> None:
+    """No less than the truth minus the stated error; no more than the truth plus the program's start-up size."""
+    m = concmem.measure(known("hold", held_bytes, threads, HOLD_S), stdout=subprocess.DEVNULL)
+    figure = m.root_peak_rss
+    assert figure.status in ("exact", "bounded")
+    assert figure.bytes is not None
+    assert figure.bytes >= held_bytes - figure.error_bytes
+    assert figure.bytes <= held_bytes + start_up_bytes(threads) + START_UP_JITTER_BYTES
+    assert m.exit.code == 0
+    assert m.max_threads == (threads + 1 if threads > 1 else 1)
+
+
+def test_headline_of_one_process_is_its_high_water_mark() -> None:
+    """With one process alive at a time `peak` is the largest high-water mark, and the largest is the root's."""
+    m = concmem.measure(known("hold", 50 * MIB, 1, HOLD_S), stdout=subprocess.DEVNULL)
+    assert m.max_alive == 1
+    assert m.peak.bytes == m.largest_peak_rss.bytes == m.root_peak_rss.bytes
+    assert m.processes[0].peak.bytes == m.root_peak_rss.bytes
+    assert m.tree_upper_bound.bytes is not None and m.peak.bytes is not None
+    assert m.tree_upper_bound.bytes >= 50 * MIB
+
+
+def test_headline_of_processes_one_after_another() -> None:
+    """A shell that runs 30 MiB and then 60 MiB needed 60 MiB and its own size at once, not 90."""
+    m = concmem.measure(
+        f"{known('hold')[0]} {30 * MIB} 1 0.2; {known('hold')[0]} {60 * MIB} 1 0.2", stdout=subprocess.DEVNULL
+    )
+    assert m.peak.bytes is not None and m.root_peak_rss.bytes is not None
+    assert m.peak.bytes + m.peak.error_bytes >= 60 * MIB
+    assert m.peak.bytes <= 64 * MIB
+    assert m.root_peak_rss.bytes < 4 * MIB
+
+
+def test_short_lived_processes_are_exact() -> None:
+    """Processes too short for any reading still show their size: it is the kernel that notes it."""
+    m = concmem.measure(known("hold", 20 * MIB, 1, 0), interval_s=0.2, stdout=subprocess.DEVNULL)
+    figure = m.root_peak_rss
+    assert figure.bytes is not None
+    assert 20 * MIB - figure.error_bytes <= figure.bytes <= 20 * MIB + start_up_bytes(1) + START_UP_JITTER_BYTES
+
+
+BIG_HOST = """
+import json, sys, concmem
+held = bytearray(b"x") * int(sys.argv[1])
+rss = int(open("/proc/self/statm").read().split()[1]) * 4096
+m = concmem.measure(["/bin/true"])
+print(json.dumps([rss, m.peak.bytes, m.root_peak_rss.high_bytes, m.exit.code]))
+"""
+
+
+@pytest.mark.parametrize("host_bytes", [500 * MIB, 4096 * MIB])
+def test_true_from_a_large_host(host_bytes: int, host_python: Callable[..., Any]) -> None:
+    """/bin/true is under 2 MiB whatever the host holds: nothing of the host's memory gets into the target's figure."""
+    if psutil.virtual_memory().available < host_bytes + (1 << 30):
+        pytest.skip(f"a host of {host_bytes >> 20} MiB needs that much free memory and 1 GiB more")
+    rss_bytes, peak_bytes, high_bytes, code = host_python(BIG_HOST, host_bytes)
+    assert rss_bytes >= host_bytes
+    assert code == 0
+    assert 0 < peak_bytes < TRUE_BYTES
+    assert high_bytes < TRUE_BYTES
+
+
+@pytest.mark.skipif(
+    bool(os.environ.get("CONCMEM_SANITIZE")), reason="a sampler with a sanitizer (CONCMEM_SANITIZE) is as large as that"
+)
+def test_sampler_is_small() -> None:
+    """The sampler needs less than 1 MiB for itself, and at launch less than any dynamic program."""
+    m = concmem.measure(["/bin/sleep", "0.3"])
+    assert 0 < m.sampler.rss_bytes < MIB
+    assert 0 <= m.sampler.floor_bytes < m.sampler.rss_bytes
+
+
+def test_known_programs_say_what_they_hold() -> None:
+    """Every program of known size opens with a comment that is its contract, beginning with its own name."""
+    assert {"hold", "ramp", "spike", "fork-share", "chain", "daemonize", "refork"} <= set(known_names())
+    for name in known_names():
+        text = (Path(concmem.testing.PROGRAMS) / "known" / f"{name}.c").read_text()
+        assert text.startswith(f"/*\n * {name} ")
+
+
+def test_unknown_program_is_refused() -> None:
+    """A wrong name is one sentence that lists the right ones."""
+    with pytest.raises(InvalidRequest, match=r"no program of known size named 'nothing'.*hold"):
+        known("nothing")
+
+
+def test_missing_compiler_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a compiler the error names it and says what to do."""
+    monkeypatch.setenv("CC", "/nonexistent/cc")
+    monkeypatch.setenv("CONCMEM_CACHE", str(tmp_path))
+    with pytest.raises(CompilerError, match=r"no C compiler.*/nonexistent/cc.*set CC"):
+        known("hold")
+
+
+def test_refusing_compiler_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A compiler that fails is quoted, and leaves nothing in the cache that could be taken for a program."""
+    monkeypatch.setenv("CC", "false")
+    monkeypatch.setenv("CONCMEM_CACHE", str(tmp_path))
+    with pytest.raises(CompilerError, match=r"cannot compile .*hold\.c with false"):
+        known("hold")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_compiling_from_many_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Threads that all find an empty cache all get a program that runs."""
+    monkeypatch.setenv("CONCMEM_CACHE", str(tmp_path))
+
+    def run(_: int) -> int:
+        return subprocess.run(known("hold", 0, 1, 0), stdout=subprocess.DEVNULL).returncode
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(run, range(8))) == [0] * 8
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1

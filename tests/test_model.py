@@ -1,0 +1,213 @@
+"""The words of a measurement: what a figure says, what an exit means, and that what is stored comes back."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+import concmem
+from concmem.errors import RecordingError
+from concmem.model import SCHEMA, Exit, Figure
+from concmem.testing import known
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def measured() -> concmem.Measurement:
+    return concmem.measure(
+        f"{' '.join(known('hold', 8 * MIB, 2, 0.2))}; echo done; exit 3",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize(
+    ("figure", "low", "high"),
+    [
+        (Figure(100, "exact", "statm"), 100, 100),
+        (Figure(100, "bounded", "wait4", error_bytes=20), 100, 120),
+        (Figure(100, "bounded", "wait4", error_bytes=20, over_bytes=30), 70, 120),
+        (Figure(100, "bounded", "wait4", over_bytes=300), 0, 100),
+        (Figure(100, "sampled", "statm"), 100, None),
+        (Figure(100, "upper_bound", "status"), 0, 100),
+        (Figure(None, "unavailable", "cgroup", note="no cgroup"), None, None),
+    ],
+)
+def test_what_a_figure_bounds(figure: Figure, low: int | None, high: int | None) -> None:
+    """Each status says what the truth can be at least and at most."""
+    assert (figure.low_bytes, figure.high_bytes) == (low, high)
+
+
+def test_how_a_figure_reads() -> None:
+    """A figure reads as a sentence; one that is missing says why."""
+    assert (
+        str(Figure(3 * MIB, "bounded", "wait4 ru_maxrss", 1024)) == "3.0 MiB (+1.0 KiB), bounded, from wait4 ru_maxrss"
+    )
+    assert str(Figure(3 * MIB, "upper_bound", "status")) == "3.0 MiB, upper bound, from status"
+    assert str(Figure(None, "unavailable", "cgroup", note="no cgroup here")) == "unavailable: no cgroup here"
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "ok", "text"),
+    [
+        (Exit(0, None, "exited"), 0, True, "exit code 0"),
+        (Exit(7, None, "exited"), 7, False, "exit code 7"),
+        (Exit(None, 15, "signaled"), 143, False, "signal 15 (SIGTERM)"),
+        (Exit(None, 40, "signaled"), 168, False, "signal 40"),
+        (Exit(None, 9, "timeout"), 137, False, "signal 9 (SIGKILL), timed out"),
+        (Exit(0, None, "timeout"), 0, False, "exit code 0, timed out"),
+        (Exit(None, 9, "memory_limit"), 137, False, "signal 9 (SIGKILL), over the memory limit"),
+    ],
+)
+def test_what_an_exit_means(end: Exit, status: int, ok: bool, text: str) -> None:
+    """The shell's number for it, whether it is a success, and how it reads."""
+    assert (end.status, end.ok, str(end)) == (status, ok, text)
+
+
+def test_words_are_frozen(measured: concmem.Measurement) -> None:
+    """Nothing of a measurement can be changed."""
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        measured.exit.code = 0  # type: ignore[misc]
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        measured.wall_s = 0  # type: ignore[misc]
+
+
+def test_all_figures(measured: concmem.Measurement) -> None:
+    """Every figure is there, the headline first; one without bytes says why, one with bytes where from."""
+    assert list(measured.figures) == [
+        "peak", "root_peak_rss", "largest_peak_rss", "tree_peak_pss",
+        "tree_peak_rss_sum", "tree_upper_bound", "cgroup_peak",
+    ]  # fmt: skip
+    for name, figure in measured.figures.items():
+        if figure.bytes is None:
+            assert figure.status == "unavailable" and figure.note, name
+        else:
+            assert figure.bytes > 0 and figure.source, name
+            assert figure.error_bytes >= 0 and figure.over_bytes >= 0, name
+
+
+def test_figures_do_not_contradict_each_other(measured: concmem.Measurement) -> None:
+    """What bounds another figure does bound it."""
+    values = {name: figure.bytes for name, figure in measured.figures.items() if figure.bytes is not None}
+    largest = measured.largest_peak_rss
+    assert values["root_peak_rss"] <= values["largest_peak_rss"]
+    assert values["largest_peak_rss"] <= values["peak"]
+    assert values["tree_upper_bound"] >= values["tree_peak_rss_sum"]
+    assert largest.low_bytes is not None and values["tree_upper_bound"] >= largest.low_bytes
+    if "tree_peak_pss" in values:
+        assert values["tree_peak_pss"] <= values["tree_upper_bound"]
+
+
+def test_facts_of_the_run(measured: concmem.Measurement) -> None:
+    """The command, its output, its end, the machine and the time are what they were."""
+    assert isinstance(measured.command, str) and measured.command.endswith("exit 3")
+    assert measured.exit == Exit(3, None, "exited")
+    assert (measured.stdout, measured.stderr) == (b"holding\ndone\n", None)
+    assert measured.host.page_bytes in (4096, 16384, 65536)
+    assert 1 <= measured.host.cpus_allowed <= measured.host.cpus
+    assert measured.host.memory_bytes > 64 * MIB
+    assert measured.version == concmem.__version__
+    assert measured.started_at[:2] == "20" and measured.started_at[-6] in "+-"
+    assert 0 < measured.wall_s <= measured.tree_wall_s + 1e-6
+
+
+def test_dict_and_back(measured: concmem.Measurement) -> None:
+    """`to_dict` is plain JSON, carries the schema, and `from_dict` makes the same again, without the timeline."""
+    stored = json.loads(json.dumps(measured.to_dict(), allow_nan=False))
+    assert stored["schema"] == SCHEMA
+    again = concmem.Measurement.from_dict(stored)
+    assert again == measured
+    assert len(again.timeline.t_s) == 0
+
+
+def test_save_and_load(measured: concmem.Measurement, tmp_path: Path) -> None:
+    """What was saved is the same when loaded; nothing else is left beside the two files."""
+    measured.save(tmp_path / "run.json")
+    measured.save(str(tmp_path / "run.json"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "run.npz"]
+    assert concmem.load(tmp_path / "run.json") == concmem.load(str(tmp_path / "run.json")) == measured
+
+
+def test_loading_without_the_timeline(measured: concmem.Measurement, tmp_path: Path) -> None:
+    """The JSON alone is a measurement with an empty timeline."""
+    measured.save(tmp_path / "run.json")
+    (tmp_path / "run.npz").unlink()
+    again = concmem.load(tmp_path / "run.json")
+    assert again == measured
+    assert len(again.timeline.t_s) == 0
+
+
+def damaged(stored: dict[str, Any], how: str) -> str:
+    match how:
+        case "a later schema":
+            return json.dumps({**stored, "schema": SCHEMA + 1})
+        case "no schema":
+            return json.dumps({key: value for key, value in stored.items() if key != "schema"})
+        case "cut short":
+            return json.dumps(stored)[:-100]
+        case "not JSON":
+            return "\x00\x01"
+        case "another JSON":
+            return "[1, 2]"
+        case "a missing part":
+            return json.dumps({key: value for key, value in stored.items() if key != "peak"})
+        case "a wrong type":
+            return json.dumps({**stored, "exit": "fine"})
+        case "an unknown status":
+            return json.dumps({**stored, "peak": {**stored["peak"], "status": "guessed"}})
+    raise AssertionError(how)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "a later schema",
+        "no schema",
+        "cut short",
+        "not JSON",
+        "another JSON",
+        "a missing part",
+        "a wrong type",
+        "an unknown status",
+    ],
+)
+def test_what_is_no_measurement_is_refused(how: str, measured: concmem.Measurement, tmp_path: Path) -> None:
+    """A file that is not ours, damaged or from the future is one sentence that names it."""
+    path = tmp_path / "run.json"
+    path.write_text(damaged(measured.to_dict(), how))
+    with pytest.raises(RecordingError) as raised:
+        concmem.load(path)
+    assert "run.json" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    if how == "a later schema":
+        assert str(SCHEMA + 1) in str(raised.value)
+        with pytest.raises(RecordingError):
+            concmem.Measurement.from_dict({**measured.to_dict(), "schema": SCHEMA + 1})
+    assert type(pickle.loads(pickle.dumps(raised.value))) is RecordingError
+
+
+def test_a_damaged_timeline_is_refused(measured: concmem.Measurement, tmp_path: Path) -> None:
+    """A timeline file that is cut short is an error when it is loaded or used, never another timeline."""
+    measured.save(tmp_path / "run.json")
+    whole = (tmp_path / "run.npz").read_bytes()
+    (tmp_path / "run.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RecordingError, match=r"run\.npz"):
+        _ = concmem.load(tmp_path / "run.json").timeline.t_s
+
+
+def test_a_missing_file_is_a_missing_file(tmp_path: Path) -> None:
+    """A path that is not there is what it is everywhere: FileNotFoundError, or ours that is one."""
+    with pytest.raises((FileNotFoundError, RecordingError), match=r"missing\.json"):
+        concmem.load(tmp_path / "missing.json")
+
+
+def test_measurements_pickle(measured: concmem.Measurement) -> None:
+    """A measurement goes to another process whole."""
+    assert pickle.loads(pickle.dumps(measured)) == measured

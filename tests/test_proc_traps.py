@@ -1,0 +1,195 @@
+"""The traps of /proc: what it shows of zombies, of leaderless processes, over exec, and of those it keeps to itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import concmem
+from concmem.testing import known
+
+MIB = 1 << 20
+HELD_BYTES = 60 * MIB
+
+SMALL_BYTES = 8 * MIB
+"""More than any of the programs here needs beside the bytes that it holds."""
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+
+def after(m: concmem.Measurement, t_s: float) -> Any:
+    """The RSS of the windows from `t_s` until shortly before the end."""
+    t = m.timeline.t_s
+    return m.timeline.rss_bytes[(t >= t_s) & (t <= m.wall_s - 0.05)]
+
+
+def test_a_zombie_holds_nothing() -> None:
+    """A dead child that its parent does not reap keeps its peak, ends when it died, and is in no sum after that."""
+    m = concmem.measure(known("zombie-keeper", HELD_BYTES, 0.6), stdout=subprocess.PIPE)
+    zombie_pid = int((m.stdout or b"").split()[1])
+    (zombie,) = [p for p in m.processes if p.pid == zombie_pid]
+    assert zombie.peak.bytes is not None
+    assert zombie.peak.bytes >= HELD_BYTES - zombie.peak.error_bytes
+    assert zombie.end_s < m.wall_s - 0.3
+    rss = after(m, zombie.end_s + 0.1)
+    assert len(rss) > 50
+    assert 0 < int(rss.max()) < SMALL_BYTES
+    assert m.exit.ok
+
+
+def test_a_process_without_its_main_thread() -> None:
+    """Memory that another thread touches after the main one has left is seen, in RSS and in PSS, while it is held."""
+    m = concmem.measure(known("leader-exit", HELD_BYTES, 1.0), stdout=subprocess.DEVNULL)
+    assert m.exit.ok
+    assert int(m.timeline.rss_bytes.max()) >= HELD_BYTES
+    assert int(m.timeline.pss_bytes.max()) >= HELD_BYTES
+    assert m.root_peak_rss.bytes is not None
+    assert m.root_peak_rss.bytes >= HELD_BYTES - m.root_peak_rss.error_bytes
+    rss = after(m, 0.5)
+    assert len(rss) > 50
+    assert int(rss.min()) >= HELD_BYTES
+
+
+def test_an_exec_in_the_middle() -> None:
+    """Over an exec the peak stays, RSS and PSS follow the new, small image, and nothing reads as zero."""
+    m = concmem.measure(known("exec-small", HELD_BYTES, 0.8), stdout=subprocess.DEVNULL)
+    assert m.exit.ok
+    assert len(m.processes) == 1
+    assert m.root_peak_rss.bytes is not None
+    assert HELD_BYTES - m.root_peak_rss.error_bytes <= m.root_peak_rss.bytes <= HELD_BYTES + SMALL_BYTES
+    rss = after(m, m.wall_s - 0.5)
+    assert 0 < int(rss.min()) <= int(rss.max()) < SMALL_BYTES
+    pss = m.timeline.pss_bytes[m.timeline.pss_t_s > m.wall_s - 0.6]
+    assert len(pss) > 0
+    assert int(pss.min()) > 0 and int(pss[-1]) < SMALL_BYTES
+    assert int(m.timeline.pss_bytes.max()) >= HELD_BYTES
+
+
+def test_a_child_whose_rusage_nobody_gets() -> None:
+    """A child that the kernel reaps by itself has no exit record; its size is known from reading it."""
+    m = concmem.measure(known("sigchld-ignored", HELD_BYTES, 0.5), stdout=subprocess.PIPE)
+    child_pid = int((m.stdout or b"").split()[1])
+    (child,) = [p for p in m.processes if p.pid == child_pid]
+    assert child.user_s is None
+    assert child.peak.bytes is not None
+    assert child.peak.bytes >= HELD_BYTES - child.peak.error_bytes
+    assert m.largest_peak_rss.bytes is not None and m.peak.bytes is not None
+    assert m.largest_peak_rss.bytes >= HELD_BYTES - m.largest_peak_rss.error_bytes
+    assert m.peak.bytes >= HELD_BYTES - m.peak.error_bytes
+
+
+def test_the_size_of_a_reaped_child_is_not_the_roots() -> None:
+    """wait4 gives the root the maximum of itself and of the children it waited for: the root's figure must not."""
+    m = concmem.measure(f"{' '.join(known('hold', HELD_BYTES, 1, 0.3))}; true", stdout=subprocess.DEVNULL)
+    assert m.root_peak_rss.bytes is not None
+    assert m.root_peak_rss.bytes < SMALL_BYTES
+    assert m.largest_peak_rss.bytes is not None
+    assert m.largest_peak_rss.bytes >= HELD_BYTES - m.largest_peak_rss.error_bytes
+
+
+def test_a_name_with_spaces_and_parentheses(tmp_path: Path) -> None:
+    """The kernel does not escape names: one that looks like the rest of the line must not be parsed as such."""
+    odd = tmp_path / "a) R 1 (b c"
+    odd.symlink_to(known("hold")[0])
+    m = concmem.measure([str(odd), str(HELD_BYTES), "1", "0.3"], stdout=subprocess.DEVNULL)
+    assert m.processes[0].comm == "a) R 1 (b c"
+    assert m.processes[0].argv == (str(odd), str(HELD_BYTES), "1", "0.3")
+    assert int(m.timeline.rss_bytes.max()) >= HELD_BYTES
+
+
+def test_a_stopped_target_is_no_end() -> None:
+    """A target that is stopped and continued is still measured, its exit is its own."""
+    m = concmem.measure("(sleep 0.4; kill -CONT $$) & kill -STOP $$; exit 8")
+    assert (m.exit.code, m.exit.reason) == (8, "exited")
+    assert m.wall_s >= 0.4
+
+
+HIDDEN = """
+import json, sys, concmem
+target = "import ctypes, time; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); time.sleep(1.2)"
+m = concmem.measure([sys.executable, "-I", "-S", "-c", target])
+late = m.timeline.t_s > 0.8
+print(json.dumps([
+    m.sampler.refused_readings, int(m.timeline.rss_bytes[late].min()), m.root_peak_rss.bytes,
+    m.tree_peak_pss.status, m.tree_peak_pss.bytes, m.tree_peak_pss.note, m.exit.code,
+]))
+"""
+
+
+def test_what_the_kernel_refuses_is_said(host_python: Callable[..., Any]) -> None:
+    """A target that hides its address space (PR_SET_DUMPABLE 0) has its RSS read; that its PSS was refused is said."""
+    options: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        nobody = 65534
+        importable = [sys.executable, "-c", "import concmem; concmem.measure(['/bin/true'])"]
+        if subprocess.run(importable, user=nobody, group=nobody, extra_groups=[], capture_output=True).returncode != 0:
+            pytest.skip("root is refused nothing, and the user nobody cannot read this installation of concmem")
+        options = {"user": nobody, "group": nobody, "extra_groups": []}
+    refused, late_rss_bytes, peak_bytes, status, pss_bytes, note, code = host_python(HIDDEN, **options)
+    assert code == 0
+    assert refused > 0
+    assert late_rss_bytes > MIB
+    assert peak_bytes >= late_rss_bytes
+    assert note
+    assert status != "exact"
+    assert pss_bytes is None or pss_bytes <= peak_bytes
+
+
+def test_sources_are_found_by_trying() -> None:
+    """`probe` names every source with its columns; the three that every Linux has are usable here."""
+    sources = {source.name: source for source in concmem.probe()}
+    assert "rss" in sources["statm"].columns
+    assert {"hwm", "swap", "threads"} <= set(sources["status"].columns)
+    assert {"pss", "uss", "swap_pss"} <= set(sources["smaps_rollup"].columns)
+    for name in ("statm", "status", "smaps_rollup"):
+        assert sources[name].usable, sources[name].why_not
+    for source in sources.values():
+        assert source.usable or source.why_not
+
+
+def test_pss_lies_between_uss_and_rss() -> None:
+    """Of one process, private memory is at most its proportional share, and that at most its RSS."""
+    m = concmem.measure(known("hold", HELD_BYTES, 1, 1.0), stdout=subprocess.DEVNULL, pss_budget=0.5)
+    rollup = m.timeline.track("smaps_rollup")
+    assert len(rollup) > 3
+    assert np.all(rollup["uss_max"] <= rollup["pss_max"])
+    assert np.all(rollup["pss_max"] <= m.tree_peak_rss_sum.bytes)
+    assert np.all(rollup["swap_pss_max"] == 0) or m.host.swap_bytes > 0
+    assert int(rollup["uss_max"].max()) >= HELD_BYTES
+
+
+def test_the_budget_of_smaps_rollup_is_kept() -> None:
+    """Reading PSS of 300 MiB in 4 KiB pages takes milliseconds; at 1 % of the wall time it stays rare."""
+    budget, allowance_s = 0.01, 0.1  # one reading more than the budget at the start, and one at a record
+    m = concmem.measure(known("hold", 300 * MIB, 1, 2), stdout=subprocess.DEVNULL, pss_budget=budget)
+    assert m.sampler.pss_readings >= 1
+    assert m.sampler.pss_s <= budget * m.tree_wall_s + allowance_s
+    assert m.tree_peak_pss.bytes is not None
+    assert 300 * MIB <= m.tree_peak_pss.bytes <= 304 * MIB
+
+
+def test_no_budget_no_pss() -> None:
+    """With `pss_budget=0` there is no reading of smaps_rollup, and the figure says why it is missing."""
+    m = concmem.measure(known("hold", 10 * MIB, 1, 0.3), stdout=subprocess.DEVNULL, pss_budget=0)
+    assert m.sampler.pss_readings == 0
+    assert (m.tree_peak_pss.bytes, m.tree_peak_pss.status) == (None, "unavailable")
+    assert m.tree_peak_pss.note
+    assert m.peak.bytes is not None
+    assert m.peak.bytes >= 10 * MIB - m.peak.error_bytes
+
+
+def test_a_target_killed_by_the_kernel_still_has_its_figures() -> None:
+    """A target that dies by SIGKILL in the middle leaves its peak behind."""
+    m = concmem.measure(f"{' '.join(known('hold', HELD_BYTES, 1, 60))} & sleep 0.4; kill -KILL $!; wait $!",
+                        stdout=subprocess.DEVNULL)  # fmt: skip
+    assert m.exit.code == 128 + signal.SIGKILL
+    assert m.largest_peak_rss.bytes is not None
+    assert m.largest_peak_rss.bytes >= HELD_BYTES - m.largest_peak_rss.error_bytes

@@ -1,0 +1,64 @@
+"""The recorder by itself: a day of readings in bounded memory, every minimum and maximum kept, checked row by row."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MIB = 1 << 20
+
+DAY_ROWS = 86_400_000
+"""24 hours at 1 kHz."""
+
+
+@pytest.fixture(scope="module")
+def feeder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tests/c/feed_recorder.c with the recorder's own sources."""
+    csrc = ROOT / "csrc"
+    program = tmp_path_factory.mktemp("recorder") / "feed_recorder"
+    sources = [csrc / "record.c", csrc / "core.c", csrc / "proc.c", *sorted(csrc.glob("source_*.c"))]
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{csrc}"]
+    try:
+        subprocess.run([*compiler, *flags, "-o", program, ROOT / "tests/c/feed_recorder.c", *sources], check=True)
+    except FileNotFoundError:
+        pytest.skip(f"there is no C compiler ({compiler[0]})")
+    return program
+
+
+def feed(feeder: Path, rows: int, shape: str) -> dict[str, Any]:
+    done = subprocess.run([feeder, str(rows), shape], capture_output=True, text=True)
+    assert done.stdout, f"exit code {done.returncode}: {done.stderr}"
+    result: dict[str, Any] = json.loads(done.stdout)
+    assert result["whole"], "the recorder wrote outside its memory"
+    assert result["wrong"] == 0, result
+    assert done.returncode == 0
+    assert result["readings"] == result["covered"] == rows
+    assert result["dropped"] == 0
+    return result
+
+
+def test_a_day_at_1_khz(feeder: Path) -> None:
+    """86,400,000 rows take less than 2 MiB a track; the maximum, its time, and the full rate round it are kept."""
+    day = feed(feeder, DAY_ROWS, "walk")
+    assert day["bytes"] < 2 * MIB
+    assert day["windows"] >= 10_000
+    assert day["max"] == 123_456_789
+    assert day["max_t_ns"] == day["truth_t_ns"]
+    assert day["ring_has_record"] == 1
+    assert min(day["ring_before"], day["ring_after"]) >= day["ring_capacity"] // 2 - 1
+    assert day["ring_gap_ns"] < 1_100_000
+
+
+@pytest.mark.parametrize("shape", ["grow", "flat", "walk"])
+@pytest.mark.parametrize("rows", [1, 2, 8_192, 32_767, 32_768, 32_769, 65_536, 65_537, 1_000_003])
+def test_windows_are_right_at_every_fill(feeder: Path, rows: int, shape: str) -> None:
+    """Before, at and after the merging of full windows, each holds what its rows held, and the ring the record."""
+    assert feed(feeder, rows, shape)["ring_has_record"] == 1

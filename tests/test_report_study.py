@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import builtins
+import csv
+import io
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import attrs
+import pytest
+from rich.console import Console
+
+import concmem
+from concmem import report
+from concmem.model import Figure, Measurement
+from concmem.report.figures import finding, write_figures
+from concmem.report.tables import csv_text, markdown, print_table
+from concmem.study import Entry, Plan, Run, Study, rows
+from concmem.study.store import Store
+
+MIB = 1 << 20
+LIMIT = "could not start thread 16368: EAGAIN (exit code 1); most threads alive at once: 16 368; " * 4
+
+
+@pytest.fixture(scope="module")
+def measured() -> Measurement:
+    """A true measurement, as the pattern of made-up ones."""
+    return concmem.measure(["/bin/true"])
+
+
+@pytest.fixture
+def study(measured: Measurement, tmp_path: Path) -> Study:
+    """Four programs at two sizes with three runs each: well, with a longer sleep, in part, failing, not there."""
+    plan = Plan(programs=("lean", "fat", "threads", "absent"), tasks=(1, 100_000), runs=3, seed=4)
+    runs = []
+    for tasks in plan.tasks:
+        for index in range(3):
+
+            def add(program: str, mib: float | None, tasks: int = tasks, index: int = index, **more: Any) -> None:
+                figure = Figure(int((mib or 0) * MIB), "bounded", "wait4 ru_maxrss", error_bytes=64 << 10)
+                made = attrs.evolve(measured, peak=figure, wall_s=10.5)
+                good = {"status": "ok", "launch_s": 0.25, "measurement": made} if mib else {"status": "failed"}
+                runs.append(Run(program=program, tasks=tasks, index=index, **{"sleep_s": 10.0, **good, **more}))
+
+            add("lean", 2 + index + tasks / 1e4, flags=("+P 1048576",))
+            late = {"sleep_s": 20.0, "attempts": 2} if tasks > 1 else {}
+            add("fat", 40 if tasks == 1 else 3000, **late)
+            if tasks == 1 and index < 2:
+                add("threads", 1)
+            else:
+                add("threads", None, reason=LIMIT)
+            add("absent", None, status="skipped", reason="could not run: no absent on PATH (apt-get install absent)")
+    entries = [Entry(name, name.title(), name, "thread", "article", False, f"{name} 1.0", "") for name in plan.programs]
+    return Study(
+        path=tmp_path,
+        plan=plan,
+        host=measured.host,
+        programs=tuple(entries),
+        runs=tuple(runs),
+        started_at="2020-01-01T00:00:00+00:00",
+        version="0.1",
+    )
+
+
+def _stored(study: Study) -> Study:
+    store = Store(study.path)
+    store.write(study)
+    for run in study.runs:
+        store.add(run)
+    return study
+
+
+def test_rows_take_the_runs_together(study: Study) -> None:
+    """Median, range and errors come from the runs that have a figure; what failed has none."""
+    found = {(row.program, row.tasks): row for row in rows(study)}
+    lean, part = found["lean", 1], found["threads", 1]
+    assert (lean.status, lean.runs, lean.good_runs, lean.error_bytes) == ("ok", 3, 3, 64 << 10)
+    assert [lean.min_bytes, lean.median_bytes, lean.max_bytes] == [int((n + 1e-4) * MIB) for n in (2, 3, 4)]
+    assert (lean.wall_s, lean.launch_s, lean.figure_status, lean.source) == (10.5, 0.25, "bounded", "wait4 ru_maxrss")
+    assert (part.status, part.good_runs, part.runs, part.median_bytes) == ("partly", 2, 3, MIB)
+    assert part.reason == LIMIT
+    assert (found["threads", 100_000].status, found["threads", 100_000].median_bytes) == ("failed", None)
+    assert (found["absent", 1].status, found["fat", 100_000].sleep_s) == ("skipped", 20.0)
+
+
+def test_rows_that_have_not_come_yet_are_rows(study: Study) -> None:
+    """A study that is not finished has all its rows, and says which have not run."""
+    begun = attrs.evolve(study, runs=tuple(run for run in study.runs if run.tasks == 1))
+    late = [row for row in rows(begun) if row.tasks > 1]
+    assert {(row.status, row.runs, row.median_bytes) for row in late} == {("not run", 0, None)}
+    assert len(late) == 4
+
+
+def test_the_csv_holds_every_row_in_full(study: Study) -> None:
+    """It reads back: bytes and seconds as numbers, empty where there is no figure, reasons uncut."""
+    lines = list(csv.DictReader(io.StringIO(csv_text(study))))
+    assert len(lines) == 8
+    lean = lines[0]
+    assert (lean["program"], lean["tasks"], lean["median_bytes"]) == ("lean", "1", str(int((3 + 1e-4) * MIB)))
+    assert (lean["flags"], lean["sleep_s"], lean["wall_s"], lean["error_bytes"]) == (
+        "+P 1048576",
+        "10",
+        "10.5",
+        "65536",
+    )
+    failed = lines[5]
+    assert (failed["status"], failed["median_bytes"], failed["error_bytes"]) == ("failed", "", "")
+    assert failed["reason"] == LIMIT
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_fits_the_terminal(study: Study, width: int) -> None:
+    """No line is wider than the terminal, no cell is cut or wrapped, and a pipe gets no escape sequences."""
+    out = io.StringIO()
+    print_table(study, Console(file=out, width=width))
+    text = out.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "\x1b" not in text and "\N{HORIZONTAL ELLIPSIS}" not in text
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert lines["lean"].split() == ["lean", "3.0", "MiB", "[1]", "13.0", "MiB", "[1]"]
+    assert lines["fat"].split() == ["fat", "40.0", "MiB", "2.9", "GiB", "[2]"]
+    assert "slept 20 s instead of 10 s" in " ".join(text.split())
+    assert "apt-get install absent" in " ".join(text.split())
+
+
+def test_a_terminal_without_unicode_gets_a_table_too(study: Study) -> None:
+    """In an ASCII locale the table prints, in ASCII."""
+    raw = io.BytesIO()
+    print_table(study, Console(file=io.TextIOWrapper(raw, encoding="ascii", write_through=True), width=80))
+    assert b"lean" in raw.getvalue()
+
+
+def test_programs_stand_in_the_order_of_what_they_need(study: Study) -> None:
+    """Least first at the largest size; those without a figure there by the next size; at the end those without any."""
+    lines = markdown(study).splitlines()
+    first = lines.index("| program | kind | 1 | 100 000 |") + 2
+    assert [line.split(" | ")[0] for line in lines[first : first + 4]] == ["| lean", "| fat", "| threads", "| absent"]
+
+
+def test_the_markdown_says_how_it_was_read(study: Study) -> None:
+    """Source, status and its meaning, ranges, errors, seed and machine stand below the table."""
+    text = markdown(study)
+    for said in ("seed 4", "read from wait4 ru_maxrss", "- `bounded`: ", "+64.0 KiB", "2.0 MiB to 4.0 MiB", "lean 1.0"):
+        assert said in text
+    assert study.host is not None and study.host.kernel in text
+    assert "pid\\_max" in text or "pid_max" in text
+
+
+def test_the_title_is_the_finding(study: Study) -> None:
+    """Who needs least and who most; one program alone; none."""
+    small = [row for row in rows(study) if row.tasks == 1]
+    assert finding(small) == "At 1 task, threads needs least: 1.0 MiB; fat most: 40.0 MiB"
+    assert finding(small[:1]) == "At 1 task, lean needs 3.0 MiB"
+    assert finding(small[3:]) == "At 1 task, no program has a figure"
+
+
+def test_a_figure_a_size_is_drawn(study: Study) -> None:
+    """Each size has its SVG and PNG, with every title, amount and reason in it and nothing cut off."""
+    pytest.importorskip("altair", reason="altair is not installed (pip install 'concmem[report]')")
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
+    paths = write_figures(study, study.path)
+    assert [path.name for path in paths] == ["figure-1.svg", "figure-1.png", "figure-2.svg", "figure-2.png"]
+    for number, expected in (
+        (
+            1,
+            ["Lean", "Fat", "Threads", "Absent", "lean 1.0, +P 1048576", "3.0 MiB", "40.0 MiB", "1.0 MiB, 2 of 3 runs"],
+        ),
+        (2, ["At 100 000 tasks, lean needs least: 13.0 MiB; fat most: 2.9 GiB", "2.9 GiB, slept 20 s"]),
+    ):
+        texts = _texts(study.path / f"figure-{number}.svg")
+        for text in expected:
+            assert text in texts
+        assert any(text.startswith("could not run: no absent on PATH") for text in texts)
+    assert any(text.startswith("could not run: could not start thread") for text in texts)
+    assert any(text.endswith("(see the table)") for text in texts), "a long reason is shortened, and says so"
+    png = (study.path / "figure-2.png").read_bytes()
+    width, height = struct.unpack(">II", png[16:24])
+    assert png.startswith(b"\x89PNG") and 1000 < width < 2500 and 300 < height < 1500
+
+
+def _texts(path: Path) -> list[str]:
+    tree = ElementTree.parse(path)
+    ns = "{http://www.w3.org/2000/svg}"
+    found = []
+    for element in tree.iter(f"{ns}text"):
+        found += [text for part in (element, *element.iter(f"{ns}tspan")) if (text := (part.text or "").strip())]
+    return found
+
+
+def test_everything_is_written_beside_the_study(study: Study) -> None:
+    """Figures and tables go into the study's folder, again and again."""
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
+    _stored(study)
+    paths = report.write(study.path)
+    assert [path.name for path in paths[-2:]] == ["table.md", "table.csv"]
+    assert report.write(study.path) == paths
+    assert all(path.parent == study.path and path.stat().st_size > 0 for path in paths)
+
+
+def test_a_study_without_any_figure_is_drawn(study: Study, measured: Measurement) -> None:
+    """Where nothing could run, table and figures say so."""
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
+    none = attrs.evolve(study, host=None, runs=tuple(run for run in study.runs if run.program == "absent"))
+    assert len(write_figures(none, study.path)) == 4
+    assert "no program could be started on this machine" in markdown(none)
+
+
+def test_without_the_extra_one_sentence_says_what_to_install(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written, and the tables can still be had alone."""
+    _stored(study)
+    real = builtins.__import__
+
+    def refuse(name: str, *rest: Any) -> Any:
+        if name == "altair":
+            raise ImportError("No module named 'altair'", name="altair")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(report.ReportExtraMissing, match=r"altair is missing: pip install 'concmem\[report\]'"):
+        report.write(study.path)
+    assert not list(study.path.glob("table.*"))
+    assert [path.name for path in report.write(study.path, figures=False)] == ["table.md", "table.csv"]
+
+
+def test_the_report_is_light_until_it_draws() -> None:
+    """Importing it does not import what draws, so that the tables need no extra."""
+    code = "import sys, concmem.report; sys.exit(any(m in sys.modules for m in ('altair', 'vl_convert')))"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_the_command_names_a_folder_that_holds_no_study(tmp_path: Path) -> None:
+    """It ends with 2 and one sentence."""
+    command = [sys.executable, "-m", "concmem", "report", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, f"concmem: there is no study in {tmp_path}\n")

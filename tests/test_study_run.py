@@ -1,0 +1,490 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+
+import concmem
+from concmem import drivers
+from concmem.errors import CommandNotFound, RecordingError
+from concmem.model import Exit, Measurement
+from concmem.study import LineProgress, Plan, Progress, Run, Study, StudyError, bench, load_study
+from concmem.study import run as run_module
+from concmem.study.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, attempt
+from concmem.study.memory import estimate_bytes
+from concmem.study.reasons import limit_reached, own_message, why_failed
+
+MIB = 1 << 20
+
+SAY = "import sys, time; n, s = int(sys.argv[1]), float(sys.argv[2]); say = lambda t: print(t, flush=True)\n"
+GOOD = SAY + "say(f'started {n}'); time.sleep(s); say(f'done {n}')"
+SLOW = SAY + "time.sleep(0.25 if n > 1 else 0); say(f'started {n}'); time.sleep(s); say(f'done {n}')"
+BROKEN = SAY + "sys.exit('could not start thread 3: out of luck')"
+
+
+@pytest.fixture(scope="module")
+def measured() -> Measurement:
+    """A true measurement, as the pattern of made-up ones."""
+    return concmem.measure(["/bin/true"])
+
+
+class Bench:
+    """Stand-ins for the drivers: programs are Python scripts given as text; what is missing has a reason."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+        self.directory = directory
+        self.scripts: dict[str, str] = {}
+        self.missing: dict[str, str] = {}
+        self.together: set[str] = set()
+        self.kind = "event loop"
+        self.label = "Python as it is"
+        self.commands: list[tuple[str, ...]] = []
+        monkeypatch.setattr(drivers, "load_programs", self._load)
+        monkeypatch.setattr(drivers, "detect", self._detect)
+        monkeypatch.setattr(drivers, "prepare", self._prepare)
+
+    def _load(self, _: Sequence[Path] = ()) -> dict[str, Any]:
+        return {
+            name: SimpleNamespace(
+                name=name,
+                title=name.title(),
+                language="python",
+                kind=self.kind,
+                variant="article",
+                begins_together=name in self.together,
+            )
+            for name in (*self.scripts, *self.missing)
+        }
+
+    def _detect(self, program: Any) -> Any:
+        if program.name in self.missing:
+            return drivers.Missing("python", self.missing[program.name], "apt-get install luck")
+        return SimpleNamespace(label=self.label)
+
+    def _prepare(self, program: Any, _: Any) -> Any:
+        if not self.scripts[program.name]:
+            raise drivers.BuildError("the build of it failed:\nerror: no luck")
+
+        def command(tasks: int, sleep_s: float) -> tuple[str, ...]:
+            self.commands.append((program.name, str(tasks), f"{sleep_s:g}"))
+            return (sys.executable, "-S", "-c", self.scripts[program.name], str(tasks), str(sleep_s))
+
+        return SimpleNamespace(program=program, env={}, command=command, flags=lambda tasks: (f"+P {tasks}",))
+
+    def plan(self, **options: Any) -> Plan:
+        """A quick plan."""
+        defaults = {"tasks": (1, 2), "sleep_s": 0.15, "longest_sleep_s": 0.6, "finish_limit_s": 20, "seed": 1}
+        return Plan(**{**defaults, **options})
+
+    def run(self, *, resume: bool = False, progress: Progress | None = None, **options: Any) -> Study:
+        """The study of that plan, in its folder."""
+        return bench(self.plan(**options), self.directory / "study", resume=resume, progress=progress)
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
+    return Bench(monkeypatch, tmp_path)
+
+
+def test_a_study_runs_everything_and_stores_it(harness: Bench) -> None:
+    """Each run has its files and a figure; each program is warmed up once, which is not stored."""
+    harness.scripts = {"one": GOOD, "two": GOOD}
+    study = harness.run(runs=2)
+    assert [(run.program, run.tasks, run.index) for run in study.runs] == [
+        (program, tasks, index) for program in ("one", "two") for tasks in (1, 2) for index in (0, 1)
+    ]
+    assert len(harness.commands) == 8 + 2
+    assert [command for command in harness.commands if command[2] == "0"] == [("one", "1", "0"), ("two", "1", "0")]
+    for run in study.runs:
+        assert (run.status, run.reason, run.attempts, run.sleep_s) == ("ok", "", 1, 0.15)
+        assert run.peak is not None and run.peak.bytes is not None and run.peak.bytes > MIB
+        assert run.launch_s is not None and run.done_s is not None and run.launch_s < 0.15 < run.done_s
+        assert run.last_lines == (f"started {run.tasks}", f"done {run.tasks}")
+        assert run.flags == (f"+P {run.tasks}",)
+        assert study.timeline_path(run).stat().st_size > 0
+    assert study.host is not None and study.host.memory_bytes > 0
+    assert [entry.toolchain for entry in study.programs] == ["Python as it is"] * 2
+    assert not [path for path in study.path.rglob("*") if "tmp" in path.name]
+
+
+def test_a_stored_study_is_plain_json(harness: Bench) -> None:
+    """What a person with jq looks for is where its name says."""
+    harness.scripts = {"one": GOOD}
+    study = harness.run(tasks=(3,))
+    stored = json.loads((study.path / "runs" / "one-3-0.json").read_text())
+    assert stored["status"] == "ok"
+    assert stored["measurement"]["peak"]["bytes"] > MIB
+    head = json.loads((study.path / "study.json").read_text())
+    assert (head["plan"]["seed"], head["schema"], head["programs"][0]["name"]) == (1, 1, "one")
+
+
+def test_launching_that_outlasts_the_sleep_is_repeated(harness: Bench) -> None:
+    """A program that needs 0.25 s to launch has no figure with 0.15 s of sleep, but one with 0.3 s or 0.6 s."""
+    harness.scripts = {"slow": SLOW}
+    (run,) = harness.run(tasks=(2,)).runs
+    assert (run.status, run.sleep_s > 0.15, run.attempts > 1) == ("ok", True, True)
+    assert run.launch_s is not None and 0.25 < run.launch_s <= run.sleep_s
+
+
+def test_who_never_launches_in_time_has_no_figure(harness: Bench) -> None:
+    """At the longest sleep the run fails, says so, and tells how many threads were alive."""
+    harness.scripts, harness.kind = {"slow": SLOW.replace("0.25", "9")}, "thread"
+    begun = time.monotonic()
+    (run,) = harness.run(tasks=(2,), longest_sleep_s=0.3).runs
+    assert time.monotonic() - begun < 5, "a run is ended as soon as it is known to have launched too late"
+    assert (run.status, run.attempts, run.sleep_s, run.peak) == ("failed", 2, 0.3, None)
+    assert run.reason == ("not all alive at once: launching took longer than 0.3 s (most threads alive at once: 1)")
+    assert run.exit is not None and run.exit.reason == "interrupted"
+
+
+def test_who_begins_no_task_before_all_are_created_may_launch_longer(harness: Bench) -> None:
+    """The same program is right at once where its manifest says that its tasks begin together."""
+    harness.scripts, harness.together = {"slow": SLOW}, {"slow"}
+    (run,) = harness.run(tasks=(2,)).runs
+    assert (run.status, run.attempts, run.sleep_s) == ("ok", 1, 0.15)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (BROKEN, "could not start thread 3: out of luck (exit code 1)"),
+        (SAY + "say('started 2'); raise MemoryError('so much')", "MemoryError: so much (exit code 1)"),
+        (SAY + "sys.exit(7)", "it gave no reason (exit code 7)"),
+        (SAY + "say(f'done {n}')", "exited with 0 but never said 'started 2'"),
+        (GOOD + "; say('bye')", "exited with 0 but its last line is not 'done 2': 'bye'"),
+        (GOOD.replace("done {n}", "done 1"), "exited with 0 but its last line is not 'done 2': 'done 1'"),
+        (SAY + "import os; os.kill(os.getpid(), 11)", "it gave no reason (killed by SIGSEGV)"),
+    ],
+)
+def test_a_failure_says_why(harness: Bench, script: str, said: str) -> None:
+    """A program that does not do what it must is a row with its own last message, and no figure."""
+    harness.scripts = {"bad": script}
+    (run,) = harness.run(tasks=(2,), sleep_s=0.5).runs
+    assert (run.status, run.reason, run.peak) == ("failed", said, None)
+
+
+def test_a_program_that_does_not_end_is_ended(harness: Bench) -> None:
+    """After its sleep and the time that it has to finish it is stopped, and the row says so."""
+    harness.scripts = {"long": GOOD + "; time.sleep(60)"}
+    begun = time.monotonic()
+    (run,) = harness.run(tasks=(1,), finish_limit_s=0.3, sleep_s=0.2).runs
+    assert time.monotonic() - begun < 70
+    assert run.status == "failed"
+    assert run.reason == "had not ended 500.0 ms after its last task was launched, and was stopped"
+
+
+def test_a_missing_toolchain_and_a_failing_build_are_rows(harness: Bench) -> None:
+    """Each size has a row with the reason; others run all the same; a resumed study tries these again."""
+    harness.scripts = {"one": GOOD, "broken": ""}
+    harness.missing = {"absent": "there is no luck on PATH."}
+    study = harness.run()
+    reasons = {(run.program, run.tasks): run.reason for run in study.runs if run.status == "skipped"}
+    assert reasons == {
+        ("absent", 1): "could not run: there is no luck on PATH (apt-get install luck)",
+        ("absent", 2): "could not run: there is no luck on PATH (apt-get install luck)",
+        ("broken", 1): "could not run: the build of it failed: error: no luck",
+        ("broken", 2): "could not run: the build of it failed: error: no luck",
+    }
+    assert {run.status for run in study.runs if run.program == "one"} == {"ok"}
+    harness.scripts["broken"], harness.scripts["absent"] = GOOD, GOOD
+    harness.missing.clear()
+    harness.commands.clear()
+    study = harness.run(resume=True)
+    assert {run.status for run in study.runs} == {"ok"}
+    assert {command[0] for command in harness.commands} == {"broken", "absent"}
+    assert {entry.missing for entry in study.programs} == {""}
+
+
+class Interrupting(Progress):
+    """Presses Ctrl-C when so many runs are stored."""
+
+    def __init__(self, after: int) -> None:
+        self._after = after
+        self.ended = False
+
+    def running(self, cell: Any, sleep_s: float, attempt: int, left_s: float) -> None:
+        """Count, and press."""
+        if self._after == 0:
+            raise KeyboardInterrupt
+        self._after -= 1
+
+    def end(self) -> None:
+        """Note that the display was closed."""
+        self.ended = True
+
+
+def test_what_is_stored_survives_an_interrupt_and_is_not_made_again(harness: Bench) -> None:
+    """Ctrl-C in the fourth run leaves three; resuming makes the others in the plan's order, with the stored seed."""
+    harness.scripts = {"one": GOOD, "two": GOOD, "three": GOOD}
+    progress = Interrupting(3)
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(seed=5, progress=progress)
+    assert progress.ended
+    assert len(load_study(harness.directory / "study").runs) == 3
+    first = [command for command in harness.commands if command[2] != "0"]
+    harness.commands.clear()
+    study = harness.run(seed=None, resume=True)
+    assert len(study.runs) == 6 and study.plan.seed == 5
+    second = [command for command in harness.commands if command[2] != "0"]
+    order = [(cell.program, str(cell.tasks), "0.15") for cell in concmem.study.cells(study.plan)]
+    assert first + second == order
+
+
+def test_an_interrupt_during_a_run_ends_its_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stops the study while a program runs, nothing of the program is left."""
+    started: list[Any] = []
+    real = concmem.start
+    monkeypatch.setattr(concmem, "start", lambda *a, **k: started.append(real(*a, **k)) or started[0])
+
+    def ring(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            attempt(["/bin/sh", "-c", "sleep 60"], {"PATH": os.defpath}, 1, Limits(60, 60))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0].root_pid, 0)
+
+
+def test_a_study_is_not_mixed_with_another(harness: Bench) -> None:
+    """A used folder, another plan and another toolchain are refused with one sentence that names the difference."""
+    harness.scripts = {"one": GOOD}
+    harness.run(tasks=(1,))
+    with pytest.raises(StudyError, match="study is not empty: resume the study in it, or choose another"):
+        harness.run(tasks=(1,))
+    with pytest.raises(StudyError, match="another plan: tasks is 1 there and 1,2 here"):
+        harness.run(tasks=(1, 2), resume=True)
+    with pytest.raises(StudyError, match="there is no program 'none', 'no'; there are: one"):
+        harness.run(programs=("none", "one", "no"))
+    with pytest.raises(StudyError, match="there is no study in"):
+        bench(harness.plan(), harness.directory / "elsewhere", resume=True)
+    (harness.directory / "study" / "runs" / "one-1-0.json").rename(harness.directory / "one-1-1.json")
+    harness.run(tasks=(1,), resume=True)
+    assert len(load_study(harness.directory / "study").runs) == 1
+
+
+def test_runs_of_two_toolchains_are_not_mixed(harness: Bench) -> None:
+    """A resumed study whose program has runs of another version is refused."""
+    harness.scripts = {"one": GOOD}
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(progress=Interrupting(1))
+    harness.label = "Python as it will be"
+    with pytest.raises(StudyError, match="made with Python as it is; here is Python as it will be"):
+        harness.run(resume=True)
+
+
+def test_a_damaged_file_is_named(harness: Bench) -> None:
+    """A run that is no JSON, and one that lacks what it must have, are errors that name the file."""
+    harness.scripts = {"one": GOOD}
+    study = harness.run(tasks=(1,))
+    path = study.path / "runs" / "one-1-0.json"
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    with pytest.raises(RecordingError, match=r"one-1-0\.json: not JSON"):
+        load_study(study.path)
+    path.write_text(whole.replace('"tasks"', '"task"'))
+    with pytest.raises(RecordingError, match=r"one-1-0\.json: damaged: .*tasks"):
+        load_study(study.path)
+    path.write_text(whole.replace('"concmem run"', '"something"'))
+    with pytest.raises(RecordingError, match="not a concmem run"):
+        load_study(study.path)
+    path.write_text(whole.replace('"schema": 1', '"schema": 99', 1))
+    with pytest.raises(RecordingError, match="schema 99"):
+        load_study(study.path)
+
+
+def test_what_would_not_fit_is_skipped_with_its_figures(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the size before says that the next one needs more than is free, it is not started."""
+    harness.scripts = {"one": GOOD}
+    monkeypatch.setattr(run_module, "margin_bytes", lambda: 100 * MIB)
+    monkeypatch.setattr(run_module, "available_bytes", lambda: 500 * MIB)
+    study = harness.run(tasks=(2000, 1_000_000))
+    small, large = study.runs
+    assert (small.status, large.status, large.attempts) == ("ok", "skipped", 0)
+    assert large.reason.startswith("1 000 000 tasks would need about ")
+    assert "judged by its run with 2 000 tasks; 500 MiB are free, of which 100 MiB stay so" in large.reason
+
+
+def test_a_program_that_needs_more_than_is_free_is_stopped(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing was known before, the limit during the run keeps the machine's memory free."""
+    harness.scripts = {"hog": SAY + "b = b'x' * (200 << 20); say(f'started {n}'); time.sleep(5)"}
+    monkeypatch.setattr(run_module, "margin_bytes", lambda: 0)
+    monkeypatch.setattr(run_module, "available_bytes", lambda: 60 * MIB)
+    (run,) = harness.run(tasks=(1,), sleep_s=5).runs
+    assert run.status == "failed"
+    assert run.reason.startswith("needed more memory than was free, and was stopped at ")
+
+
+def test_the_estimate_comes_from_smaller_sizes(measured: Measurement) -> None:
+    """One large size gives a proportion, two a line, the same size itself; a small one alone tells nothing."""
+
+    def of(tasks: int, mib: int, program: str = "a", status: Any = "ok") -> Run:
+        figure = attrs.evolve(measured.peak, bytes=mib * MIB)
+        seen = attrs.evolve(measured, peak=figure)
+        return Run(program=program, tasks=tasks, index=0, status=status, sleep_s=1.0, measurement=seen)
+
+    assert estimate_bytes([], "a", 1000) is None
+    assert estimate_bytes([of(1, 40)], "a", 1_000_000) is None
+    assert estimate_bytes([of(10_000, 100)], "a", 100_000) == (1000 * MIB, "its run with 10 000 tasks")
+    line = estimate_bytes([of(1, 40), of(10_000, 140)], "a", 1_000_000)
+    assert line is not None and 10_000 * MIB < line[0] < 10_100 * MIB
+    assert estimate_bytes([of(10_000, 100), of(100_000, 70)], "a", 10**6) == (70 * MIB, "its run with 100 000 tasks")
+    assert estimate_bytes([of(1, 40), of(1, 42)], "a", 1) == (42 * MIB, "its run before")
+    others = [of(10_000, 9, program="b"), of(10_000, 9, status="failed"), of(10**6, 9)]
+    assert estimate_bytes(others, "a", 100_000) is None
+
+
+def test_a_flood_of_output_is_kept_in_bounds() -> None:
+    """Of 20 MB without a newline, and of many lines, little is kept, and the last line is known."""
+    script = "import sys; w = sys.stdout.write; w('x' * 20_000_000 + '\\nstarted 1\\n' + 'y\\n' * 100_000 + 'done 1')"
+    seen = attempt([sys.executable, "-S", "-c", script], {}, 1, Limits(30, 30))
+    assert seen.measurement.exit.ok
+    assert seen.last_line == "done 1" and seen.done_s is not None and seen.launch_s is not None
+    assert len(seen.lines) == KEPT_LINES
+    assert max(map(len, seen.lines)) <= LINE_BYTES
+
+
+def test_a_command_that_is_not_there_is_an_error() -> None:
+    """It is `CommandNotFound`, and no descriptor is left open."""
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(CommandNotFound):
+        attempt(["/nowhere/program"], {}, 1, Limits(1, 1))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def _attempt(measured: Measurement, errors: Sequence[str] = (), lines: Sequence[str] = (), **changes: Any) -> Attempt:
+    return Attempt(
+        measurement=attrs.evolve(measured, **changes),
+        launch_s=None,
+        done_s=None,
+        ended="",
+        last_line="",
+        lines=(*lines, *errors),
+        errors=tuple(errors),
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "lines", "said"),
+    [
+        (["Traceback (most recent call last):", '  File "x"', "MemoryError"], [], "MemoryError"),
+        (["fatal error: out of memory", "goroutine 1 [running]:", "\tmain.go:3", "exit status 2"], [],
+         "fatal error: out of memory"),
+        (["thread 'main' panicked at x.rs", "note: run with RUST_BACKTRACE=1"], [], "thread 'main' panicked at x.rs"),
+        (["** (SystemLimitError) a system limit has been reached", "    :erlang.spawn/3"], [],
+         "** (SystemLimitError) a system limit has been reached"),
+        ([], ["started 5", "unable to create native thread", "    at J.run(J:1)"], "unable to create native thread"),
+        (["plain words"], ["an error"], "plain words"),
+        ([], ["started 5"], ""),
+    ],
+)  # fmt: skip
+def test_the_program_is_quoted(measured: Measurement, errors: list[str], lines: list[str], said: str) -> None:
+    """Of what runtimes write, the line that says what happened is taken, not the trace below it."""
+    assert own_message(_attempt(measured, errors, lines)) == said
+
+
+def test_the_limit_that_was_met_is_named(measured: Measurement) -> None:
+    """Numbers near a limit of the machine name it; others name none."""
+    host = attrs.evolve(measured.host, limits={"pid_max": 32768, "threads_max": 190_000, "max_map_count": 65530})
+    assert limit_reached(32_600, host, 150) == "kernel.pid_max is 32768"
+    assert limit_reached(16_367, host, 150) == "vm.max_map_count is 65530"
+    assert limit_reached(32_700, host, 0) == "kernel.pid_max is 32768"
+    assert limit_reached(5_000, host, 150) == ""
+    assert limit_reached(5_000, attrs.evolve(host, limits={}), 150) == ""
+    failed = _attempt(measured, ["could not start thread"], exit=Exit(1, None, "exited"), max_threads=16_367, host=host)
+    said = why_failed(failed, 9, "thread", finish_s=1, launch_s=1, oom_killed=False)
+    assert said == (
+        "could not start thread (exit code 1); most threads alive at once: 16 367; vm.max_map_count is 65530"
+    )
+
+
+def test_a_kill_for_want_of_memory_is_told_from_another(measured: Measurement) -> None:
+    """SIGKILL is put down to the kernel only where the kernel counted one."""
+    killed = _attempt(measured, exit=Exit(None, 9, "signaled"))
+    said: Callable[[bool], str] = lambda oom: why_failed(  # noqa: E731
+        killed, 9, "event loop", finish_s=1, launch_s=1, oom_killed=oom
+    )
+    assert said(True) == "it gave no reason (killed by SIGKILL, by the kernel for want of memory)"
+    assert said(False) == "it gave no reason (killed by SIGKILL)"
+
+
+def test_piped_progress_is_plain_lines(harness: Bench) -> None:
+    """A line a run with its figure and its place, no escape sequences, no bar."""
+    harness.scripts = {"one": GOOD, "bad": BROKEN}
+    file = io.StringIO()
+    harness.run(progress=LineProgress(file))
+    lines = file.getvalue().splitlines()
+    runs = [line for line in lines if line.startswith("[")]
+    assert "\x1b" not in file.getvalue() and "\r" not in file.getvalue()
+    assert len(runs) == 4 and runs[-1].startswith("[4/4] ") and "left)" in runs[0] and "left)" not in runs[-1]
+    assert any(" MiB in " in line for line in runs)
+    assert any("failed: could not start thread 3: out of luck" in line for line in runs)
+
+
+def test_the_command_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
+    """An unknown program, a bad number and a used folder end with 2 and one sentence."""
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").touch()
+    for options, said in (
+        (["--programs", "cobol"], "concmem: there is no program 'cobol'; there are: rust-threads, "),
+        (["--tasks", "many"], "concmem: 'many' is not a number"),
+        (["--tasks", "0"], "concmem: a program cannot start 0 tasks"),
+        (["--sleep", "0"], "concmem: sleep_s must be"),
+        (["--out", "used"], "concmem: used is not empty: choose another"),
+        (["--resume"], "concmem: there is no study to resume in"),
+    ):
+        done = _concmem("bench", *options, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert done.stderr.splitlines()[-1].startswith(said)
+        assert "Traceback" not in done.stderr
+
+
+def test_the_command_goes_from_plan_to_table(tmp_path: Path) -> None:
+    """A small study of the Python program ends with its table and the files that it names."""
+    options = ["--programs", "python", "--tasks", "1,10", "--sleep", "1", "--out", "small"]
+    done = _concmem("bench", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "[2/2] python 10: " in done.stderr
+    assert "python " in done.stdout and " MiB" in done.stdout
+    written = {path.name for path in (tmp_path / "small").iterdir()}
+    assert {"study.json", "runs", "table.md", "table.csv"} <= written
+    again = _concmem("bench", "--resume", "--out", "small", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "2 of 2 runs are there already" in again.stderr
+
+
+def test_control_c_says_how_to_go_on(tmp_path: Path) -> None:
+    """The command ends with 130, and its last line is the command that resumes."""
+    command = [sys.executable, "-m", "concmem", "bench", "--programs", "python", "--tasks", "1", "--out", "cut"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("preparing python"):
+                break
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(30) == 130
+    assert rest.splitlines()[-1] == ("concmem: interrupted; 0 runs stored. To go on: concmem bench --resume --out cut")
+
+
+def _concmem(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "concmem", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)

@@ -1,0 +1,177 @@
+"""The timeline: when memory was what, at the rate that was asked for, with the peak in its place."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import concmem
+from concmem.testing import known
+
+MIB = 1 << 20
+
+START_UP_BYTES = 2 * MIB
+"""More than a known program of one thread needs for itself (about 1 MiB)."""
+
+CLOCK_SLACK_S = 0.05
+"""Between the root's start and its main: the exec, the loader, and the CPU that others have on a loaded machine."""
+
+ATTEMPTS = 3
+"""Other programs can take the CPU from the sampler and never give it more: the best of three runs counts."""
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+
+@pytest.mark.parametrize("idle_s", [0.4, pytest.param(10.0, marks=pytest.mark.slow)])
+def test_one_spike(idle_s: float) -> None:
+    """One spike of 20 MiB, over in a few milliseconds, is in the peak, and in the timeline where it happened."""
+    base, spike = 5 * MIB, 20 * MIB
+    m = concmem.measure(known("spike", base, spike, idle_s, 2), stdout=subprocess.PIPE)
+    from_s, _, down_s = (float(word) for word in (m.stdout or b"").split()[1:])
+    figure = m.root_peak_rss
+    assert figure.bytes is not None
+    assert base + spike - figure.error_bytes <= figure.bytes <= base + spike + START_UP_BYTES
+    assert down_s - from_s < 1, "the machine is too busy for a spike"
+
+    t, rss = m.timeline.t_s, m.timeline.rss_bytes
+    high = t[rss >= base + spike // 2]
+    assert len(high) > 0
+    assert from_s <= high.min() and high.max() <= down_s + CLOCK_SLACK_S
+    assert from_s <= m.timeline.peak_t_s <= down_s + CLOCK_SLACK_S
+    # Outside the spike the program is as small as it is.
+    calm = rss[(t > CLOCK_SLACK_S * 2) & ((t < from_s) | (t > down_s + CLOCK_SLACK_S)) & (t < m.wall_s - CLOCK_SLACK_S)]
+    assert base <= int(calm.min()) <= int(calm.max()) <= base + START_UP_BYTES
+
+
+def test_a_millisecond_interval() -> None:
+    """At 1 ms, 99 % of 5,000 windows are there, the median gap is under 1.2 ms, and the sampler takes 5 % of a core."""
+    seen = []
+    for _ in range(ATTEMPTS):
+        m = concmem.measure(["/bin/sleep", "5"], interval_s=0.001)
+        gaps_s = np.diff(m.timeline.t_s)
+        seen.append((len(m.timeline.t_s), float(np.median(gaps_s)), m.sampler.cpu_s / m.wall_s))
+        assert m.sampler.dropped_rows == 0
+        # What is late is counted: what was read and what was skipped is what was asked for.
+        assert m.sampler.ticks + m.sampler.late_ticks >= 0.99 * m.tree_wall_s / 0.001
+        assert m.sampler.longest_gap_s >= gaps_s.max() - 1e-6
+        if seen[-1][0] >= 0.99 * 5000 and seen[-1][1] < 0.0012 and seen[-1][2] < 0.05:
+            return
+    pytest.fail(f"windows, median gap in s, share of a core: {seen}")
+
+
+def test_the_interval_is_kept() -> None:
+    """A longer interval gives as many windows as fit, and never two closer than it says."""
+    m = concmem.measure(["/bin/sleep", "1"], interval_s=0.05)
+    assert 15 <= len(m.timeline.t_s) <= 25
+    assert m.sampler.interval_s == 0.05
+
+
+def test_a_ramp() -> None:
+    """A ramp to 100 MiB in 1 s rises with time, at the speed at which it does."""
+    m = concmem.measure(known("ramp", 100 * MIB, 1, 200), stdout=subprocess.DEVNULL)
+    t, rss = m.timeline.t_s, m.timeline.rss_bytes
+    alive = t < m.wall_s - CLOCK_SLACK_S
+    t, rss = t[alive], rss[alive]
+    assert np.all(np.diff(t) > 0)
+    assert np.all(np.diff(rss.astype(np.int64)) >= 0)
+    for at_s in (0.3, 0.5, 0.7):
+        late = int(rss[t <= at_s + CLOCK_SLACK_S][-1]) - START_UP_BYTES
+        early = int(rss[t <= at_s][-1])
+        assert late / (100 * MIB) <= at_s + CLOCK_SLACK_S + 0.005
+        assert early / (100 * MIB) >= at_s - 2 * CLOCK_SLACK_S
+    assert m.timeline.peak_t_s >= 0.95
+
+
+def test_arrays() -> None:
+    """All arrays are read-only, as long as one another, in order of time, and minima do not exceed maxima."""
+    m = concmem.measure(known("hold", 20 * MIB, 1, 0.4), stdout=subprocess.DEVNULL, pss_budget=0.2)
+    timeline = m.timeline
+    for array in (timeline.t_s, timeline.rss_bytes, timeline.rss_min_bytes, timeline.pss_t_s, timeline.pss_bytes):
+        assert isinstance(array, np.ndarray)
+        assert not array.flags.writeable
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    assert len(timeline.t_s) == len(timeline.rss_bytes) == len(timeline.rss_min_bytes) > 100
+    assert len(timeline.pss_t_s) == len(timeline.pss_bytes) > 0
+    assert np.all(np.diff(timeline.t_s) > 0)
+    assert np.all(timeline.rss_min_bytes <= timeline.rss_bytes)
+    assert timeline.t_s[0] >= 0
+    assert timeline.t_s[-1] <= m.tree_wall_s + 0.01
+
+
+@pytest.mark.parametrize(
+    ("source", "columns"),
+    [("statm", ["rss"]), ("status", ["hwm", "swap", "threads"]), ("smaps_rollup", ["pss", "uss", "swap_pss"])],
+)
+def test_tracks(source: str, columns: list[str]) -> None:
+    """Each source's track has its time, its count of readings, and three values of every column."""
+    m = concmem.measure(known("hold", 20 * MIB, 1, 0.4), stdout=subprocess.DEVNULL)
+    track = m.timeline.track(source)
+    assert track.dtype.names == ("t_ns", "n", *(f"{c}_{kind}" for c in columns for kind in ("min", "max", "last")))
+    assert len(track) > 0
+    assert np.all(track["n"] >= 1)
+    for column in columns:
+        assert np.all(track[f"{column}_min"] <= track[f"{column}_last"])
+        assert np.all(track[f"{column}_last"] <= track[f"{column}_max"])
+
+
+def test_the_track_of_the_high_water_mark() -> None:
+    """The high-water mark is in its track in bytes, and never below what was resident."""
+    m = concmem.measure(known("hold", 20 * MIB, 4, 0.4), stdout=subprocess.DEVNULL)
+    assert 20 * MIB <= int(m.timeline.track("status")["hwm_max"].max()) <= 20 * MIB + START_UP_BYTES
+    assert int(m.timeline.track("status")["threads_max"].max()) == 5
+
+
+def test_an_unknown_track_is_one_sentence() -> None:
+    """A wrong name is refused with the right ones."""
+    m = concmem.measure(["/bin/true"])
+    with pytest.raises((concmem.ConcmemError, KeyError), match="statm"):
+        m.timeline.track("nothing")
+
+
+def test_the_ring_round_the_record() -> None:
+    """Round the largest reading every single one is kept."""
+    m = concmem.measure(known("spike", 5 * MIB, 20 * MIB, 0.5, 5), stdout=subprocess.DEVNULL)
+    t, rss = m.timeline.ring
+    assert len(t) == len(rss) > 100
+    assert np.all(np.diff(t) > 0)
+    assert int(rss.max()) == int(m.timeline.rss_bytes.max())
+    record_s = float(t[int(rss.argmax())])
+    assert record_s == pytest.approx(m.timeline.peak_t_s, abs=1e-6)
+    assert t[0] < record_s - 0.3 and t[-1] > record_s + 0.3
+
+
+def test_all_agree_on_the_peak() -> None:
+    """`peak_t_s`, the windows and the figure are about the same moment and amount."""
+    m = concmem.measure(known("ramp", 40 * MIB, 0.4, 40), stdout=subprocess.DEVNULL)
+    top = int(m.timeline.rss_bytes.max())
+    assert m.tree_peak_rss_sum.bytes == top
+    window = int(m.timeline.rss_bytes.argmax())
+    assert m.timeline.peak_t_s == pytest.approx(float(m.timeline.t_s[window]), abs=0.01)
+    assert m.peak.bytes is not None and m.peak.bytes + m.peak.error_bytes >= top
+
+
+def test_a_very_short_target_has_a_timeline() -> None:
+    """A target that is over before the first reading has figures, and arrays that may be short but are there."""
+    for _ in range(20):
+        m = concmem.measure(["/bin/true"], interval_s=1)
+        assert len(m.timeline.t_s) == len(m.timeline.rss_bytes)
+        assert m.peak.bytes is not None and m.peak.bytes > 0
+
+
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    """A timeline that was saved is the same when loaded, ring and tracks included."""
+    m = concmem.measure(known("ramp", 10 * MIB, 0.3), stdout=subprocess.DEVNULL)
+    m.save(tmp_path / "m.json")
+    again: Any = concmem.load(tmp_path / "m.json").timeline
+    for name in ("t_s", "rss_bytes", "rss_min_bytes", "pss_t_s", "pss_bytes"):
+        assert np.array_equal(getattr(again, name), getattr(m.timeline, name)), name
+    assert again.peak_t_s == m.timeline.peak_t_s
+    for ours, theirs in zip(again.ring, m.timeline.ring, strict=True):
+        assert np.array_equal(ours, theirs)
+    for source in ("statm", "status", "smaps_rollup"):
+        assert np.array_equal(again.track(source), m.timeline.track(source))

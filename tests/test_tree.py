@@ -1,0 +1,154 @@
+"""The tree: who belongs to it, what it holds together, and that nobody is lost."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import concmem
+from concmem.testing import known
+
+MIB = 1 << 20
+
+HOLD_S = 0.6
+"""Long enough to be seen by a loaded machine's sampler, and for a reading of smaps_rollup or two."""
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+
+def holding(m: concmem.Measurement, held_bytes: int) -> list[concmem.Process]:
+    """The processes whose own peak is at least `held_bytes`, within its error."""
+    return [p for p in m.processes if p.peak.bytes is not None and p.peak.bytes + p.peak.error_bytes >= held_bytes]
+
+
+def test_chain_of_processes_is_summed() -> None:
+    """10, 20, 30 and 40 MiB, each process having given up what it inherited, are 100 MiB at once."""
+    m = concmem.measure(known("chain", 1.5, *(n * MIB for n in (10, 20, 30, 40))), stdout=subprocess.DEVNULL)
+    assert m.peak.bytes is not None and m.tree_peak_rss_sum.bytes is not None
+    assert 100 * MIB <= m.peak.bytes <= 104 * MIB
+    assert m.largest_peak_rss.bytes is not None
+    assert 40 * MIB - m.largest_peak_rss.error_bytes <= m.largest_peak_rss.bytes <= 42 * MIB
+    assert m.tree_peak_rss_sum.bytes > m.peak.bytes
+    assert "shared" in m.tree_peak_rss_sum.note
+    assert m.tree_upper_bound.bytes is not None
+    assert m.tree_upper_bound.bytes >= 100 * MIB
+    assert m.peak.high_bytes is None or m.peak.high_bytes >= m.peak.bytes
+    assert m.max_alive == len(m.processes) == 4
+    assert [p.ppid for p in m.processes[1:]] == [p.pid for p in m.processes[:-1]]
+
+
+def test_forked_pages_are_counted_once_in_pss() -> None:
+    """200 MiB shared by fork among 1 + 4 processes is a footprint of 200 MiB, though the sum of RSS says 1,000."""
+    m = concmem.measure(known("fork-share", 200 * MIB, 4, 2), stdout=subprocess.DEVNULL)
+    assert m.tree_peak_pss.bytes is not None and m.tree_peak_rss_sum.bytes is not None and m.peak.bytes is not None
+    assert 200 * MIB <= m.tree_peak_pss.bytes <= 206 * MIB
+    assert 200 * MIB <= m.peak.bytes <= 206 * MIB
+    assert m.tree_peak_rss_sum.bytes >= 5 * 200 * MIB
+    assert m.max_alive == 5
+
+
+LAUNCHES = {
+    "plainly": "{sleep} &",
+    "in a subshell": "( {sleep} & )",
+    "by nohup": "nohup {sleep} >/dev/null 2>&1 &",
+    "by setsid": "setsid {sleep} &",
+    "by double fork": "{daemonize} >/dev/null",
+}
+
+
+def test_children_however_started_belong_and_die(marked: Any) -> None:
+    """Children started plainly, in a subshell, by nohup, setsid and double fork are all seen, and dead at the end."""
+    script = "\n".join(LAUNCHES.values()).format(
+        sleep="sleep 987654", daemonize=" ".join(known("daemonize", 7 * MIB, 987654))
+    )
+    m = concmem.measure(f"{script}\nwait; sleep 987654", timeout_s=1.5, env=marked.env)
+    assert m.exit.reason == "timeout"
+    assert marked.alive() == {}
+    assert m.sampler.survivors == 0
+    sleeps = [p for p in m.processes if p.argv == ("sleep", "987654")]
+    daemons = [p for p in m.processes if p.comm == "daemonize" and p in holding(m, 7 * MIB)]
+    assert len(sleeps) == 4
+    assert len(daemons) == 1
+    assert all(p.end_s <= m.tree_wall_s + 0.001 for p in m.processes)
+
+
+def test_daemon_outlives_the_root() -> None:
+    """A double-forked daemon is waited for: it is measured, and `tree_wall_s` goes on after `wall_s`."""
+    m = concmem.measure(known("daemonize", 60 * MIB, HOLD_S), stdout=subprocess.DEVNULL)
+    assert m.wall_s < HOLD_S / 2
+    assert m.tree_wall_s >= HOLD_S
+    assert m.exit.code == 0
+    (daemon,) = holding(m, 60 * MIB)
+    assert daemon.pid != m.processes[0].pid
+    assert daemon.user_s is not None
+    assert m.root_peak_rss.bytes is not None and m.largest_peak_rss.bytes is not None
+    assert m.root_peak_rss.bytes < 8 * MIB
+    assert m.largest_peak_rss.bytes >= 60 * MIB - m.largest_peak_rss.error_bytes
+    assert int(m.timeline.rss_bytes.max()) >= 60 * MIB
+
+
+def test_child_of_a_thread() -> None:
+    """A child forked by a thread that is not the main one is found, and its memory is in the sums."""
+    m = concmem.measure(known("thread-fork", 60 * MIB, HOLD_S), stdout=subprocess.DEVNULL)
+    assert m.max_alive == 2
+    (child,) = holding(m, 60 * MIB)
+    assert child.ppid == m.processes[0].pid
+    assert int(m.timeline.rss_bytes.max()) >= 60 * MIB
+
+
+def test_exec_renames_a_process() -> None:
+    """A process keeps its row over exec and shows what it became; the children it had before stay found."""
+    m = concmem.measure("sleep 0.5 & exec sleep 0.7")
+    assert len(m.processes) == 2
+    assert m.processes[0].comm == "sleep"
+    assert m.processes[0].argv == ("sleep", "0.7")
+    assert {p.argv for p in m.processes} == {("sleep", "0.7"), ("sleep", "0.5")}
+
+
+def test_times_of_processes() -> None:
+    """A process begins and ends when it does, within what a loaded machine adds."""
+    m = concmem.measure("sleep 0.3; sleep 0.4")
+    root, first, second = m.processes
+    assert root.start_s <= 0.1
+    assert 0.25 <= first.end_s - first.start_s <= 0.6
+    assert 0.35 <= second.end_s - second.start_s <= 0.7
+    assert second.start_s >= first.end_s - 0.1
+    assert abs(root.end_s - m.wall_s) <= 0.1
+
+
+def test_wide_tree() -> None:
+    """1,200 children at once are 1,201 processes, none twice, none missing: their list is several pieces to read."""
+    m = concmem.measure("i=0; while [ $i -lt 1200 ]; do sleep 3 & i=$((i+1)); done; wait")
+    assert m.max_alive == 1201
+    assert len({p.pid for p in m.processes}) == len(m.processes) == 1201
+    assert sum(p.argv == ("sleep", "3") for p in m.processes) == 1200
+
+
+FEW_FILES = """
+import json, resource, sys, concmem
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+m = concmem.measure("i=0; while [ $i -lt 100 ]; do sleep 1 & i=$((i+1)); done; wait")
+print(json.dumps([m.max_alive, len(m.processes), m.tree_peak_rss_sum.bytes, m.exit.code]))
+"""
+
+
+def test_more_processes_than_file_descriptors(host_python: Callable[..., Any]) -> None:
+    """Where the hard limit of open files is below what kept ones need, all processes are still found and summed."""
+    alive, seen, rss_sum_bytes, code = host_python(FEW_FILES)
+    assert (alive, seen, code) == (101, 101, 0)
+    assert rss_sum_bytes >= 101 * (512 << 10)
+
+
+def test_processes_too_short_to_see_are_reaped_and_counted() -> None:
+    """The largest of many short children is in `largest_peak_rss`, seen or not: its parent's rusage tells."""
+    hold = " ".join(known("hold", 40 * MIB, 1, 0))
+    m = concmem.measure(
+        f"{hold}; for i in 1 2 3 4 5 6 7 8; do /bin/true; done", interval_s=0.5, stdout=subprocess.DEVNULL
+    )
+    assert m.largest_peak_rss.bytes is not None
+    assert m.largest_peak_rss.bytes >= 40 * MIB - m.largest_peak_rss.error_bytes
+    assert m.peak.bytes is not None
+    assert m.peak.bytes >= 40 * MIB - m.peak.error_bytes

@@ -1,0 +1,115 @@
+"""Amounts as people write and read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from concmem.errors import InvalidRequest
+from concmem.units import format_bytes, format_count, format_seconds, parse_bytes, parse_count, parse_seconds
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1, "1 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (-1536, "-1.5 KiB"),
+        (1 << 20, "1.0 MiB"),
+        (102_350, "100 KiB"),
+        (1023 << 10, "1023 KiB"),
+        (1_048_560, "1.0 MiB"),
+        (106_950_000, "102 MiB"),
+        (3 << 30, "3.0 GiB"),
+        (5 << 40, "5.0 TiB"),
+        (2000 << 50, "2000 PiB"),
+    ],
+)
+def test_format_bytes(count: int, text: str) -> None:
+    """Three or four digits, the unit that makes the number readable, and never 1024 of a smaller one."""
+    assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 us"),
+        (0.000_04, "40 us"),
+        (0.012_34, "12.3 ms"),
+        (1.5, "1.50 s"),
+        (59.99, "59.99 s"),
+        (75, "1:15"),
+        (3600, "1:00:00"),
+        (3725.4, "1:02:05"),
+    ],
+)
+def test_format_seconds(seconds: float, text: str) -> None:
+    """Below a minute with a unit, from then on as a clock shows it."""
+    assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0"), (999, "999"), (1000, "1 000"), (1_000_000, "1 000 000")])
+def test_format_count(count: int, text: str) -> None:
+    """Thousands are set apart by spaces."""
+    assert format_count(count) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("1", 1), ("10k", 10_000), ("1M", 1_000_000), ("1.5k", 1500), (" 2G ", 2 * 10**9), ("1_000", 1000), ("0", 0)],
+)
+def test_parse_count(text: str, count: int) -> None:
+    """k, M and G are powers of a thousand, in either case."""
+    assert parse_count(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("4096", 4096),
+        ("4096B", 4096),
+        ("64M", 64 << 20),
+        ("64MiB", 64 << 20),
+        ("64 mib", 64 << 20),
+        ("64MB", 64_000_000),
+        ("1.5GiB", 3 << 29),
+        ("2T", 2 << 40),
+    ],
+)
+def test_parse_bytes(text: str, count: int) -> None:
+    """K and KiB are 1,024 bytes, KB is 1,000."""
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1ms", 0.001), ("1", 1), ("0.5s", 0.5), (".5", 0.5), ("250us", 0.00025), ("2m", 120), ("1h", 3600)],
+)
+def test_parse_seconds(text: str, seconds: float) -> None:
+    """Seconds where no unit is given."""
+    assert parse_seconds(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "k", "-1", "1.0005k", "1e3", "ten", "1 000", "10x", "0x10", "nan", "inf", "\u0661"]
+)
+def test_what_is_no_number_is_refused(text: str) -> None:
+    """Anything else is one sentence that quotes it, for counts and bytes alike."""
+    for parse in (parse_count, parse_bytes):
+        with pytest.raises(InvalidRequest, match="is not"):
+            parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "1d", "nan", "inf", "1e-3"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    """Nor is anything else a time."""
+    with pytest.raises(InvalidRequest, match="is not a time"):
+        parse_seconds(text)
+
+
+@pytest.mark.parametrize("count", [0, 1, 512, 4096, 1 << 20, 3 << 29, 7 << 40])
+def test_what_is_formatted_can_be_parsed(count: int) -> None:
+    """Amounts that fit the digits shown come back as they were."""
+    assert parse_bytes(format_bytes(count)) == count
