@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+import platform
 import runpy
 import sys
 import sysconfig
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import LinkError
+from setuptools.errors import CompileError, LinkError
 
 sanitize = os.environ.get("CONCMEM_SANITIZE", "")
-SANITIZE = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"] if sanitize else []
-# Without position independence there is nothing to relocate before main, and fewer pages are touched.
-LINK = [["-static", "-no-pie"], ["-no-pie"]] if not SANITIZE else [SANITIZE]
+NO_PIE = "-no-pie"  # nothing to relocate before main, and fewer pages touched
+# How the sampler can be built: name, flags of the compiler, of the linker. The first that links is taken.
+WAYS = [
+    ("static", ["-fno-pie"], ["-static", NO_PIE]),
+    ("dynamic", ["-fno-pie"], [NO_PIE]),
+]
+if platform.machine() == "x86_64":
+    own = ["-DCM_FREESTANDING", "-fno-pie", "-fno-stack-protector", "-fcf-protection=none"]
+    WAYS.insert(0, ("freestanding", own, ["-nostdlib", "-static", NO_PIE]))
+if sanitize:
+    checks = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"]
+    WAYS = [(f"sanitized-{sanitize}", checks, checks)]
 
 
 class Executable(Extension):
@@ -34,19 +44,17 @@ class BuildNative(build_ext):
             super().build_extension(ext)
             return
         target = self.get_ext_fullpath(ext.name)
-        # A target of its own per kind of build: objects made with a sanitizer must not be linked without it.
-        folder = os.path.join(self.build_temp, ext.name + (f"-{sanitize}" if sanitize else ""))
-        objects = self.compiler.compile(
-            ext.sources, output_dir=folder, include_dirs=ext.include_dirs,
-            extra_postargs=[*ext.extra_compile_args, *(SANITIZE or ["-fno-pie"])], depends=ext.depends,
-        )  # fmt: skip
-        for last, flags in enumerate(LINK, start=1):
+        for name, compile_flags, link_flags in WAYS:
             try:
-                self.compiler.link_executable(objects, target, extra_postargs=flags)
+                # A folder for each way: objects of one must not be linked with those of another.
+                objects = self.compiler.compile(
+                    ext.sources, output_dir=os.path.join(self.build_temp, ext.name, name), depends=ext.depends,
+                    include_dirs=ext.include_dirs, extra_postargs=[*ext.extra_compile_args, *compile_flags],
+                )  # fmt: skip
+                self.compiler.link_executable(objects, target, extra_postargs=link_flags)
                 return
-            except LinkError:
-                # No libc.a here: a dynamic sampler measures the same, starts a little later and is larger.
-                if last == len(LINK):
+            except (CompileError, LinkError):
+                if name == WAYS[-1][0]:
                     raise
 
 

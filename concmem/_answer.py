@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Any
 
 from concmem._launch import SharedMemory, native
@@ -31,25 +32,43 @@ def _exit(head: Any, lib: Any) -> Exit:
     return Exit(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
 
 
-def _track(memory: SharedMemory, track: Any, number: int) -> Track:
+@lru_cache(maxsize=1)
+def _columns() -> tuple[tuple[str, tuple[Column, ...]], ...]:
+    """Name and columns of every track: the same in every measurement."""
     ffi, lib = native()
     units = {lib.CM_UNIT_BYTES: "bytes", lib.CM_UNIT_COUNT: "count"}
-    ring = b""
-    if track.ring_capacity:
-        # The copy behind the running ring; it starts at the oldest row once the ring has gone round.
-        size = track.ring_capacity * _RING_ROW_BYTES
-        copy = memory.copy(track.ring_offset + size, size)
-        start = track.ring_frozen % track.ring_capacity * _RING_ROW_BYTES
-        ring = copy[:start] if track.ring_frozen < track.ring_capacity else copy[start:] + copy[:start]
+    head = ffi.new("struct cm_head *")
+    lib.cm_layout(head)
+    return tuple(
+        (
+            ffi.string(track.source).decode(),
+            tuple(Column(ffi.string(c.name).decode(), units[c.unit], c.scale) for c in track.columns[0 : track.ncolumns]),
+        )
+        for track in head.tracks[0 : head.ntracks]
+    )
+
+
+def _ring(memory: SharedMemory, track: Any) -> bytes:
+    """The copy behind the running ring, oldest row first."""
+    rows, most = track.ring_frozen, track.ring_capacity
+    offset = track.ring_offset + most * _RING_ROW_BYTES
+    if rows <= most:
+        return memory.copy(offset, rows * _RING_ROW_BYTES)
+    start = rows % most * _RING_ROW_BYTES  # it has gone round
+    return memory.copy(offset + start, most * _RING_ROW_BYTES - start) + memory.copy(offset, start)
+
+
+def _track(memory: SharedMemory, number: int) -> Track:
+    _, lib = native()
+    track = memory.head.tracks[number]
+    source, columns = _columns()[number]
     return Track(
-        source=ffi.string(track.source).decode(),
-        columns=tuple(
-            Column(ffi.string(c.name).decode(), units[c.unit], c.scale) for c in track.columns[0 : track.ncolumns]
-        ),
+        source=source,
+        columns=columns,
         windows=memory.copy(track.offset, lib.cm_windows(memory.head, number) * track.row_bytes),
         row_bytes=track.row_bytes,
         readings=track.readings,
-        ring=ring,
+        ring=_ring(memory, track),
     )
 
 
@@ -97,7 +116,7 @@ def measurement(
     table = ffi.from_buffer("struct cm_process[]", memory.copy(head.processes_offset, head.processes * size))
     all_marks = [_marks(entry, lib) for entry in table]
     parents = {entry.ppid for entry in table}
-    tracks = [_track(memory, head.tracks[i], i) for i in range(head.ntracks)]
+    tracks = [_track(memory, i) for i in range(head.ntracks)]
     statm, status, rollup = head.tracks[0], head.tracks[1], head.tracks[2]
     largest = Marks(head.rss_largest_bytes, head.hwm_largest_bytes, head.maxrss_largest_bytes)
     tree = Tree(

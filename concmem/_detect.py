@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -9,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -20,6 +21,8 @@ from concmem._manifest import Alternative, Language, Tool, fill, version_key
 __all__ = ["Found", "look", "packages_dir"]
 
 _ASK_TIMEOUT_S = 60
+_NOT_ITS_FAULT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""That nothing can be started now says nothing of the toolchain, and must not make another one stand in for it."""
 
 
 @attrs.frozen
@@ -31,6 +34,7 @@ class Found:
     path: str
     label: str
     values: dict[str, str]
+    stand_in: bool
 
 
 def packages_dir(language: Language) -> Path:
@@ -38,7 +42,7 @@ def packages_dir(language: Language) -> Path:
     return cache_dir() / "packages" / language.folder.name
 
 
-@lru_cache(maxsize=None)
+@cache
 def look(language: Language) -> tuple[tuple[Found, ...], tuple[str, ...]]:
     """
     The toolchains of a language that are there, the one to take first; and of each that is not, why.
@@ -88,6 +92,7 @@ def _candidates(alternative: Alternative, values: dict[str, str]) -> tuple[list[
             path=fill(alternative.path, here) or path,
             label=fill(alternative.label, here),
             values=here,
+            stand_in=alternative.stand_in,
         )
         if each.path not in [other.path for other in found]:
             found.append(each)
@@ -125,6 +130,8 @@ def _take(tool: Tool, path: str, values: dict[str, str]) -> str:
             timeout=_ASK_TIMEOUT_S,
         )
     except OSError as error:
+        if error.errno in _NOT_ITS_FAULT:
+            raise
         return f"{argv[0]} cannot be run ({error.strerror})"
     except subprocess.TimeoutExpired:
         return f"{argv[0]} did not answer within {_ASK_TIMEOUT_S} s"

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from concmem._cache import publish
@@ -117,7 +117,7 @@ def _run(argv: list[str], say: Say, env: dict[str, str] | None = None, check: bo
         raise InstallError(f"{shlex.join(argv)} failed: {' | '.join(lines) or f'exit code {done.returncode}'}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _apt_package(choice: str) -> str:
     """Of ``"one | other"`` the first that apt can install, or "". With no lists to ask, the last, most common one."""
     names = [name.strip() for name in choice.split("|")]

@@ -103,9 +103,9 @@ def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int]) ->
     """
     ffi, lib = native()
     words = [os.fsencode(SAMPLER), str(_MEMORY_FD).encode(), *request.argv]
-    texts = [ffi.new("char[]", text) for text in (*words, *request.envp)]
+    texts = [ffi.from_buffer("char[]", text + b"\0") for text in (*words, *(request.envp or ()))]
     argv = ffi.new("char *[]", [*texts[: len(words)], ffi.NULL])
-    envp = ffi.new("char *[]", [*texts[len(words) :], ffi.NULL])
+    envp = ffi.NULL if request.envp is None else ffi.new("char *[]", [*texts[len(words) :], ffi.NULL])
     cwd = ffi.new("char[]", request.cwd) if request.cwd is not None else ffi.NULL
     spawn = ffi.new("struct cm_spawn *")
     spawn.argv, spawn.envp, spawn.cwd = argv, envp, cwd
@@ -128,7 +128,7 @@ def _found(program: str, request: Request) -> str | None:
     if "/" in program:
         candidates = [program]
     else:
-        paths = [entry[5:] for entry in request.envp if entry.startswith(b"PATH=")]
+        paths = [entry[5:] for entry in request.environment if entry.startswith(b"PATH=")]
         candidates = [os.path.join(part, program) for part in os.fsdecode(paths[0] if paths else b"").split(":")]
     return next((path for c in candidates if os.path.lexists(path := os.path.join(folder, c))), None)
 
@@ -150,7 +150,7 @@ def start_error(request: Request, stage: int, code: int) -> ConcmemError:
         folder = os.fsdecode(request.cwd or b"")
         return BadWorkingDirectory(code, f"cannot be the working directory: {os.strerror(code)}", folder)
     if code == errno.E2BIG:
-        size = sum(map(len, (*request.argv, *request.envp)))
+        size = sum(map(len, (*request.argv, *request.environment)))
         return CommandTooLong(code, f"arguments and environment of {size:,} bytes are more than Linux takes", program)
     if stage != lib.CM_STAGE_EXEC:
         return SamplerError(code, f"the sampler could not begin: {os.strerror(code)}", os.fspath(SAMPLER))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, Literal, get_args, get_origin
 
 import attrs
@@ -61,6 +62,7 @@ class Alternative:
     least: str = "0"
     choose: Literal["first", "newest"] = "first"
     path: str = ""
+    stand_in: bool = False
     env: dict[str, str] = attrs.Factory(dict)
     build_env: dict[str, str] = attrs.Factory(dict)
 
@@ -130,7 +132,7 @@ def fill(text: str, values: dict[str, str], *, pattern: bool = False) -> str:
     return _PLACEHOLDER.sub(lambda m: re.escape(values[m[1]]) if pattern else values[m[1]], text)
 
 
-@lru_cache(maxsize=None)
+@cache
 def read(path: Path) -> Language:
     """
     The language that a ``language.toml`` describes.
@@ -248,18 +250,22 @@ def _converter() -> cattrs.Converter:
             raise ValueError(f"{value!r} is none of {', '.join(repr(word) for word in get_args(kind))}")
         return value
 
-    def array(_kind: Any, hooks: cattrs.Converter) -> Any:
-        def structure(value: Any, kind: Any) -> Any:
-            if not isinstance(value, list):
-                raise ValueError(f"{value!r} is not a list")
-            return tuple(hooks.structure(value, list[get_args(kind)[0]]))  # type: ignore[misc]
+    def array(value: Any, kind: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError(f"{value!r} is not a list")
+        items: Any = GenericAlias(list, get_args(kind)[:1])
+        return tuple(converter.structure(value, items))
 
-        return structure
+    def is_choice(kind: Any) -> bool:
+        return get_origin(kind) is Literal
+
+    def is_array(kind: Any) -> bool:
+        return get_origin(kind) is tuple
 
     for kind in _WORDS:
         converter.register_structure_hook(kind, primitive)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, choice)
-    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is tuple, array)
+    converter.register_structure_hook_func(is_choice, choice)
+    converter.register_structure_hook_func(is_array, array)
     # It is known from where the file was read, and no key of it.
     structure = make_dict_structure_fn(
         Language, converter, _cattrs_forbid_extra_keys=True, folder=cattrs.override(omit=True)

@@ -1,32 +1,28 @@
 """
 Programs to measure, and the toolchains that make and run them.
 
-Everything about a language stands in the ``language.toml`` beside its programs (``docs/add-a-language.md``); this module
-is the one reader of those files.
+Everything about a language stands in the ``language.toml`` beside its programs (``docs/add-a-language.md``); this
+module is the one reader of those files.
 
     program = load_programs()["go"]
     found = detect(program)
     if isinstance(found, Toolchain):
-        concmem.measure(prepare(program, found).command(1000, 1.0), env=...)
+        ready = prepare(program, found)
+        concmem.measure(ready.command(1000, 1.0), env=ready.env)
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
 
-from concmem import _detect, _install, _manifest
-from concmem._cache import cache_dir, publish
+from concmem import _build, _detect, _install, _manifest
+from concmem._build import BuildError
 from concmem._manifest import Kind, ManifestError
 from concmem._paths import PROGRAMS
-from concmem.errors import ConcmemError
 
 __all__ = [
     "BuildError",
@@ -42,13 +38,6 @@ __all__ = [
     "prepare",
 ]
 
-_BUILD_TIMEOUT_S = 1800
-_NOT_SOURCES = ("__pycache__", "target", "node_modules", "bin", "obj")
-
-
-class BuildError(ConcmemError, RuntimeError):
-    """A program cannot be built; the message ends with the last lines that the compiler wrote."""
-
 
 @attrs.frozen
 class Toolchain:
@@ -61,6 +50,8 @@ class Toolchain:
         version: Of the compiler or of the runtime, whichever the language's manifest holds to be telling.
         path: Where it was found.
         label: What a row says of it, the libraries that count included: "rustc 1.95.0, tokio 1.38.1".
+        stand_in: It runs the programs, but is not what people mean by the language; `toolchains.install` goes on
+            looking for that.
         values: What was found of each of its parts, by the manifest's names.
     """
 
@@ -69,6 +60,7 @@ class Toolchain:
     version: str
     path: str
     label: str
+    stand_in: bool = False
     values: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -208,6 +200,7 @@ def detect(program: Program) -> Toolchain | Missing:
 def forget() -> None:
     """Look for toolchains anew, when next asked: something has been installed."""
     _detect.look.cache_clear()
+    _install.forget()
 
 
 def prepare(program: Program, toolchain: Toolchain) -> Prepared:
@@ -231,58 +224,12 @@ def prepare(program: Program, toolchain: Toolchain) -> Prepared:
 
     folder = language.folder
     if alternative.build:
-        target = cache_dir() / "programs" / f"{program.name}-{_key(language, toolchain)}"
-        folder = publish(target, lambda scratch: _build(language, alternative, places(scratch), scratch))
+        tools = (toolchain.label, *sorted(toolchain.values.items()))
+        folder = _build.built(language, alternative, program.name, tools, places)
     final = places(folder)
     env = {"LANG": "C.UTF-8"} | {name: _manifest.fill(text, final) for name, text in alternative.env.items()}
     run = tuple(word if word == "{flags}" else _manifest.fill(word, final) for word in alternative.run)
     return Prepared(program, toolchain, env, run)
-
-
-def _build(
-    language: _manifest.Language, alternative: _manifest.Alternative, values: dict[str, str], scratch: Path
-) -> None:
-    for path in _sources(language.folder):
-        copy = scratch / path.relative_to(language.folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    env = os.environ | {name: _manifest.fill(text, values) for name, text in alternative.build_env.items()}
-    # Compilers that keep a cache of their own end at once where there is no home.
-    env.setdefault("HOME", str(cache_dir()))
-    for step in alternative.build:
-        argv = [_manifest.fill(word, values) for word in step]
-        try:
-            done = subprocess.run(
-                argv,
-                cwd=scratch,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_BUILD_TIMEOUT_S,
-            )
-        except OSError as error:
-            raise BuildError(f"cannot build {values['program']}: {argv[0]}: {error.strerror}") from error
-        except subprocess.TimeoutExpired as error:
-            raise BuildError(f"cannot build {values['program']}: {argv[0]} took more than {error.timeout} s") from error
-        if done.returncode != 0:
-            lines = done.stdout.decode(errors="replace").strip().splitlines()[-12:]
-            said = "\n".join(lines) or f"exit code {done.returncode}, no message"
-            raise BuildError(f"cannot build {values['program']} with {alternative.name}: {said}")
-
-
-def _key(language: _manifest.Language, toolchain: Toolchain) -> str:
-    key = hashlib.sha256(repr((platform.machine(), toolchain.label, sorted(toolchain.values.items()))).encode())
-    for path in _sources(language.folder):
-        content = path.read_bytes()
-        key.update(f"\0{path.relative_to(language.folder)}\0{len(content)}\0".encode() + content)
-    return key.hexdigest()[:16]
-
-
-def _sources(folder: Path) -> list[Path]:
-    """All files of a language but hidden ones and what build tools leave behind."""
-    relative = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*")) if path.is_file())
-    return [path for path, parts in relative if not any(p.startswith(".") or p in _NOT_SOURCES for p in parts)]
 
 
 def _language(program: Program) -> _manifest.Language:
@@ -298,4 +245,4 @@ def _toolchain(program: Program, language: _manifest.Language, found: _detect.Fo
     for pin in _entry(program).pins:
         match = re.search(pin.pattern, (language.folder / pin.file).read_text(encoding="utf-8"))
         label += f", {pin.name} {match[1] if match else 'of unknown version'}"
-    return Toolchain(language.name, found.name, found.version, found.path, label, found.values)
+    return Toolchain(language.name, found.name, found.version, found.path, label, found.stand_in, found.values)

@@ -50,9 +50,9 @@ def _argv(command: Command) -> tuple[bytes, ...]:
     return argv
 
 
-def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...]:
+def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
     if env is None:
-        return tuple(key + b"=" + value for key, value in os.environb.items())
+        return None
     pairs = []
     for key, value in env.items():
         name = _encoded(key, "a name in env")
@@ -76,7 +76,7 @@ class Request:
 
     Attributes:
         argv: What is executed, encoded; a string has become ``/bin/sh -c``.
-        envp: The whole environment, as ``NAME=value``.
+        envp: The whole environment, as ``NAME=value``; None for the caller's.
         cwd: The folder it runs in, or None for the caller's.
         shown: The command as it was given.
         interval_ns: Between two readings.
@@ -85,13 +85,20 @@ class Request:
     """
 
     argv: tuple[bytes, ...]
-    envp: tuple[bytes, ...]
+    envp: tuple[bytes, ...] | None
     cwd: bytes | None
     shown: tuple[str, ...] | str
     interval_ns: int
     pss_budget_ppm: int
     timeout_ns: int
     memory_limit_bytes: int
+
+    @property
+    def environment(self) -> tuple[bytes, ...]:
+        """The environment that the command gets, as ``NAME=value``."""
+        if self.envp is not None:
+            return self.envp
+        return tuple(key + b"=" + value for key, value in os.environb.items())
 
     @classmethod
     def of(

@@ -155,7 +155,8 @@ struct cm_head {
     struct cm_track tracks[CM_MAX_TRACKS];
 };
 
-/* What cm_launch starts: `fds[i]` becomes descriptor i of the new process; every other one is closed at its exec. */
+/* What cm_launch starts. `fds[i]` becomes descriptor i of the new process; every other one is closed at its exec.
+ * Without `envp` it has the caller's environment. */
 struct cm_spawn {
     char **argv;
     char **envp;

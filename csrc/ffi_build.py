@@ -20,8 +20,10 @@ def _is_of_the_sampler(path: str) -> bool:
         return '#include "sampler.h"' in source.read()
 
 
-SAMPLER_SOURCES = sorted(glob.glob("csrc/*.c"))
-NATIVE_SOURCES = [path for path in SAMPLER_SOURCES if not _is_of_the_sampler(path)]
+NATIVE_ONLY = ("csrc/reading.c",)
+SOURCES = sorted(glob.glob("csrc/*.c"))
+SAMPLER_SOURCES = [path for path in SOURCES if path not in NATIVE_ONLY]
+NATIVE_SOURCES = [path for path in SOURCES if not _is_of_the_sampler(path)]
 HEADERS = sorted(glob.glob("csrc/*.h"))
 
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra"]

@@ -182,6 +182,8 @@ int cm_launch(struct cm_head *head, struct cm_spawn *spawn, int *pidfd)
 {
     if (spawn->nfds < 4 || spawn->nfds > CM_MAX_FDS || spawn->argv[0] == NULL)
         return -EINVAL;
+    if (spawn->envp == NULL)
+        spawn->envp = environ;
     /* The sampler begins with everything blocked, so that no signal finds it unprepared; the target gets the mask
      * that the calling thread has now. */
     struct cm_setup setup = {.signal_mask = ~(uint64_t)0, .target = false};

@@ -60,7 +60,8 @@ static void halve(void *base, struct cm_track *track, uint64_t t_ns)
 static void freeze(void *base, struct cm_track *track)
 {
     struct ring_row *ring = (struct ring_row *)((char *)base + track->ring_offset);
-    memcpy(ring + track->ring_capacity, ring, (size_t)track->ring_capacity * sizeof *ring);
+    uint64_t rows = track->ring_written < track->ring_capacity ? track->ring_written : track->ring_capacity;
+    memcpy(ring + track->ring_capacity, ring, (size_t)rows * sizeof *ring);
     track->ring_frozen = track->ring_written;
 }
 

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -97,10 +96,13 @@ static void let_go_of_standard_files(void)
     close(null);
 }
 
-static uint64_t own_mark_bytes(int proc_fd)
+static uint64_t own_reading(struct sampler *s, const struct cm_source *source, const char *file, int column)
 {
-    uint64_t row[CM_MAX_COLUMNS];
-    return cm_read(proc_fd, "status", getpid(), row, CM_MAX_COLUMNS) < 0 ? 0 : row[CM_STATUS_HWM];
+    uint32_t row[CM_MAX_COLUMNS];
+    int fd = openat(s->proc_fd, file, O_RDONLY | O_CLOEXEC);
+    uint64_t value = fd >= 0 && source->read(fd, row) == 0 ? (uint64_t)row[column] * cm_scale(source, column) : 0;
+    close(fd);
+    return value;
 }
 
 static void on_signal(struct sampler *s, int fd)
@@ -150,15 +152,12 @@ static void last_words(struct sampler *s)
 {
     struct cm_head *head = s->head;
     struct rusage usage;
-    uint32_t row[CM_MAX_COLUMNS];
     while (s->nalive > 0)
         tree_remove(s, &s->members[s->alive[0]]);
     for (uint32_t i = 0; i < head->ntracks; i++)
         cm_record_end(s->base, &head->tracks[i]);
     head->end_ns = cm_now_ns() - head->start_ns;
-    int fd = openat(s->proc_fd, "self/statm", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && cm_source_statm.read(fd, row) == 0)
-        head->sampler_rss_bytes = (uint64_t)row[CM_STATM_RSS] * s->page_kib * 1024;
+    head->sampler_rss_bytes = own_reading(s, &cm_source_statm, "self/statm", CM_STATM_RSS);
     getrusage(RUSAGE_SELF, &usage);
     head->sampler_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
                            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
@@ -168,10 +167,12 @@ static void last_words(struct sampler *s)
 int main(int argc, char **argv)
 {
     struct sampler *s = &sampler;
-    struct cm_head *head = argc > 2 ? map_head(atoi(argv[1])) : NULL;
+    const char *number = argc > 2 ? argv[1] : "";
+    int fd = (int)cm_number(&number);
+    struct cm_head *head = argc > 2 ? map_head(fd) : NULL;
     if (head == NULL)
         return FAILED;
-    fcntl(atoi(argv[1]), F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
     s->head = head;
     s->base = (char *)head;
     s->own_pid = getpid();
@@ -206,7 +207,7 @@ int main(int argc, char **argv)
     head->root_pid = pid;
     __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
 
-    head->floor_bytes = own_mark_bytes(s->proc_fd);
+    head->floor_bytes = own_reading(s, &cm_source_status, "self/status", CM_STATUS_HWM);
     if (head->timeout_ns != 0)
         arm(waited[ON_TIMEOUT].fd, head->timeout_ns, 0);
     tree_open(s);

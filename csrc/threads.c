@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -38,7 +37,8 @@ static int next_thread(void)
         }
         const struct entry *entry = (const struct entry *)(list + list_at);
         list_at += entry->length;
-        int tid = atoi(entry->name);
+        const char *name = entry->name;
+        int tid = (int)cm_number(&name);
         if (tid > 0 && tid != walked_pid)
             return tid;
     }
@@ -55,7 +55,8 @@ int threads_other(int dir_fd, int leader)
     ssize_t got;
     while (found == 0 && (got = syscall(SYS_getdents64, fd, text, sizeof text)) > 0)
         for (ssize_t at = 0; at < got && found == 0; at += ((struct entry *)(text + at))->length) {
-            int tid = atoi(((struct entry *)(text + at))->name);
+            const char *listed = ((struct entry *)(text + at))->name;
+            int tid = (int)cm_number(&listed);
             char name[48] = "task/", statm[64];
             if (tid <= 0 || tid == leader)
                 continue;

@@ -92,7 +92,7 @@ def test_memory_limit_that_is_not_reached() -> None:
 def test_stop(marked: Any) -> None:
     """`stop` ends the whole tree; `wait` then gives what was measured; `fileno` becomes readable when all is over."""
     running = concmem.start(TREE, stdout=subprocess.DEVNULL, env=marked.env)
-    marked.wait_for(4)
+    marked.wait_for(5)  # the sampler, the shell and its three
     assert Path(f"/proc/{running.root_pid}").exists()
     running.stop()
     m = running.wait()

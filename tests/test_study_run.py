@@ -113,7 +113,7 @@ def test_a_study_runs_everything_and_stores_it(harness: Bench) -> None:
         assert run.last_lines == (f"started {run.tasks}", f"done {run.tasks}")
         assert run.flags == (f"+P {run.tasks}",)
         assert study.timeline_path(run).stat().st_size > 0
-    assert study.host is not None and study.host.memory_bytes > 0
+    assert study.host.memory_bytes > 0
     assert [entry.toolchain for entry in study.programs] == ["Python as it is"] * 2
     assert not [path for path in study.path.rglob("*") if "tmp" in path.name]
 
@@ -176,10 +176,10 @@ def test_a_failure_says_why(harness: Bench, script: str, said: str) -> None:
 
 def test_a_program_that_does_not_end_is_ended(harness: Bench) -> None:
     """After its sleep and the time that it has to finish it is stopped, and the row says so."""
-    harness.scripts = {"long": GOOD + "; time.sleep(60)"}
+    harness.scripts = {"long": GOOD + "; time.sleep(60 if s else 0)"}
     begun = time.monotonic()
     (run,) = harness.run(tasks=(1,), finish_limit_s=0.3, sleep_s=0.2).runs
-    assert time.monotonic() - begun < 70
+    assert time.monotonic() - begun < 10
     assert run.status == "failed"
     assert run.reason == "had not ended 500.0 ms after its last task was launched, and was stopped"
 
@@ -244,10 +244,12 @@ def test_what_is_stored_survives_an_interrupt_and_is_not_made_again(harness: Ben
 def test_an_interrupt_during_a_run_ends_its_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever stops the study while a program runs, nothing of the program is left."""
     started: list[Any] = []
+    roots: list[int] = []
     real = concmem.start
     monkeypatch.setattr(concmem, "start", lambda *a, **k: started.append(real(*a, **k)) or started[0])
 
     def ring(*_: object) -> None:
+        roots.append(started[0].root_pid)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, ring)
@@ -259,7 +261,7 @@ def test_an_interrupt_during_a_run_ends_its_tree(monkeypatch: pytest.MonkeyPatch
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     with pytest.raises(ProcessLookupError):
-        os.kill(started[0].root_pid, 0)
+        os.kill(roots[0], 0)
 
 
 def test_a_study_is_not_mixed_with_another(harness: Bench) -> None:
@@ -323,7 +325,7 @@ def test_what_would_not_fit_is_skipped_with_its_figures(harness: Bench, monkeypa
 
 def test_a_program_that_needs_more_than_is_free_is_stopped(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing was known before, the limit during the run keeps the machine's memory free."""
-    harness.scripts = {"hog": SAY + "b = b'x' * (200 << 20); say(f'started {n}'); time.sleep(5)"}
+    harness.scripts = {"hog": SAY + "b = b'x' * (200 << 20); say(f'started {n}'); time.sleep(s)"}
     monkeypatch.setattr(run_module, "margin_bytes", lambda: 0)
     monkeypatch.setattr(run_module, "available_bytes", lambda: 60 * MIB)
     (run,) = harness.run(tasks=(1,), sleep_s=5).runs

@@ -16,12 +16,15 @@ MIB = 1 << 20
 HOLD_S = 0.6
 """Long enough to be seen by a loaded machine's sampler, and for a reading of smaps_rollup or two."""
 
+COUNTERS_BYTES = MIB
+"""What a high-water mark can lack of the truth, with the per-CPU counters of a few CPUs."""
+
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
 
 def holding(m: concmem.Measurement, held_bytes: int) -> list[concmem.Process]:
-    """The processes whose own peak is at least `held_bytes`, within its error."""
-    return [p for p in m.processes if p.peak.bytes is not None and p.peak.bytes + p.peak.error_bytes >= held_bytes]
+    """The processes that are shown to have held `held_bytes`, as far as the kernel's counters can show it."""
+    return [p for p in m.processes if p.peak.bytes is not None and p.peak.bytes >= held_bytes - COUNTERS_BYTES]
 
 
 def test_chain_of_processes_is_summed() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import PurePath
 from typing import TYPE_CHECKING, TextIO
 
+from concmem._headline import headline
 from concmem.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -14,28 +14,9 @@ if TYPE_CHECKING:
 
     from concmem.model import Figure, Measurement
 
-__all__ = ["headline", "report"]
+__all__ = ["report"]
 
 _WIDEST = 120
-
-
-def _program(command: tuple[str, ...] | str) -> str:
-    return PurePath(command[0]).name if isinstance(command, tuple) else "the command"
-
-
-def headline(measurement: Measurement) -> str:
-    """One sentence for those who want one number: what the command needed, as exactly as it is known."""
-    name, peak = _program(measurement.command), measurement.peak
-    if peak.bytes is None:
-        return f"How much memory {name} needed could not be measured: {peak.note}"
-    if peak.status == "sampled":
-        return f"{name} needed at least {format_bytes(peak.bytes)} of memory."
-    low, high = format_bytes(peak.low_bytes or 0), format_bytes(peak.high_bytes or 0)
-    if peak.status == "upper_bound":
-        return f"{name} needed no more than {high} of memory."
-    if low == high or peak.status == "exact":
-        return f"{name} needed {format_bytes(peak.bytes)} of memory."
-    return f"{name} needed {format_bytes(peak.bytes)} of memory (the truth lies between {low} and {high})."
 
 
 def _error(figure: Figure) -> str:
@@ -107,11 +88,12 @@ def _curve(measurement: Measurement, width: int, ascii_only: bool) -> list[str]:
     from concmem.cli._chart import area_chart
 
     timeline = measurement.timeline
-    if len(timeline.t_s) < 2 or not timeline.rss_bytes.max():
+    peak_t_s = timeline.peak_t_s
+    if peak_t_s is None or len(timeline) < 2 or not timeline.rss_bytes.max():
         return []
     end_s = max(float(timeline.t_s[-1]), measurement.tree_wall_s)
     largest = format_bytes(float(timeline.rss_bytes.max()))
-    title = f"RSS of all its processes over time, largest {largest} at {format_seconds(timeline.peak_t_s)}"
+    title = f"RSS of all its processes over time, largest {largest} at {format_seconds(peak_t_s)}"
     chart = area_chart(timeline.t_s, timeline.rss_bytes, end_s, width=width, ascii_only=ascii_only)
     return [title, *chart]
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+_LOOK_S = 0.25
+"""How often we look whether the root has ended."""
+
 _LIVES_ON_S = 2.0
 """How long after the root's end the rest of its tree may live before the user is told that we wait for it."""
 
@@ -72,7 +75,6 @@ class _Signals:
 
     def __init__(self) -> None:
         self.running: Running | None = None
-        self.root_ended = False
         self.stopped_by: int | None = None
         self._interrupts = 0
 
@@ -97,18 +99,17 @@ class _Signals:
     def _on(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             self._interrupts += 1
-            if self._interrupts < 2 and self.running is not None and not self.root_ended:
+            if self._interrupts < 2 and not (self.running is not None and self.running.root_ended):
                 return
         self.stopped_by = number
         if self.running is not None:
             self.running.stop()
 
 
-def _readable(timeout_s: float | None, *fds: int) -> list[int]:
+def _over(running: Running, timeout_s: float) -> bool:
     poller = select.poll()
-    for fd in fds:
-        poller.register(fd, select.POLLIN)
-    return [fd for fd, _ in poller.poll(None if timeout_s is None else timeout_s * 1000)]
+    poller.register(running.fileno(), select.POLLIN)
+    return bool(poller.poll(timeout_s * 1000))
 
 
 def _left_over() -> str:
@@ -123,21 +124,15 @@ def _left_over() -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _wait(running: Running, signals: _Signals) -> Measurement:
-    """Wait for the whole tree, and tell the user when it outlives its root."""
-    over = running.fileno()
-    try:
-        root = os.pidfd_open(running.root_pid)
-    except ProcessLookupError:
-        signals.root_ended = True
-    else:
-        try:
-            _readable(None, over, root)
-        finally:
-            os.close(root)
-        signals.root_ended = True
-    if not _readable(_LIVES_ON_S, over) and (names := _left_over()):
-        click.echo(f"concmem: the command has ended but left running: {names}; Ctrl-C ends what is left", err=True)
+def _wait(running: Running) -> Measurement:
+    """Wait for the whole tree, and tell the user once when it outlives its root."""
+    told = False
+    while not _over(running, _LOOK_S):
+        if told or not running.root_ended or _over(running, _LIVES_ON_S):
+            continue
+        told = True
+        if names := _left_over():
+            click.echo(f"concmem: the command has ended but left running: {names}; Ctrl-C ends what is left", err=True)
     return running.wait()
 
 
@@ -239,23 +234,32 @@ def run(
             list(command), interval_s=interval_s, timeout_s=timeout_s, memory_limit_bytes=memory_limit_bytes
         )
         signals.attach(running)
-        measurement = _wait(running, signals)
-    if not quiet:
-        from concmem.cli._output import report
-
-        text = report(measurement, sys.stderr)
-        # A terminal that has gone must not change how the command is seen to end.
-        with contextlib.suppress(OSError):
-            sys.stderr.write(text)
-            sys.stderr.flush()
-    _write(measurement, json_path, timeline_path, plot_path)
+        measurement = _wait(running)
+        # Still inside: nobody's third Ctrl-C shall cost the figures.
+        if not quiet:
+            _show(measurement)
+        _write(measurement, json_path, timeline_path, plot_path)
     return _exit_code(measurement, signals)
+
+
+def _show(measurement: Measurement) -> None:
+    from concmem.cli._output import report
+
+    text = report(measurement, sys.stderr)
+    # A terminal that has gone must not change how the command is seen to end.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _write(
     measurement: Measurement, json_path: Path | None, timeline_path: Path | None, plot_path: Path | None
 ) -> None:
-    if timeline_path is not None:
+    if timeline_path is not None and timeline_path.suffix.lower() == ".csv":
+        from concmem.timeline_csv import save_csv
+
+        save_csv(measurement.timeline, timeline_path)
+    elif timeline_path is not None:
         measurement.timeline.save(timeline_path)
     if plot_path is not None:
         from concmem.report import timeline_plot

@@ -39,8 +39,6 @@ def by_memory(study: Study) -> list[tuple[str, list[Row]]]:
 def host_line(study: Study) -> str:
     """The machine in one line."""
     host = study.host
-    if host is None:
-        return "no program could be started on this machine"
     cpus = f"{host.cpus_allowed} CPU{'s' if host.cpus_allowed != 1 else ''}"
     if host.cpu_model:
         cpus += f" ({' '.join(host.cpu_model.split())})"

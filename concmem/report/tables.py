@@ -141,9 +141,8 @@ def markdown(study: Study) -> str:
         [_reading(row) for row in good],
     )
     out += ["", "## The machine", "", f"{host_line(study)}.", ""]
-    if study.host is not None:
-        limits = (f"{name} {value}" for name, value in study.host.limits.items() if value is not None)
-        out += [f"Transparent huge pages: {study.host.thp or 'unknown'}. Limits: {', '.join(limits) or 'unknown'}.", ""]
+    limits = (f"{name} {value}" for name, value in study.host.limits.items() if value is not None)
+    out += [f"Transparent huge pages: {study.host.thp or 'unknown'}. Limits: {', '.join(limits) or 'unknown'}.", ""]
     return "\n".join(out)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from concmem._headline import headline
 from concmem.report.figures import need_extra
 from concmem.units import format_bytes, format_seconds
 
@@ -46,18 +47,18 @@ def chart(measurement: Measurement) -> Any:
     """
     alt = need_extra()
     timeline, command = measurement.timeline, measurement.command
-    top = max(int(timeline.rss_bytes.max()) if len(timeline.t_s) else 0, 1)
+    top, peak_t_s = max(int(timeline.rss_bytes.max()) if len(timeline) else 0, 1), timeline.peak_t_s or 0.0
     unit, unit_bytes = next(((name, size) for name, size in _UNITS if top >= size), ("B", 1))
-    end_s = max(measurement.tree_wall_s, timeline.peak_t_s)
+    end_s = max(measurement.tree_wall_s, peak_t_s)
     time = alt.X("t:Q", title="time since the start [s]", axis=alt.Axis(grid=False), scale=alt.Scale(domain=[0, end_s]))
     # Room above the largest for its label.
     amount = alt.Y("amount:Q", title=f"memory [{unit}]", scale=alt.Scale(domain=[0, top / unit_bytes * 1.1]))
     rss = _curve(timeline.t_s, timeline.rss_bytes, unit_bytes)
     pss = _curve(timeline.pss_t_s, timeline.pss_bytes, unit_bytes)
     largest = {
-        "t": timeline.peak_t_s,
+        "t": peak_t_s,
         "amount": top / unit_bytes,
-        "label": f"{format_bytes(top)} at {format_seconds(timeline.peak_t_s)}",
+        "label": f"{format_bytes(top)} at {format_seconds(peak_t_s)}",
     }
     layers = [
         alt.Chart(alt.Data(values=rss))
@@ -68,12 +69,10 @@ def chart(measurement: Measurement) -> Any:
         line = alt.Chart(alt.Data(values=pss)).mark_line(color=_PSS, interpolate="step-after", strokeWidth=1.2)
         layers.append(line.encode(x=time, y=amount))
     # Beyond the middle of the time axis the label would leave the chart on the right.
-    late = timeline.peak_t_s > measurement.tree_wall_s / 2
+    late = peak_t_s > measurement.tree_wall_s / 2
     mark = alt.Chart(alt.Data(values=[largest])).encode(x=time, y=amount)
     text = mark.mark_text(align="right" if late else "left", dx=-8 if late else 8, dy=-8, color="#222222")
     layers += [mark.mark_point(color=_RSS, filled=True, size=50), text.encode(text="label:N")]
-    from concmem.cli._output import headline
-
     shown = command if isinstance(command, str) else " ".join(command)
     legend = "Blue: RSS of all processes, largest of each window" + (". Orange: PSS, shared pages once" if pss else "")
     title = alt.TitleParams(

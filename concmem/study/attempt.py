@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import selectors
-import subprocess
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -134,27 +133,23 @@ def attempt(command: Sequence[str], env: Mapping[str, str], tasks: int, limits: 
     pipes = [os.pipe(), os.pipe()]
     streams = [_Stream(reader) for reader, _ in pipes]
     try:
+        # The clock starts before the root does: every time taken from it errs on the long side.
+        listener = _Listener(tasks, time.monotonic())
         try:
-            # The clock starts before the root does: every time taken from it errs on the long side.
-            listener = _Listener(tasks, time.monotonic())
             running = concmem.start(
                 list(command),
                 env=dict(env),
                 memory_limit_bytes=limits.memory_bytes,
-                stdin=subprocess.DEVNULL,
+                stdin=concmem.DEVNULL,
                 stdout=pipes[0][1],
                 stderr=pipes[1][1],
             )
         finally:
             for _, writer in pipes:
                 os.close(writer)
-        try:
+        with running:
             ended = _listen(running, listener, streams, limits)
-        except BaseException:
-            running.stop()
-            running.wait()
-            raise
-        measurement = running.wait()
+            measurement = running.wait()
     finally:
         for stream in streams:
             stream.close()

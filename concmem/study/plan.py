@@ -65,7 +65,7 @@ class Plan:
     runs: int = 1
     sleep_s: float = attrs.field(default=10.0, converter=float)
     seed: int | None = None
-    programs_dirs: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    programs_dirs: tuple[str, ...] = attrs.field(default=(), converter=_unique)
     longest_sleep_s: float = attrs.field(default=60.0, converter=float)
     launch_limit_s: float = attrs.field(default=600.0, converter=float)
     finish_limit_s: float = attrs.field(default=300.0, converter=float)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from typing import IO
 
 import attrs
 from rich.console import Console
@@ -60,7 +60,7 @@ class LineProgress(Progress):
         file: Where to; standard error unless told otherwise.
     """
 
-    file: TextIO = attrs.field(factory=lambda: sys.stderr)
+    file: IO[str] = attrs.field(factory=lambda: sys.stderr)
 
     def begin(self, total: int, stored: int) -> None:
         """Say how much there is to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import secrets
 import time
@@ -13,7 +14,7 @@ import attrs
 from concmem import drivers
 from concmem._version import __version__
 from concmem.errors import ConcmemError
-from concmem.model import Host
+from concmem.host import describe
 from concmem.study.attempt import Attempt, Limits, attempt
 from concmem.study.eta import Eta
 from concmem.study.memory import available_bytes, estimate_bytes, margin_bytes
@@ -52,6 +53,7 @@ def bench(plan: Plan, out: str | Path, *, resume: bool = False, progress: Progre
         RecordingError: What is to be resumed cannot be read.
     """
     store = Store(Path(out))
+    plan = attrs.evolve(plan, programs_dirs=tuple(str(Path(folder).resolve()) for folder in plan.programs_dirs))
     found = drivers.load_programs([Path(folder) for folder in plan.programs_dirs])
     if resume:
         stored = store.plan()
@@ -123,14 +125,19 @@ class _Session:
         self._runs: dict[Cell, Run] = {}
         self._entries: dict[str, Entry] = {}
         self._prepared: dict[str, drivers.Prepared] = {}
-        self._host: Host | None = None
+        self._host = describe()
         self._started_at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
 
     def take_over(self, study: Study) -> None:
         """Keep what is stored; what was skipped then may be possible now."""
         self._runs = {run.cell: run for run in study.runs if run.status != "skipped"}
         self._entries = {entry.name: entry for entry in study.programs}
-        self._host = study.host
+        for name in ("kernel", "machine", "cpu_model", "cpus_allowed"):
+            there, here = getattr(study.host, name), getattr(self._host, name)
+            if there != here:
+                raise StudyError(
+                    f"the study in {study.path} is of another machine: {name} is {there} there, {here} here"
+                )
         self._started_at = study.started_at
 
     def run(self, programs: Mapping[str, drivers.Program]) -> None:
@@ -198,19 +205,9 @@ class _Session:
         self._entries[program.name] = entry
 
     def _warm_up(self, prepared: drivers.Prepared) -> None:
-        try:
-            seen = attempt(prepared.command(1, 0.0), prepared.env, 1, _WARM_UP)
-        except ConcmemError:
-            return  # the run itself will meet it again and keep the reason
-        host = seen.measurement.host
-        if self._host is None:
-            self._host = host
-        for name in ("kernel", "machine", "cpu_model", "cpus_allowed"):
-            there, here = getattr(self._host, name), getattr(host, name)
-            if there != here:
-                raise StudyError(
-                    f"the study in {self._store.path} is of another machine: {name} is {there} there and {here} here"
-                )
+        # What goes wrong here goes wrong in the run too, which keeps the reason.
+        with contextlib.suppress(ConcmemError):
+            attempt(prepared.command(1, 0.0), prepared.env, 1, _WARM_UP)
 
     def _same_toolchain(self, entry: Entry) -> None:
         before = self._entries.get(entry.name)

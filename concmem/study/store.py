@@ -9,13 +9,15 @@ run is complete.
 from __future__ import annotations
 
 import json
-import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 import cattrs
+from cattrs.preconf.json import make_converter
 
+from concmem._atomic import replacing
 from concmem.errors import RecordingError
 from concmem.model import Exit, Figure, Host, Measurement
 from concmem.study.plan import Cell, Plan, StudyError, difference
@@ -107,7 +109,7 @@ class Study:
     Attributes:
         path: Its directory.
         plan: What was to be run, the seed included.
-        host: The machine; None where no program could be started on it.
+        host: The machine.
         programs: What was found of each program.
         runs: The runs that are there, in the order of the plan's programs, tasks and indexes.
         started_at: When it was begun, as ISO 8601 with its UTC offset.
@@ -116,7 +118,7 @@ class Study:
 
     path: Path
     plan: Plan
-    host: Host | None
+    host: Host
     programs: tuple[Entry, ...]
     runs: tuple[Run, ...] = attrs.field(default=(), repr=False)
     started_at: str
@@ -127,31 +129,21 @@ class Study:
         return _run_path(self.path, run.cell).with_suffix(".npz")
 
 
-_converter = cattrs.Converter()
-_converter.register_unstructure_hook_func(lambda kind: kind is Measurement, lambda m: m.to_dict())
-_converter.register_structure_hook_func(lambda kind: kind is Measurement, lambda d, _: Measurement.from_dict(d))
+@lru_cache(maxsize=1)
+def _converter() -> cattrs.Converter:
+    made = make_converter()
+    made.register_unstructure_hook_func(lambda kind: kind is Measurement, lambda m: m.to_dict())
+    made.register_structure_hook_func(lambda kind: kind is Measurement, lambda d, _: Measurement.from_dict(d))
+    return made
 
 
 def _run_path(directory: Path, cell: Cell) -> Path:
     return directory / "runs" / f"{cell.program}-{cell.tasks}-{cell.index}.json"
 
 
-def _replace(temporary: Path, path: Path) -> None:
-    """Give a complete file its name, so that a power cut leaves either the old one or the new one."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    _replace(temporary, path)
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:
@@ -222,7 +214,7 @@ class Store:
 
     def write(self, study: Study) -> None:
         """Store everything but the runs."""
-        content = _converter.unstructure(attrs.evolve(study, runs=()))
+        content = _converter().unstructure(attrs.evolve(study, runs=()))
         del content["path"], content["runs"]
         _write_json(self.path / "study.json", {"what": "concmem study", "schema": SCHEMA, **content})
 
@@ -231,10 +223,8 @@ class Store:
         path = _run_path(self.path, run.cell)
         path.parent.mkdir(exist_ok=True)
         if run.measurement is not None:
-            temporary = path.with_name(f".{path.stem}.tmp.npz")
-            run.measurement.timeline.save(temporary)
-            _replace(temporary, path.with_suffix(".npz"))
-        _write_json(path, {"what": "concmem run", "schema": SCHEMA, **_converter.unstructure(run)})
+            run.measurement.timeline.save(path.with_suffix(".npz"))
+        _write_json(path, {"what": "concmem run", "schema": SCHEMA, **_converter().unstructure(run)})
 
     def read(self) -> Study:
         """
@@ -258,13 +248,14 @@ class Store:
         if not path.exists():
             raise StudyError(f"there is no study in {self.path}")
         content = _read_json(path, "concmem study")
-        return _structure(path, {**content, "path": self.path, "runs": ()}, Study)
+        study: Study = _structure(path, {**content, "path": self.path, "runs": ()}, Study)
+        return study
 
 
 def _structure(path: Path, content: dict[str, Any], kind: type[Any]) -> Any:
     known = {field.name for field in attrs.fields(kind)}
     try:
-        return _converter.structure({name: value for name, value in content.items() if name in known}, kind)
+        return _converter().structure({name: value for name, value in content.items() if name in known}, kind)
     except (cattrs.BaseValidationError, ValueError, KeyError, TypeError) as error:
         told = cattrs.transform_error(error) if isinstance(error, cattrs.BaseValidationError) else [str(error)]
         raise RecordingError(f"{path}: damaged: {told[0]}") from error

@@ -1,0 +1,92 @@
+"""Building the programs of a language, each once, into the cache directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from concmem._cache import cache_dir, publish
+from concmem._manifest import Alternative, Language, fill
+from concmem.errors import ConcmemError
+
+__all__ = ["BuildError", "built"]
+
+_TIMEOUT_S = 1800
+_NOT_SOURCES = ("__pycache__", "target", "node_modules", "bin", "obj")
+
+
+class BuildError(ConcmemError, RuntimeError):
+    """A program cannot be built; the message ends with the last lines that the compiler wrote."""
+
+
+def built(
+    language: Language,
+    alternative: Alternative,
+    program: str,
+    tools: Iterable[object],
+    places: Callable[[Path], dict[str, str]],
+) -> Path:
+    """
+    The folder in the cache that holds a built program.
+
+    Args:
+        language: Whose sources are built.
+        alternative: How.
+        program: Its name.
+        tools: What the result depends on besides the sources: compilers, their versions and places.
+        places: The placeholders' values, given the folder.
+
+    Raises:
+        BuildError: The compiler refuses it, or does not end in time.
+        CacheError: The cache directory cannot be used.
+    """
+    target = cache_dir() / "programs" / f"{program}-{_key(language, tools)}"
+    return publish(target, lambda scratch: _make(language, alternative, places(scratch), scratch))
+
+
+def _make(language: Language, alternative: Alternative, values: dict[str, str], scratch: Path) -> None:
+    for path in _sources(language.folder):
+        copy = scratch / path.relative_to(language.folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    env = os.environ | {name: fill(text, values) for name, text in alternative.build_env.items()}
+    # Compilers that keep a cache of their own end at once where there is no home.
+    env.setdefault("HOME", str(cache_dir()))
+    for step in alternative.build:
+        argv = [fill(word, values) for word in step]
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=scratch,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_TIMEOUT_S,
+            )
+        except OSError as error:
+            raise BuildError(f"cannot build {values['program']}: {argv[0]}: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise BuildError(f"cannot build {values['program']}: {argv[0]} took more than {error.timeout} s") from error
+        if done.returncode != 0:
+            lines = done.stdout.decode(errors="replace").strip().splitlines()[-12:]
+            said = "\n".join(lines) or f"exit code {done.returncode}, no message"
+            raise BuildError(f"cannot build {values['program']} with {alternative.name}: {said}")
+
+
+def _key(language: Language, tools: Iterable[object]) -> str:
+    key = hashlib.sha256(repr((platform.machine(), *tools)).encode())
+    for path in _sources(language.folder):
+        content = path.read_bytes()
+        key.update(f"\0{path.relative_to(language.folder)}\0{len(content)}\0".encode() + content)
+    return key.hexdigest()[:16]
+
+
+def _sources(folder: Path) -> list[Path]:
+    """All files of a language but hidden ones and what build tools leave behind."""
+    relative = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path, parts in relative if not any(p.startswith(".") or p in _NOT_SOURCES for p in parts)]

@@ -1,0 +1,364 @@
+"""``concmem run`` as its users meet it: a process with standard streams, signals and an exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import concmem
+from concmem.errors import InvalidRequest
+from concmem.units import parse_seconds
+
+HEADLINE = " of memory"
+"""What the first sentence of the figures always says."""
+
+Done = subprocess.CompletedProcess[str]
+
+
+def argv(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "concmem", "run", *map(str, arguments)]
+
+
+def run(*arguments: str | Path, **environment: str) -> Done:
+    """The command with these arguments, and these variables set besides."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    return subprocess.run(
+        argv(*arguments), env=kept | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+
+
+def assert_one_sentence(done: Done, *words: str) -> None:
+    """A failure is told in one line that holds the words, and never by a traceback."""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("concmem: ")
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 42, 124, 125, 126, 127, 128, 255])
+def test_ends_with_the_status_of_the_command(code: int) -> None:
+    """Whatever the command exits with, concmem exits with."""
+    done = run("-q", "--", "sh", "-c", f"exit {code}")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL", "SIGINT", "SIGSEGV", "SIGUSR1"])
+def test_a_signal_is_shown_as_128_and_its_number(name: str) -> None:
+    """A command that a signal ended gives 128 + n, as in a shell, and the figures are printed."""
+    done = run("--", "sh", "-c", f"ulimit -c 0; kill -{name[3:]} $$")
+    assert done.returncode == 128 + signal.Signals[name]
+    assert HEADLINE in done.stderr
+    assert name in done.stderr
+
+
+def test_standard_output_is_the_command_s() -> None:
+    """The command keeps its output; the figures go to standard error."""
+    done = run("printf", "%s", "hello")
+    assert done.stdout == "hello"
+    assert done.stderr.lstrip().startswith("printf needed ")
+
+
+def test_every_figure_is_in_the_table() -> None:
+    """Each figure of a measurement is there by its name."""
+    done = run("true")
+    for name in concmem.measure(["true"]).figures:
+        assert f"\n{name} " in done.stderr
+
+
+def test_no_shell_reads_the_command() -> None:
+    """One argument with spaces in it is the name of a program, not a line for a shell."""
+    done = run("echo $HOME")
+    assert done.returncode == 127
+    assert_one_sentence(done, "echo $HOME")
+
+
+def test_not_found(tmp_path: Path) -> None:
+    """127 and one sentence with the name."""
+    for name in ("no-such-program", str(tmp_path / "absent")):
+        done = run(name)
+        assert done.returncode == 127
+        assert_one_sentence(done, name)
+
+
+def test_not_executable(tmp_path: Path) -> None:
+    """126 and one sentence: for a folder, and for a file without the permission."""
+    plain = tmp_path / "plain"
+    plain.write_text("#!/bin/sh\n")
+    for path in (tmp_path, plain):
+        done = run(path)
+        assert done.returncode == 126
+        assert_one_sentence(done, str(path))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--interval", "soon"],
+        ["--interval", "0"],
+        ["--timeout", "-1"],
+        ["--timeout", "0s"],
+        ["--memory-limit", "plenty"],
+        ["--timeline", "rows.txt"],
+        ["--plot", "chart.gif"],
+        ["--json", "no/such/folder/figures.json"],
+        ["--no-such-option"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_option_stops_before_anything_runs(options: Sequence[str], tmp_path: Path) -> None:
+    """2, one sentence that names the option, and the command has not been started."""
+    ran = tmp_path / "ran"
+    done = run(*options, "--", "touch", ran)
+    assert done.returncode == 2
+    assert_one_sentence(done)
+    assert not ran.exists()
+
+
+def test_without_a_command() -> None:
+    """No command is a usage error."""
+    done = run()
+    assert done.returncode == 2
+    assert_one_sentence(done, "CMD")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: needs an ordinary user")
+def test_a_file_that_cannot_be_written_stops_before_anything_runs(tmp_path: Path) -> None:
+    """That the outcome has no place to go is said before the command runs, not after an hour of it."""
+    folder, ran = tmp_path / "folder", tmp_path / "ran"
+    folder.mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
+    done = run("--json", folder / "figures.json", "--", "touch", ran)
+    assert done.returncode == 2
+    assert not ran.exists()
+
+
+def test_json_is_the_measurement(tmp_path: Path) -> None:
+    """What --json writes is what `Measurement.to_dict` gives, in a file and on standard output."""
+    path = tmp_path / "figures.json"
+    assert run("-q", "--json", path, "--", "sh", "-c", "exit 3").returncode == 3
+    measurement = concmem.Measurement.from_dict(json.loads(path.read_text()))
+    assert measurement.exit.code == 3
+    assert measurement.peak.bytes
+    done = run("--quiet", "--json", "-", "--", "true")
+    assert concmem.Measurement.from_dict(json.loads(done.stdout)).command == ("true",)
+
+
+def test_timeline_as_csv(tmp_path: Path) -> None:
+    """A CSV file has a head with units in its names, ascending times, and the largest RSS of the timeline."""
+    path = tmp_path / "rows.csv"
+    assert run("-q", "--timeline", path, "--", "sleep", "0.2").returncode == 0
+    head, *rows = (line.split(",") for line in path.read_text().splitlines())
+    assert {"t_s", "rss_bytes"} <= set(head)
+    times = [float(row[head.index("t_s")]) for row in rows]
+    assert len(times) > 50
+    assert times == sorted(times)
+    assert max(int(row[head.index("rss_bytes")]) for row in rows) > 100_000
+
+
+def test_timeline_as_npz(tmp_path: Path) -> None:
+    """An NPZ file is written under exactly the name that was asked for, and reads back."""
+    import numpy
+
+    path = tmp_path / "rows.npz"
+    assert run("-q", "--timeline", path, "--", "sleep", "0.1").returncode == 0
+    with numpy.load(path) as stored:
+        assert stored.files
+
+
+@pytest.mark.parametrize(("ending", "magic"), [(".svg", b"<svg"), (".png", b"\x89PNG"), (".html", b"<!DOCTYPE html")])
+def test_plot(ending: str, magic: bytes, tmp_path: Path) -> None:
+    """Each form of chart is written, and an HTML page asks no network for anything."""
+    pytest.importorskip("altair", reason="Altair is missing: pip install 'concmem[report]'")
+    path = tmp_path / f"chart{ending}"
+    done = run("-q", "--plot", path, "--", "sleep", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes().lstrip().startswith(magic)
+    if ending == ".html":
+        assert "https://cdn" not in path.read_text()
+
+
+def test_plot_without_the_extra_stops_before_anything_runs(tmp_path: Path) -> None:
+    """Without Altair one sentence says what to install, before the command is started."""
+    (tmp_path / "altair.py").write_text("raise ImportError('blocked', name='altair')\n")
+    ran = tmp_path / "ran"
+    search = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    done = run("--plot", tmp_path / "c.svg", "--", "touch", ran, PYTHONPATH=search)
+    assert done.returncode == 125
+    assert_one_sentence(done, "concmem[report]")
+    assert not ran.exists()
+
+
+def test_timeout() -> None:
+    """124, as timeout(1) does, soon after the time is up, and the figures are printed."""
+    start = time.monotonic()
+    done = run("--timeout", "300ms", "--", "sh", "-c", "sleep 30; true")
+    assert time.monotonic() - start < 15
+    assert done.returncode == 124
+    assert HEADLINE in done.stderr
+    assert "timed out" in done.stderr
+
+
+def test_memory_limit() -> None:
+    """What is over the limit is killed: 137, as by the kernel itself."""
+    hog = "x = bytearray(200 << 20); import time; time.sleep(30)"
+    done = run("--memory-limit", "64M", "--", sys.executable, "-c", hog)
+    assert done.returncode == 137
+    assert "over the memory limit" in done.stderr
+
+
+class Session:
+    """The command in a process group of its own, as a shell starts it, with signals as the terminal sends them."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            argv(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def ctrl_c(self) -> None:
+        """SIGINT to every process of the foreground group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def end(self) -> tuple[int, str]:
+        """The exit status and what was written to standard error."""
+        _, stderr = self.process.communicate(timeout=30)
+        return self.process.returncode, stderr
+
+
+def test_ctrl_c_is_the_command_s_to_handle() -> None:
+    """A command that ends well on Ctrl-C ends well under concmem, and its figures are printed."""
+    session = Session("--", "sh", "-c", "trap 'sleep 0.3; exit 7' INT; echo ready; sleep 20 & wait")
+    session.ctrl_c()
+    code, stderr = session.end()
+    assert code == 7
+    assert HEADLINE in stderr
+
+
+def test_a_second_ctrl_c_ends_the_tree() -> None:
+    """A command that ignores Ctrl-C is killed at the second; nothing of the figures is lost."""
+    session = Session("--", "sh", "-c", "trap '' INT; echo ready; sleep 33; sleep 33")
+    session.ctrl_c()
+    time.sleep(0.3)
+    assert session.process.poll() is None
+    session.ctrl_c()
+    code, stderr = session.end()
+    assert code == 130
+    assert HEADLINE in stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_end_the_tree(number: signal.Signals) -> None:
+    """A signal that asks concmem to end, ends what it measures; the figures are printed and the status says which."""
+    session = Session("--", "sh", "-c", "trap '' TERM HUP INT; echo ready; sleep 33; sleep 33")
+    session.process.send_signal(number)
+    code, stderr = session.end()
+    assert code == 128 + number
+    assert HEADLINE in stderr
+
+
+def test_what_a_command_leaves_running_is_waited_for_and_said() -> None:
+    """After two seconds the user is told which processes live on; Ctrl-C ends them."""
+    session = Session("--", "sh", "-c", "echo ready; setsid sleep 34 > /dev/null 2>&1 & exit 0")
+    assert session.process.stderr is not None
+    line = session.process.stderr.readline()
+    assert line.startswith("concmem: ")
+    assert "(sleep)" in line
+    session.ctrl_c()
+    code, stderr = session.end()
+    assert code in (0, 130)
+    assert HEADLINE in stderr
+
+
+def test_nohup_is_respected() -> None:
+    """A SIGHUP that was ignored when concmem was started stays ignored."""
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *argv("-q", "--", "sh", "-c", "kill -HUP $PPID; exit 5")]
+    assert subprocess.run(command, timeout=30).returncode == 5
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
+    """The figures fit, in UTF-8 and in ASCII, and a pipe gets no colours."""
+    for encoding in ("utf-8", "ascii"):
+        done = run("--", "sleep", "0.2", COLUMNS=str(columns), PYTHONIOENCODING=encoding)
+        assert max(map(len, done.stderr.splitlines())) <= columns
+        assert "\x1b" not in done.stderr
+        assert done.stderr.isascii() == (encoding == "ascii")
+
+
+def test_a_terminal_gets_colours_unless_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the headline stands out; NO_COLOR keeps colours away."""
+    from concmem.cli._output import report
+
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    measurement = concmem.measure(["sleep", "0.05"])
+    assert "\x1b[1m" in report(measurement, Terminal())
+    assert "\x1b" not in report(measurement, io.StringIO())
+
+
+def test_the_curve_keeps_the_largest() -> None:
+    """However narrow the chart, the largest reading is in it; a part without readings repeats the one before."""
+    import numpy
+
+    from concmem.cli._chart import area_chart, column_maxima
+
+    t_s = numpy.arange(0, 10, 0.001)
+    amounts = numpy.full(len(t_s), 1000)
+    amounts[7421] = 9000
+    for columns in (2, 7, 60, 20_000):
+        maxima = column_maxima(t_s, amounts, 10.0, columns)
+        assert maxima.max() == 9000
+        assert maxima.min() == 1000
+    lines = area_chart(t_s, amounts, 10.0, width=80, ascii_only=False)
+    assert sum("█" in line for line in lines) == 6
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_command_does_not_import_what_it_does_not_need() -> None:
+    """Before the target runs, neither NumPy nor what draws and prints has been imported."""
+    code = "import sys, concmem.cli.run; print({'altair', 'numpy', 'rich', 'vl_convert'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_help_lists_the_commands() -> None:
+    """Every command of the design is there."""
+    done = subprocess.run([sys.executable, "-m", "concmem", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    for name in ("run", "bench", "report", "toolchains"):
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1ms", 0.001), ("500us", 0.0005), ("0.5", 0.5), ("2m", 120), ("1 h", 3600), (".5s", 0.5)]
+)
+def test_times_are_read(text: str, seconds: float) -> None:
+    """Times have units, and seconds are meant where there is none."""
+    assert parse_seconds(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1s", "1d", "1e3", "1,5s", "nan"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    """Anything else is refused with a sentence."""
+    with pytest.raises(InvalidRequest, match="is not a time"):
+        parse_seconds(text)

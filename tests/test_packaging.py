@@ -1,0 +1,106 @@
+"""What is shipped: the wheel and the sdist are opened and their files compared with the checkout's."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOT_SOURCES = shutil.ignore_patterns(
+    ".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", "*.so", "concmem-sampler", "target", ".*_cache"
+)
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an sdist and the wheel made from it: CONCMEM_DIST, or made here."""
+    if given := os.environ.get("CONCMEM_DIST"):
+        return Path(given)
+    if not (ROOT / "setup.py").exists():
+        pytest.skip("the checkout is missing: only an installed concmem is here")
+    # In a copy: a build leaves files behind.
+    checkout = tmp_path_factory.mktemp("checkout") / "concmem"
+    shutil.copytree(ROOT, checkout, ignore=NOT_SOURCES)
+    environment = runpy.run_path(str(ROOT / "scripts/make_venv.py"))["build_environment"](sys.prefix)
+    folder = tmp_path_factory.mktemp("dist")
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", folder, checkout], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return folder
+
+
+def _files_below(folder: str) -> set[str]:
+    """The checkout's own files below a folder: not what builds and interpreters leave there."""
+    made = {"__pycache__", "target", "node_modules", "bin", "obj"}
+    paths = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
+    return {
+        str(path)
+        for path in paths
+        if not made & set(path.parts) and path.suffix != ".so" and path.name != "concmem-sampler"
+    }
+
+
+def _wheel(dist: Path) -> zipfile.ZipFile:
+    (path,) = dist.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_one_wheel_serves_every_python(dist: Path) -> None:
+    """The wheel is for the stable ABI of CPython 3.10 and later."""
+    (path,) = dist.glob("*.whl")
+    assert "-cp310-abi3-linux_" in path.name
+
+
+def test_wheel_holds_the_package_and_nothing_else(dist: Path) -> None:
+    """Modules, type marker, extension, sampler and programs are in the wheel; C files, tests and leavings are not."""
+    with _wheel(dist) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    programs = {f"concmem/{name}" for name in _files_below("programs")}
+    native = {"concmem/_native.abi3.so", "concmem/concmem-sampler"}
+    assert names == _files_below("concmem") | programs | native
+
+
+def test_sampler_is_executable(dist: Path) -> None:
+    """The sampler keeps its permission to be executed, and is an ELF program."""
+    with _wheel(dist) as wheel:
+        assert (wheel.getinfo("concmem/concmem-sampler").external_attr >> 16) & 0o777 == 0o755
+        assert wheel.read("concmem/concmem-sampler")[:4] == b"\x7fELF"
+
+
+def test_sdist_holds_what_a_build_and_the_tests_need(dist: Path) -> None:
+    """From the sdist alone concmem can be built, tested and benchmarked."""
+    (path,) = dist.glob("*.tar.gz")
+    with tarfile.open(path) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    expected = {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "setup.py", ".ci/run"}
+    for folder in ("csrc", "tests", "scripts", "programs", "docs", "benchmarks"):
+        expected |= _files_below(folder)
+    assert expected <= names
+
+
+def test_metadata(dist: Path) -> None:
+    """The wheel names its licence, the command, the least Python and the report extra."""
+    with _wheel(dist) as wheel:
+        by_name = {name.rpartition("/")[2]: name for name in wheel.namelist() if ".dist-info/" in name}
+        metadata = wheel.read(by_name["METADATA"]).decode()
+        assert wheel.read(by_name["entry_points.txt"]).decode() == "[console_scripts]\nconcmem = concmem.cli:main\n"
+    for line in ("License-Expression: MIT", "Requires-Python: >=3.10", "Provides-Extra: report"):
+        assert f"\n{line}\n" in metadata
+
+
+def test_installed_version_is_the_package_s() -> None:
+    """There is one version, and pip and the package agree on it."""
+    import importlib.metadata
+
+    import concmem
+
+    assert importlib.metadata.version("concmem") == concmem.__version__
