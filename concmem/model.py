@@ -7,12 +7,11 @@ Bytes and seconds everywhere. Nothing here imports numpy or the native extension
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import attrs
 
-if TYPE_CHECKING:
-    from concmem.timeline import Timeline
+from concmem.timeline import Timeline
 
 __all__ = ["SCHEMA", "Exit", "Figure", "Host", "Measurement", "Process", "SamplerReport", "Source", "Status"]
 
@@ -284,7 +283,7 @@ class Measurement:
     host: Host = attrs.field(repr=False)
     started_at: str
     version: str = attrs.field(repr=False)
-    timeline: Timeline = attrs.field(repr=False, eq=False)
+    timeline: Timeline = attrs.field(factory=Timeline, repr=False, eq=False)
     stdout: bytes | None = attrs.field(default=None, repr=False)
     stderr: bytes | None = attrs.field(default=None, repr=False)
     schema: int = attrs.field(default=SCHEMA, repr=False)

@@ -20,13 +20,9 @@ __all__ = ["converter", "load", "measurement_from_dict", "measurement_to_dict", 
 @lru_cache(maxsize=1)
 def converter() -> JsonConverter:
     """What turns concmem's attrs classes into plain JSON types and back; a timeline is left out."""
-    import typing
-
     from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
     from cattrs.preconf.json import make_converter
 
-    # model.py names Timeline for type checkers only, so that the words do not depend on numpy.
-    typing.get_type_hints(Measurement, localns={"Timeline": Timeline})
     made = make_converter()
     made.register_structure_hook(str | tuple[str, ...], lambda v, _: v if isinstance(v, str) else tuple(v))
     made.register_structure_hook(tuple[str, ...] | str, lambda v, _: v if isinstance(v, str) else tuple(v))

@@ -12,8 +12,7 @@
 
 enum {
     FIRST_CREDIT_MS = 1,
-    REGULAR_MS = 100,   /* between readings where memory moves, */
-    IDLE_MS = 1000,     /* and where it does not */
+    REGULAR_MS = 100,   /* between readings at the least */
     LIMIT_MS = 20,      /* where a limit has to be judged */
     OVERDRAFT_S = 1,    /* how many seconds' earnings a record may borrow */
     EIGHTH = 8,
@@ -29,7 +28,6 @@ void pss_begin(struct sampler *s)
 
 static bool wanted(const struct sampler *s, uint64_t t_ns, uint32_t rss)
 {
-    uint64_t since_ns = t_ns - s->pss_read_ns;
     uint32_t change = rss > s->previous_rss ? rss - s->previous_rss : s->previous_rss - rss;
     int64_t overdraft_ns = (int64_t)s->head->pss_budget_ppm * 1000 * OVERDRAFT_S;
     if (rss > s->pss_record_rss && change <= rss / STILL)
@@ -38,7 +36,7 @@ static bool wanted(const struct sampler *s, uint64_t t_ns, uint32_t rss)
         return false;
     if (rss >= s->pss_record_rss + s->pss_record_rss / EIGHTH && rss > s->pss_record_rss)
         return true;
-    return since_ns >= (rss == s->pss_last_rss ? (uint64_t)IDLE_MS : REGULAR_MS) * MS_NS;
+    return t_ns - s->pss_read_ns >= (uint64_t)REGULAR_MS * MS_NS;
 }
 
 static void read_tree(struct sampler *s, uint64_t t_ns)
@@ -81,7 +79,6 @@ void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, bool limit_reached
         s->head->pss_ns += cost_ns;
         s->head->pss_readings++;
         s->pss_read_ns = t_ns;
-        s->pss_last_rss = rss;
         if (rss > s->pss_record_rss)
             s->pss_record_rss = rss;
     }

@@ -49,7 +49,7 @@ struct sampler {
     /* the budget of smaps_rollup: what may be spent now, and the tree's RSS at its readings */
     int64_t pss_credit_ns;
     uint64_t pss_earned_ns, pss_read_ns;
-    uint32_t pss_last_rss, pss_record_rss, previous_rss;
+    uint32_t pss_record_rss, previous_rss;
     uint32_t pss_last_kib;
 };
 

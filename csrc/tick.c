@@ -4,7 +4,7 @@
 #include "sampler.h"
 
 enum {
-    STATUS_SHARE = 50,         /* status takes one part in so many of the interval, */
+    STATUS_SHARE = 50,         /* status takes one part in so many of the time, */
     STATUS_READING_NS = 8000,  /* at about this much a process */
     TICK_SHARE = 4,            /* and a tick of a large tree no more than one part in so many of the time */
 };
@@ -41,9 +41,9 @@ static void read_members(struct sampler *s, uint64_t now_ns)
  * Reads `status` of as many members as its share of time allows. A mark above all that was known means that the
  * process has been that large since it was last looked at: the most by which that exceeds its present RSS.
  */
-static uint32_t read_marks(struct sampler *s)
+static uint32_t read_marks(struct sampler *s, uint64_t since_ns)
 {
-    uint64_t readings = s->head->interval_ns / STATUS_SHARE / STATUS_READING_NS;
+    uint64_t readings = since_ns / STATUS_SHARE / STATUS_READING_NS;
     if (readings < 1)
         readings = 1;
     uint32_t lift = 0;
@@ -108,13 +108,14 @@ void tick(struct sampler *s, uint64_t now_ns)
 {
     struct cm_head *head = s->head;
     uint64_t t_ns = now_ns - head->start_ns;
-    if (head->ticks++ > 0 && now_ns - s->last_tick_ns > head->longest_gap_ns)
-        head->longest_gap_ns = now_ns - s->last_tick_ns;
+    uint64_t gap_ns = head->ticks++ > 0 ? now_ns - s->last_tick_ns : 0;
+    if (gap_ns > head->longest_gap_ns)
+        head->longest_gap_ns = gap_ns;
     s->last_tick_ns = now_ns;
 
     read_members(s, t_ns);
     tree_discover(s, t_ns);
-    uint32_t lift = read_marks(s);
+    uint32_t lift = read_marks(s, gap_ns);
     struct sums sums = sum_members(s);
     note(s, &sums, t_ns);
     if (sums.processes > 0) {

@@ -79,6 +79,9 @@ void tree_remove(struct sampler *s, struct member *m)
     if (entry != NULL) {
         entry->rss_bytes = (uint64_t)m->peak_rss * s->page_kib * 1024;
         entry->hwm_bytes = (uint64_t)m->peak_hwm * 1024;
+        if (!(entry->flags & CM_PROCESS_ENDED))
+            entry->end_ns = cm_now_ns() - s->head->start_ns;
+        entry->flags |= CM_PROCESS_ENDED;
     }
     uint32_t i = (uint32_t)(m - s->members);
     uint32_t *link = slot_of(s, m->pid);
@@ -141,6 +144,7 @@ static void meet(struct sampler *s, int pid, uint64_t now_ns)
     m->start_ticks = stat.start_ticks;
     tree_entry(s, pid, &stat, now_ns, &m->entry);
     m->parent = stat.ppid;
+    m->rows[CM_STATUS][CM_STATUS_THREADS] = (uint32_t)stat.threads;
     if (s->killing) {
         kill_member(s, m);
         return;

@@ -242,7 +242,7 @@ class Session:
 
 def test_ctrl_c_is_the_command_s_to_handle() -> None:
     """A command that ends well on Ctrl-C ends well under concmem, and its figures are printed."""
-    session = Session("--", "sh", "-c", "trap 'sleep 0.3; exit 7' INT; echo ready; sleep 20 & wait")
+    session = Session("--", "sh", "-c", "trap 'sleep 0.3; exit 7' INT; echo ready; sleep 1 & wait")
     session.ctrl_c()
     code, stderr = session.end()
     assert code == 7

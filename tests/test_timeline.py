@@ -23,6 +23,9 @@ CLOCK_SLACK_S = 0.05
 ATTEMPTS = 3
 """Other programs can take the CPU from the sampler and never give it more: the best of three runs counts."""
 
+IDLE_SHARE = 0.6
+"""Of all CPUs' time, during the best of these runs. With less, every reading may have had to wait for a CPU."""
+
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
 
@@ -47,10 +50,17 @@ def test_one_spike(idle_s: float) -> None:
     assert base <= int(calm.min()) <= int(calm.max()) <= base + START_UP_BYTES
 
 
+def cpu_times() -> tuple[int, int]:
+    """Idle time and all time of all CPUs since the machine started, in ticks."""
+    times = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return times[3] + times[4], sum(times)
+
+
 def test_a_millisecond_interval() -> None:
     """At 1 ms, 99 % of 5,000 windows are there, the median gap is under 1.2 ms, and the sampler takes 5 % of a core."""
-    seen = []
+    seen, idle_shares = [], []
     for _ in range(ATTEMPTS):
+        idle_before, all_before = cpu_times()
         m = concmem.measure(["/bin/sleep", "5"], interval_s=0.001)
         gaps_s = np.diff(m.timeline.t_s)
         seen.append((len(m.timeline.t_s), float(np.median(gaps_s)), m.sampler.cpu_s / m.wall_s))
@@ -60,7 +70,11 @@ def test_a_millisecond_interval() -> None:
         assert m.sampler.longest_gap_s >= gaps_s.max() - 1e-6
         if seen[-1][0] >= 0.99 * 5000 and seen[-1][1] < 0.0012 and seen[-1][2] < 0.05:
             return
-    pytest.fail(f"windows, median gap in s, share of a core: {seen}")
+        idle_after, all_after = cpu_times()
+        idle_shares.append((idle_after - idle_before) / (all_after - all_before))
+    if max(idle_shares) < IDLE_SHARE:
+        pytest.skip(f"no free CPU: other programs left {max(idle_shares):.0%} of this machine idle")
+    pytest.fail(f"windows, median gap in s, share of a core: {seen}; idle: {idle_shares}")
 
 
 def test_the_interval_is_kept() -> None:

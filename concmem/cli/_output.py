@@ -25,7 +25,7 @@ def _error(figure: Figure) -> str:
     if figure.status == "sampled":
         return "or more"
     if figure.status == "upper_bound":
-        return "or less"
+        return f"or less, +{format_bytes(figure.error_bytes)}" if figure.error_bytes else "or less"
     signed = ((figure.over_bytes, "-"), (figure.error_bytes, "+"))
     return " ".join(f"{sign}{format_bytes(size)}" for size, sign in signed if size) or "exact"
 

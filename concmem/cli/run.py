@@ -217,7 +217,7 @@ def run(
       125  concmem itself failed
       126  CMD could not be executed
       127  CMD was not found
-    What --memory-limit ends has status 137, as what the kernel ends for want of memory.
+      137  --memory-limit ended it, as the kernel does for want of memory
 
     The first Ctrl-C is CMD's to handle, the second ends everything that it started; the figures are printed all the
     same.
