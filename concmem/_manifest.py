@@ -25,13 +25,26 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Alternative", "Entry", "Kind", "Language", "ManifestError", "Tool", "Way", "fill", "read", "version_key"]
+__all__ = [
+    "ALWAYS",
+    "Alternative",
+    "Entry",
+    "Kind",
+    "Language",
+    "ManifestError",
+    "Tool",
+    "Way",
+    "fill",
+    "read",
+    "version_key",
+]
 
 Kind = Literal["thread", "green thread", "virtual thread", "event loop", "process"]
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-_ALWAYS = frozenset({"packages", "cache", "this_python"})
-_IN_BUILD = _ALWAYS | {"dir", "source", "stem", "program"}
+ALWAYS = frozenset({"packages", "cache", "this_python"})
+"""Placeholders that belong to concmem and to no toolchain."""
+_IN_BUILD = ALWAYS | {"dir", "source", "stem", "program"}
 
 
 class ManifestError(ConcmemError, ValueError):
@@ -182,7 +195,7 @@ def _complaints(language: Language) -> Iterator[str]:
 
 
 def _alternative_complaints(at: str, alternative: Alternative, flags: bool) -> Iterator[str]:
-    known = set(_ALWAYS)
+    known = set(ALWAYS)
     if not alternative.tool:
         yield f"{at}.tool: there must be at least one [[toolchain.tool]]"
     if not alternative.run:

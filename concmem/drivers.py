@@ -224,7 +224,7 @@ def prepare(program: Program, toolchain: Toolchain) -> Prepared:
 
     folder = language.folder
     if alternative.build:
-        tools = (toolchain.label, *sorted(toolchain.values.items()))
+        tools = sorted(item for item in toolchain.values.items() if item[0] not in _manifest.ALWAYS)
         folder = _build.built(language, alternative, program.name, tools, places)
     final = places(folder)
     env = {"LANG": "C.UTF-8"} | {name: _manifest.fill(text, final) for name, text in alternative.env.items()}

@@ -99,6 +99,8 @@ int poll(struct pollfd *fds, nfds_t n, int timeout_ms) { return (int)CALL(SYS_po
 int prctl(int option, ...) { return (int)CALL(SYS_prctl, option, VARIADIC(option)); }
 int getrlimit(__rlimit_resource_t what, struct rlimit *to) { return (int)CALL(SYS_getrlimit, what, to); }
 int setrlimit(__rlimit_resource_t what, const struct rlimit *to) { return (int)CALL(SYS_setrlimit, what, to); }
+int setpriority(__priority_which_t which, id_t who, int value) { return (int)CALL(SYS_setpriority, which, who, value); }
+int kill(pid_t pid, int number) { return (int)CALL(SYS_kill, pid, number); }
 int getrusage(__rusage_who_t who, struct rusage *to) { return (int)CALL(SYS_getrusage, who, to); }
 pid_t getpid(void) { return (pid_t)CALL(SYS_getpid, 0); }
 pid_t getppid(void) { return (pid_t)CALL(SYS_getppid, 0); }

@@ -52,41 +52,49 @@ static void note_end(struct sampler *s, int pid, int status, const struct rusage
         tree_remove(s, m);
 }
 
-/* Reaps whoever has ended: children, and orphans of the tree, which come to their subreaper with their own record. */
-void reap_all(struct sampler *s)
+/*
+ * Reaps those who have ended: children, and orphans of the tree, which come to their subreaper with their own record.
+ * True where there may be more: a tree that ends processes as fast as they can be reaped must not keep the sampler
+ * from its clock.
+ */
+bool reap_some(struct sampler *s)
 {
-    for (;;) {
+    uint64_t until_ns = cm_now_ns() + A_TURN_NS;
+    for (int n = 0; n % A_LOOK != 0 || n == 0 || cm_now_ns() < until_ns; n++) {
         siginfo_t info = {0};
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0) {
             if (errno == EINTR)
                 continue;
             s->no_children_left = errno == ECHILD;
-            return;
+            return false;
         }
         if (info.si_pid == 0)
-            return;
+            return false;
         /* While it is a zombie it still tells its name, and whether it has waited for children of its own: without
-         * any, its ru_maxrss is nobody else's. */
+         * any, its ru_maxrss is nobody else's. In a storm of endings only those that are known are asked. */
         struct cm_stat stat;
-        int dir_fd = cm_open_process(s->proc_fd, info.si_pid);
-        bool known = dir_fd >= 0 && cm_read_stat(dir_fd, &stat) == 0;
-        if (dir_fd >= 0)
-            close(dir_fd);
+        bool known = false;
+        if ((!s->killing && n < A_LOOK) || tree_find(s, info.si_pid) != NULL) {
+            int dir_fd = cm_open_process(s->proc_fd, info.si_pid);
+            known = dir_fd >= 0 && cm_read_stat(dir_fd, &stat) == 0;
+            if (dir_fd >= 0)
+                close(dir_fd);
+        }
         struct rusage usage;
         int status;
         if (wait4(info.si_pid, &status, __WALL, &usage) == info.si_pid)
             note_end(s, info.si_pid, status, &usage, known ? &stat : NULL);
     }
+    return true;
 }
 
 /* Through the descriptor of its folder, which is bound to the process and not to its number: false once it is gone. */
-bool kill_member(struct sampler *s, struct member *m)
+static bool kill_member(struct sampler *s, struct member *m)
 {
     int fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
     if (fd < 0)
         return fd != -ESRCH;
     int error = syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 ? errno : 0;
-    m->refused_kill = error == EPERM;
     if (fd != m->dir_fd)
         close(fd);
     return error != ESRCH;
@@ -99,27 +107,40 @@ void kill_begin(struct sampler *s, uint32_t reason)
     s->killing = true;
     s->kill_ns = cm_now_ns();
     s->head->reason = reason;
+    for (uint32_t i = 0; i < s->nalive;) {
+        struct member *m = &s->members[s->alive[i]];
+        if (kill_member(s, m))
+            i++;
+        else
+            tree_remove(s, m);
+    }
+}
+
+static bool count_child(struct sampler *s, int pid, uint64_t unused)
+{
+    (void)s, (void)pid, (void)unused;
+    return true;
+}
+
+static bool kill_child(struct sampler *s, int pid, uint64_t unused)
+{
+    (void)s, (void)unused;
+    return kill(pid, SIGKILL) == 0;
 }
 
 /*
- * Kills everyone known, and everyone found on the way at the moment of finding: a list made first and worked off
- * afterwards would never catch up with a tree that keeps forking. Called again and again until no child is left.
+ * Kills every child at the moment of finding it, again and again until there is none: a list made first and worked off
+ * afterwards would never catch up with a tree that keeps forking. Whoever loses its parent by this becomes a child.
+ * A child's number is its own until the sampler itself has reaped it, so no stranger can be hit.
  */
 void kill_sweep(struct sampler *s)
 {
-    uint64_t refused = 0;
-    for (uint32_t i = 0; i < s->nalive;) {
-        struct member *m = &s->members[s->alive[i]];
-        if (!kill_member(s, m)) {
-            tree_remove(s, m);
-            continue;
-        }
-        refused += m->refused_kill;
-        i++;
-    }
-    tree_discover(s, cm_now_ns() - s->head->start_ns);
-    if (refused == s->nalive && refused > 0 && cm_now_ns() - s->kill_ns > GIVE_UP_NS) {
-        s->head->survivors = refused; /* other users' processes, which are not ours to kill */
+    uint64_t killed = tree_for_children(s, s->own_children_fd, 0, kill_child);
+    if (killed > 0)
+        s->kill_ns = cm_now_ns();
+    else if (cm_now_ns() - s->kill_ns > GIVE_UP_NS) {
+        /* Children there are, but none that may be killed: other users' processes. */
+        s->head->survivors = tree_for_children(s, s->own_children_fd, 0, count_child);
         s->no_children_left = true;
     }
 }

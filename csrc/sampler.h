@@ -4,7 +4,12 @@
 
 #include "internal.h"
 
-enum { MEMBERS = 65536, SLOTS = 131072 };
+enum {
+    MEMBERS = 65536,
+    SLOTS = 131072,
+    A_TURN_NS = 20000000, /* the longest that the sampler does nothing but find, or nothing but reap, */
+    A_LOOK = 64,          /* with so many processes between two looks at the clock */
+};
 
 /* A process of the tree. It is bound by its descriptor, not by its number, which another may get. */
 struct member {
@@ -25,7 +30,6 @@ struct member {
     uint32_t peak_hwm;   /* largest mark, KiB */
     bool zombie;         /* ended, but its parent has not looked */
     bool borrows;        /* between vfork and exec: its memory is its parent's */
-    bool refused_kill;
 };
 
 struct sampler {
@@ -59,6 +63,9 @@ void tree_discover(struct sampler *s, uint64_t now_ns);
 struct member *tree_find(struct sampler *s, int pid);
 void tree_remove(struct sampler *s, struct member *m);
 struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at);
+typedef bool tree_visit(struct sampler *s, int pid, uint64_t now_ns);
+uint64_t tree_for_children(struct sampler *s, int fd, uint64_t now_ns, tree_visit *with);
+void tree_read_children(struct sampler *s, int fd, uint64_t now_ns);
 struct cm_process *member_entry(struct sampler *s, const struct member *m);
 
 /* member.c: reading one process */
@@ -73,7 +80,6 @@ void member_check_borrowing(struct member *m);
 
 /* threads.c: children of threads that are not the main one */
 void threads_walk(struct sampler *s, uint64_t now_ns);
-void tree_read_children(struct sampler *s, int fd, uint64_t now_ns);
 int threads_other(int dir_fd, int leader);
 
 /* tick.c: one reading of everything */
@@ -84,9 +90,8 @@ void pss_begin(struct sampler *s);
 void pss_tick(struct sampler *s, uint64_t now_ns, uint32_t rss, bool limit_reached);
 
 /* reap.c: ends, own and enforced */
-void reap_all(struct sampler *s);
+bool reap_some(struct sampler *s);
 void kill_begin(struct sampler *s, uint32_t reason);
-bool kill_member(struct sampler *s, struct member *m);
 void kill_sweep(struct sampler *s);
 
 #endif

@@ -98,7 +98,7 @@ void threads_walk(struct sampler *s, uint64_t now_ns)
 {
     uint64_t until_ns = cm_now_ns() + s->head->interval_ns / SHARE;
     bool begun = false;
-    for (int i = 0; i < MAX_A_TICK && (i == 0 || s->killing || cm_now_ns() < until_ns); i++) {
+    for (int i = 0; i < MAX_A_TICK && (i == 0 || cm_now_ns() < until_ns); i++) {
         if (walked_fd < 0) {
             if (begun || !start_walking(s))
                 return;

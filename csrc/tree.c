@@ -13,6 +13,8 @@
 
 #include "sampler.h"
 
+enum { PIECE = 4096 }; /* the kernel hands out such a list by the page, never quite full */
+
 static struct member members[MEMBERS]; /* touched only as far as they are used; number 0 means none */
 static uint32_t slots[SLOTS];
 static uint32_t alive[MEMBERS];
@@ -119,25 +121,25 @@ static struct member *allocate(struct sampler *s, int pid)
     return m;
 }
 
-static void meet(struct sampler *s, int pid, uint64_t now_ns)
+static bool meet(struct sampler *s, int pid, uint64_t now_ns)
 {
     if (tree_find(s, pid) != NULL)
-        return;
+        return false;
     int dir_fd = cm_open_process(s->proc_fd, pid);
     struct cm_stat stat;
     if (dir_fd < 0)
-        return;
+        return false;
     /* Between the list and here it can have ended and its number gone to a stranger: a stranger's parent is not one
      * of us. A parent that has just ended has handed it to another member, or to the sampler. */
     if (cm_read_stat(dir_fd, &stat) < 0 || (stat.ppid != s->own_pid && tree_find(s, stat.ppid) == NULL)) {
         close(dir_fd);
-        return;
+        return false;
     }
     struct member *m = allocate(s, pid);
     if (m == NULL) {
         s->head->processes_dropped++;
         close(dir_fd);
-        return;
+        return false;
     }
     m->dir_fd = m->read_fd = dir_fd;
     s->descriptors++;
@@ -145,41 +147,48 @@ static void meet(struct sampler *s, int pid, uint64_t now_ns)
     tree_entry(s, pid, &stat, now_ns, &m->entry);
     m->parent = stat.ppid;
     m->rows[CM_STATUS][CM_STATUS_THREADS] = (uint32_t)stat.threads;
-    if (s->killing) {
-        kill_member(s, m);
-        return;
-    }
     member_check_borrowing(m);
     member_keep(s, m);
     member_look(s, m, now_ns);
     member_read_rss(s, m, now_ns);
+    return true;
 }
 
-void tree_read_children(struct sampler *s, int fd, uint64_t now_ns)
+/* Calls `with` for every process in a `children` file: for how many it came back true. */
+uint64_t tree_for_children(struct sampler *s, int fd, uint64_t now_ns, tree_visit *with)
 {
     static char text[65536];
     size_t kept = 0;
     off_t offset = 0;
     ssize_t got;
+    uint64_t count = 0;
     while ((got = pread(fd, text + kept, sizeof text - 1 - kept, offset)) > 0) {
         offset += got;
         text[kept + (size_t)got] = 0;
         const char *at = text;
         /* Every number is followed by a space; one that is not goes on in the next piece. */
         for (const char *end; (end = strchr(at, ' ')) != NULL; at = end + 1)
-            meet(s, (int)cm_number(&at), now_ns);
+            count += with(s, (int)cm_number(&at), now_ns);
         kept = strlen(at);
         memmove(text, at, kept);
-        if ((size_t)got < sizeof text / 2)
-            return;
+        if (got < PIECE / 2)
+            break;
     }
+    return count;
+}
+
+void tree_read_children(struct sampler *s, int fd, uint64_t now_ns)
+{
+    tree_for_children(s, fd, now_ns, meet);
 }
 
 void tree_discover(struct sampler *s, uint64_t now_ns)
 {
     tree_read_children(s, s->own_children_fd, now_ns);
-    /* Those that are met on the way are appended, and so asked for their own children in the same sweep. */
-    for (uint32_t i = 0; i < s->nalive; i++) {
+    /* Those that are met on the way are appended, and so asked for their own children in the same sweep; but a line of
+     * processes that fork and exit faster than they are met is not followed for ever. */
+    uint64_t until_ns = cm_now_ns() + A_TURN_NS;
+    for (uint32_t i = 0; i < s->nalive && (i % A_LOOK != 0 || cm_now_ns() < until_ns); i++) {
         struct member *m = &s->members[s->alive[i]];
         if (m->zombie)
             continue;

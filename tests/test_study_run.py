@@ -17,7 +17,7 @@ import pytest
 
 import concmem
 from concmem import drivers
-from concmem.errors import CommandNotFound, RecordingError
+from concmem.errors import CommandNotFound, ConcmemError, RecordingError, SamplerError
 from concmem.model import Exit, Measurement
 from concmem.study import LineProgress, Plan, Progress, Run, Study, StudyError, bench, load_study
 from concmem.study import run as run_module
@@ -350,6 +350,28 @@ def test_the_estimate_comes_from_smaller_sizes(measured: Measurement) -> None:
     assert estimate_bytes([of(1, 40), of(1, 42)], "a", 1) == (42 * MIB, "its run before")
     others = [of(10_000, 9, program="b"), of(10_000, 9, status="failed"), of(10**6, 9)]
     assert estimate_bytes(others, "a", 100_000) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (SamplerError(11, "the sampler could not start", "sampler"), "skipped",
+         "could not be measured: sampler: the sampler could not start"),
+        (CommandNotFound(2, "no such program", "/gone"), "failed", "/gone: no such program"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_started_is_a_row(
+    harness: Bench, monkeypatch: pytest.MonkeyPatch, error: ConcmemError, status: str, reason: str
+) -> None:
+    """A program that is gone has failed; where the measuring itself failed, a resumed study tries again."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    harness.scripts = {"one": GOOD}
+    monkeypatch.setattr(concmem, "start", refuse)
+    (run,) = harness.run(tasks=(1,)).runs
+    assert (run.status, run.reason) == (status, reason)
 
 
 def test_a_flood_of_output_is_kept_in_bounds() -> None:

@@ -13,7 +13,7 @@ import attrs
 
 from concmem import drivers
 from concmem._version import __version__
-from concmem.errors import ConcmemError
+from concmem.errors import ConcmemError, SamplerError
 from concmem.host import describe
 from concmem.study.attempt import Attempt, Limits, attempt
 from concmem.study.eta import Eta
@@ -112,6 +112,12 @@ def _resolve(names: tuple[str, ...], found: Mapping[str, drivers.Program]) -> tu
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:_REASON_LENGTH]
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return _one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return _one_line(str(error))
 
 
 class _Session:
@@ -254,8 +260,10 @@ class _Session:
         kills = oom_kills()
         try:
             seen = attempt(prepared.command(run.tasks, run.sleep_s), prepared.env, run.tasks, limits)
+        except SamplerError as error:  # nothing is learnt about the program: a resumed study tries it again
+            return attrs.evolve(run, status="skipped", reason=f"could not be measured: {_said(error)}")
         except ConcmemError as error:
-            return attrs.evolve(run, status="failed", reason=_one_line(str(error)))
+            return attrs.evolve(run, status="failed", reason=_said(error))
         reason, kind = "", prepared.program.kind
         if not together and _late(seen, run.sleep_s):
             if run.sleep_s < plan.longest_sleep_s:

@@ -9,7 +9,7 @@ function readArguments([tasks, seconds = "10", ...rest]) {
   const read = { tasks: Number(tasks || NaN), seconds: Number(seconds || NaN) };
   // A timer counts milliseconds in 31 bits, and fires at once beyond that.
   const good =
-    rest.length === 0 && Number.isInteger(read.tasks) && read.tasks > 0 && read.seconds >= 0 && read.seconds < 2 ** 31 / 1000;
+    rest.length === 0 && Number.isSafeInteger(read.tasks) && read.tasks > 0 && read.seconds >= 0 && read.seconds < 2 ** 31 / 1000;
   return good ? read : null;
 }
 

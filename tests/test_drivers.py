@@ -1,0 +1,384 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from concmem import drivers
+from concmem._cache import CacheError, cache_dir
+from concmem.drivers import BuildError, ManifestError, Missing, Prepared, Program, Toolchain
+
+Write = Callable[..., Path]
+
+MANIFEST = """
+name = "Fake"
+hand = "get it from a friend"
+
+[[toolchain]]
+name = "fake"
+label = "Fake {version}"
+build = [["TOOLS/compile", "{source}", "{dir}/out"]]
+build_env = { FLAVOUR = "of {program}" }
+run = ["TOOLS/interpret", "{flags}", "{dir}/out"]
+env = { FAKE_HOME = "{tool_folder}" }
+
+[[toolchain.tool]]
+name = "tool"
+look = ["TOOLS/*/interpret", "TOOLS/interpret"]
+ask = ["{tool}", "--version"]
+answer = 'fake (?P<version>[\\d.]+)'
+
+[[program]]
+name = "fake-threads"
+title = "Fake threads"
+kind = "thread"
+file = "threads.fake"
+flags = [{ tasks_above = 10, argv = ["--some"] }, { tasks_above = 100, argv = ["--more", "2"] }]
+
+[[program]]
+name = "fake-fibres"
+title = "Fake fibres"
+kind = "green thread"
+file = "fibres.fake"
+variant = "tuned"
+begins_together = true
+"""
+
+
+def script(path: Path, body: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CONCMEM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write the fake language, with replacements in its manifest, and give the folder for ``load_programs``."""
+    tools = tmp_path / "tools"
+    script(tools / "interpret", 'echo "fake 2.10.1"')
+    script(tools / "compile", 'echo x >> "$(dirname "$0")/count"; (cat "$1"; echo "$FLAVOUR") > "$2"')
+    folder = tmp_path / "programs" / "fake"
+    folder.mkdir(parents=True)
+    for name in ("threads.fake", "fibres.fake"):
+        (folder / name).write_text(f"source of {name}\n")
+
+    def write(*replacements: tuple[str, str]) -> Path:
+        text = MANIFEST
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        (folder / "language.toml").write_text(text.replace("TOOLS", str(tools)))
+        drivers._manifest.read.cache_clear()
+        drivers.forget()
+        return folder.parent
+
+    return write
+
+
+def program(write: Write, *replacements: tuple[str, str], name: str = "fake-threads") -> Program:
+    return drivers.load_programs([write(*replacements)])[name]
+
+
+def found(write: Write, *replacements: tuple[str, str], name: str = "fake-threads") -> Toolchain:
+    toolchain = drivers.detect(program(write, *replacements, name=name))
+    assert isinstance(toolchain, Toolchain), toolchain
+    return toolchain
+
+
+def prepared(write: Write, *replacements: tuple[str, str], name: str = "fake-threads") -> Prepared:
+    wanted = program(write, *replacements, name=name)
+    toolchain = drivers.detect(wanted)
+    assert isinstance(toolchain, Toolchain), toolchain
+    return drivers.prepare(wanted, toolchain)
+
+
+def test_the_ten_in_their_order() -> None:
+    """The ten programs of the article are there, in the order of its table, and named after it."""
+    programs = drivers.load_programs()
+    expected = [
+        "rust-threads",
+        "rust-tokio",
+        "rust-async-std",
+        "go",
+        "java-threads",
+        "java-virtual-threads",
+        "csharp",
+        "nodejs",
+        "python",
+        "elixir",
+    ]
+    assert list(programs) == expected
+    assert {program.variant for program in programs.values()} == {"article"}
+    assert [name for name, program in programs.items() if program.begins_together] == ["nodejs", "python"]
+
+
+def test_other_folders_come_after(write: Write) -> None:
+    """Programs of another folder follow concmem's own, with everything that their manifest says of them."""
+    programs = drivers.load_programs([write()])
+    assert list(programs)[10:] == ["fake-threads", "fake-fibres"]
+    fibres = programs["fake-fibres"]
+    assert (fibres.language, fibres.title, fibres.kind) == ("Fake", "Fake fibres", "green thread")
+    assert (fibres.variant, fibres.begins_together) == ("tuned", True)
+
+
+def test_a_name_that_is_taken(write: Write) -> None:
+    """Two programs of one name are refused, with the file that has the second."""
+    with pytest.raises(ManifestError, match=r"fake/language.toml: program.name: 'go' is already in .*/go$"):
+        drivers.load_programs([write(('"fake-threads"', '"go"'))])
+
+
+def test_a_folder_without_languages(tmp_path: Path) -> None:
+    """A folder with no language in it is a mistake, not an empty list."""
+    with pytest.raises(ManifestError, match=r"no folder in it has a language\.toml"):
+        drivers.load_programs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('name = "Fake"', "", "name: it is missing"),
+        ('name = "Fake"', 'name = "Fake"\nnmae = "x"', "there is no key 'nmae'"),
+        ('name = "Fake"', 'name = "Fake"\nfolder = "x"', "there is no key 'folder'"),
+        ('name = "Fake"', 'name = "Fake"\norder = "first"', "order: 'first' is not a whole number"),
+        ('name = "Fake"', "name = Fake", "line 2"),
+        ('kind = "thread"', 'kind = "fibre"', r"program\[0\].kind: 'fibre' is none of 'thread', 'green thread', .*"),
+        ('file = "threads.fake"', 'file = "nothing"', r"program\[0\].file: there is no file 'nothing' in .*"),
+        ('"fake-threads"', '"Fake Threads"', r"program\[0\].name: 'Fake Threads' is not made of small letters.*"),
+        ('"fake-fibres"', '"fake-threads"', "program: there is more than one named 'fake-threads'"),
+        ("tasks_above = 10,", "tasks_above = 1000,", r"program\[0\].flags: tasks_above must rise from rule to rule"),
+        ('argv = ["--some"]', 'argv = "--some"', r"program\[0\].flags\[0\].argv: '--some' is not a list"),
+        ('"{flags}", ', "", r"toolchain\[0\].run: a program has flags, .*"),
+        ('"{dir}/out"]\nenv', '"{dri}/out"]\nenv', r"toolchain\[0\].run: '{dri}' is not known here; known are .*"),
+        ("(?P<version>", "(?P<vers>", r"toolchain\[0\].tool: no answer has a group .*"),
+        ("(?P<version>", "(?P<version", r"toolchain\[0\].tool\[0\].answer: .*"),
+        ('ask = ["{tool}", "--version"]', "", r"toolchain\[0\].tool\[0\]: ask and answer belong together"),
+        ('FAKE_HOME = "{tool_folder}"', "FAKE_HOME = 1", r"toolchain\[0\].env\['FAKE_HOME'\]: 1 is not a string"),
+        ("begins_together = true", 'begins_together = "yes"', r"program\[1\].begins_together: 'yes' is not a truth.*"),
+    ],
+)
+def test_a_mistake_is_one_sentence(write: Write, old: str, new: str, complaint: str) -> None:
+    """Whatever is wrong in a manifest, one line names the file, the key and what is wrong."""
+    with pytest.raises(ManifestError) as caught:
+        drivers.load_programs([write((old, new))])
+    assert re.search(rf"/fake/language\.toml: .*{complaint}", str(caught.value)), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_found(write: Write, tmp_path: Path) -> None:
+    """A toolchain carries its version, its place and its label."""
+    toolchain = found(write)
+    assert (toolchain.language, toolchain.name, toolchain.version) == ("Fake", "fake", "2.10.1")
+    assert toolchain.path == str(tmp_path / "tools/interpret")
+    assert toolchain.label == "Fake 2.10.1"
+
+
+def test_the_first_place_wins(write: Write, tmp_path: Path) -> None:
+    """Of several places the first that works is taken, and with ``newest`` the one of the highest version."""
+    script(tmp_path / "tools/a/interpret", 'echo "fake 2.9"')
+    script(tmp_path / "tools/broken/interpret", "exit 3")
+    assert found(write).version == "2.9"
+    assert found(write, ("build_env", 'choose = "newest"\nbuild_env')).version == "2.10.1"
+
+
+def test_too_old_is_a_reason(write: Write) -> None:
+    """A toolchain older than its least version is not used, and the reason has both versions."""
+    what = drivers.detect(program(write, ("build_env", 'least = "3"\nbuild_env')))
+    assert what == Missing(
+        "Fake", "no toolchain for Fake: fake: 3 or later is needed, found 2.10.1", "get it from a friend"
+    )
+
+
+def test_a_program_may_need_more(write: Write, tmp_path: Path) -> None:
+    """A program's own least version binds only it; but where one toolchain can do all programs, all use that one."""
+    needs = ('variant = "tuned"', 'least = "2.20"')
+    threads, fibres = (program(write, needs, name=name) for name in ("fake-threads", "fake-fibres"))
+    assert isinstance(drivers.detect(threads), Toolchain)
+    missing = drivers.detect(fibres)
+    assert isinstance(missing, Missing)
+    place = tmp_path / "tools/interpret"
+    assert missing.reason == f"Fake fibres needs version 2.20 or later, found Fake 2.10.1 at {place}"
+
+    # Found first, but the other can do both.
+    script(tmp_path / "tools/a/interpret", 'echo "fake 2.2"')
+    script(tmp_path / "tools/b/interpret", 'echo "fake 2.30"')
+    drivers.forget()
+    for each in (threads, fibres):
+        toolchain = drivers.detect(each)
+        assert isinstance(toolchain, Toolchain)
+        assert toolchain.version == "2.30"
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ("exit 145", "interpret --version ended with exit code 145"),
+        ("echo nonsense", "interpret --version gave an answer that is not understood"),
+    ],
+)
+def test_a_tool_that_does_not_work(write: Write, tmp_path: Path, body: str, complaint: str) -> None:
+    """A tool that is there and does not answer is a toolchain that is missing, and the reason says what it did."""
+    wanted = program(write)
+    script(tmp_path / "tools/interpret", body)
+    missing = drivers.detect(wanted)
+    assert isinstance(missing, Missing)
+    assert complaint in missing.reason
+
+
+def test_nothing_there(write: Write, tmp_path: Path) -> None:
+    """A tool that is nowhere is named."""
+    wanted = program(write)
+    (tmp_path / "tools/interpret").unlink()
+    assert drivers.detect(wanted) == Missing("Fake", "no toolchain for Fake: fake: no tool", "get it from a friend")
+
+
+def test_pins_are_in_the_label(write: Write, tmp_path: Path) -> None:
+    """The version of a library that counts is read from the file that pins it, and stands in the label."""
+    folder = write(
+        ('file = "threads.fake"', 'file = "threads.fake"\npins = [{name="lib", file="lock", pattern="v(.+)"}]')
+    )
+    (tmp_path / "programs/fake/lock").write_text("lib = v1.2.3\n")
+    toolchain = drivers.detect(drivers.load_programs([folder])["fake-threads"])
+    assert isinstance(toolchain, Toolchain)
+    assert toolchain.label == "Fake 2.10.1, lib 1.2.3"
+
+
+def test_the_command(write: Write, tmp_path: Path, cache: Path) -> None:
+    """A command has the flags for its number of tasks where the manifest puts them, and ends with N and the sleep."""
+    ready = prepared(write)
+    interpret = str(tmp_path / "tools/interpret")
+    (built,) = cache.glob("programs/*/out")
+    assert ready.command(10, 1.5) == (interpret, str(built), "10", "1.5")
+    assert ready.command(11, 10.0) == (interpret, "--some", str(built), "11", "10")
+    assert ready.command(101, 0) == (interpret, "--more", "2", str(built), "101", "0")
+    assert [ready.flags(n) for n in (10, 11, 100, 101)] == [(), ("--some",), ("--some",), ("--more", "2")]
+
+
+def test_the_environment_is_fixed(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the caller's environment is in that of a run."""
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xmx1g")
+    assert prepared(write).env == {"LANG": "C.UTF-8", "FAKE_HOME": str(tmp_path / "tools")}
+
+
+def test_built_once(write: Write, tmp_path: Path, cache: Path) -> None:
+    """A second prepare builds nothing; a changed source, manifest or version builds anew; sources stay untouched."""
+    count = tmp_path / "tools/count"
+    before = sorted(path for path in (tmp_path / "programs").rglob("*"))
+    prepared(write)
+    prepared(write)
+    assert len(count.read_text().split()) == 1
+    (built,) = cache.glob("programs/*/out")
+    assert built.read_text() == "source of threads.fake\nof fake-threads\n"
+
+    (tmp_path / "programs/fake/threads.fake").write_text("changed\n")
+    prepared(write)
+    assert len(count.read_text().split()) == 2
+    script(tmp_path / "tools/interpret", 'echo "fake 2.11"')
+    prepared(write)
+    assert len(count.read_text().split()) == 3
+    prepared(write, ("of {program}", "of the {program}"))
+    assert len(count.read_text().split()) == 4
+    assert sorted(path for path in (tmp_path / "programs").rglob("*") if path.name != "language.toml") == before
+
+
+def test_a_refusal_of_the_compiler(write: Write, tmp_path: Path, cache: Path) -> None:
+    """A failing build raises with the compiler's last lines, and leaves nothing in the cache."""
+    wanted = program(write)
+    script(tmp_path / "tools/compile", "seq 100; echo threads.fake:1: no such word >&2; exit 1")
+    toolchain = drivers.detect(wanted)
+    assert isinstance(toolchain, Toolchain)
+    with pytest.raises(BuildError, match=r"cannot build fake-threads with fake: (?s:.*)threads.fake:1: no such word$"):
+        drivers.prepare(wanted, toolchain)
+    assert list(cache.glob("programs/*")) == list(cache.glob("programs/.*")) == []
+
+
+def test_many_build_at_once(write: Write, tmp_path: Path, cache: Path) -> None:
+    """Concurrent builds all succeed, and leave one whole result."""
+    wanted = program(write)
+    script(tmp_path / "tools/compile", 'sleep 0.2; cat "$1" > "$2"')
+    toolchain = drivers.detect(wanted)
+    assert isinstance(toolchain, Toolchain)
+    made: list[Prepared] = []
+    threads = [threading.Thread(target=lambda: made.append(drivers.prepare(wanted, toolchain))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert len({ready.command(1, 1) for ready in made}) == 1
+    assert len(list((cache / "programs").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"CONCMEM_CACHE": "{}/a", "XDG_CACHE_HOME": "{}/b", "HOME": "{}/c"}, "{}/a"),
+        ({"XDG_CACHE_HOME": "{}/b", "HOME": "{}/c"}, "{}/b/concmem"),
+        ({"HOME": "{}/c"}, "{}/c/.cache/concmem"),
+    ],
+)
+def test_where_the_cache_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], expected: str
+) -> None:
+    """The cache is where the environment says, the most particular variable first."""
+    for name in ("CONCMEM_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value.format(tmp_path))
+    assert cache_dir() == Path(expected.format(tmp_path))
+
+
+def test_a_user_without_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system knows no home, the cache is a private folder among the temporary files."""
+    for name in ("CONCMEM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert cache_dir().parent == tmp_path
+    assert cache_dir().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_cache_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache directory that cannot be made is one sentence that says what to set."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CONCMEM_CACHE", str(tmp_path / "file/cache"))
+    with pytest.raises(CacheError, match=r"file/cache cannot be made \(Not a directory\); set CONCMEM_CACHE"):
+        cache_dir()
+
+
+def test_the_locked_crates_are_old_enough() -> None:
+    """The lock file has the form that Rust 1.63 reads, and holds the runtimes that the manifests pin."""
+    folder = drivers.load_programs()["rust-tokio"].folder
+    lock = (folder / "Cargo.lock").read_text()
+    assert re.search(r"^version = 3$", lock, re.MULTILINE)
+    assert 'name = "tokio"\nversion = "1.38.1"' in lock
+    assert 'name = "async-std"\nversion = "1.13.2"' in lock
+
+
+def test_a_wrapper_is_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell script that starts Python is not what runs: the interpreter that it starts is."""
+    wanted = drivers.load_programs()["python"]
+    plain = drivers.detect(wanted)
+    assert isinstance(plain, Toolchain)
+    script(tmp_path / "shim", f'exec {plain.path} "$@"')
+    monkeypatch.setenv("CONCMEM_PYTHON", str(tmp_path / "shim"))
+    drivers.forget()
+    seen = drivers.detect(wanted)
+    drivers.forget()
+    assert isinstance(seen, Toolchain)
+    command = drivers.prepare(wanted, seen).command(1, 0)
+    assert command[0] == plain.path
+    assert subprocess.run(command, env={}, capture_output=True, text=True).stdout == "started 1\ndone 1\n"

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from concmem import _install, drivers, toolchains
+from concmem.cli.toolchains import toolchains as command
+from concmem.drivers import Missing, Toolchain
+from concmem.errors import InvalidRequest
+
+MANIFEST = """
+name = "Fake"
+hand = "ask a friend"
+
+[[toolchain]]
+name = "fake"
+label = "Fake {version}"
+run = ["{tool}"]
+
+[[toolchain.tool]]
+name = "tool"
+look = ["fake-interpreter", "{packages}/fake/interpreter"]
+ask = ["{tool}", "--version"]
+answer = '(?P<version>[\\d.]+)'
+
+[[toolchain]]
+name = "almost fake"
+label = "Almost fake {version}"
+run = ["{tool}"]
+stand_in = true
+
+[[toolchain.tool]]
+name = "tool"
+look = ["almost-fake"]
+ask = ["{tool}", "--version"]
+answer = '(?P<version>[\\d.]+)'
+
+WAYS
+
+[[program]]
+name = "fake-threads"
+title = "Fake threads"
+kind = "thread"
+file = "language.toml"
+"""
+
+PIP = """
+[[install]]
+pip = ["fake-package"]
+executable = ["fake/interpreter"]
+"""
+
+APT = """
+[[install]]
+apt = ["fake-new | fake-deb"]
+"""
+
+
+def script(path: Path, body: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+class Fakes:
+    """A language nobody has, and a pip and an apt that know it."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = tmp_path / "programs"
+        self.bin = tmp_path / "bin"
+        self.log = tmp_path / "log"
+        self._monkeypatch = monkeypatch
+        self.log.write_text("")
+        self.bin.mkdir()
+        # The real apt must be out of reach: only the fake one's folder and the shell's own tools are in PATH.
+        tools = tmp_path / "tools"
+        tools.mkdir()
+        for name in ("sh", "mkdir", "chmod", "cat"):
+            (tools / name).symlink_to(f"/bin/{name}")
+        monkeypatch.setenv("PATH", f"{self.bin}:{tools}")
+        monkeypatch.setenv("CONCMEM_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(_install, "_installer", lambda: [str(self.bin / "pip")])
+        monkeypatch.setattr(_install, "_apt_has_lists", lambda: True)
+        self.apt()
+        self.pip('mkdir -p "$3/fake"; echo "#!/bin/sh\necho 7.1" > "$3/fake/interpreter"')
+        self.user(0)
+        self.language(PIP)
+
+    def language(self, *ways: str) -> None:
+        """The language, with these ways to install it."""
+        (self.folder / "fake").mkdir(parents=True, exist_ok=True)
+        (self.folder / "fake/language.toml").write_text(MANIFEST.replace("WAYS", "\n".join(ways)))
+        drivers._manifest.read.cache_clear()
+        drivers.forget()
+
+    def user(self, uid: int) -> None:
+        """Who runs the test, as far as the code can see."""
+        self._monkeypatch.setattr(os, "geteuid", lambda: uid)
+
+    def pip(self, body: str) -> None:
+        """What pip does; its third argument is the folder to install into."""
+        script(self.bin / "pip", f'echo pip "$@" >> {self.log}\n{body}')
+
+    def apt(self, package: str = "fake-deb") -> None:
+        """An apt that has one package, whose installation brings ``fake-interpreter``."""
+        interpreter = self.bin / "fake-interpreter"
+        script(self.bin / "apt-cache", f'[ "$2" = {package} ] && echo "  Candidate: 1.0" || echo "  Candidate: (none)"')
+        script(
+            self.bin / "apt-get",
+            f'echo apt-get "$@" >> {self.log}\n'
+            f'[ "$1" = update ] || {{ echo "#!/bin/sh\necho 5.0" > {interpreter}; chmod +x {interpreter}; }}',
+        )
+        script(self.bin / "dpkg-query", f"[ -e {interpreter} ] && printf 'install ok installed'")
+
+    def install(self) -> tuple[dict[str, Missing], list[str]]:
+        """What is missing after an installation, and what it said."""
+        said: list[str] = []
+        return toolchains.install(["fake"], said.append, [self.folder]), said
+
+    def found(self) -> Toolchain | Missing:
+        """What is there now."""
+        drivers.forget()
+        return toolchains.survey([self.folder])["fake-threads"]
+
+
+@pytest.fixture
+def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    return Fakes(tmp_path, monkeypatch)
+
+
+def test_packages_go_into_a_folder_of_their_own(fakes: Fakes, tmp_path: Path) -> None:
+    """A package from PyPI lands in the language's folder in the cache, executable, and is found there."""
+    missing, said = fakes.install()
+    assert missing == {}
+    place = tmp_path / "cache/packages/fake/fake/interpreter"
+    toolchain = fakes.found()
+    assert isinstance(toolchain, Toolchain)
+    assert (toolchain.path, toolchain.version) == (str(place), "7.1")
+    assert len(said) == 1
+    assert said[0].startswith(f"{tmp_path}/bin/pip install --target {tmp_path}/cache/packages/")
+    assert said[0].endswith(" fake-package")
+
+
+def test_what_is_there_is_left_alone(fakes: Fakes) -> None:
+    """Nothing is installed where the toolchain is there already."""
+    script(fakes.bin / "fake-interpreter", "echo 1.0")
+    assert fakes.install() == ({}, [])
+
+
+def test_the_next_way(fakes: Fakes) -> None:
+    """Where one way fails its complaint is told and the next one is gone; apt's lists are fetched once, before."""
+    fakes.language(PIP, APT)
+    fakes.pip("echo no such package; exit 1")
+    missing, said = fakes.install()
+    assert missing == {}
+    assert any(line.startswith("Fake: ") and line.endswith("failed: no such package") for line in said)
+    log = fakes.log.read_text().splitlines()
+    assert log[1:] == ["apt-get update", "apt-get install -y --no-install-recommends fake-deb"]
+    assert isinstance(fakes.found(), Toolchain)
+
+
+def test_of_two_debian_packages_the_first_there_is(fakes: Fakes) -> None:
+    """``one | other`` takes the first that apt can install."""
+    fakes.language(APT)
+    fakes.apt("fake-new")
+    assert fakes.install()[0] == {}
+    assert fakes.log.read_text().splitlines()[-1].endswith(" fake-new")
+
+
+def test_a_way_that_leads_nowhere(fakes: Fakes) -> None:
+    """A way whose Debian packages apt does not know is not gone, and not advised."""
+    fakes.language(APT)
+    fakes.apt("something-else")
+    missing, said = fakes.install()
+    assert said == ["apt-get update"]
+    assert missing["fake-threads"].install == "ask a friend"
+
+
+def test_without_root(fakes: Fakes) -> None:
+    """An ordinary user is told in one line what needs root; nothing is asked of apt, and what pip can do is done."""
+    fakes.user(1000)
+    fakes.language(APT)
+    missing, said = fakes.install()
+    assert said == ["needs root: sudo apt-get update && sudo apt-get install -y --no-install-recommends fake-deb"]
+    assert missing["fake-threads"].install == "sudo apt-get install -y --no-install-recommends fake-deb"
+    assert fakes.log.read_text() == ""
+
+    fakes.language(APT, PIP)
+    missing, said = fakes.install()
+    assert missing == {}
+    assert len(said) == 1
+    assert "pip install" in said[0]
+
+
+def test_both_are_needed(fakes: Fakes) -> None:
+    """Where a way needs pip and apt, an ordinary user is told both steps."""
+    fakes.user(1000)
+    fakes.language('[[install]]\npip = ["fake-package"]\napt = ["fake-deb"]')
+    missing, _ = fakes.install()
+    apt = "sudo apt-get install -y --no-install-recommends fake-deb"
+    assert missing["fake-threads"].install == f"{apt} && concmem toolchains install fake"
+
+
+def test_a_stand_in_is_used_but_not_enough(fakes: Fakes) -> None:
+    """A stand-in runs the programs; installing goes on looking for the real one, and is content if there is none."""
+    script(fakes.bin / "almost-fake", "echo 0.9")
+    before = fakes.found()
+    assert isinstance(before, Toolchain)
+    assert (before.name, before.stand_in) == ("almost fake", True)
+    fakes.pip("exit 1")
+    missing, said = fakes.install()
+    assert missing == {}
+    assert len(said) == 2
+    fakes.pip('mkdir -p "$3/fake"; echo "#!/bin/sh\necho 7.1" > "$3/fake/interpreter"')
+    assert fakes.install()[0] == {}
+    after = fakes.found()
+    assert isinstance(after, Toolchain)
+    assert (after.name, after.stand_in) == ("fake", False)
+
+
+def test_a_failed_package_leaves_nothing(fakes: Fakes, tmp_path: Path) -> None:
+    """A package that cannot be installed leaves no half of itself in the cache."""
+    fakes.pip('mkdir -p "$3/fake"; echo half > "$3/fake/interpreter"; echo disk full; exit 1')
+    missing, said = fakes.install()
+    assert list(missing) == ["fake-threads"]
+    assert said[-1].endswith("failed: disk full")
+    assert list((tmp_path / "cache/packages").iterdir()) == []
+
+
+def test_languages_by_any_name() -> None:
+    """A language is asked for by its name, its folder or a program of it, in any case; others are refused."""
+    programs = drivers.load_programs()
+    for name in ("C#", "csharp", "CSharp"):
+        assert list(toolchains._asked([name], programs)) == ["csharp"]
+    assert list(toolchains._asked(["java"], programs)) == ["java-threads", "java-virtual-threads"]
+    assert list(toolchains._asked(["java-threads"], programs)) == ["java-threads"]
+    assert list(toolchains._asked([], programs)) == list(programs)
+    with pytest.raises(InvalidRequest, match="there is no language 'cobol'; there are rust, go, java, "):
+        toolchains._asked(["go", "cobol"], programs)
+
+
+def test_the_table(fakes: Fakes) -> None:
+    """The command prints a row a toolchain, and of one that is missing the reason and the command that gets it."""
+    printed = CliRunner().invoke(command, ["--programs-dir", str(fakes.folder)])
+    assert printed.exit_code == 0
+    row = next(line for line in printed.output.splitlines() if line.startswith("Fake"))
+    assert row.split()[:3] == ["Fake", "fake-threads", "missing"]
+    assert "no toolchain for Fake: fake: no tool; almost fake: no tool" in row
+    assert "concmem toolchains install fake" in printed.output
+    python = next(line for line in printed.output.splitlines() if line.startswith("Python"))
+    assert python.split()[:4] == ["Python", "python", "CPython", sys.version.split()[0].rstrip("+")]
+
+
+def test_the_exit_code(fakes: Fakes) -> None:
+    """``install`` ends with 0 where all can be run afterwards, else with 1 and a line for each program that cannot."""
+    arguments = ["install", "fake", "--programs-dir", str(fakes.folder)]
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    fakes.language()
+    shutil.rmtree(fakes.folder.parent / "cache/packages")
+    failed = CliRunner().invoke(command, arguments)
+    assert failed.exit_code == 1
+    expected = "concmem: fake-threads: no toolchain for Fake: fake: no tool; almost fake: no tool (ask a friend)\n"
+    assert failed.stderr == expected
