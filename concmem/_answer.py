@@ -42,7 +42,9 @@ def _columns() -> tuple[tuple[str, tuple[Column, ...]], ...]:
     return tuple(
         (
             ffi.string(track.source).decode(),
-            tuple(Column(ffi.string(c.name).decode(), units[c.unit], c.scale) for c in track.columns[0 : track.ncolumns]),
+            tuple(
+                Column(ffi.string(c.name).decode(), units[c.unit], c.scale) for c in track.columns[0 : track.ncolumns]
+            ),
         )
         for track in head.tracks[0 : head.ntracks]
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import attrs
 
 from concmem.model import Figure
 
-__all__ = ["Marks", "Tree", "all_figures", "process_peak"]
+__all__ = ["Figures", "Marks", "Tree", "all_figures", "process_peak"]
 
 _NO_CGROUP = "this version of concmem reads no control group"
 _SEVERAL = "shared pages count once for each process that has them"
@@ -195,8 +196,20 @@ def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
     )
 
 
-def all_figures(tree: Tree) -> dict[str, Figure]:
+class Figures(TypedDict):
     """The figures of one measurement, by their names in `Measurement`."""
+
+    peak: Figure
+    root_peak_rss: Figure
+    largest_peak_rss: Figure
+    tree_peak_pss: Figure
+    tree_peak_rss_sum: Figure
+    tree_upper_bound: Figure
+    cgroup_peak: Figure
+
+
+def all_figures(tree: Tree) -> Figures:
+    """What the marks of a tree amount to."""
     largest = _largest(tree)
     pss = _tree_pss(tree)
     upper = _upper_bound(tree, largest)

@@ -39,7 +39,9 @@ def _cgroups() -> tuple[str, int | None]:
     v2 = next((fields[1] for fields in mounts if fields[2] == "cgroup2"), None)
     v1 = next((fields[1] for fields in mounts if fields[2] == "cgroup" and "memory" in fields[3].split(",")), None)
     own = {
-        fields[1]: fields[2] for line in _text("/proc/self/cgroup").splitlines() if len(fields := line.split(":", 2)) == 3
+        fields[1]: fields[2]
+        for line in _text("/proc/self/cgroup").splitlines()
+        if len(fields := line.split(":", 2)) == 3
     }
     limits = []
     for mount, key, file in ((v2, "", "memory.max"), (v1, "memory", "memory.limit_in_bytes")):

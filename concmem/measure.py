@@ -144,7 +144,9 @@ class Running:
 
     def __del__(self) -> None:
         if getattr(self, "_pidfd", -1) >= 0:
-            warnings.warn(f"{self._request.shown!r} was started and never waited for", ResourceWarning, source=self)
+            warnings.warn(
+                f"{self._request.shown!r} was started and never waited for", ResourceWarning, stacklevel=2, source=self
+            )
             self.stop()
             with contextlib.suppress(Exception):
                 self.wait()
@@ -220,8 +222,9 @@ def measure(
             readings is seen where it makes a new VmHWM.
         cwd: The folder to run in.
         env: The whole environment, instead of this process's.
-        stdin, stdout, stderr: As in `subprocess`: None, a descriptor, a file, DEVNULL; for the last two also PIPE
-            (then it is in the result) and, for stderr, STDOUT.
+        stdin: As in `subprocess`: None, a descriptor, a file or DEVNULL.
+        stdout: The same, or PIPE: then it is in the result.
+        stderr: The same, or STDOUT.
         check: Raise `CommandFailed` unless the command exits by itself with 0.
 
     Raises:

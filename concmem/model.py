@@ -320,9 +320,7 @@ class Measurement:
         return measurement_from_dict(stored)
 
     def save(self, path: str | Path) -> None:
-        """
-        Write ``path`` (JSON) and, beside it with the ending ``.npz``, the timeline; each appears whole or not at all.
-        """
+        """Write JSON to `path` and, beside it with the ending ``.npz``, the timeline: each whole or not at all."""
         from concmem.stored import save
 
         save(self, Path(path))

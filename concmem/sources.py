@@ -35,7 +35,7 @@ def _columns(number: int) -> tuple[str, tuple[str, ...]] | None:
 
 def names() -> dict[str, tuple[str, ...]]:
     """Every source's name with the names of its columns, in the order of the tracks."""
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     while (source := _columns(len(found))) is not None:
         found[source[0]] = source[1]
     return found

@@ -29,9 +29,7 @@ def converter() -> JsonConverter:
     made.register_unstructure_hook(
         Measurement, make_dict_unstructure_fn(Measurement, made, timeline=override(omit=True))
     )
-    made.register_structure_hook(
-        Measurement, make_dict_structure_fn(Measurement, made, timeline=override(omit=True))
-    )
+    made.register_structure_hook(Measurement, make_dict_structure_fn(Measurement, made, timeline=override(omit=True)))
     return made
 
 

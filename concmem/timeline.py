@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from functools import cached_property
 from pathlib import Path
@@ -192,7 +191,9 @@ class Timeline:
             name: [track.row_bytes, track.readings, [attrs.astuple(column) for column in track.columns]]
             for name, track in self.tracks.items()
         }
-        arrays = {f"{name}.windows": np.frombuffer(t.windows, np.uint8) for name, t in self.tracks.items()}
+        arrays: dict[str, Any] = {
+            f"{name}.windows": np.frombuffer(t.windows, np.uint8) for name, t in self.tracks.items()
+        }
         arrays |= {f"{name}.ring": np.frombuffer(t.ring, np.uint8) for name, t in self.tracks.items()}
         with replacing(Path(path)) as file:
             np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
@@ -213,7 +214,7 @@ class Timeline:
         import numpy as np
 
         try:
-            with np.load(os.fspath(path), allow_pickle=False) as stored:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 about = json.loads(str(stored["about"]))
                 tracks = {
                     name: Track(

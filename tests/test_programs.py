@@ -46,7 +46,11 @@ def run(argv: list[str], ready: Prepared, cwd: Path) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize("tasks", [1, 1000])
 def test_starts_and_ends(ready: Prepared, tasks: int, tmp_path: Path) -> None:
-    """Every program says when the last task is started and when all have ended, and no more; from any folder."""
+    """
+    Every program says when the last task is started and when all have ended, and no more; from any folder.
+
+    A thousand tasks that slept one after the other would outlast the time limit by far.
+    """
     done = run(list(ready.command(tasks, 0.25)), ready, tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == (f"started {tasks}\ndone {tasks}\n", "", 0)
     assert list(tmp_path.iterdir()) == []
@@ -61,11 +65,6 @@ def test_started_comes_before_the_sleep_ends(ready: Prepared) -> None:
             assert process.poll() is None
         finally:
             process.kill()
-
-
-def test_tasks_sleep_together(ready: Prepared) -> None:
-    """A thousand tasks that sleep for a quarter of a second do so at the same time, not one after the other."""
-    subprocess.run(ready.command(1000, 0.25), env=ready.env, stdout=subprocess.DEVNULL, check=True, timeout=TIMEOUT_S)
 
 
 def test_bad_arguments(ready: Prepared, tmp_path: Path) -> None:
