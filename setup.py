@@ -23,7 +23,7 @@ if platform.machine() == "x86_64":
     own = ["-DCM_FREESTANDING", "-fno-pie", "-fno-stack-protector", "-fcf-protection=none"]
     WAYS.insert(0, ("freestanding", own, ["-nostdlib", "-static", NO_PIE]))
 if sanitize:
-    checks = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"]
+    checks = [f"-fsanitize={sanitize}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g"]
     WAYS = [(f"sanitized-{sanitize}", checks, checks)]
 
 

@@ -36,7 +36,7 @@ _MEMORY_FD = 3  # where the sampler finds its memory: right behind the standard 
 
 def native() -> tuple[Any, Any]:
     """
-    cffi's ``ffi`` and ``lib`` of the extension.
+    The extension's ``ffi`` and ``lib``.
 
     Raises:
         UnsupportedPlatform: There is none here.

@@ -29,6 +29,10 @@ how many of these are there depends on where the loader put it and on what is in
 HOLD_S = 0.15
 """Long enough for many readings at 1 kHz, also when another process has the CPU for some of them."""
 
+small_sampler = pytest.mark.skipif(
+    bool(os.environ.get("CONCMEM_SANITIZE")),
+    reason="a sampler with a sanitizer (CONCMEM_SANITIZE) is larger than /bin/true, whose ru_maxrss includes it",
+)
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
 
@@ -92,6 +96,7 @@ print(json.dumps([rss, m.peak.bytes, m.root_peak_rss.high_bytes, m.exit.code]))
 """
 
 
+@small_sampler
 @pytest.mark.parametrize("host_bytes", [500 * MIB, 4096 * MIB])
 def test_true_from_a_large_host(host_bytes: int, host_python: Callable[..., Any]) -> None:
     """/bin/true is under 2 MiB whatever the host holds: nothing of the host's memory gets into the target's figure."""
@@ -104,9 +109,7 @@ def test_true_from_a_large_host(host_bytes: int, host_python: Callable[..., Any]
     assert high_bytes < TRUE_BYTES
 
 
-@pytest.mark.skipif(
-    bool(os.environ.get("CONCMEM_SANITIZE")), reason="a sampler with a sanitizer (CONCMEM_SANITIZE) is as large as that"
-)
+@small_sampler
 def test_sampler_is_small() -> None:
     """The sampler needs less than 1 MiB for itself, and at launch less than any dynamic program."""
     m = concmem.measure(["/bin/sleep", "0.3"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,10 @@ def cpu_times() -> tuple[int, int]:
     return times[3] + times[4], sum(times)
 
 
+@pytest.mark.skipif(
+    bool(os.environ.get("CONCMEM_SANITIZE")),
+    reason="a sampler with a sanitizer (CONCMEM_SANITIZE) is several times slower",
+)
 def test_a_millisecond_interval() -> None:
     """At 1 ms, 99 % of 5,000 windows are there, the median gap is under 1.2 ms, and the sampler takes 5 % of a core."""
     seen, idle_shares = [], []
@@ -65,8 +70,8 @@ def test_a_millisecond_interval() -> None:
         gaps_s = np.diff(m.timeline.t_s)
         seen.append((len(m.timeline.t_s), float(np.median(gaps_s)), m.sampler.cpu_s / m.wall_s))
         assert m.sampler.dropped_rows == 0
-        # What is late is counted: what was read and what was skipped is what was asked for.
-        assert m.sampler.ticks + m.sampler.late_ticks >= 0.99 * m.tree_wall_s / 0.001
+        # What is late is counted: from the first reading on, what was read and what was skipped is what was asked for.
+        assert m.sampler.ticks + m.sampler.late_ticks >= 0.99 * (m.tree_wall_s - m.timeline.t_s[0]) / 0.001
         assert m.sampler.longest_gap_s >= gaps_s.max() - 1e-6
         if seen[-1][0] >= 0.99 * 5000 and seen[-1][1] < 0.0012 and seen[-1][2] < 0.05:
             return
@@ -174,7 +179,7 @@ def test_a_very_short_target_has_a_timeline() -> None:
     for _ in range(20):
         m = concmem.measure(["/bin/true"], interval_s=1)
         assert len(m.timeline.t_s) == len(m.timeline.rss_bytes)
-        assert m.peak.bytes is not None and m.peak.bytes > 0
+        assert m.peak.high_bytes is not None and m.peak.high_bytes > 0
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:

@@ -51,12 +51,21 @@ def host_line(study: Study) -> str:
     return ", ".join(parts)
 
 
-def method_line(study: Study, among: Iterable[Row]) -> str:
-    """How often, and from which kernel interfaces, these rows were read."""
+def method_line(among: Iterable[Row], *, ranged: str = "") -> str:
+    """
+    How often, and from which kernel interfaces, these rows were read.
+
+    Args:
+        among: The rows.
+        ranged: What shows the range of several runs, if anything does.
+    """
     good = [row for row in among if row.median_bytes is not None]
     sources = sorted({source for row in good for source in row.source.split(" / ")})
-    most = max((row.good_runs for row in good), default=0)
-    times = f"median of up to {most} runs, with the range" if most > 1 else "one run each"
+    counts = {row.good_runs for row in good}
+    times = "one run each"
+    if max(counts, default=0) > 1:
+        times = f"median of {'up to ' if len(counts) > 1 else ''}{max(counts)} runs"
+        times += f" ({ranged})" if ranged else ""
     read = f", read from {'; '.join(sources)}" if sources else ""
     return f"Peak memory, {times}{read}"
 

@@ -178,7 +178,10 @@ def _chart(altair: Any, study: Study, of_one_size: Sequence[Row], languages: Seq
             ]
     if bad:
         layers.append(text(bad, "instead", align="left", x=6, dy=-6, fontSize=11, fontStyle="italic", color=_PALE))
-    subtitle = [*textwrap.wrap(method_line(study, of_one_size), 115), *textwrap.wrap(host_line(study), 115)]
+    subtitle = [
+        *textwrap.wrap(method_line(of_one_size, ranged="lines show their range"), 115),
+        *textwrap.wrap(host_line(study), 115),
+    ]
     title = altair.TitleParams(
         finding(of_one_size), subtitle=subtitle, anchor="start", frame="bounds", fontSize=16, subtitleFontSize=11,
         subtitleColor=_PALE, color=_INK, offset=14,

@@ -60,7 +60,7 @@ def terminal_table(study: Study) -> RenderableType:
     """Programs by their peak memory, a column for every number of tasks, and the notes below."""
     programs = by_memory(study)
     found = notes(study, programs)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Peak memory by number of tasks", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("program", no_wrap=True)
     widths = {}
     for tasks in study.plan.tasks:
@@ -85,8 +85,8 @@ def terminal_table(study: Study) -> RenderableType:
             listed.add_row(f"[{note.number}]".replace("[", r"\["), Text(str(note)))
         below += [listed, ""]
     every = [row for _, program_rows in programs for row in program_rows]
-    below += [Text(f"{method_line(study, every)}."), Text(f"{host_line(study)}.")]
-    return Group(table, *below)
+    below += [Text(f"{method_line(every)}."), Text(f"{host_line(study)}.")]
+    return Group("Peak memory by number of tasks", table, *below)
 
 
 def print_table(study: Study, console: Console) -> None:
@@ -122,7 +122,7 @@ def markdown(study: Study) -> str:
         ["program", "title", "toolchain"],
         [[program, group[0].title, group[0].toolchain or "none"] for program, group in programs],
     )
-    out += ["", "## How each figure was read", "", f"{method_line(study, every)}.", ""]
+    out += ["", "## How each figure was read", "", f"{method_line(every)}.", ""]
     out += [
         f"- `{status}`: {words}."
         for status, words in STATUS_WORDS.items()

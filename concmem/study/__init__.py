@@ -2,9 +2,10 @@
 
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import BarProgress, LineProgress, Progress, make_progress
+from concmem.study.records import Entry, Run, Study
 from concmem.study.rows import Row, rows
-from concmem.study.run import bench, default_directory
-from concmem.study.store import Entry, Run, Study, load_study
+from concmem.study.run import bench
+from concmem.study.store import default_directory, load_study
 
 __all__ = [
     "BarProgress",

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import attrs
@@ -20,6 +21,7 @@ __all__ = ["Attempt", "Limits", "attempt"]
 
 KEPT_LINES = 20
 LINE_BYTES = 500
+_LOOK_S = 0.1
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -49,6 +51,8 @@ class Attempt:
         launch_s: From just before the start of the root until ``started N`` arrived, or None. An upper bound: what
             the runtime needs to start, and the way through the pipe, are in it.
         done_s: The same until ``done N``.
+        most_on_machine: The most threads that were seen on the whole machine meanwhile, looked at a few times a second;
+            they count against limits of the machine.
         ended: Which limit of `Limits` ended it: ``launch``, ``finish``, or "" where none did.
         last_line: The last line on its standard output.
         lines: The last lines of both streams, in order of arrival.
@@ -58,6 +62,7 @@ class Attempt:
     measurement: Measurement
     launch_s: float | None
     done_s: float | None
+    most_on_machine: int
     ended: Literal["", "launch", "finish"]
     last_line: str
     lines: tuple[str, ...]
@@ -101,6 +106,7 @@ class _Listener:
         self._started, self._done, self._begun = f"started {tasks}", f"done {tasks}", begun
         self.launch_s: float | None = None
         self.done_s: float | None = None
+        self.most_on_machine = 0
         self.last_line = ""
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self.errors: deque[str] = deque(maxlen=KEPT_LINES)
@@ -157,6 +163,7 @@ def attempt(command: Sequence[str], env: Mapping[str, str], tasks: int, limits: 
         measurement=measurement,
         launch_s=listener.launch_s,
         done_s=listener.done_s,
+        most_on_machine=listener.most_on_machine,
         ended=ended,
         last_line=listener.last_line,
         lines=tuple(listener.lines),
@@ -174,8 +181,9 @@ def _listen(
         for stream, is_error in zip(streams, (False, True), strict=True):
             selector.register(stream.descriptor, selectors.EVENT_READ, (stream, is_error))
         while True:
-            timeout_s = None if ended else max(0.0, _limit_s(listener, limits) - listener.now_s())
-            events = selector.select(timeout_s)
+            timeout_s = _LOOK_S if ended else max(0.0, _limit_s(listener, limits) - listener.now_s())
+            events = selector.select(min(timeout_s, _LOOK_S))
+            listener.most_on_machine = max(listener.most_on_machine, _threads_on_machine())
             for key, _ in events:
                 if key.data is not None:
                     stream, is_error = key.data
@@ -191,6 +199,14 @@ def _listen(
     for stream, is_error in zip(streams, (False, True), strict=True):
         _drain(stream, is_error, listener)
     return ended
+
+
+def _threads_on_machine() -> int:
+    """One small read that touches no process; 0 where it cannot be had."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _limit_s(listener: _Listener, limits: Limits) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from concmem.study.plan import Cell, Plan
-from concmem.study.store import Run
+from concmem.study.records import Run
 
 __all__ = ["Eta"]
 

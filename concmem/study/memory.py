@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from concmem.study.store import Run
+from concmem.study.records import Run
 from concmem.units import format_count
 
 __all__ = ["available_bytes", "estimate_bytes", "margin_bytes"]

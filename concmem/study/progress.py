@@ -14,7 +14,7 @@ from rich.progress import Task as RichTask
 from rich.text import Text
 
 from concmem.study.plan import Cell
-from concmem.study.store import Run
+from concmem.study.records import Run
 from concmem.units import format_bytes, format_count, format_seconds
 
 __all__ = ["BarProgress", "LineProgress", "Progress", "make_progress", "told"]
@@ -94,8 +94,10 @@ class _LeftColumn(ProgressColumn):
     """Counts down from the last estimate."""
 
     def render(self, task: RichTask) -> Text:
+        if task.fields["left_s"] is None or task.total == task.completed:
+            return Text()
         left_s = task.fields["left_s"] - (time.monotonic() - task.fields["at"])
-        return Text(f"about {_rough(max(0.0, left_s))} left" if task.total != task.completed else "", style="cyan")
+        return Text(f"about {_rough(max(0.0, left_s))} left", style="cyan")
 
 
 class BarProgress(Progress):
@@ -110,7 +112,7 @@ class BarProgress(Progress):
             console=console,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=None, left_s=0.0, at=time.monotonic())
+        self._task = self._bar.add_task("", total=None, left_s=None, at=0.0)
 
     def begin(self, total: int, stored: int) -> None:
         """Show the bar."""

@@ -13,9 +13,10 @@ from concmem.units import format_bytes, format_count, format_seconds
 
 __all__ = ["limit_reached", "oom_kills", "own_message", "too_late", "why_failed"]
 
-_TELLING = re.compile(
-    r"error|exception|panic|fatal|could not|cannot|can't|unable|limit|denied|killed|not found|out of|too many|\*\*",
-    re.I,
+# First what names a cause, then what only names the failure.
+_TELLING = (
+    re.compile(r"could not|cannot|can't|unable|limit|denied|not found|out of|too many|os error|errno", re.I),
+    re.compile(r"error|exception|panic|fatal|killed|\*\*", re.I),
 )
 _TRACE = re.compile(r"\s|at \S+\(|note: |goroutine \d|exit status|[-=#]{3}")
 _THREAD_KINDS = frozenset({"thread"})
@@ -26,14 +27,14 @@ def own_message(attempt: Attempt) -> str:
     """
     The line in which the program itself says what went wrong, or "".
 
-    The last unindented line that sounds like it: below it stand stack traces and hints. Some runtimes write theirs to
-    standard output, so that is looked through too, after standard error.
+    The last unindented line that sounds like a cause, else like a failure: below it stand stack traces and hints. Some
+    runtimes write theirs to standard output, so that is looked through too, after standard error.
     """
     for lines in (attempt.errors, attempt.lines):
         plain = [line for line in lines if not _TRACE.match(line) and not re.fullmatch(r"(started|done) \d+", line)]
         if plain:
-            telling = [line for line in plain if _TELLING.search(line)]
-            return (telling or plain)[-1].rstrip(".")[:_QUOTED]
+            telling = ([line for line in plain if pattern.search(line)] for pattern in _TELLING)
+            return next(filter(None, telling), plain)[-1].rstrip(".")[:_QUOTED]
     return ""
 
 
@@ -71,7 +72,7 @@ def why_failed(attempt: Attempt, tasks: int, kind: str, *, finish_s: float, laun
     parts = [f"{own_message(attempt) or 'it gave no reason'} ({how})"]
     if kind in _THREAD_KINDS and measurement.max_threads > 1:
         parts.append(f"most threads alive at once: {format_count(measurement.max_threads)}")
-        if limit := limit_reached(measurement.max_threads, measurement.host, _threads_of_others()):
+        if limit := limit_reached(measurement.max_threads, measurement.host, attempt.most_on_machine):
             parts.append(limit)
     return "; ".join(parts)
 
@@ -84,14 +85,14 @@ def too_late(attempt: Attempt, kind: str, sleep_s: float) -> str:
     return reason
 
 
-def limit_reached(threads: int, host: Host, others: int) -> str:
+def limit_reached(threads: int, host: Host, on_machine: int) -> str:
     """
     Which limit a program met that had so many threads, or "" where none is near.
 
     Args:
         threads: The most threads that it had at once.
         host: The machine, with its limits.
-        others: Threads of everybody else.
+        on_machine: The most that the whole machine had.
     """
 
     def met(used: int, limit: int | None) -> bool:
@@ -99,16 +100,22 @@ def limit_reached(threads: int, host: Host, others: int) -> str:
 
     limits = host.limits
     for key, name in (("pid_max", "kernel.pid_max"), ("threads_max", "kernel.threads-max")):
-        if met(threads + others, limits.get(key)):
-            return f"{name} is {limits[key]}"
+        if met(max(threads, on_machine), limits.get(key)):
+            return f"{name} is {limits[key]}" + _shared(threads, on_machine)
     # A thread has a mapping for its stack and one for the guard page below it, twice that where the runtime gives
     # it a stack for signals too; two equal neighbours merge into one.
     most_mappings = limits.get("max_map_count")
     if most_mappings is not None and any(abs(threads * each - most_mappings) < 0.01 * most_mappings for each in (2, 4)):
         return f"vm.max_map_count is {most_mappings}"
-    if os.geteuid() != 0 and met(threads + others, limits.get("nproc")):
+    if os.geteuid() != 0 and met(max(threads, on_machine), limits.get("nproc")):
         return f"RLIMIT_NPROC is {limits['nproc']}"
     return ""
+
+
+def _shared(threads: int, on_machine: int) -> str:
+    """How many of a limit of the machine others had, where that is more than a machine at rest has."""
+    others = on_machine - threads
+    return f", and others had {format_count(others)} threads" if others > 0.05 * on_machine else ""
 
 
 def oom_kills() -> int:
@@ -118,13 +125,6 @@ def oom_kills() -> int:
     except OSError:
         return 0
     return int(found[1]) if found else 0
-
-
-def _threads_of_others() -> int:
-    try:
-        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 def _signal_name(number: int) -> str:

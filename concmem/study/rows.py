@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from concmem.study.store import Entry, Run, Study
+from concmem.study.records import Entry, Run, Study
 
 __all__ = ["Row", "rows"]
 

@@ -21,10 +21,11 @@ from concmem.study.memory import available_bytes, estimate_bytes, margin_bytes
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import Progress
 from concmem.study.reasons import oom_kills, too_late, why_failed
-from concmem.study.store import Entry, Run, Store, Study
+from concmem.study.records import Entry, Run, Study
+from concmem.study.store import Store
 from concmem.units import format_bytes, format_count
 
-__all__ = ["bench", "default_directory"]
+__all__ = ["bench"]
 
 _WARM_UP = Limits(launch_s=120.0, finish_s=60.0)
 _REASON_LENGTH = 600
@@ -68,34 +69,6 @@ def bench(plan: Plan, out: str | Path, *, resume: bool = False, progress: Progre
         session.take_over(store.read())
     session.run({name: found[name] for name in plan.programs})
     return store.read()
-
-
-def default_directory(*, resume: bool = False, base: str | Path = ".") -> Path:
-    """
-    Where a study goes when nobody says where.
-
-    Args:
-        resume: Give the folder of the study that was begun last instead of a new one.
-        base: The folder to put it into.
-
-    Returns:
-        ``study-<date>``, with a number behind it where that is taken.
-
-    Raises:
-        StudyError: There is no study to resume.
-    """
-    base = Path(base)
-    if resume:
-        begun = [path for path in base.glob("study-*") if Store(path).exists]
-        if not begun:
-            raise StudyError(f"there is no study to resume in {base.resolve()}")
-        return max(begun, key=lambda path: (path / "study.json").stat().st_mtime)
-    name = f"study-{datetime.date.today().isoformat()}"
-    path, number = base / name, 1
-    while path.exists():
-        number += 1
-        path = base / f"{name}-{number}"
-    return path
 
 
 def _or(given: int | None, otherwise: int | None) -> int | None:

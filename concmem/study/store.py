@@ -8,10 +8,11 @@ run is complete.
 
 from __future__ import annotations
 
+import datetime
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import cattrs
@@ -19,10 +20,11 @@ from cattrs.preconf.json import make_converter
 
 from concmem._atomic import replacing
 from concmem.errors import RecordingError
-from concmem.model import Exit, Figure, Host, Measurement
-from concmem.study.plan import Cell, Plan, StudyError, difference
+from concmem.model import Measurement
+from concmem.study.plan import Plan, StudyError, difference
+from concmem.study.records import Run, Study, run_path
 
-__all__ = ["SCHEMA", "Entry", "Run", "Store", "Study", "load_study"]
+__all__ = ["SCHEMA", "Store", "default_directory", "load_study"]
 
 SCHEMA = 1
 """
@@ -31,103 +33,6 @@ The number of the stored form, in every file that is written.
 1: the first.
 """
 
-RunStatus = Literal["ok", "failed", "skipped"]
-
-
-@attrs.frozen
-class Entry:
-    """
-    One program of a study, as it was found on this machine.
-
-    Attributes:
-        name, title, language, kind, variant, begins_together: As in its manifest.
-        toolchain: What builds and runs it, with versions; "" where there is none.
-        missing: Why it cannot run here, with the command that would change that; "" where it can.
-    """
-
-    name: str
-    title: str
-    language: str
-    kind: str
-    variant: str
-    begins_together: bool
-    toolchain: str = ""
-    missing: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class Run:
-    """
-    One run of one program with one number of tasks.
-
-    Attributes:
-        program, tasks, index: Which run.
-        status: ``ok`` (all tasks were alive at once, and it ended well), ``failed``, or ``skipped`` (never started).
-        reason: One sentence, where the status is not ``ok``.
-        sleep_s: How long the tasks slept in the end: more than planned where launching took longer.
-        attempts: How many times it was started for that.
-        flags: Flags of the runtime that belong to the row.
-        launch_s: From the start of the program until it said that all tasks are launched: the time that launching
-            took, the runtime's own start included, or None.
-        done_s: Until it said that all tasks are done, or None.
-        last_lines: The end of what it wrote, both streams.
-        exit: How it ended, or None where it was never started.
-        measurement: What it needed, or None where it was never started. Of a failed run it says nothing about
-            `tasks` tasks: use `peak`.
-    """
-
-    program: str
-    tasks: int
-    index: int
-    status: RunStatus
-    reason: str = ""
-    sleep_s: float
-    attempts: int = 0
-    flags: tuple[str, ...] = ()
-    launch_s: float | None = None
-    done_s: float | None = None
-    last_lines: tuple[str, ...] = ()
-    exit: Exit | None = None
-    measurement: Measurement | None = attrs.field(default=None, repr=False)
-
-    @property
-    def cell(self) -> Cell:
-        """Which run of the plan this is."""
-        return Cell(self.program, self.tasks, self.index)
-
-    @property
-    def peak(self) -> Figure | None:
-        """What `tasks` tasks needed at once; None unless the run is one of exactly so many."""
-        return self.measurement.peak if self.status == "ok" and self.measurement is not None else None
-
-
-@attrs.frozen(kw_only=True)
-class Study:
-    """
-    A stored study.
-
-    Attributes:
-        path: Its directory.
-        plan: What was to be run, the seed included.
-        host: The machine.
-        programs: What was found of each program.
-        runs: The runs that are there, in the order of the plan's programs, tasks and indexes.
-        started_at: When it was begun, as ISO 8601 with its UTC offset.
-        version: Of concmem.
-    """
-
-    path: Path
-    plan: Plan
-    host: Host
-    programs: tuple[Entry, ...]
-    runs: tuple[Run, ...] = attrs.field(default=(), repr=False)
-    started_at: str
-    version: str
-
-    def timeline_path(self, run: Run) -> Path:
-        """Where the timeline of a run is stored."""
-        return _run_path(self.path, run.cell).with_suffix(".npz")
-
 
 @lru_cache(maxsize=1)
 def _converter() -> cattrs.Converter:
@@ -135,10 +40,6 @@ def _converter() -> cattrs.Converter:
     made.register_unstructure_hook_func(lambda kind: kind is Measurement, lambda m: m.to_dict())
     made.register_structure_hook_func(lambda kind: kind is Measurement, lambda d, _: Measurement.from_dict(d))
     return made
-
-
-def _run_path(directory: Path, cell: Cell) -> Path:
-    return directory / "runs" / f"{cell.program}-{cell.tasks}-{cell.index}.json"
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
@@ -220,7 +121,7 @@ class Store:
 
     def add(self, run: Run) -> None:
         """Store a run, in place of the one that there is, if any; its timeline too, where it has one."""
-        path = _run_path(self.path, run.cell)
+        path = run_path(self.path, run.cell)
         path.parent.mkdir(exist_ok=True)
         if run.measurement is not None:
             run.measurement.timeline.save(path.with_suffix(".npz"))
@@ -272,3 +173,31 @@ def load_study(directory: str | Path) -> Study:
         RecordingError: A file in it cannot be read.
     """
     return Store(Path(directory)).read()
+
+
+def default_directory(*, resume: bool = False, base: str | Path = ".") -> Path:
+    """
+    Where a study goes when nobody says where.
+
+    Args:
+        resume: Give the folder of the study that was begun last instead of a new one.
+        base: The folder to put it into.
+
+    Returns:
+        ``study-<date>``, with a number behind it where that is taken.
+
+    Raises:
+        StudyError: There is no study to resume.
+    """
+    base = Path(base)
+    if resume:
+        begun = [path for path in base.glob("study-*") if Store(path).exists]
+        if not begun:
+            raise StudyError(f"there is no study to resume in {base.resolve()}")
+        return max(begun, key=lambda path: (path / "study.json").stat().st_mtime)
+    name = f"study-{datetime.date.today().isoformat()}"
+    path, number = base / name, 1
+    while path.exists():
+        number += 1
+        path = base / f"{name}-{number}"
+    return path

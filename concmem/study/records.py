@@ -1,0 +1,115 @@
+"""What a study keeps: of each program, of each run, and of all together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from concmem.model import Exit, Figure, Host, Measurement
+from concmem.study.plan import Cell, Plan
+
+__all__ = ["Entry", "Run", "RunStatus", "Study", "run_path"]
+
+RunStatus = Literal["ok", "failed", "skipped"]
+
+
+@attrs.frozen
+class Entry:
+    """
+    One program of a study, as it was found on this machine.
+
+    Attributes:
+        name, title, language, kind, variant, begins_together: As in its manifest.
+        toolchain: What builds and runs it, with versions; "" where there is none.
+        missing: Why it cannot run here, with the command that would change that; "" where it can.
+    """
+
+    name: str
+    title: str
+    language: str
+    kind: str
+    variant: str
+    begins_together: bool
+    toolchain: str = ""
+    missing: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """
+    One run of one program with one number of tasks.
+
+    Attributes:
+        program, tasks, index: Which run.
+        status: ``ok`` (all tasks were alive at once, and it ended well), ``failed``, or ``skipped`` (never started).
+        reason: One sentence, where the status is not ``ok``.
+        sleep_s: How long the tasks slept in the end: more than planned where launching took longer.
+        attempts: How many times it was started for that.
+        flags: Flags of the runtime that belong to the row.
+        launch_s: From the start of the program until it said that all tasks are launched: the time that launching
+            took, the runtime's own start included, or None.
+        done_s: Until it said that all tasks are done, or None.
+        last_lines: The end of what it wrote, both streams.
+        exit: How it ended, or None where it was never started.
+        measurement: What it needed, or None where it was never started. Of a failed run it says nothing about
+            `tasks` tasks: use `peak`.
+    """
+
+    program: str
+    tasks: int
+    index: int
+    status: RunStatus
+    reason: str = ""
+    sleep_s: float
+    attempts: int = 0
+    flags: tuple[str, ...] = ()
+    launch_s: float | None = None
+    done_s: float | None = None
+    last_lines: tuple[str, ...] = ()
+    exit: Exit | None = None
+    measurement: Measurement | None = attrs.field(default=None, repr=False)
+
+    @property
+    def cell(self) -> Cell:
+        """Which run of the plan this is."""
+        return Cell(self.program, self.tasks, self.index)
+
+    @property
+    def peak(self) -> Figure | None:
+        """What `tasks` tasks needed at once; None unless the run is one of exactly so many."""
+        return self.measurement.peak if self.status == "ok" and self.measurement is not None else None
+
+
+@attrs.frozen(kw_only=True)
+class Study:
+    """
+    A stored study.
+
+    Attributes:
+        path: Its directory.
+        plan: What was to be run, the seed included.
+        host: The machine.
+        programs: What was found of each program.
+        runs: The runs that are there, in the order of the plan's programs, tasks and indexes.
+        started_at: When it was begun, as ISO 8601 with its UTC offset.
+        version: Of concmem.
+    """
+
+    path: Path
+    plan: Plan
+    host: Host
+    programs: tuple[Entry, ...]
+    runs: tuple[Run, ...] = attrs.field(default=(), repr=False)
+    started_at: str
+    version: str
+
+    def timeline_path(self, run: Run) -> Path:
+        """Where the timeline of a run is stored."""
+        return run_path(self.path, run.cell).with_suffix(".npz")
+
+
+def run_path(directory: Path, cell: Cell) -> Path:
+    """Where a run is stored; its timeline lies beside it, with the ending ``.npz``."""
+    return directory / "runs" / f"{cell.program}-{cell.tasks}-{cell.index}.json"
