@@ -9,8 +9,8 @@ from typing import Any
 from concmem._launch import SharedMemory, native
 from concmem._version import __version__
 from concmem.figures import Marks, Tree, all_figures, process_peak
-from concmem.host import counter_error_bytes, describe
-from concmem.model import Exit, Measurement, Process, Reason, SamplerReport
+from concmem.host import counter_error_bytes
+from concmem.model import Exit, Host, Measurement, Process, Reason, SamplerReport
 from concmem.request import Request
 from concmem.timeline import Column, Timeline, Track
 
@@ -108,19 +108,18 @@ def _process(memory: SharedMemory, entry: Any, marks: Marks, tree: Tree) -> Proc
 
 
 def measurement(
-    request: Request, memory: SharedMemory, started_at: str, stdout: bytes | None, stderr: bytes | None
+    request: Request, memory: SharedMemory, host: Host, started_at: str, stdout: bytes | None, stderr: bytes | None
 ) -> Measurement:
     """Everything that the sampler left behind, once it has ended."""
     ffi, lib = native()
     head = memory.head
-    host = describe()
     size = ffi.sizeof("struct cm_process")
     table = ffi.from_buffer("struct cm_process[]", memory.copy(head.processes_offset, head.processes * size))
     all_marks = [_marks(entry, lib) for entry in table]
     parents = {entry.ppid for entry in table}
     tracks = [_track(memory, i) for i in range(head.ntracks)]
     statm, status, rollup = head.tracks[0], head.tracks[1], head.tracks[2]
-    largest = Marks(head.rss_largest_bytes, head.hwm_largest_bytes, head.maxrss_largest_bytes)
+    largest = Marks(head.rss_largest_bytes, head.hwm_largest_bytes, head.maxrss_largest_bytes, is_root=True)
     tree = Tree(
         root=next((marks for marks in all_marks if marks.is_root), None),
         largest=largest,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import subprocess
 from typing import IO, Any
@@ -73,6 +74,11 @@ class Redirection:
 
     def wait(self, pidfd: int) -> None:
         """Collect what is written until `pidfd` says that all is over, and the rest that lies in the pipes."""
+        if not self._readers:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            poll.poll()
+            return
         with selectors.DefaultSelector() as selector:
             selector.register(pidfd, selectors.EVENT_READ)
             for name, reader in self._readers.items():

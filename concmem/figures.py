@@ -124,9 +124,7 @@ def _refusals(tree: Tree) -> str:
 
 
 def _largest(tree: Tree) -> Figure:
-    figure = process_peak(attrs.evolve(tree.largest, is_root=True), tree)
-    note = "over every process that the sampler reaped, each with the children that it had waited for itself"
-    return attrs.evolve(figure, note="; ".join(filter(None, (figure.note, note))))
+    return process_peak(tree.largest, tree)
 
 
 def _tree_pss(tree: Tree) -> Figure:
@@ -178,7 +176,7 @@ def _upper_bound(tree: Tree, largest: Figure) -> Figure:
 
 def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
     if tree.max_alive <= 1 and not tree.unseen:
-        return attrs.evolve(largest, note="")
+        return largest
     least = max(pss.bytes or 0, largest.bytes or 0)
     if least == 0:
         return Figure(None, "unavailable", largest.source, note=largest.note)

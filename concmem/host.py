@@ -9,8 +9,6 @@ import resource
 from functools import lru_cache
 from pathlib import Path
 
-import attrs
-
 from concmem.model import Host
 
 __all__ = ["counter_error_bytes", "describe"]
@@ -59,8 +57,8 @@ def _cgroups() -> tuple[str, int | None]:
     return version or "none", min(limits, default=None)
 
 
-@lru_cache(maxsize=1)
-def _describe() -> Host:
+@lru_cache(maxsize=8)
+def _describe(cpus_allowed: int) -> Host:
     import psutil
 
     model = re.search(r"^model name\s*:\s*(.*)$", _text("/proc/cpuinfo"), re.M)
@@ -72,7 +70,7 @@ def _describe() -> Host:
         machine=platform.machine(),
         cpu_model=model[1] if model else "",
         cpus=os.sysconf("SC_NPROCESSORS_ONLN"),
-        cpus_allowed=0,
+        cpus_allowed=cpus_allowed,
         page_bytes=os.sysconf("SC_PAGESIZE"),
         memory_bytes=psutil.virtual_memory().total,
         swap_bytes=psutil.swap_memory().total,
@@ -93,7 +91,7 @@ def _describe() -> Host:
 
 def describe() -> Host:
     """This machine: read once, but for the CPUs that the calling thread may use now."""
-    return attrs.evolve(_describe(), cpus_allowed=len(os.sched_getaffinity(0)))
+    return _describe(len(os.sched_getaffinity(0)))
 
 
 def counter_error_bytes(host: Host, threads: int = 1) -> int:

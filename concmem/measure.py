@@ -15,6 +15,7 @@ from concmem._answer import measurement
 from concmem._launch import SharedMemory, launch, native, start_error
 from concmem._redirect import DEVNULL, PIPE, STDOUT, Redirection, Target
 from concmem.errors import CommandFailed, SamplerError
+from concmem.host import describe
 from concmem.model import Measurement
 from concmem.request import Command, Request
 
@@ -45,6 +46,7 @@ class Running:
             if self._pidfd < 0:
                 self._memory.close()
         redirection.started()
+        self._host = describe()  # in the target's time rather than in the caller's
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when all is over, for `selectors` and asyncio."""
@@ -120,7 +122,9 @@ class Running:
         if phase != lib.CM_PHASE_DONE:
             raise SamplerError(0, "ended before its time: somebody killed it", "concmem-sampler")
         collected = self._redirection.collected
-        return measurement(self._request, self._memory, self._started_at, collected("stdout"), collected("stderr"))
+        return measurement(
+            self._request, self._memory, self._host, self._started_at, collected("stdout"), collected("stderr")
+        )
 
     def _close(self) -> None:
         """Reap the sampler, unless this process lets the kernel do that, or another thread has waited for anybody."""

@@ -104,8 +104,10 @@ class Timeline:
         The windows of one source: see `Track.to_numpy`.
 
         Raises:
-            KeyError: There is no such track.
+            KeyError: There is no such track; it says which there are.
         """
+        if source not in self.tracks:
+            raise KeyError(f"there is no track {source!r}, but {', '.join(self.tracks) or 'none at all'}")
         return self._arrays[source] if source in self._arrays else self._make(source)
 
     @cached_property

@@ -16,13 +16,13 @@ _SECONDS = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def format_bytes(count: float) -> str:
-    """``1536`` -> ``"1.5 KiB"``: three or four significant digits, binary units."""
+    """``1_572_864`` -> ``"1.50 MiB"``: three significant digits, binary units."""
     sign, count = ("-", -count) if count < 0 else ("", count)
     for unit in _BINARY:
-        if count < 1023.95 or unit == _BINARY[-1]:
+        if count < 1023.5 or unit == _BINARY[-1]:
             break
         count /= 1024
-    digits = 0 if unit == "B" or count >= 99.95 else 1
+    digits = 0 if unit == "B" or count >= 99.95 else 1 if count >= 9.995 else 2
     return f"{sign}{count:.{digits}f} {unit}"
 
 

@@ -21,7 +21,7 @@
 
 #include "sampler.h"
 
-enum { FAILED = 125, TOUCHES = 8, KILL_PAUSE_MS = 1 };
+enum { FAILED = 125, TOUCHES = 8, KILL_PAUSE_MS = 1, FIRST_TICK_NS = 1000000 };
 enum { ON_SIGNAL, ON_TICK, ON_HOST, ON_TIMEOUT, WAITED };
 
 extern char **environ;
@@ -157,7 +157,8 @@ static void last_words(struct sampler *s)
         tree_remove(s, &s->members[s->alive[0]]);
     for (uint32_t i = 0; i < head->ntracks; i++)
         cm_record_end(s->base, &head->tracks[i]);
-    head->end_ns = cm_now_ns() - head->start_ns;
+    note_gap(s, cm_now_ns());
+    head->end_ns = s->last_tick_ns - head->start_ns;
     head->sampler_rss_bytes = own_reading(s, &cm_source_statm, "self/statm", CM_STATM_RSS);
     getrusage(RUSAGE_SELF, &usage);
     head->sampler_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
@@ -213,8 +214,8 @@ int main(int argc, char **argv)
         arm(waited[ON_TIMEOUT].fd, head->timeout_ns, 0);
     tree_open(s);
     pss_begin(s);
-    tick(s, cm_now_ns());
-    arm(waited[ON_TICK].fd, head->interval_ns, head->interval_ns);
+    /* Not at once: while it is being loaded a target only waits longer for whoever reads it. */
+    arm(waited[ON_TICK].fd, head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS, head->interval_ns);
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     setpriority(PRIO_PROCESS, 0, -20); /* root only: among hundreds of busy processes an equal is late at every tick */
     let_go_of_standard_files();

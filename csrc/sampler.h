@@ -84,6 +84,7 @@ int threads_other(int dir_fd, int leader);
 
 /* tick.c: one reading of everything */
 void tick(struct sampler *s, uint64_t now_ns);
+uint64_t note_gap(struct sampler *s, uint64_t now_ns);
 
 /* pss.c: smaps_rollup within its budget */
 void pss_begin(struct sampler *s);

@@ -104,14 +104,23 @@ static void note(struct sampler *s, const struct sums *sums, uint64_t t_ns)
     }
 }
 
+/* Time that has passed unread: before the first tick, between two, and after the last one. */
+uint64_t note_gap(struct sampler *s, uint64_t now_ns)
+{
+    uint64_t since_ns = s->last_tick_ns ? s->last_tick_ns : s->head->start_ns;
+    uint64_t gap_ns = now_ns - since_ns;
+    if (gap_ns > s->head->longest_gap_ns)
+        s->head->longest_gap_ns = gap_ns;
+    s->last_tick_ns = now_ns;
+    return gap_ns;
+}
+
 void tick(struct sampler *s, uint64_t now_ns)
 {
     struct cm_head *head = s->head;
     uint64_t t_ns = now_ns - head->start_ns;
-    uint64_t gap_ns = head->ticks++ > 0 ? now_ns - s->last_tick_ns : 0;
-    if (gap_ns > head->longest_gap_ns)
-        head->longest_gap_ns = gap_ns;
-    s->last_tick_ns = now_ns;
+    uint64_t gap_ns = note_gap(s, now_ns);
+    head->ticks++;
 
     read_members(s, t_ns);
     tree_discover(s, t_ns);
