@@ -37,6 +37,7 @@ class Running:
         self._redirection = redirection
         self._memory = SharedMemory(request)
         self._pidfd = -1
+        self._owner_pid = os.getpid()
         self._measurement: Measurement | None = None
         self._started_at = datetime.now(timezone.utc).astimezone().isoformat(timespec="milliseconds")
         try:
@@ -147,7 +148,8 @@ class Running:
                 self.wait()
 
     def __del__(self) -> None:
-        if getattr(self, "_pidfd", -1) >= 0:
+        # A copy in a forked child has no say in it.
+        if getattr(self, "_pidfd", -1) >= 0 and self._owner_pid == os.getpid():
             warnings.warn(
                 f"{self._request.shown!r} was started and never waited for", ResourceWarning, stacklevel=2, source=self
             )

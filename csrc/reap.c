@@ -47,6 +47,8 @@ static void note_end(struct sampler *s, int pid, int status, const struct rusage
             entry->child_faults = stat->child_faults;
             memcpy(entry->comm, stat->comm, sizeof entry->comm);
         }
+    } else if (m == NULL && stat == NULL) {
+        head->processes_dropped++;
     }
     if (m != NULL)
         tree_remove(s, m);

@@ -207,6 +207,7 @@ int main(int argc, char **argv)
         return fail(head, spawn.stage, -pid);
     close(pidfd);
     head->root_pid = pid;
+    head->alive = head->max_alive = head->max_threads = 1;
     __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
 
     head->floor_bytes = own_reading(s, &cm_source_status, "self/status", CM_STATUS_HWM);

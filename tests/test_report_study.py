@@ -121,8 +121,8 @@ def test_the_table_fits_the_terminal(study: Study, width: int) -> None:
     assert max(len(line) for line in text.splitlines()) <= width
     assert "\x1b" not in text and "\N{HORIZONTAL ELLIPSIS}" not in text
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
-    assert lines["lean"].split() == ["lean", "3.0", "MiB", "[1]", "13.0", "MiB", "[1]"]
-    assert lines["fat"].split() == ["fat", "40.0", "MiB", "2.9", "GiB", "[2]"]
+    assert lines["lean"].split() == ["lean", "3.00", "MiB", "[1]", "13.0", "MiB", "[1]"]
+    assert lines["fat"].split() == ["fat", "40.0", "MiB", "2.93", "GiB", "[2]"]
     assert "slept 20 s instead of 10 s" in " ".join(text.split())
     assert "apt-get install absent" in " ".join(text.split())
 
@@ -145,7 +145,7 @@ def test_programs_stand_in_the_order_of_what_they_need(study: Study) -> None:
 def test_the_markdown_says_how_it_was_read(study: Study) -> None:
     """Source, status and its meaning, ranges, errors, seed and machine stand below the table."""
     text = markdown(study)
-    for said in ("seed 4", "read from wait4 ru_maxrss", "- `bounded`: ", "+64.0 KiB", "2.0 MiB to 4.0 MiB", "lean 1.0"):
+    for said in ("seed 4", "read from wait4 ru_maxrss", "- `bounded`: ", "+64.0 KiB", "2.00 MiB to 4.00 MiB", "lean 1.0"):
         assert said in text
     assert study.host.kernel in text
     assert "pid\\_max" in text or "pid_max" in text
@@ -154,8 +154,8 @@ def test_the_markdown_says_how_it_was_read(study: Study) -> None:
 def test_the_title_is_the_finding(study: Study) -> None:
     """Who needs least and who most; one program alone; none."""
     small = [row for row in rows(study) if row.tasks == 1]
-    assert finding(small) == "At 1 task, threads needs least: 1.0 MiB; fat most: 40.0 MiB"
-    assert finding(small[:1]) == "At 1 task, lean needs 3.0 MiB"
+    assert finding(small) == "At 1 task, threads needs least: 1.00 MiB; fat most: 40.0 MiB"
+    assert finding(small[:1]) == "At 1 task, lean needs 3.00 MiB"
     assert finding(small[3:]) == "At 1 task, no program has a figure"
 
 
@@ -168,9 +168,9 @@ def test_a_figure_a_size_is_drawn(study: Study) -> None:
     for number, expected in (
         (
             1,
-            ["Lean", "Fat", "Threads", "Absent", "lean 1.0, +P 1048576", "3.0 MiB", "40.0 MiB", "1.0 MiB, 2 of 3 runs"],
+            ["Lean", "Fat", "Threads", "Absent", "lean 1.0, +P 1048576", "3.00 MiB", "40.0 MiB", "1.00 MiB, 2 of 3 runs"],
         ),
-        (2, ["At 100 000 tasks, lean needs least: 13.0 MiB; fat most: 2.9 GiB", "2.9 GiB, slept 20 s"]),
+        (2, ["At 100 000 tasks, lean needs least: 13.0 MiB; fat most: 2.93 GiB", "2.93 GiB, slept 20 s"]),
     ):
         texts = _texts(study.path / f"figure-{number}.svg")
         for text in expected:
