@@ -154,8 +154,8 @@ def test_the_markdown_says_how_it_was_read(study: Study) -> None:
 def test_the_title_is_the_finding(study: Study) -> None:
     """Who needs least and who most; one program alone; none."""
     small = [row for row in rows(study) if row.tasks == 1]
-    assert finding(small) == "At 1 task, threads needs least: 1.00 MiB; fat most: 40.0 MiB"
-    assert finding(small[:1]) == "At 1 task, lean needs 3.00 MiB"
+    assert finding(small) == "At 1 task, Threads needs least: 1.00 MiB; Fat most: 40.0 MiB"
+    assert finding(small[:1]) == "At 1 task, Lean needs 3.00 MiB"
     assert finding(small[3:]) == "At 1 task, no program has a figure"
 
 
@@ -170,7 +170,7 @@ def test_a_figure_a_size_is_drawn(study: Study) -> None:
             1,
             ["Lean", "Fat", "Threads", "Absent", "lean 1.0, +P 1048576", "3.00 MiB", "40.0 MiB", "1.00 MiB, 2 of 3 runs"],
         ),
-        (2, ["At 100 000 tasks, lean needs least: 13.0 MiB; fat most: 2.93 GiB", "2.93 GiB, slept 20 s"]),
+        (2, ["At 100 000 tasks, Lean needs least: 13.0 MiB; Fat most: 2.93 GiB", "2.93 GiB, slept 20 s"]),
     ):
         texts = _texts(study.path / f"figure-{number}.svg")
         for text in expected:

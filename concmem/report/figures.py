@@ -72,8 +72,8 @@ def finding(of_one_size: Sequence[Row]) -> str:
         return f"At {number_of(tasks)}, no program has a figure"
     least, most = good[0], good[-1]
     if least is most:
-        return f"At {number_of(tasks)}, {least.program} needs {_amount(least)}"
-    return f"At {number_of(tasks)}, {least.program} needs least: {_amount(least)}; {most.program} most: {_amount(most)}"
+        return f"At {number_of(tasks)}, {least.title} needs {_amount(least)}"
+    return f"At {number_of(tasks)}, {least.title} needs least: {_amount(least)}; {most.title} most: {_amount(most)}"
 
 
 def _amount(row: Row) -> str:
@@ -89,7 +89,7 @@ def _sorted(of_one_size: Sequence[Row]) -> list[Row]:
 def _instead(row: Row) -> str:
     """What stands in the place of a bar."""
     text = row.reason if row.reason.startswith("could not run") else f"could not run: {row.reason}"
-    if row.status in ("skipped", "not run") and not row.reason.startswith("could not run"):
+    if row.status == "not run" and not row.reason.startswith("could not run"):
         text = f"{row.status}: {row.reason}"
     # No-break spaces keep the groups of digits of one number together.
     text = re.sub(r"(?<=\d) (?=\d{3})", "\u00a0", text)
@@ -110,7 +110,7 @@ def _label(row: Row, planned_sleep_s: float) -> str:
 
 
 def _datum(row: Row, scale: int, planned_sleep_s: float) -> dict[str, object]:
-    below = ", ".join([row.toolchain or row.language, *row.flags])
+    below = ", ".join(filter(None, [row.toolchain or row.language, " ".join(row.flags)]))
     shown = {"program": row.program, "title": row.title, "language": row.language, "below": _cut(below)}
     if row.median_bytes is None or row.min_bytes is None or row.max_bytes is None:
         return {**shown, "instead": _instead(row)}
