@@ -113,12 +113,28 @@ static void on_signal(struct sampler *s, int fd)
             kill_begin(s, CM_REASON_INTERRUPTED);
 }
 
+/* What can wait until the target has been loaded: on a machine of few CPUs it would only be in its way. */
+static void settle(struct sampler *s)
+{
+    if (s->settled)
+        return;
+    s->settled = true;
+    s->head->floor_bytes = own_reading(s, &cm_source_status, "self/status", CM_STATUS_HWM);
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    setpriority(PRIO_PROCESS, 0, -20); /* root only: among hundreds of busy processes an equal is late at every tick */
+    let_go_of_standard_files();
+    tree_open(s);
+    pss_begin(s);
+    s->head->statm_exact = statm_is_exact(s->proc_fd);
+}
+
 static void on_tick(struct sampler *s, int fd)
 {
     uint64_t expired;
     uint64_t now_ns = cm_now_ns();
     if (read(fd, &expired, sizeof expired) != (ssize_t)sizeof expired)
         return;
+    settle(s);
     s->head->late_ticks += expired - 1;
     if (now_ns < s->not_before_ns)
         s->head->late_ticks++;
@@ -128,7 +144,7 @@ static void on_tick(struct sampler *s, int fd)
 
 static void run(struct sampler *s, struct pollfd *waited)
 {
-    bool more = reap_some(s);
+    bool more = false;
     while (!s->no_children_left) {
         if (poll(waited, WAITED, more ? 0 : s->killing ? KILL_PAUSE_MS : -1) < 0 && errno != EINTR)
             kill_begin(s, CM_REASON_INTERRUPTED);
@@ -139,6 +155,7 @@ static void run(struct sampler *s, struct pollfd *waited)
         if (waited[ON_TIMEOUT].revents)
             kill_begin(s, CM_REASON_TIMEOUT);
         if (s->killing) {
+            settle(s);
             waited[ON_TICK].fd = waited[ON_HOST].fd = waited[ON_TIMEOUT].fd = -1;
             kill_sweep(s);
         }
@@ -160,6 +177,8 @@ static void last_words(struct sampler *s)
     note_gap(s, cm_now_ns());
     head->end_ns = s->last_tick_ns - head->start_ns;
     head->sampler_rss_bytes = own_reading(s, &cm_source_statm, "self/statm", CM_STATM_RSS);
+    if (!s->settled)
+        head->floor_bytes = head->sampler_rss_bytes; /* it has not shrunk since the launch */
     getrusage(RUSAGE_SELF, &usage);
     head->sampler_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
                            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
@@ -179,6 +198,7 @@ int main(int argc, char **argv)
     s->base = (char *)head;
     s->own_pid = getpid();
     s->page_kib = (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
+    tree_begin(s);
 
     signal(SIGCHLD, SIG_DFL); /* a host that ignores it would have passed that on, and nobody could be waited for */
     struct pollfd waited[WAITED];
@@ -202,6 +222,9 @@ int main(int argc, char **argv)
     struct cm_setup setup = {.signal_mask = head->signal_mask, .target = true};
     int pidfd;
     head->start_ns = cm_now_ns();
+    arm(waited[ON_TICK].fd, head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS, head->interval_ns);
+    if (head->timeout_ns != 0)
+        arm(waited[ON_TIMEOUT].fd, head->timeout_ns, 0);
     int pid = cm_start(&spawn, &setup, &pidfd);
     if (pid < 0)
         return fail(head, spawn.stage, -pid);
@@ -210,17 +233,6 @@ int main(int argc, char **argv)
     head->alive = head->max_alive = head->max_threads = 1;
     __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
 
-    head->floor_bytes = own_reading(s, &cm_source_status, "self/status", CM_STATUS_HWM);
-    if (head->timeout_ns != 0)
-        arm(waited[ON_TIMEOUT].fd, head->timeout_ns, 0);
-    tree_open(s);
-    pss_begin(s);
-    /* Not at once: while it is being loaded a target only waits longer for whoever reads it. */
-    arm(waited[ON_TICK].fd, head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS, head->interval_ns);
-    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
-    setpriority(PRIO_PROCESS, 0, -20); /* root only: among hundreds of busy processes an equal is late at every tick */
-    let_go_of_standard_files();
-    head->statm_exact = statm_is_exact(s->proc_fd);
     run(s, waited);
     last_words(s);
     return 0;

@@ -45,7 +45,7 @@ struct sampler {
     uint32_t nalive, nused, free;
     int descriptors, max_descriptors;
 
-    bool killing, no_children_left;
+    bool settled, killing, no_children_left;
     uint64_t kill_ns;
     uint64_t last_tick_ns, not_before_ns;
     uint32_t status_cursor, thread_cursor;
@@ -58,6 +58,7 @@ struct sampler {
 };
 
 /* tree.c: who belongs to the tree */
+void tree_begin(struct sampler *s);
 void tree_open(struct sampler *s);
 void tree_discover(struct sampler *s, uint64_t now_ns);
 struct member *tree_find(struct sampler *s, int pid);

@@ -24,13 +24,16 @@ static uint32_t *slot_of(struct sampler *s, int pid)
     return &s->slots[((uint32_t)pid * 2654435761u) % SLOTS];
 }
 
-void tree_open(struct sampler *s)
+void tree_begin(struct sampler *s)
 {
     s->members = members;
     s->slots = slots;
     s->alive = alive;
     s->nused = 1;
+}
 
+void tree_open(struct sampler *s)
+{
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
