@@ -47,9 +47,8 @@ def test_what_a_figure_bounds(figure: Figure, low: int | None, high: int | None)
 
 def test_how_a_figure_reads() -> None:
     """A figure reads as a sentence; one that is missing says why."""
-    assert (
-        str(Figure(3 * MIB, "bounded", "wait4 ru_maxrss", 1024)) == "3.00 MiB (+1.00 KiB), bounded, from wait4 ru_maxrss"
-    )
+    bounded = Figure(3 * MIB, "bounded", "wait4 ru_maxrss", 1024)
+    assert str(bounded) == "3.00 MiB (+1.00 KiB), bounded, from wait4 ru_maxrss"
     assert str(Figure(3 * MIB, "upper_bound", "status")) == "3.00 MiB, upper bound, from status"
     assert str(Figure(None, "unavailable", "cgroup", note="no cgroup here")) == "unavailable: no cgroup here"
 
