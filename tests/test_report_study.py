@@ -169,8 +169,7 @@ def test_a_figure_a_size_is_drawn(study: Study) -> None:
     for number, expected in (
         (
             1,
-            ["Lean", "Fat", "Threads", "Absent", "lean 1.0, +P 1048576"]
-            + ["3.00 MiB", "40.0 MiB", "1.00 MiB, 2 of 3 runs"],
+            ["Lean", "Fat", "Absent", "lean 1.0, +P 1048576", "3.00 MiB", "40.0 MiB", "1.00 MiB, 2 of 3 runs"],
         ),
         (2, ["At 100 000 tasks, Lean needs least: 13.0 MiB; Fat most: 2.93 GiB", "2.93 GiB, slept 20 s"]),
     ):
