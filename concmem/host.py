@@ -94,6 +94,12 @@ def describe() -> Host:
     return _describe(len(os.sched_getaffinity(0)))
 
 
+@lru_cache(maxsize=8)
+def _version(kernel: str) -> tuple[int, int]:
+    match = re.match(r"(\d+)\.(\d+)", kernel)
+    return (int(match[1]), int(match[2])) if match else (6, 2)
+
+
 def counter_error_bytes(host: Host, threads: int = 1) -> int:
     """
     By how much the kernel's own high-water marks can be off, either way.
@@ -106,9 +112,7 @@ def counter_error_bytes(host: Host, threads: int = 1) -> int:
         host: Kernel, CPUs online and allowed, page size.
         threads: The most threads that were alive, for the older kernels.
     """
-    match = re.match(r"(\d+)\.(\d+)", host.kernel)
-    version = (int(match[1]), int(match[2])) if match else (6, 2)
-    if version < (6, 2):
+    if _version(host.kernel) < (6, 2):
         return 64 * max(1, threads) * host.page_bytes
     batch = max(32, 2 * host.cpus)
     return 3 * min(host.cpus, host.cpus_allowed or host.cpus) * (batch - 1) * host.page_bytes

@@ -38,17 +38,17 @@ class Figure:
             ``upper_bound`` (the truth is no larger), or ``unavailable``.
         source: The kernel interfaces that it was read from.
         error_bytes: By how much the truth can exceed `bytes`.
+        note: One sentence: why it is unavailable, or what a reader should know about it.
         over_bytes: By how much `bytes` can exceed the truth: the kernel's high-water marks come from
             per-CPU counters that can run ahead as well as behind.
-        note: One sentence: why it is unavailable, or what a reader should know about it.
     """
 
     bytes: int | None
     status: Status
     source: str
     error_bytes: int = 0
-    over_bytes: int = 0
     note: str = ""
+    over_bytes: int = 0
 
     @property
     def low_bytes(self) -> int | None:
