@@ -14,6 +14,11 @@ from typing import Any
 import attrs
 import pytest
 
+# Whoever runs the tests may have had signals ignored (nohup, a script's "&"), which every target would inherit.
+for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(_number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SETTLE_S = 5.0
 """How long an end may take to become visible on a busy machine before a test calls it missing."""
 

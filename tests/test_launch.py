@@ -182,15 +182,13 @@ def test_exit_code_of_the_command(script: str, status: int) -> None:
     assert done.returncode == status, done.stderr
 
 
-@pytest.mark.parametrize("kind", UNSTARTABLE)
+# What is too long for Linux cannot reach the concmem command either.
+@pytest.mark.parametrize("kind", [kind for kind in UNSTARTABLE if "3 MiB" not in kind])
 def test_exit_code_of_the_command_that_cannot_start(kind: str, tmp_path: Path) -> None:
     """`concmem run` says in one line what cannot start, and exits 127 or 126 as a shell does; 125 is its own."""
     cmd, options = unstartable(kind, tmp_path)
-    if options:
-        pytest.skip("the command takes its working directory from the shell")
-    if sum(map(len, cmd)) > 1 << 20:
-        pytest.skip("the kernel refuses these arguments to the concmem command itself")
-    done = subprocess.run([sys.executable, "-m", "concmem", "run", "--", *cmd], capture_output=True, text=True)
+    given = [word for name, value in options.items() for word in (f"--{name}", value)]
+    done = subprocess.run([sys.executable, "-m", "concmem", "run", *given, "--", *cmd], capture_output=True, text=True)
     assert done.returncode == UNSTARTABLE[kind][1]
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

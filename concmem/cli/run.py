@@ -171,6 +171,7 @@ def _exit_code(measurement: Measurement, signals: _Signals) -> int:
     callback=_amount(parse_bytes),
     help="End it when it is seen to need more than this: 512M, 2G.",
 )
+@click.option("--cwd", metavar="DIR", help="Run it in this folder.")
 @click.option(
     "--json",
     "json_path",
@@ -198,6 +199,7 @@ def run(
     interval_s: float,
     timeout_s: float | None,
     memory_limit_bytes: int | None,
+    cwd: str | None,
     json_path: Path | None,
     timeline_path: Path | None,
     plot_path: Path | None,
@@ -231,7 +233,7 @@ def run(
     signals = _Signals()
     with signals.handled():
         running = concmem.start(
-            list(command), interval_s=interval_s, timeout_s=timeout_s, memory_limit_bytes=memory_limit_bytes
+            list(command), interval_s=interval_s, timeout_s=timeout_s, memory_limit_bytes=memory_limit_bytes, cwd=cwd
         )
         signals.attach(running)
         measurement = _wait(running)
