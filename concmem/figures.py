@@ -97,6 +97,9 @@ def process_peak(marks: Marks, tree: Tree) -> Figure:
             return Figure(None, "unavailable", "statm, VmHWM", note="it ended before its memory could be read")
         return Figure(read, "sampled", "statm, VmHWM", note="largest reading; its end was seen by its parent only")
     floored = marks.is_root and marks.maxrss_bytes <= tree.floor_bytes
+    if floored and read == 0:
+        note = "it ended before it was read, and ru_maxrss includes the sampler that started it, which is larger"
+        return Figure(marks.maxrss_bytes, "upper_bound", "wait4 ru_maxrss", error_bytes, note)
     usable = not marks.reaped_others and not floored
     value = max(read, marks.maxrss_bytes) if usable else read
     exact = max(0, marks.rss_bytes - (0 if tree.statm_exact else error_bytes))
