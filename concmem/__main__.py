@@ -1,6 +1,21 @@
-"""``python -m concmem`` is the ``concmem`` command."""
+"""The ``concmem`` command, and ``python -m concmem``."""
 
-from concmem.cli import main
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command; Ctrl-C while it is still being imported ends it as quietly as later."""
+    try:
+        from concmem.cli import main as command
+
+        command(prog_name="concmem")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 if __name__ == "__main__":
-    main(prog_name="concmem")
+    main()

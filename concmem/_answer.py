@@ -28,6 +28,8 @@ def _exit(head: Any, lib: Any) -> Exit:
         lib.CM_REASON_INTERRUPTED: "interrupted",
         lib.CM_REASON_HOST_GONE: "interrupted",
     }
+    if not head.root_ended:  # it could not be killed
+        return Exit(None, None, reasons.get(head.reason, "interrupted"))
     reason = reasons.get(head.reason, "signaled" if number else "exited")
     return Exit(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
 
@@ -87,6 +89,7 @@ def _marks(entry: Any, lib: Any) -> Marks:
         first_s=entry.first_ns / 1e9,
         end_s=entry.end_ns / 1e9,
         reaped_others=entry.child_faults > 0,
+        forgets_children=bool(entry.flags & lib.CM_PROCESS_FORGETS),
         is_root=bool(entry.flags & lib.CM_PROCESS_ROOT),
     )
 
@@ -116,7 +119,6 @@ def measurement(
     size = ffi.sizeof("struct cm_process")
     table = ffi.from_buffer("struct cm_process[]", memory.copy(head.processes_offset, head.processes * size))
     all_marks = [_marks(entry, lib) for entry in table]
-    parents = {entry.ppid for entry in table}
     tracks = [_track(memory, i) for i in range(head.ntracks)]
     statm, status, rollup = head.tracks[0], head.tracks[1], head.tracks[2]
     largest = Marks(head.rss_largest_bytes, head.hwm_largest_bytes, head.maxrss_largest_bytes, is_root=True)
@@ -129,7 +131,7 @@ def measurement(
         rss_high_bytes=statm.max[0] * statm.columns[0].scale,
         marks_sum_bytes=status.max[0] * status.columns[0].scale,
         max_alive=head.max_alive,
-        unseen=any(entry.child_faults > 0 and entry.pid not in parents for entry in table),
+        survivors=head.survivors,
         refused=head.refused,
         dropped_processes=head.processes_dropped,
         statm_exact=bool(head.statm_exact),
@@ -141,7 +143,7 @@ def measurement(
         command=request.shown,
         exit=_exit(head, lib),
         **all_figures(tree),
-        wall_s=head.exit_ns / 1e9,
+        wall_s=(head.exit_ns if head.root_ended else head.end_ns) / 1e9,
         tree_wall_s=head.end_ns / 1e9,
         user_s=head.user_ns / 1e9,
         system_s=head.system_ns / 1e9,

@@ -67,13 +67,21 @@ class SharedMemory:
         draft.pss_budget_ppm = request.pss_budget_ppm
         draft.timeout_ns = request.timeout_ns
         draft.memory_limit_bytes = request.memory_limit_bytes
-        self.fd = os.memfd_create("concmem", os.MFD_CLOEXEC)
+        self.fd = -1
         try:
+            self.fd = os.memfd_create("concmem", os.MFD_CLOEXEC)
             os.ftruncate(self.fd, size)
             self._map = mmap.mmap(self.fd, size)
-        except BaseException:
-            self.close_fd()
-            raise
+        except OSError as error:
+            if self.fd >= 0:
+                self.close_fd()
+            why = (
+                "the limit on the size of files (ulimit -f) is below that"
+                if error.errno == errno.EFBIG
+                else error.strerror
+            )
+            text = f"no room for the recording, {size >> 20} MiB of which little is used: {why}"
+            raise SamplerError(error.errno, text, "concmem") from None
         self._buffer = ffi.from_buffer(self._map)
         self.head = ffi.cast("struct cm_head *", self._buffer)
         ffi.memmove(self.head, draft, ffi.sizeof("struct cm_head"))

@@ -20,6 +20,14 @@ STDOUT = subprocess.STDOUT
 Target = int | IO[Any] | None
 
 
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
 class Redirection:
     """
     The three descriptors that a command gets, and what is read back from it.
@@ -32,6 +40,9 @@ class Redirection:
         self._ours: list[int] = []
         self._collected: dict[str, bytearray] = {}
         self._readers: dict[str, int] = {}
+        # Looked at before anything of ours is opened: the kernel gives out the lowest free number, so what we open
+        # next could stand where the target would take it for its own input or output.
+        self._closed = {number for number in range(3) if not _is_open(number)}
         try:
             if stdin == PIPE:
                 raise InvalidRequest("stdin cannot be PIPE: give a file or a descriptor to read from")
@@ -44,9 +55,9 @@ class Redirection:
         self.fds = (first, second, third)
 
     def _one(self, name: str, target: Target, inherited: int, mode: int) -> int:
-        if target is None:
+        if target is None and inherited not in self._closed:
             return inherited
-        if target == DEVNULL:
+        if target is None or target == DEVNULL:
             fd = os.open(os.devnull, mode | os.O_CLOEXEC)
             self._ours.append(fd)
             return fd
@@ -58,12 +69,10 @@ class Redirection:
             return writer
         try:
             fd = target if isinstance(target, int) else target.fileno()
-        except (AttributeError, OSError):
-            raise InvalidRequest(f"{name} is a file, a descriptor, PIPE or DEVNULL, not {target!r}") from None
-        try:
-            os.fstat(fd)
-        except (OSError, OverflowError):
-            raise InvalidRequest(f"{name} is {target!r}, which is not an open file") from None
+        except (AttributeError, OSError, ValueError):
+            raise InvalidRequest(f"{name} is an open file, a descriptor, PIPE or DEVNULL, not {target!r}") from None
+        if fd in self._closed or not _is_open(fd):
+            raise InvalidRequest(f"{name} is {target!r}, which is not an open file")
         return fd
 
     def started(self) -> None:

@@ -26,7 +26,9 @@ class Marks:
         maxrss_bytes: ``ru_maxrss`` at the end; None where somebody else reaped it.
         first_s, end_s: When it was there.
         reaped_others: Whether `maxrss_bytes` may be that of a child that it waited for.
-        is_root: Whether it is the root, whose ``ru_maxrss`` starts at the sampler's own size.
+        forgets_children: Whether it ignores SIGCHLD, so that nobody hears how large its children were.
+        is_root: Whether it is the root, whose ``ru_maxrss`` starts at the sampler's own size. Any other's starts at
+            its parent's, if that started it by vfork: then it is no more than an upper end.
     """
 
     rss_bytes: int
@@ -35,12 +37,15 @@ class Marks:
     first_s: float = 0.0
     end_s: float = 0.0
     reaped_others: bool = False
+    forgets_children: bool = False
     is_root: bool = False
 
     @property
     def known_bytes(self) -> int:
-        """The largest that was seen, from whatever source."""
-        return max(self.rss_bytes, self.hwm_bytes, 0 if self.reaped_others else self.maxrss_bytes or 0)
+        """The largest that was seen, from whatever source is its own."""
+        read = max(self.rss_bytes, self.hwm_bytes)
+        own = not self.reaped_others and (self.is_root or read == 0)
+        return max(read, self.maxrss_bytes or 0) if own else read
 
 
 @attrs.frozen
@@ -57,7 +62,7 @@ class Tree:
         rss_high_bytes: The same, lifted by marks that rose between two readings.
         marks_sum_bytes: The largest sum of marks as they stood at a tick.
         max_alive: The most processes that were seen at once.
-        unseen: Whether processes are known to have come and gone between two readings.
+        survivors: How many could not be killed.
         refused: How many readings the kernel refused.
         dropped_processes: Processes that are missing in `processes`.
         statm_exact: Whether statm counts every page at once here.
@@ -74,13 +79,24 @@ class Tree:
     rss_high_bytes: int
     marks_sum_bytes: int
     max_alive: int
-    unseen: bool
+    survivors: int
     refused: int
     dropped_processes: int
     statm_exact: bool
     counter_error_bytes: int
     floor_bytes: int
     interval_s: float
+
+    @property
+    def hidden(self) -> str:
+        """Why there may be processes of which nothing is known; "" where there can be none."""
+        if any(marks.forgets_children for marks in self.processes):
+            return "a process ignores SIGCHLD, so nobody hears how large those of its children were that nobody read"
+        if any(marks.reaped_others for marks in self.processes):
+            return "a process waited for children itself, and some may have come and gone between two readings"
+        if any(marks.maxrss_bytes is None for marks in self.processes) or self.dropped_processes:
+            return "not every process was reaped by the sampler"
+        return ""
 
 
 def process_peak(marks: Marks, tree: Tree) -> Figure:
@@ -96,11 +112,14 @@ def process_peak(marks: Marks, tree: Tree) -> Figure:
         if read == 0:
             return Figure(None, "unavailable", "statm, VmHWM", note="it ended before its memory could be read")
         return Figure(read, "sampled", "statm, VmHWM", note="largest reading; its end was seen by its parent only")
+    if not marks.is_root and read == 0:
+        note = "it ended before it was read, and ru_maxrss may be that of the process that started it"
+        return Figure(marks.maxrss_bytes, "upper_bound", "wait4 ru_maxrss", error_bytes, note)
     floored = marks.is_root and marks.maxrss_bytes <= tree.floor_bytes
     if floored and read == 0:
         note = "it ended before it was read, and ru_maxrss includes the sampler that started it, which is larger"
         return Figure(marks.maxrss_bytes, "upper_bound", "wait4 ru_maxrss", error_bytes, note)
-    usable = not marks.reaped_others and not floored
+    usable = marks.is_root and not marks.reaped_others and not floored
     value = max(read, marks.maxrss_bytes) if usable else read
     exact = max(0, marks.rss_bytes - (0 if tree.statm_exact else error_bytes))
     notes = []
@@ -127,14 +146,21 @@ def _refusals(tree: Tree) -> str:
 
 
 def _largest(tree: Tree) -> Figure:
-    return process_peak(tree.largest, tree)
+    figure = process_peak(tree.largest, tree)
+    read = max(tree.largest.rss_bytes, tree.largest.hwm_bytes)
+    beyond = read > (tree.largest.maxrss_bytes or 0) + tree.counter_error_bytes
+    if figure.bytes is None or not (beyond or tree.survivors or any(m.forgets_children for m in tree.processes)):
+        return figure
+    # Somebody's end was heard by nobody, so nothing limits how large it can have been.
+    return attrs.evolve(figure, status="sampled", error_bytes=0, note="the end of some process was seen by nobody")
 
 
 def _tree_pss(tree: Tree) -> Figure:
     if tree.pss_bytes is None:
         why = _refusals(tree) or "the tree ended before it could be read, or its budget is 0"
         return Figure(None, "unavailable", "smaps_rollup", note=why)
-    return Figure(tree.pss_bytes, "sampled", "smaps_rollup", note=_refusals(tree))
+    several = "" if tree.max_alive <= 1 else "read one process after the other: what moves meanwhile can count twice"
+    return Figure(tree.pss_bytes, "sampled", "smaps_rollup", note="; ".join(filter(None, (several, _refusals(tree)))))
 
 
 def _rss_sum(tree: Tree) -> Figure:
@@ -165,36 +191,26 @@ def _upper_bound(tree: Tree, largest: Figure) -> Figure:
     value = max(overlap_bytes, tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
     if value == 0:
         return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note="no process could be read")
-    notes = ["sum of the high-water marks of the processes alive together, as last read"]
-    if tree.unseen:
-        notes.append("processes that came and went between two readings are not in it")
-    return Figure(
-        value,
-        "upper_bound",
-        "statm, VmHWM, wait4 ru_maxrss",
-        error_bytes=tree.counter_error_bytes * max(1, tree.max_alive),
-        note="; ".join(notes),
-    )
+    note = "sum of the high-water marks of the processes alive together"
+    if tree.hidden:
+        note += ", as last read: it holds for what was read, and " + tree.hidden
+    error_bytes = tree.counter_error_bytes * max(1, tree.max_alive)
+    return Figure(value, "upper_bound", "statm, VmHWM, wait4 ru_maxrss", error_bytes, note)
 
 
 def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
-    if tree.max_alive <= 1 and not tree.unseen:
+    if len(tree.processes) <= 1 and not tree.hidden:
         return largest
-    least = max(pss.bytes or 0, largest.bytes or 0)
-    if least == 0:
-        return Figure(None, "unavailable", largest.source, note=largest.note)
     by_pss = (pss.bytes or 0) >= (largest.bytes or 0)
-    if tree.unseen or tree.refused or upper.bytes is None:
-        why = "some processes came and went between two readings" if tree.unseen else _refusals(tree)
-        return Figure(least, "sampled", pss.source if by_pss else largest.source, note=why)
-    return Figure(
-        least,
-        "bounded",
-        pss.source if by_pss else largest.source,
-        error_bytes=max(0, upper.bytes + upper.error_bytes - least),
-        over_bytes=0 if by_pss else largest.over_bytes,
-        note="several processes: shared pages once; the upper end is the sum of their high-water marks",
-    )
+    figure = pss if by_pss else largest
+    if figure.bytes is None or largest.status == "upper_bound":
+        return largest
+    if tree.hidden or tree.refused or upper.bytes is None:
+        note = f"a lower bound: {tree.hidden or _refusals(tree) or 'its upper end is not known'}"
+        return Figure(figure.bytes, "sampled", figure.source, note=note, over_bytes=figure.over_bytes)
+    note = "several processes: shared pages once; the upper end is the sum of their high-water marks"
+    error_bytes = max(0, upper.bytes + upper.error_bytes - figure.bytes)
+    return Figure(figure.bytes, "bounded", figure.source, error_bytes, note, figure.over_bytes)
 
 
 class Figures(TypedDict):

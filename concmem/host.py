@@ -6,12 +6,13 @@ import os
 import platform
 import re
 import resource
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from concmem.model import Host
 
-__all__ = ["counter_error_bytes", "describe"]
+__all__ = ["counter_error_bytes", "describe", "memory_groups"]
 
 
 def _text(path: str) -> str:
@@ -31,28 +32,43 @@ def _limit(name: int) -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def _cgroups() -> tuple[str, int | None]:
-    """The version, and the least memory limit from the own group up."""
-    mounts = [line.split() for line in _text("/proc/self/mounts").splitlines()]
+def _memory_mounts(proc: str) -> tuple[str | None, str | None]:
+    """Where the control groups of version 2, and those of version 1 for memory, are mounted."""
+    mounts = [line.split() for line in _text(f"{proc}/mounts").splitlines()]
     v2 = next((fields[1] for fields in mounts if fields[2] == "cgroup2"), None)
     v1 = next((fields[1] for fields in mounts if fields[2] == "cgroup" and "memory" in fields[3].split(",")), None)
+    return v2, v1
+
+
+def memory_groups(proc: str = "/proc/self") -> Iterator[tuple[Path, int]]:
+    """
+    The control groups whose memory limits hold for this process: the own one, then outwards; each with its version.
+
+    A folder may be missing, where the group is not in this namespace.
+    """
+    v2, v1 = _memory_mounts(proc)
     own = {
-        fields[1]: fields[2]
-        for line in _text("/proc/self/cgroup").splitlines()
-        if len(fields := line.split(":", 2)) == 3
+        fields[1]: fields[2] for line in _text(f"{proc}/cgroup").splitlines() if len(fields := line.split(":", 2)) == 3
     }
-    limits = []
-    for mount, key, file in ((v2, "", "memory.max"), (v1, "memory", "memory.limit_in_bytes")):
+    for mount, key, version in ((v2, "", 2), (v1, "memory", 1)):
         path = next((p for names, p in own.items() if key in names.split(",")), None)
         if mount is None or path is None:
             continue
         folder = Path(mount + path)
         for group in (folder, *folder.parents):
-            limit = _number(f"{group}/{file}")
-            if limit is not None and limit < 1 << 60:  # v1 writes "none" as a huge number
-                limits.append(limit)
+            yield group, version
             if group == Path(mount):
                 break
+
+
+def _cgroups() -> tuple[str, int | None]:
+    """The version, and the least memory limit from the own group up."""
+    v2, v1 = _memory_mounts("/proc/self")
+    limits = []
+    for group, number in memory_groups():
+        limit = _number(f"{group}/{'memory.max' if number == 2 else 'memory.limit_in_bytes'}")
+        if limit is not None and limit < 1 << 60:  # v1 writes "none" as a huge number
+            limits.append(limit)
     version = {(True, True): "hybrid", (True, False): "v2", (False, True): "v1"}.get((v2 is not None, v1 is not None))
     return version or "none", min(limits, default=None)
 

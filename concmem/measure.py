@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from types import TracebackType
 from concmem._answer import measurement
 from concmem._launch import SharedMemory, launch, native, start_error
 from concmem._redirect import DEVNULL, PIPE, STDOUT, Redirection, Target
-from concmem.errors import CommandFailed, SamplerError
+from concmem.errors import CommandFailed, ConcmemError, SamplerError
 from concmem.host import describe
 from concmem.model import Measurement
 from concmem.request import Command, Request
@@ -38,7 +39,10 @@ class Running:
         self._memory = SharedMemory(request)
         self._pidfd = -1
         self._owner_pid = os.getpid()
+        self._waiting = threading.Lock()
         self._measurement: Measurement | None = None
+        self._failure: ConcmemError | None = None
+        self._root_pid: int | None = None
         self._started_at = datetime.now(timezone.utc).astimezone().isoformat(timespec="milliseconds")
         try:
             self._pidfd = launch(request, self._memory, redirection.fds)
@@ -61,7 +65,7 @@ class Running:
             if self._ended(0):
                 break
             time.sleep(_POLL_S)
-        return self._memory.head.root_pid or None if self._memory.head is not None else None
+        return self._memory.head.root_pid or None if self._memory.head is not None else self._root_pid
 
     @property
     def root_ended(self) -> bool:
@@ -96,20 +100,29 @@ class Running:
                 could not be started.
             SamplerError: The sampler was killed.
         """
+        with self._waiting:
+            return self._wait()
+
+    def _wait(self) -> Measurement:
         if self._measurement is not None:
             return self._measurement
-        if self._memory.head is None:
-            raise SamplerError(0, "was waited for already, and could not start the command", "concmem-sampler")
+        if self._failure is not None:
+            raise self._failure
         try:
             self._redirection.wait(self._pidfd)
         except BaseException:
             self.stop()
             while not self._ended(1.0):
                 pass
+            self._failure = SamplerError(0, "was stopped while it was waited for", "concmem-sampler")
             self._close()
             raise
         try:
+            self._root_pid = self._memory.head.root_pid or None
             self._measurement = self._answer()
+        except ConcmemError as failure:
+            self._failure = failure
+            raise
         finally:
             self._close()
         return self._measurement
@@ -120,6 +133,8 @@ class Running:
         head = self._memory.head
         if phase == lib.CM_PHASE_FAILED:
             raise start_error(self._request, head.stage, head.error)
+        if phase == lib.CM_PHASE_NEW:
+            raise SamplerError(0, "could not begin, for want of memory or descriptors", "concmem-sampler")
         if phase != lib.CM_PHASE_DONE:
             raise SamplerError(0, "ended before its time: somebody killed it", "concmem-sampler")
         collected = self._redirection.collected
@@ -142,13 +157,12 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._pidfd >= 0:
+        if self._pidfd >= 0 and self._owner_pid == os.getpid():  # a copy in a forked child has no say in it
             self.stop()
             with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
                 self.wait()
 
     def __del__(self) -> None:
-        # A copy in a forked child has no say in it.
         if getattr(self, "_pidfd", -1) >= 0 and self._owner_pid == os.getpid():
             warnings.warn(
                 f"{self._request.shown!r} was started and never waited for", ResourceWarning, stacklevel=2, source=self

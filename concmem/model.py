@@ -69,7 +69,9 @@ class Figure:
 
         if self.bytes is None:
             return f"unavailable: {self.note}"
-        error = f" (+{format_bytes(self.error_bytes)})" if self.error_bytes else ""
+        margins = (("-", self.over_bytes), ("+", self.error_bytes))
+        shown = " ".join(f"{sign}{format_bytes(size)}" for sign, size in margins if size)
+        error = f" ({shown})" if shown else ""
         return f"{format_bytes(self.bytes)}{error}, {self.status.replace('_', ' ')}, from {self.source}"
 
 
@@ -80,7 +82,8 @@ class Exit:
 
     Attributes:
         code: Its exit code, or None where a signal ended it.
-        signal: The signal's number, or None where it exited.
+        signal: The signal's number, or None where it exited. Both are None where it lives on, because it is another
+            user's and could not be killed.
         reason: ``exited``, ``signaled`` (by somebody else), or that concmem ended the tree: ``timeout``,
             ``memory_limit``, ``interrupted``.
     """
@@ -91,8 +94,10 @@ class Exit:
 
     @property
     def status(self) -> int:
-        """What a shell would show as ``$?``: the exit code, or 128 + the signal's number."""
-        return 128 + self.signal if self.signal is not None else (self.code or 0)
+        """What a shell would show as ``$?``: the exit code, or 128 + the signal's number; 125 where it lives on."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 125 if self.code is None else self.code
 
     @property
     def ok(self) -> bool:
@@ -103,7 +108,7 @@ class Exit:
         import signal as signals
 
         if self.signal is None:
-            how = f"exit code {self.code}"
+            how = "could not be killed" if self.code is None else f"exit code {self.code}"
         else:
             try:
                 how = f"signal {self.signal} ({signals.Signals(self.signal).name})"
@@ -234,9 +239,9 @@ class Measurement:
     What one command, and everything that it started, needed.
 
     Attributes:
-        peak: **The headline**: how much this command needed at once. One process alive at a time: the largest
-            high-water mark. Several: `tree_peak_pss`, never below `largest_peak_rss`, with `tree_upper_bound`
-            as its upper end.
+        peak: **The headline**, what the command as a whole needed. With one process that is `largest_peak_rss`;
+            with several the larger of that and `tree_peak_pss`, and a lower bound unless the sampler itself reaped
+            every one of them: `tree_upper_bound` is then what it will hardly have exceeded.
         root_peak_rss: The root process's own high-water mark.
         largest_peak_rss: The largest single process of the tree.
         tree_peak_pss: The tree at its worst moment, shared pages counted once.

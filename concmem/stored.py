@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from concmem.errors import RecordingError
+from concmem.errors import InvalidRequest, RecordingError
 from concmem.model import SCHEMA, Measurement
 from concmem.timeline import Timeline
 
@@ -59,11 +59,18 @@ def measurement_from_dict(stored: dict[str, Any], timeline: Timeline | None = No
         raise RecordingError(f"this is no measurement of concmem: {'; '.join(transform_error(error))}") from None
 
 
+def _beside(path: Path) -> Path:
+    """Where the timeline of a measurement lies: ``a.json`` and ``a.npz``, ``run-0.1`` and ``run-0.1.npz``."""
+    return path.with_name(path.name.removesuffix(".json") + ".npz")
+
+
 def save(measurement: Measurement, path: Path) -> None:
     """``path`` (JSON) and the timeline beside it; the timeline first, so that a JSON file is never without it."""
     from concmem._atomic import replacing
 
-    measurement.timeline.save(path.with_suffix(".npz"))
+    if path.suffix == ".npz":
+        raise InvalidRequest(f"{path}: that name is the timeline's; give one that ends in .json")
+    measurement.timeline.save(_beside(path))
     with replacing(path) as file:
         file.write(json.dumps(measurement_to_dict(measurement), indent=1).encode() + b"\n")
 
@@ -85,5 +92,5 @@ def load(path: str | Path) -> Measurement:
         if isinstance(error, RecordingError):
             raise RecordingError(f"{path}: {error}") from None
         raise RecordingError(f"{path} is no measurement of concmem: {error}") from None
-    beside = path.with_suffix(".npz")
+    beside = _beside(path)
     return attrs.evolve(measurement, timeline=Timeline.load(beside)) if beside.exists() else measurement

@@ -41,6 +41,7 @@
 #define CM_PROCESS_ROOT 1
 #define CM_PROCESS_ENDED 2
 #define CM_PROCESS_REAPED 4
+#define CM_PROCESS_FORGETS 8
 
 /* A value in a window is a 32-bit multiple of `scale` (a page, a KiB, one), so that 16 TiB fit and rows stay small. */
 struct cm_column {

@@ -48,6 +48,7 @@ struct cm_stat {
     uint64_t child_faults; /* of children that it waited for */
     int threads;
     uint64_t start_ticks;
+    bool forgets_children; /* ignores SIGCHLD: nobody will ever hear how large they were */
 };
 
 ssize_t cm_pread_text(int fd, char *buffer, size_t n);

@@ -159,6 +159,7 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
         entry->flags |= CM_PROCESS_ENDED;
         entry->end_ns = now_ns;
     }
+    s->somebody_ended |= !m->zombie;
     memset(m->rows, 0, sizeof m->rows);
     m->zombie = true;
     if (error == -ENODATA)
@@ -168,10 +169,18 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
 }
 
 /* A child of vfork, posix_spawn or Go's exec runs in its parent's memory until its own exec: counting it would count
- * the parent twice. */
-void member_check_borrowing(struct member *m)
+ * the parent twice. Where the kernel will not compare the two, the same size to the page stands for the same memory:
+ * the parent waits, so its size stands still, and a child of fork has less. */
+void member_check_borrowing(struct sampler *s, struct member *m)
 {
-    m->borrows = syscall(SYS_kcmp, m->pid, m->parent, KCMP_VM, 0, 0) == 0;
+    long differs = syscall(SYS_kcmp, m->pid, m->parent, KCMP_VM, 0, 0);
+    if (differs < 0) {
+        const struct member *parent = tree_find(s, m->parent);
+        uint32_t row[CM_MAX_COLUMNS];
+        differs = parent == NULL || parent->rows[CM_STATM][CM_STATM_RSS] == 0 || member_read(s, m, CM_STATM, row) != 0 ||
+                  row[CM_STATM_RSS] != parent->rows[CM_STATM][CM_STATM_RSS];
+    }
+    m->borrows = differs == 0;
 }
 
 /* Name and arguments change with an exec, of which nobody tells: they are read again after a tick, then after twice

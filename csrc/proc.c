@@ -1,6 +1,7 @@
 /* Reading small kernel files, and picking numbers out of them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -68,7 +69,7 @@ int cm_read_stat(int dir_fd, struct cm_stat *stat)
     memcpy(stat->comm, open + 1, length);
     stat->state = close[2];
     const char *at = close + 3;
-    for (int field = 4; field <= 22; field++) {
+    for (int field = 4; field <= 33; field++) {
         while (*at == ' ')
             at++;
         bool negative = *at == '-'; /* tpgid, nice */
@@ -82,6 +83,8 @@ int cm_read_stat(int dir_fd, struct cm_stat *stat)
             stat->threads = (int)value;
         else if (field == 22)
             stat->start_ticks = value;
+        else if (field == 33) /* the low 31 ignored signals */
+            stat->forgets_children = value >> (SIGCHLD - 1) & 1;
     }
     return 0;
 }

@@ -13,7 +13,8 @@
 enum {
     FIRST_CREDIT_MS = 1,
     REGULAR_MS = 100,   /* between readings at the least */
-    LIMIT_MS = 20,      /* where a limit has to be judged */
+    LIMIT_MS = 20,      /* where a limit has to be judged, */
+    LIMIT_SHARE = 20,   /* in at most one part in so many of the time */
     OVERDRAFT_S = 1,    /* how many seconds' earnings a record may borrow */
     EIGHTH = 8,
     STILL = 256,        /* a change of less than one part in so many between two ticks is none */
@@ -70,12 +71,14 @@ void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, bool limit_reached
         s->pss_credit_ns = most_ns;
     s->pss_earned_ns = t_ns;
 
-    bool must = limit_reached && t_ns - s->pss_read_ns >= LIMIT_MS * MS_NS;
-    if (must || (s->head->pss_budget_ppm != 0 && wanted(s, t_ns, rss))) {
+    uint64_t since_ns = t_ns - s->pss_read_ns;
+    bool must = limit_reached && since_ns >= LIMIT_MS * MS_NS && since_ns >= LIMIT_SHARE * s->pss_cost_ns;
+    if (s->head->pss_budget_ppm != 0 && (must || wanted(s, t_ns, rss))) {
         uint64_t before_ns = cm_now_ns();
         read_tree(s, t_ns);
         uint64_t cost_ns = cm_now_ns() - before_ns;
         s->pss_credit_ns -= (int64_t)cost_ns;
+        s->pss_cost_ns = cost_ns;
         s->head->pss_ns += cost_ns;
         s->head->pss_readings++;
         s->pss_read_ns = t_ns;

@@ -45,11 +45,13 @@ static void note_end(struct sampler *s, int pid, int status, const struct rusage
         entry->system_ns = timeval_ns(usage->ru_stime);
         if (stat != NULL) {
             entry->child_faults = stat->child_faults;
+            entry->flags |= stat->forgets_children ? CM_PROCESS_FORGETS : 0;
             memcpy(entry->comm, stat->comm, sizeof entry->comm);
         }
     } else if (m == NULL && stat == NULL) {
         head->processes_dropped++;
     }
+    s->somebody_ended = true;
     if (m != NULL)
         tree_remove(s, m);
 }
@@ -109,6 +111,12 @@ void kill_begin(struct sampler *s, uint32_t reason)
     s->killing = true;
     s->kill_ns = cm_now_ns();
     s->head->reason = reason;
+}
+
+/* Whoever is there by now shall stand in the process table; then all that are known are killed at once. */
+static void kill_known(struct sampler *s)
+{
+    tree_discover(s, cm_now_ns() - s->head->start_ns);
     for (uint32_t i = 0; i < s->nalive;) {
         struct member *m = &s->members[s->alive[i]];
         if (kill_member(s, m))
@@ -116,6 +124,7 @@ void kill_begin(struct sampler *s, uint32_t reason)
         else
             tree_remove(s, m);
     }
+    s->known_killed = true;
 }
 
 static bool count_child(struct sampler *s, int pid, uint64_t unused)
@@ -137,6 +146,8 @@ static bool kill_child(struct sampler *s, int pid, uint64_t unused)
  */
 void kill_sweep(struct sampler *s)
 {
+    if (!s->known_killed)
+        kill_known(s);
     uint64_t killed = tree_for_children(s, s->own_children_fd, 0, kill_child);
     if (killed > 0)
         s->kill_ns = cm_now_ns();

@@ -96,13 +96,17 @@ static void let_go_of_standard_files(void)
     close(null);
 }
 
-static uint64_t own_reading(struct sampler *s, const struct cm_source *source, const char *file, int column)
+/* The sampler's own size, without the recording that it shares with the host; and, when first asked, its mark so far. */
+static void note_own_size(struct sampler *s)
 {
-    uint32_t row[CM_MAX_COLUMNS];
-    int fd = openat(s->proc_fd, file, O_RDONLY | O_CLOEXEC);
-    uint64_t value = fd >= 0 && source->read(fd, row) == 0 ? (uint64_t)row[column] * cm_scale(source, column) : 0;
-    close(fd);
-    return value;
+    char text[4096];
+    if (cm_read_file_at(s->proc_fd, "self/status", text, sizeof text) < 0)
+        return;
+    uint32_t own = cm_field(text, "RssAnon"), file = cm_field(text, "RssFile"), mark = cm_field(text, "VmHWM");
+    if (own != UINT32_MAX && file != UINT32_MAX)
+        s->head->sampler_rss_bytes = ((uint64_t)own + file) * 1024;
+    if (s->head->floor_bytes == 0 && mark != UINT32_MAX)
+        s->head->floor_bytes = (uint64_t)mark * 1024;
 }
 
 static void on_signal(struct sampler *s, int fd)
@@ -119,7 +123,7 @@ static void settle(struct sampler *s)
     if (s->settled)
         return;
     s->settled = true;
-    s->head->floor_bytes = own_reading(s, &cm_source_status, "self/status", CM_STATUS_HWM);
+    note_own_size(s);
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     setpriority(PRIO_PROCESS, 0, -20); /* root only: among hundreds of busy processes an equal is late at every tick */
     let_go_of_standard_files();
@@ -160,7 +164,8 @@ static void run(struct sampler *s, struct pollfd *waited)
             kill_sweep(s);
         }
         /* Before the tick, which would look at every zombie once more. */
-        more = reap_some(s);
+        if (waited[ON_SIGNAL].revents || more || s->killing)
+            more = reap_some(s);
         if (waited[ON_TICK].revents && !s->killing && !s->no_children_left)
             on_tick(s, waited[ON_TICK].fd);
     }
@@ -176,9 +181,7 @@ static void last_words(struct sampler *s)
         cm_record_end(s->base, &head->tracks[i]);
     note_gap(s, cm_now_ns());
     head->end_ns = s->last_tick_ns - head->start_ns;
-    head->sampler_rss_bytes = own_reading(s, &cm_source_statm, "self/statm", CM_STATM_RSS);
-    if (!s->settled)
-        head->floor_bytes = head->sampler_rss_bytes; /* it has not shrunk since the launch */
+    note_own_size(s);
     getrusage(RUSAGE_SELF, &usage);
     head->sampler_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
                            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;

@@ -9,6 +9,7 @@ enum {
     SLOTS = 131072,
     A_TURN_NS = 20000000, /* the longest that the sampler does nothing but find, or nothing but reap, */
     A_LOOK = 64,          /* with so many processes between two looks at the clock */
+    QUIET_TICKS = 4,      /* what has given no sign of change is looked at this often */
 };
 
 /* A process of the tree. It is bound by its descriptor, not by its number, which another may get. */
@@ -26,6 +27,8 @@ struct member {
     uint64_t start_ticks;
     uint64_t look_ns, look_after_ns; /* when its name and arguments are read next */
     uint32_t rows[CM_SOURCES][CM_MAX_COLUMNS];
+    uint32_t status_rss; /* RSS when status was last read, */
+    uint64_t status_tick; /* and at which tick that was */
     uint32_t peak_rss;   /* largest reading, pages */
     uint32_t peak_hwm;   /* largest mark, KiB */
     bool zombie;         /* ended, but its parent has not looked */
@@ -45,14 +48,14 @@ struct sampler {
     uint32_t nalive, nused, free;
     int descriptors, max_descriptors;
 
-    bool settled, killing, no_children_left;
+    bool somebody_ended, settled, killing, known_killed, no_children_left;
     uint64_t kill_ns;
     uint64_t last_tick_ns, not_before_ns;
     uint32_t status_cursor, thread_cursor;
 
     /* the budget of smaps_rollup: what may be spent now, and the tree's RSS at its readings */
     int64_t pss_credit_ns;
-    uint64_t pss_earned_ns, pss_read_ns;
+    uint64_t pss_earned_ns, pss_read_ns, pss_cost_ns;
     uint32_t pss_record_rss, previous_rss;
     uint32_t pss_last_kib;
 };
@@ -77,7 +80,7 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns);
 void member_look(struct sampler *s, struct member *m, uint64_t now_ns);
 void member_close(struct sampler *s, struct member *m);
 void member_keep(struct sampler *s, struct member *m);
-void member_check_borrowing(struct member *m);
+void member_check_borrowing(struct sampler *s, struct member *m);
 
 /* threads.c: children of threads that are not the main one */
 void threads_walk(struct sampler *s, uint64_t now_ns);

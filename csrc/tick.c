@@ -12,7 +12,7 @@ enum {
 struct sums {
     uint64_t rss;              /* pages */
     uint64_t hwm, swap, threads;
-    uint32_t processes;
+    uint32_t processes, largest; /* its RSS, pages */
 };
 
 static uint32_t clamp(uint64_t value)
@@ -25,7 +25,7 @@ static void read_members(struct sampler *s, uint64_t now_ns)
     for (uint32_t i = 0; i < s->nalive;) {
         struct member *m = &s->members[s->alive[i]];
         if (m->borrows) {
-            member_check_borrowing(m);
+            member_check_borrowing(s, m);
             if (!m->borrows)
                 m->look_ns = now_ns;
         }
@@ -50,15 +50,20 @@ static uint32_t read_marks(struct sampler *s, uint64_t since_ns)
     for (uint64_t n = 0; n < readings && n < s->nalive; n++) {
         struct member *m = &s->members[s->alive[s->status_cursor++ % s->nalive]];
         uint32_t row[CM_MAX_COLUMNS];
+        uint32_t rss = m->rows[CM_STATM][CM_STATM_RSS];
+        if (rss == m->status_rss && s->head->ticks - m->status_tick < QUIET_TICKS)
+            continue;
         if (m->zombie || m->borrows || member_read(s, m, CM_STATUS, row) != 0)
             continue;
+        m->status_rss = rss;
+        m->status_tick = s->head->ticks;
         memcpy(m->rows[CM_STATUS], row, sizeof row);
         uint32_t hwm = row[CM_STATUS_HWM];
         uint32_t known = m->peak_rss * s->page_kib;
         if (m->peak_hwm > known)
             known = m->peak_hwm;
         if (hwm > known) {
-            uint32_t above = hwm / s->page_kib - m->rows[CM_STATM][CM_STATM_RSS];
+            uint32_t above = hwm / s->page_kib - rss;
             m->peak_hwm = hwm;
             if (above > lift)
                 lift = above;
@@ -77,6 +82,8 @@ static struct sums sum_members(struct sampler *s)
             continue;
         uint64_t rss_bytes = (uint64_t)m->peak_rss * s->page_kib * 1024, hwm_bytes = (uint64_t)m->peak_hwm * 1024;
         sums.processes++;
+        if (m->rows[CM_STATM][CM_STATM_RSS] > sums.largest)
+            sums.largest = m->rows[CM_STATM][CM_STATM_RSS];
         sums.rss += m->rows[CM_STATM][CM_STATM_RSS];
         sums.hwm += (rss_bytes > hwm_bytes ? rss_bytes : hwm_bytes) / 1024;
         sums.swap += m->rows[CM_STATUS][CM_STATUS_SWAP];
@@ -115,6 +122,21 @@ uint64_t note_gap(struct sampler *s, uint64_t now_ns)
     return gap_ns;
 }
 
+static uint64_t bytes(const struct sampler *s, uint64_t pages)
+{
+    return pages * s->page_kib * 1024;
+}
+
+/* The sum of RSS has passed the limit. Of several processes it may count shared pages more than once: then PSS
+ * decides, where that may be read of all of them. */
+static bool over_limit(const struct sampler *s, const struct sums *sums)
+{
+    uint64_t limit = s->head->memory_limit_bytes;
+    bool pss_can_tell = s->head->pss_budget_ppm != 0 && s->head->refused == 0;
+    return sums->processes == 1 || !pss_can_tell || bytes(s, sums->largest) > limit ||
+           (uint64_t)s->pss_last_kib * 1024 > limit;
+}
+
 void tick(struct sampler *s, uint64_t now_ns)
 {
     struct cm_head *head = s->head;
@@ -133,10 +155,10 @@ void tick(struct sampler *s, uint64_t now_ns)
         cm_record(s->base, &head->tracks[CM_STATM], t_ns, &rss, &high);
         cm_record(s->base, &head->tracks[CM_STATUS], t_ns, status, status);
 
-        uint64_t limit = head->memory_limit_bytes, most = (uint64_t)high * s->page_kib * 1024;
-        bool reached = limit != 0 && most > limit;
+        uint64_t limit = head->memory_limit_bytes;
+        bool reached = limit != 0 && bytes(s, high) > limit;
         pss_tick(s, t_ns, rss, reached);
-        if (reached && (sums.processes == 1 || (uint64_t)s->pss_last_kib * 1024 > limit))
+        if (reached && over_limit(s, &sums))
             kill_begin(s, CM_REASON_MEMORY_LIMIT);
     }
     /* A large tree at a short interval must not keep a CPU for itself. */

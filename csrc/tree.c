@@ -150,7 +150,7 @@ static bool meet(struct sampler *s, int pid, uint64_t now_ns)
     tree_entry(s, pid, &stat, now_ns, &m->entry);
     m->parent = stat.ppid;
     m->rows[CM_STATUS][CM_STATUS_THREADS] = (uint32_t)stat.threads;
-    member_check_borrowing(m);
+    member_check_borrowing(s, m);
     member_keep(s, m);
     member_look(s, m, now_ns);
     member_read_rss(s, m, now_ns);
@@ -187,7 +187,10 @@ void tree_read_children(struct sampler *s, int fd, uint64_t now_ns)
 
 void tree_discover(struct sampler *s, uint64_t now_ns)
 {
-    tree_read_children(s, s->own_children_fd, now_ns);
+    /* The sampler gets a child when somebody of the tree has ended; only a parent that was never met ends unnoticed. */
+    if (s->somebody_ended || s->killing || s->head->ticks % QUIET_TICKS == 1)
+        tree_read_children(s, s->own_children_fd, now_ns);
+    s->somebody_ended = false;
     /* Those that are met on the way are appended, and so asked for their own children in the same sweep; but a line of
      * processes that fork and exit faster than they are met is not followed for ever. */
     uint64_t until_ns = cm_now_ns() + A_TURN_NS;

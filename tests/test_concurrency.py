@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -202,3 +203,26 @@ def test_signal_handlers_are_left_alone() -> None:
     before = settings()
     concmem.measure(["/bin/true"])
     assert settings() == before
+
+
+def test_one_running_waited_for_by_many() -> None:
+    """Any number of threads may wait for one `Running`: each gets the same measurement."""
+    running = concmem.start(["sleep", "0.2"])
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: running.wait(), range(8)))
+    assert all(result is results[0] for result in results)
+    assert running.root_pid == results[0].processes[0].pid
+
+
+def test_a_forked_copy_keeps_its_hands_off() -> None:
+    """A child that the host forks inside the context manager ends nothing by leaving it."""
+    script = """
+import os, concmem
+with concmem.start(["sleep", "0.5"]) as running:
+    if os.fork() == 0:
+        raise SystemExit(0)
+    os.wait()
+    print(running.wait().exit)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "exit code 0\n", done.stderr

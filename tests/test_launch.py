@@ -353,3 +353,22 @@ def test_cpu_time_and_faults_are_the_targets() -> None:
     idle = concmem.measure(["/bin/sleep", "0.3"])
     assert idle.user_s + idle.system_s < 0.1
     assert 0.3 <= idle.wall_s <= 0.6
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_a_host_without_standard_files(closed: tuple[int, ...], tmp_path: Path) -> None:
+    """A target whose host has descriptors closed finds /dev/null there, and never anything of concmem's."""
+    listed = tmp_path / "listed"
+    script = f"""
+import os, concmem
+for number in {closed}:
+    os.close(number)
+names = "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2"
+m = concmem.measure(["/bin/sh", "-c", f"readlink {{names}} > {listed}; echo X >&2"])
+os._exit(0 if m.exit.ok else 1)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, stdin=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+    files = listed.read_text().splitlines()
+    assert [files[number] for number in closed if number != 1] == ["/dev/null"] * len([n for n in closed if n != 1])
+    assert not any("memfd" in file for file in files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import attrs
 import pytest
 
 import concmem
+from concmem import errors
 from concmem.errors import RecordingError
 from concmem.model import SCHEMA, Exit, Figure
 from concmem.testing import known
@@ -210,3 +212,23 @@ def test_a_missing_file_is_a_missing_file(tmp_path: Path) -> None:
 def test_measurements_pickle(measured: concmem.Measurement) -> None:
     """A measurement goes to another process whole."""
     assert pickle.loads(pickle.dumps(measured)) == measured
+
+
+def test_names_with_dots_keep_their_timelines_apart(tmp_path: Path) -> None:
+    """`run-0.1` and `run-0.2` have a timeline each, and a name that ends in .npz is refused."""
+    small, large = concmem.measure(["sleep", "0.05"]), concmem.measure(known("hold", 8 << 20, 1, 0.1))
+    small.save(tmp_path / "run-0.1")
+    large.save(tmp_path / "run-0.2")
+    assert concmem.load(tmp_path / "run-0.1").timeline.rss_bytes.max() < 8 << 20
+    with pytest.raises(errors.InvalidRequest):
+        small.save(tmp_path / "x.npz")
+
+
+def test_files_have_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
+    """A stored measurement is as private as the user's other new files."""
+    before = os.umask(0o077)
+    try:
+        concmem.measure(["/bin/true"]).save(tmp_path / "run.json")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}

@@ -87,9 +87,11 @@ def test_the_limit_of_a_surrounding_group_counts(
     tmp_path: Path, lines: str, folder: str, names: tuple[str, str, str]
 ) -> None:
     """Each group above us with a limit leaves its limit less its use, file cache being free; others do not count."""
-    own = tmp_path / "own"
-    own.write_text(lines)
     root = tmp_path / "cgroup"
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cgroup").write_text(lines)
+    kind, options = ("cgroup", "rw,cpu,memory") if folder else ("cgroup2", "rw")
+    (tmp_path / "proc" / "mounts").write_text(f"{kind} {root / folder} {kind} {options} 0 0\n")
     group = root / folder / "a" / "b"
     group.mkdir(parents=True)
     limit, usage, cache = names
@@ -97,7 +99,7 @@ def test_the_limit_of_a_surrounding_group_counts(
         (path / limit).write_text(f"{most}\n")
         (path / usage).write_text("700\n")
         (path / "memory.stat").write_text(f"anon 400\n{cache} 200\n")
-    assert list(_left_in_cgroups(root, own)) == [500]
+    assert list(_left_in_cgroups(str(tmp_path / "proc"))) == [500]
 
 
 def test_this_machine_has_memory() -> None:

@@ -16,13 +16,10 @@ from typing import Any, NoReturn
 import click
 
 from concmem._version import __version__
+from concmem.cli._streams import open_closed, say, settle
 from concmem.errors import ConcmemError
 
 __all__ = ["main"]
-
-
-def _say(sentence: str) -> None:
-    click.echo(f"concmem: {sentence}", err=True)
 
 
 def _sentence(error: BaseException) -> str:
@@ -48,31 +45,36 @@ class _Commands(click.Group):
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **options: Any
     ) -> NoReturn:
+        open_closed()
+        try:
+            self._main(args, prog_name, *rest, **options)
+        finally:
+            settle()
+
+    def _main(self, args: Sequence[str] | None, prog_name: str | None, *rest: Any, **options: Any) -> NoReturn:
         options["standalone_mode"] = False
         try:
             result = super().main(args, prog_name, *rest, **options)
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx else "concmem"
-            _say(f"{error.format_message().rstrip('.')} ('{path} --help' shows what there is)")
+            say(f"{error.format_message().rstrip('.')} ('{path} --help' shows what there is)")
             sys.exit(2)
         except click.ClickException as error:
-            _say(error.format_message())
+            say(error.format_message())
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
-            _say("interrupted")
+            say("interrupted")
             sys.exit(130)
         except BrokenPipeError:
-            # The reader has gone. Python would complain a second time when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
+            sys.exit(141)  # as SIGPIPE ends a command whose reader has gone
         except ConcmemError as error:
-            _say(_sentence(error))
+            say(_sentence(error))
             sys.exit(error.exit_code)
         except Exception as error:
             if os.environ.get("CONCMEM_DEBUG"):
                 raise
             what = _sentence(error) if isinstance(error, OSError) else f"{type(error).__name__}: {_sentence(error)}"
-            _say(f"{what} (CONCMEM_DEBUG=1 shows where)")
+            say(f"{what} (CONCMEM_DEBUG=1 shows where)")
             sys.exit(125)
         sys.exit(result if isinstance(result, int) else 0)
 

@@ -7,15 +7,19 @@ from typing import Any
 
 import attrs
 import click
-from rich.console import Console
 
+from concmem.cli._console import PipeConsole
+from concmem.cli._streams import say
 from concmem.units import parse_count, parse_seconds
 
 __all__ = ["bench"]
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
+    names = None if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
+    if names == ():
+        raise click.BadParameter("it names no program")
+    return names
 
 
 def _counts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -59,22 +63,23 @@ def bench(out: Path | None, resume: bool, **options: Any) -> None:
     directory = out or study.default_directory(resume=resume)
     base = study.load_study(directory).plan if resume else study.Plan()
     plan = attrs.evolve(base, **{name: value for name, value in options.items() if value not in (None, ())})
-    click.echo(f"The study goes into {directory}", err=True)
+    shown = click.format_filename(directory)
+    progress = study.make_progress(PipeConsole(stderr=True), f"The study goes into {shown}")
     try:
-        done = study.bench(plan, directory, resume=resume, progress=study.make_progress(Console(stderr=True)))
+        done = study.bench(plan, directory, resume=resume, progress=progress)
     except KeyboardInterrupt:
         stored = len(study.load_study(directory).runs)
-        click.echo(
-            f"concmem: interrupted; {stored} run{'' if stored == 1 else 's'} stored. "
-            f"To go on: concmem bench --resume --out {directory}",
-            err=True,
+        say(
+            f"interrupted; {stored} run{'' if stored == 1 else 's'} stored. "
+            f"To go on: concmem bench --resume --out {shown}"
         )
         raise SystemExit(130) from None
-    print_table(done, Console())
-    click.echo()
+    # Nobody who reads no further than the first lines shall miss the files.
     try:
         paths = write(directory)
     except ReportExtraMissing as error:
         paths = write(directory, figures=False)
-        click.echo(f"concmem: {error}, then: concmem report {directory}", err=True)
-    click.echo(f"Written: {', '.join(path.name for path in paths)} in {directory}")
+        say(f"{error}, then: concmem report {shown}")
+    print_table(done, PipeConsole())
+    click.echo()
+    click.echo(f"Written: {', '.join(path.name for path in paths)} in {shown}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
+
+from concmem.cli._console import PipeConsole
 
 __all__ = ["report"]
 
@@ -22,6 +23,6 @@ def report(directory: Path) -> None:
     from concmem.study import load_study
 
     paths = write(directory)
-    print_table(load_study(directory), Console())
+    print_table(load_study(directory), PipeConsole())
     click.echo()
-    click.echo(f"Written: {', '.join(path.name for path in paths)} in {directory}")
+    click.echo(f"Written: {', '.join(path.name for path in paths)} in {click.format_filename(directory)}")

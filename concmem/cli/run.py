@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from concmem.cli._streams import say
 from concmem.errors import InvalidRequest
 from concmem.units import parse_bytes, parse_seconds
 
@@ -132,7 +133,7 @@ def _wait(running: Running) -> Measurement:
             continue
         told = True
         if names := _left_over():
-            click.echo(f"concmem: the command has ended but left running: {names}; Ctrl-C ends what is left", err=True)
+            say(f"the command has ended but left running: {names}; Ctrl-C ends what is left")
     return running.wait()
 
 
@@ -254,24 +255,40 @@ def _show(measurement: Measurement) -> None:
         sys.stderr.flush()
 
 
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Errors name the file that was asked for; a reader who has gone before the end is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        error.filename = "standard output" if path == Path("-") else str(path)
+        raise
+
+
 def _write(
     measurement: Measurement, json_path: Path | None, timeline_path: Path | None, plot_path: Path | None
 ) -> None:
-    if timeline_path is not None and timeline_path.suffix.lower() == ".csv":
+    if timeline_path is not None:
         from concmem.timeline_csv import save_csv
 
-        save_csv(measurement.timeline, timeline_path)
-    elif timeline_path is not None:
-        measurement.timeline.save(timeline_path)
+        with _writing(timeline_path):
+            if timeline_path.suffix.lower() == ".csv":
+                save_csv(measurement.timeline, timeline_path)
+            else:
+                measurement.timeline.save(timeline_path)
     if plot_path is not None:
         from concmem.report import timeline_plot
 
-        timeline_plot.save(measurement, plot_path)
+        with _writing(plot_path):
+            timeline_plot.save(measurement, plot_path)
     if json_path is not None:
         import json
 
         text = json.dumps(measurement.to_dict(), indent=1, allow_nan=False) + "\n"
-        if json_path == Path("-"):
-            click.echo(text, nl=False)
-        else:
-            json_path.write_text(text, encoding="utf-8")
+        with _writing(json_path):
+            if json_path == Path("-"):
+                click.echo(text, nl=False)
+            else:
+                json_path.write_text(text, encoding="utf-8")

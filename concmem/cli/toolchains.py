@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from concmem.cli._console import PipeConsole
+from concmem.cli._streams import say
 
 __all__ = ["toolchains"]
 
@@ -50,7 +52,7 @@ def install(above: tuple[Path, ...], languages: tuple[str, ...], programs_dirs: 
 
     missing = get(languages, click.echo, (*above, *programs_dirs))
     for name, what in missing.items():
-        click.echo(f"concmem: {name}: {what.reason}" + (f" ({what.install})" if what.install else ""), err=True)
+        say(f"{name}: {what.reason}" + (f" ({what.install})" if what.install else ""))
     sys.exit(1 if missing else 0)
 
 
@@ -74,5 +76,5 @@ def _print(programs_dirs: tuple[Path, ...]) -> None:
     for (language, toolchain, version, what), names in rows.items():
         style = "red" if toolchain == "missing" else ""
         table.add_row(language, Text("\n".join(names)), Text(toolchain, style), version, Text(what))
-    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    console = PipeConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     console.print(table, highlight=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from concmem.report.figures import need_extra, write_figures
 from concmem.report.tables import csv_text, markdown
-from concmem.study import load_study
+from concmem.study import StudyError, load_study
 
 __all__ = ["write"]
 
@@ -23,11 +23,13 @@ def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
         The files, the figures first.
 
     Raises:
-        StudyError: There is no study.
+        StudyError: There is no study, or no run in it.
         RecordingError: A file of it cannot be read.
         ReportExtraMissing: Figures are wanted, and what draws them is not installed; nothing has been written.
     """
     study = load_study(study_dir)
+    if not study.runs:
+        raise StudyError(f"the study in {study.path} has no run yet: there is nothing to report")
     if figures:
         need_extra()
     paths = write_figures(study, study.path) if figures else []

@@ -88,16 +88,12 @@ def _sorted(of_one_size: Sequence[Row]) -> list[Row]:
 
 def _instead(row: Row) -> str:
     """What stands in the place of a bar."""
-    text = row.reason if row.reason.startswith("could not run") else f"could not run: {row.reason}"
-    if row.status == "not run" and not row.reason.startswith("could not run"):
-        text = f"{row.status}: {row.reason}"
-    # No-break spaces keep the groups of digits of one number together.
-    text = re.sub(r"(?<=\d) (?=\d{3})", "\u00a0", text)
-    lines = textwrap.wrap(text, _REASON_COLUMNS)
-    if len(lines) > _REASON_LINES:
-        kept = textwrap.shorten(" ".join(lines), _REASON_COLUMNS * _REASON_LINES - 24, placeholder=" ...")
-        lines = textwrap.wrap(f"{kept} (see the table)", _REASON_COLUMNS)
-    return "\n".join(lines)
+    text = row.reason
+    if not text.startswith(("could not run", "not tried")):
+        text = f"{'not run' if row.status == 'not run' else 'could not run'}: {text}"
+    # No-break spaces keep the groups of digits of one number together, and an amount with its unit.
+    text = re.sub(r"(?<=\d) (?=\d{3}\b|[KMGTP]?i?B\b)", "\u00a0", text)
+    return "\n".join(textwrap.wrap(text, _REASON_COLUMNS, max_lines=_REASON_LINES, placeholder=" ... (see the table)"))
 
 
 def _label(row: Row, planned_sleep_s: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from concmem._headline import headline
+from concmem._headline import headline, legible
 from concmem.report.figures import need_extra
 from concmem.units import format_bytes, format_seconds
 
@@ -73,7 +73,7 @@ def chart(measurement: Measurement) -> Any:
     mark = alt.Chart(alt.Data(values=[largest])).encode(x=time, y=amount)
     text = mark.mark_text(align="right" if late else "left", dx=-8 if late else 8, dy=-8, color="#222222")
     layers += [mark.mark_point(color=_RSS, filled=True, size=50), text.encode(text="label:N")]
-    shown = command if isinstance(command, str) else " ".join(command)
+    shown = legible(command if isinstance(command, str) else " ".join(command))
     legend = "Blue: RSS of all processes, largest of each window" + (". Orange: PSS, shared pages once" if pss else "")
     title = alt.TitleParams(
         headline(measurement), subtitle=[*_wrapped(shown), legend], anchor="start", subtitleColor="#555555"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from concmem.host import memory_groups
 from concmem.study.records import Run
 from concmem.units import format_count
 
@@ -14,6 +15,10 @@ __all__ = ["available_bytes", "estimate_bytes", "margin_bytes"]
 
 _LEAST_MARGIN_BYTES = 256 << 20
 _TELLING_TASKS = 1000
+_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
 
 
 def available_bytes() -> int:
@@ -61,27 +66,11 @@ def estimate_bytes(runs: Iterable[Run], program: str, tasks: int) -> tuple[int, 
     return int(peaks[largest] + each * (tasks - largest)), f"its run with {format_count(largest)} tasks"
 
 
-def _left_in_cgroups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterable[int]:
+def _left_in_cgroups(proc: str = "/proc/self") -> Iterable[int]:
     """What each control group around us with a limit of its own still gives; file cache counts as free."""
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            mount, names = root, ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            mount, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        group = mount / path.lstrip("/")
-        while True:
-            if (left := _left(group, *names)) is not None:
-                yield left
-            if group == mount or mount not in group.parents:
-                break
-            group = group.parent
+    for group, version in memory_groups(proc):
+        if (left := _left(group, *_FILES[version])) is not None:
+            yield left
 
 
 def _left(group: Path, limit: str, usage: str, cache: str) -> int | None:

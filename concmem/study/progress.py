@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import IO
+from contextlib import suppress
+from typing import IO, Any, cast
 
 import attrs
 from rich.console import Console
@@ -51,19 +52,46 @@ def told(run: Run, took_s: float) -> str:
     return f"{name}: failed: {run.reason}" if run.reason else f"{name}: no figure"
 
 
+class _Enduring:
+    """A text file that can go away, as a terminal or the reader of a pipe does, without ending who writes to it."""
+
+    def __init__(self, file: IO[str] | None) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError, AttributeError):
+            self._file.write(text)  # type: ignore[union-attr]
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError, AttributeError):
+            self._file.flush()  # type: ignore[union-attr]
+
+
+def _enduring(file: IO[str] | None) -> IO[str]:
+    return cast(IO[str], _Enduring(file))
+
+
 @attrs.define
 class LineProgress(Progress):
     """
     One plain line for every run, as soon as it is stored.
 
     Attributes:
-        file: Where to; standard error unless told otherwise.
+        file: Where to; standard error unless told otherwise. That it cannot be written to ends nothing.
+        heading: What to say first, once the study has begun.
     """
 
-    file: IO[str] = attrs.field(factory=lambda: sys.stderr)
+    file: IO[str] = attrs.field(factory=lambda: sys.stderr, converter=_enduring)
+    heading: str = ""
 
     def begin(self, total: int, stored: int) -> None:
         """Say how much there is to do."""
+        if self.heading:
+            self._say(self.heading)
         if stored:
             self._say(f"{stored} of {total} runs are there already")
 
@@ -103,7 +131,9 @@ class _LeftColumn(ProgressColumn):
 class BarProgress(Progress):
     """A bar that names the current run and says how long the rest will take; finished runs scroll above it."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, heading: str = "") -> None:
+        console.file = _enduring(console.file)
+        self._heading = heading
         self._bar = RichProgress(
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -116,6 +146,8 @@ class BarProgress(Progress):
 
     def begin(self, total: int, stored: int) -> None:
         """Show the bar."""
+        if self._heading:
+            self._bar.console.print(Text(self._heading))
         self._bar.update(self._task, total=total, completed=stored)
         self._bar.start()
 
@@ -140,9 +172,9 @@ class BarProgress(Progress):
         self._bar.stop()
 
 
-def make_progress(console: Console) -> Progress:
-    """A bar where the console is a terminal, lines where it is not."""
-    return BarProgress(console) if console.is_terminal else LineProgress(console.file)
+def make_progress(console: Console, heading: str = "") -> Progress:
+    """A bar where the console is a terminal, lines where it is not; below `heading`, if there is one."""
+    return BarProgress(console, heading) if console.is_terminal else LineProgress(console.file, heading)
 
 
 def _rough(seconds: float) -> str:

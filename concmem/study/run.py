@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from concmem import drivers
+from concmem._headline import legible
 from concmem._version import __version__
 from concmem.errors import ConcmemError, SamplerError
 from concmem.host import describe
@@ -84,7 +85,7 @@ def _resolve(names: tuple[str, ...], found: Mapping[str, drivers.Program]) -> tu
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_REASON_LENGTH]
+    return legible(" ".join(text.split()))[:_REASON_LENGTH]
 
 
 def _said(error: Exception) -> str:
@@ -270,10 +271,23 @@ class _Session:
         free = available_bytes()
         if needed <= free - margin_bytes():
             return ""
+        if failed := self._failed_before(cell):
+            # The line through what did run says nothing about what cannot.
+            return (
+                f"not tried: it could not run with {format_count(failed.tasks)} tasks already: "
+                f"{failed.reason.removeprefix('could not run: ')}"
+            )
         return (
             f"{format_count(cell.tasks)} tasks would need about {format_bytes(needed)}, judged by {basis}; "
             f"{format_bytes(free)} are free, of which {format_bytes(margin_bytes())} stay so"
         )
+
+    def _failed_before(self, cell: Cell) -> Run | None:
+        """A failed run of the largest smaller size at which the program has none that went well."""
+        runs = [run for run in self._runs.values() if run.program == cell.program and run.tasks < cell.tasks]
+        good = {run.tasks for run in runs if run.status == "ok"}
+        failed = [run for run in runs if run.status == "failed" and run.tasks not in good]
+        return max(failed, key=lambda run: run.tasks, default=None)
 
 
 def _late(seen: Attempt, sleep_s: float) -> bool:

@@ -44,7 +44,7 @@ def _converter() -> cattrs.Converter:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with replacing(path) as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+        file.write(json.dumps(content, indent=1).encode() + b"\n")
 
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:
@@ -158,8 +158,16 @@ def _structure(path: Path, content: dict[str, Any], kind: type[Any]) -> Any:
     try:
         return _converter().structure({name: value for name, value in content.items() if name in known}, kind)
     except (cattrs.BaseValidationError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, cattrs.BaseValidationError) and (own := error.subgroup(RecordingError)) is not None:
+            raise RecordingError(f"{path}: {_first(own)}") from error
         told = cattrs.transform_error(error) if isinstance(error, cattrs.BaseValidationError) else [str(error)]
         raise RecordingError(f"{path}: damaged: {told[0]}") from error
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first error of a group of groups."""
+    inner = getattr(error, "exceptions", ())
+    return _first(inner[0]) if inner else error
 
 
 def load_study(directory: str | Path) -> Study:
