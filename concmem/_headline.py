@@ -15,7 +15,7 @@ __all__ = ["headline", "legible"]
 
 
 def legible(text: str) -> str:
-    """A text with a mark in the place of every byte that is not UTF-8 (a surrogate in Python), which nothing can draw."""
+    """A text with a mark for every byte that is not UTF-8 (in Python: for every surrogate), which nothing can draw."""
     return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 

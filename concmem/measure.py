@@ -238,8 +238,9 @@ def measure(
         pss_budget: The share of wall time, from 0 to 1, that reading smaps_rollup may take: it can hold up a target
             that maps memory. 0 reads none, and `Measurement.tree_peak_pss` is then unavailable.
         timeout_s: After so many seconds the whole tree is killed.
-        memory_limit_bytes: When the tree's footprint is seen above it, the whole tree is killed. A spike between two
-            readings is seen where it makes a new VmHWM.
+        memory_limit_bytes: When the tree's footprint is seen above it, the whole tree is killed: the RSS of one
+            process, or of several the sum of PSS (of RSS, where PSS is refused or has no budget). A spike between
+            two readings is seen where it makes a new VmHWM.
         cwd: The folder to run in.
         env: The whole environment, instead of this process's.
         stdin: As in `subprocess`: None, a descriptor, a file or DEVNULL.
