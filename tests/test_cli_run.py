@@ -215,6 +215,84 @@ def test_memory_limit() -> None:
     assert "over the memory limit" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("shell", "code"),
+    [
+        ("$C -- sh -c 'exit 3' 2>&-", 3),
+        ("$C -- sh -c 'exit 3' >&- 2>&- <&-", 3),
+        ("$C -q --json - -- sh -c 'exit 3' >&-", 3),
+        ("$C -- sh -c 'exit 3' 2> /dev/full", 3),
+        ("exec 9> >(exec true); sleep 0.2; $C -- sh -c 'exit 3' 2>&9", 3),
+        ("exec 9> >(exec true); sleep 0.2; $C -q --json - -- sh -c 'exit 3' >&9", 3),
+        ("$C -q --json - -- sh -c 'exit 3' > /dev/full", 125),
+        ("$C -q --json /dev/full -- sh -c 'exit 3'", 125),
+    ],
+)
+def test_streams_that_take_nothing(shell: str, code: int) -> None:
+    """A stream that is closed or that nobody reads changes nothing; JSON that finds no room is an error."""
+    command = ["bash", "-c", f"C='{sys.executable} -m concmem run'; {shell}"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 125:
+        assert_one_sentence(done, "No space left on device", "/dev/full" if "/dev/full --" in shell else "standard")
+
+
+def test_other_commands_take_closed_streams() -> None:
+    """Without standard streams every command ends as with them."""
+    for arguments, code in (("--help", 0), ("toolchains", 0), ("no-such-command", 2)):
+        command = ["bash", "-c", f"{sys.executable} -m concmem {arguments} <&- >&- 2>&-"]
+        assert subprocess.run(command, timeout=60).returncode == code
+
+
+def test_what_is_not_utf_8_is_drawn_and_stored(tmp_path: Path) -> None:
+    """Arguments may hold any bytes: the chart and the JSON are written all the same."""
+    pytest.importorskip("altair", reason="Altair is missing: pip install 'concmem[report]'")
+    paths = tmp_path / "chart.svg", tmp_path / "figures.json"
+    done = run("-q", "--plot", paths[0], "--json", paths[1], "--", "true", os.fsdecode(b"\xff\xfe"))
+    assert done.returncode == 0, done.stderr
+    assert "\N{REPLACEMENT CHARACTER}" * 2 in paths[0].read_text(encoding="utf-8")
+    stored = concmem.Measurement.from_dict(json.loads(paths[1].read_text(encoding="utf-8")))
+    assert stored.command == ("true", os.fsdecode(b"\xff\xfe"))
+
+
+def test_ctrl_c_while_the_command_is_imported(tmp_path: Path) -> None:
+    """Importing is interrupted without a traceback, whether it is the command's or a subcommand's."""
+    for module, arguments in (("click", ["--help"]), ("rich", ["bench", "--help"])):
+        folder = tmp_path / module
+        folder.mkdir()
+        (folder / f"{module}.py").write_text("raise KeyboardInterrupt\n")
+        search = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+        command = [sys.executable, "-m", "concmem", *arguments]
+        done = subprocess.run(
+            command, env=os.environ | {"PYTHONPATH": search}, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 130
+        assert done.stderr.strip() in ("", "concmem: interrupted")
+
+
+def test_a_lower_bound_of_several_processes_has_its_other_end() -> None:
+    """One sentence says the least and what the high-water marks come to; nothing that is not known."""
+    import attrs
+
+    from concmem._headline import headline
+    from concmem.model import Figure
+
+    one = concmem.measure(["true"])
+    several = attrs.evolve(
+        one,
+        processes=one.processes * 2,
+        peak=Figure(30 << 20, "sampled", "smaps_rollup"),
+        tree_upper_bound=Figure(33 << 20, "upper_bound", "VmHWM"),
+    )
+    assert headline(several) == (
+        "true needed at least 30.0 MiB of memory; the high-water marks of its processes together are 33.0 MiB."
+    )
+    for unknown in (Figure(None, "unavailable", "VmHWM"), Figure(30 << 20, "upper_bound", "VmHWM")):
+        told = headline(attrs.evolve(several, tree_upper_bound=unknown))
+        assert told == "true needed at least 30.0 MiB of memory."
+
+
 class Session:
     """The command in a process group of its own, as a shell starts it, with signals as the terminal sends them."""
 

@@ -17,7 +17,7 @@ from rich.console import Console
 import concmem
 from concmem import report
 from concmem.model import Figure, Measurement
-from concmem.report.figures import finding, write_figures
+from concmem.report.figures import _instead, finding, write_figures
 from concmem.report.tables import csv_text, markdown, print_table
 from concmem.study import Entry, Plan, Run, Study, rows
 from concmem.study.store import Store
@@ -146,7 +146,13 @@ def test_the_markdown_says_how_it_was_read(study: Study) -> None:
     """Source, status and its meaning, ranges, errors, seed and machine stand below the table."""
     text = markdown(study)
     assert "seed 4" in text
-    for said in ("read from wait4 ru_maxrss", "- `bounded`: ", "+64.0 KiB", "2.00 MiB to 4.00 MiB", "lean 1.0"):
+    for said in (
+        "read from wait4 ru_maxrss",
+        "less the amount after the minus sign",
+        "+64.0 KiB",
+        "2.00 MiB to 4.00 MiB",
+        "lean 1.0",
+    ):
         assert said in text
     assert study.host.kernel in text
     assert "pid\\_max" in text or "pid_max" in text
@@ -232,6 +238,30 @@ def test_the_report_is_light_until_it_draws() -> None:
     """Importing it does not import what draws, so that the tables need no extra."""
     code = "import sys, concmem.report; sys.exit(any(m in sys.modules for m in ('altair', 'vl_convert')))"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_a_study_without_a_run_is_not_reported(study: Study) -> None:
+    """Nothing is written over what is there."""
+    _stored(attrs.evolve(study, runs=()))
+    (study.path / "table.md").write_text("kept")
+    done = subprocess.run(
+        [sys.executable, "-m", "concmem", "report", str(study.path)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "has no run yet" in done.stderr
+    assert (study.path / "table.md").read_text() == "kept"
+
+
+def test_a_shortened_reason_keeps_its_numbers_and_its_limit(study: Study) -> None:
+    """Wherever a reason is cut, no number is cut in half, and the limit that was met stays."""
+    row = next(row for row in rows(study) if (row.program, row.tasks) == ("threads", 100_000))
+    for length in range(60, 200):
+        filler = "x " * (length // 2) + "y" * (length % 2)
+        text = _instead(attrs.evolve(row, reason=f"{filler}; most alive: 32 448 at once; kernel.pid_max is 32768"))
+        assert text.replace("\n", " ").removesuffix(" (see the table)").endswith("; kernel.pid_max is 32768")
+        assert len(text.splitlines()) <= 2
+        assert ("32\u00a0448" in text) == ("448" in text) == ("32" in text.replace("32768", ""))
+    assert _instead(attrs.evolve(row, reason="not tried: it could not")) == "not tried: it could not"
 
 
 def test_the_command_names_a_folder_that_holds_no_study(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 
 import attrs
 import pytest
+from rich.console import Console
 
 import concmem
 from concmem import drivers
 from concmem.errors import CommandNotFound, ConcmemError, RecordingError, SamplerError
 from concmem.model import Exit, Measurement
-from concmem.study import LineProgress, Plan, Progress, Run, Study, StudyError, bench, load_study
+from concmem.study import LineProgress, Plan, Progress, Run, Study, StudyError, bench, load_study, make_progress
 from concmem.study import run as run_module
 from concmem.study.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, attempt
 from concmem.study.memory import estimate_bytes
@@ -324,6 +325,62 @@ def test_what_would_not_fit_is_skipped_with_its_figures(harness: Bench, monkeypa
     assert "judged by its run with 2 000 tasks; 500 MiB are free, of which 100 MiB stay so" in large.reason
 
 
+def test_what_failed_at_a_smaller_size_is_not_said_to_be_too_large(
+    harness: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a smaller size failed already, that is why a larger one is not tried, not an estimate."""
+    harness.scripts = {"one": SAY + "n == 3000 and sys.exit('thread limit reached');" + GOOD.removeprefix(SAY)}
+    monkeypatch.setattr(run_module, "margin_bytes", lambda: 100 * MIB)
+    monkeypatch.setattr(run_module, "available_bytes", lambda: 500 * MIB)
+    small, failed, large = harness.run(tasks=(2000, 3000, 1_000_000)).runs
+    assert (small.status, failed.status, large.status, large.attempts) == ("ok", "failed", "skipped", 0)
+    assert large.reason == f"not tried: it could not run with 3 000 tasks already: {failed.reason}"
+    assert "thread limit reached" in large.reason
+
+
+def test_paths_that_are_not_utf_8_end_no_study(harness: Bench, tmp_path: Path) -> None:
+    """A folder's name may hold any bytes: it is stored, read back and resumed."""
+    harness.scripts, harness.missing = {"one": GOOD}, {"two": os.fsdecode(b"no \xff on PATH")}
+    folder = tmp_path / os.fsdecode(b"programs-\xff")
+    study = harness.run(tasks=(1,), programs_dirs=(str(folder),))
+    assert study.plan.programs_dirs == (str(folder.resolve()),)
+    assert harness.run(tasks=(1,), programs_dirs=(str(folder),), resume=True).plan == study.plan
+    assert study.runs[1].reason.encode("utf-8").startswith(b"could not run: no ")
+
+
+def test_a_measurement_of_a_later_schema_is_named(harness: Bench) -> None:
+    """One sentence says that the measurement in the file is of a later schema."""
+    harness.scripts = {"one": GOOD}
+    study = harness.run(tasks=(1,))
+    path = study.path / "runs" / "one-1-0.json"
+    stored = json.loads(path.read_text())
+    stored["measurement"]["schema"] = 99
+    path.write_text(json.dumps(stored))
+    with pytest.raises(RecordingError, match=r"one-1-0\.json: this measurement has schema 99") as caught:
+        load_study(study.path)
+    assert "\n" not in str(caught.value) and "damaged" not in str(caught.value)
+
+
+class Gone(io.StringIO):
+    """A stream whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        """Fail."""
+        raise BrokenPipeError
+
+    def flush(self) -> None:
+        """Fail."""
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_that_nobody_reads_ends_no_study(harness: Bench, terminal: bool) -> None:
+    """Lines and bar alike: where they can no longer be written, the study goes on."""
+    harness.scripts = {"one": GOOD}
+    (run,) = harness.run(tasks=(1,), progress=make_progress(Console(file=Gone(), force_terminal=terminal), "To")).runs
+    assert run.status == "ok"
+
+
 def test_a_program_that_needs_more_than_is_free_is_stopped(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing was known before, the limit during the run keeps the machine's memory free."""
     harness.scripts = {"hog": SAY + "b = b'x' * (200 << 20); say(f'started {n}'); time.sleep(s)"}
@@ -479,6 +536,8 @@ def test_the_command_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
     for options, said in (
+        (["--programs", ""], "concmem: Invalid value for '--programs': it names no program"),
+        (["--programs", " , "], "concmem: Invalid value for '--programs': it names no program"),
         (["--programs", "cobol"], "concmem: there is no program 'cobol'; there are: rust-threads, "),
         (["--tasks", "many"], "concmem: 'many' is not a number"),
         (["--tasks", "0"], "concmem: a program cannot start 0 tasks"),
@@ -488,7 +547,7 @@ def test_the_command_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
     ):
         done = _concmem("bench", *options, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
-        assert done.stderr.splitlines()[-1].startswith(said)
+        assert done.stderr.startswith(said) and done.stderr.count("\n") == 1
         assert "Traceback" not in done.stderr
 
 

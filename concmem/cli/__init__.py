@@ -42,6 +42,12 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            sys.exit(141)  # as SIGPIPE ends a command whose reader has gone
+
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **options: Any
     ) -> NoReturn:
@@ -65,8 +71,6 @@ class _Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             say("interrupted")
             sys.exit(130)
-        except BrokenPipeError:
-            sys.exit(141)  # as SIGPIPE ends a command whose reader has gone
         except ConcmemError as error:
             say(_sentence(error))
             sys.exit(error.exit_code)

@@ -99,9 +99,9 @@ def _curve(measurement: Measurement, width: int, ascii_only: bool) -> list[str]:
 
 
 def _console(stream: TextIO) -> Console:
-    from rich.console import Console
+    from concmem.cli._console import PipeConsole
 
-    console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    console = PipeConsole(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
     console.width = min(console.width, _WIDEST)
     return console
 

@@ -10,6 +10,7 @@ import click
 
 from concmem.cli._console import PipeConsole
 from concmem.cli._streams import say
+from concmem.errors import ConcmemError
 from concmem.units import parse_count, parse_seconds
 
 __all__ = ["bench"]
@@ -68,7 +69,10 @@ def bench(out: Path | None, resume: bool, **options: Any) -> None:
     try:
         done = study.bench(plan, directory, resume=resume, progress=progress)
     except KeyboardInterrupt:
-        stored = len(study.load_study(directory).runs)
+        try:
+            stored = len(study.load_study(directory).runs)
+        except ConcmemError:  # it had not begun
+            raise KeyboardInterrupt from None
         say(
             f"interrupted; {stored} run{'' if stored == 1 else 's'} stored. "
             f"To go on: concmem bench --resume --out {shown}"

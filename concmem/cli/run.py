@@ -248,10 +248,9 @@ def run(
 def _show(measurement: Measurement) -> None:
     from concmem.cli._output import report
 
-    text = report(measurement, sys.stderr)
-    # A terminal that has gone must not change how the command is seen to end.
+    # A terminal that has gone must not change how the command is seen to end. Rich touches it too.
     with contextlib.suppress(OSError):
-        sys.stderr.write(text)
+        sys.stderr.write(report(measurement, sys.stderr))
         sys.stderr.flush()
 
 

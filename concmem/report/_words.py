@@ -13,8 +13,8 @@ __all__ = ["STATUS_WORDS", "Note", "by_memory", "host_line", "method_line", "not
 
 STATUS_WORDS = {
     "exact": "the kernel's own maximum, exact to the page",
-    "bounded": "the truth lies between the figure less the amount after the minus sign and the figure plus the one after "
-    "the plus sign; an amount that is not there is 0",
+    "bounded": "the truth lies between the figure less the amount after the minus sign and the figure plus the one "
+    "after the plus sign; an amount that is not there is 0",
     "sampled": "the largest reading: the truth is no less",
     "upper_bound": "the truth is no larger",
     "unavailable": "there is no figure",

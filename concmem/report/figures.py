@@ -93,7 +93,11 @@ def _instead(row: Row) -> str:
         text = f"{'not run' if row.status == 'not run' else 'could not run'}: {text}"
     # No-break spaces keep the groups of digits of one number together, and an amount with its unit.
     text = re.sub(r"(?<=\d) (?=\d{3}\b|[KMGTP]?i?B\b)", "\u00a0", text)
-    return "\n".join(textwrap.wrap(text, _REASON_COLUMNS, max_lines=_REASON_LINES, placeholder=" ... (see the table)"))
+    # What comes last in a reason is the limit that was met: where something is left out, it stays.
+    last = text.rpartition("; ")[2]
+    kept = f"; {last}" if 0 < len(last) <= _REASON_COLUMNS // 2 else ""
+    placeholder = f" ...{kept} (see the table)"
+    return "\n".join(textwrap.wrap(text, _REASON_COLUMNS, max_lines=_REASON_LINES, placeholder=placeholder))
 
 
 def _label(row: Row, planned_sleep_s: float) -> str:
