@@ -141,7 +141,7 @@ void tick(struct sampler *s, uint64_t now_ns)
 {
     struct cm_head *head = s->head;
     uint64_t t_ns = now_ns - head->start_ns;
-    uint64_t gap_ns = note_gap(s, now_ns);
+    uint64_t gap_ns = note_gap(s, now_ns), pss_before_ns = head->pss_ns;
     head->ticks++;
 
     read_members(s, t_ns);
@@ -161,7 +161,7 @@ void tick(struct sampler *s, uint64_t now_ns)
         if (reached && over_limit(s, &sums))
             kill_begin(s, CM_REASON_MEMORY_LIMIT);
     }
-    /* A large tree at a short interval must not keep a CPU for itself. */
-    uint64_t cost_ns = cm_now_ns() - now_ns;
+    /* A large tree at a short interval must not keep a CPU for itself. What PSS takes has a budget of its own. */
+    uint64_t cost_ns = cm_now_ns() - now_ns - (head->pss_ns - pss_before_ns);
     s->not_before_ns = cost_ns > head->interval_ns / TICK_SHARE ? now_ns + TICK_SHARE * cost_ns : 0;
 }
