@@ -92,7 +92,8 @@ def test_metadata(dist: Path) -> None:
     with _wheel(dist) as wheel:
         by_name = {name.rpartition("/")[2]: name for name in wheel.namelist() if ".dist-info/" in name}
         metadata = wheel.read(by_name["METADATA"]).decode()
-        assert wheel.read(by_name["entry_points.txt"]).decode() == "[console_scripts]\nconcmem = concmem.__main__:main\n"
+        commands = wheel.read(by_name["entry_points.txt"]).decode()
+        assert commands == "[console_scripts]\nconcmem = concmem.__main__:main\n"
     for line in ("License-Expression: MIT", "Requires-Python: >=3.10", "Provides-Extra: report"):
         assert f"\n{line}\n" in metadata
 
