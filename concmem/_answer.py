@@ -157,7 +157,7 @@ def measurement(
             ticks=head.ticks,
             late_ticks=head.late_ticks,
             longest_gap_s=head.longest_gap_ns / 1e9,
-            dropped_rows=sum(head.tracks[i].dropped for i in range(head.ntracks)),
+            dropped_rows=head.dropped_rows,
             dropped_processes=head.processes_dropped,
             cpu_s=head.sampler_cpu_ns / 1e9,
             rss_bytes=head.sampler_rss_bytes,

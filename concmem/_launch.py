@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+from functools import lru_cache
 from typing import Any
 
 from concmem._paths import SAMPLER
@@ -32,6 +33,7 @@ else:
 __all__ = ["SharedMemory", "launch", "native", "start_error"]
 
 _MEMORY_FD = 3  # where the sampler finds its memory: right behind the standard files
+_SAMPLER = [os.fsencode(SAMPLER), b"%d" % _MEMORY_FD]
 
 
 def native() -> tuple[Any, Any]:
@@ -50,31 +52,37 @@ def native() -> tuple[Any, Any]:
     return ffi, lib
 
 
+@lru_cache(maxsize=1)
+def _layout() -> tuple[Any, int]:
+    """A head as C lays it out, and the size of the whole: the same for every measurement."""
+    ffi, lib = native()
+    head = ffi.new("struct cm_head *")
+    return head, lib.cm_layout(head)
+
+
 class SharedMemory:
     """
     One measurement's memory: written by the sampler, owned by Python.
 
     Attributes:
-        fd: The memfd, until `close_fd`.
+        fd: The memfd, until `handed_over`.
+        over_fd: An eventfd that can be read as soon as the sampler has written its last, until `close`.
         head: ``struct cm_head *``, until `close`.
     """
 
     def __init__(self, request: Request) -> None:
-        ffi, lib = native()
-        draft = ffi.new("struct cm_head *")
-        size = lib.cm_layout(draft)
-        draft.interval_ns = request.interval_ns
-        draft.pss_budget_ppm = request.pss_budget_ppm
-        draft.timeout_ns = request.timeout_ns
-        draft.memory_limit_bytes = request.memory_limit_bytes
-        self.fd = -1
+        ffi, _ = native()
+        draft, size = _layout()
+        self.fd = self.over_fd = -1
         try:
+            self.over_fd = os.eventfd(0, os.EFD_CLOEXEC)
             self.fd = os.memfd_create("concmem", os.MFD_CLOEXEC)
             os.ftruncate(self.fd, size)
             self._map = mmap.mmap(self.fd, size)
         except OSError as error:
-            if self.fd >= 0:
-                self.close_fd()
+            for fd in (self.fd, self.over_fd):
+                if fd >= 0:
+                    os.close(fd)
             why = (
                 "the limit on the size of files (ulimit -f) is below that"
                 if error.errno == errno.EFBIG
@@ -83,11 +91,15 @@ class SharedMemory:
             text = f"no room for the recording, {size >> 20} MiB of which little is used: {why}"
             raise SamplerError(error.errno, text, "concmem") from None
         self._buffer = ffi.from_buffer(self._map)
-        self.head = ffi.cast("struct cm_head *", self._buffer)
-        ffi.memmove(self.head, draft, ffi.sizeof("struct cm_head"))
+        self.head = head = ffi.cast("struct cm_head *", self._buffer)
+        ffi.memmove(head, draft, ffi.sizeof("struct cm_head"))
+        head.interval_ns = request.interval_ns
+        head.pss_budget_ppm = request.pss_budget_ppm
+        head.timeout_ns = request.timeout_ns
+        head.memory_limit_bytes = request.memory_limit_bytes
 
-    def close_fd(self) -> None:
-        """The mapping stays; the descriptor is only needed until the sampler has it."""
+    def handed_over(self) -> None:
+        """The sampler has it; the mapping stays, its descriptor is not needed any more."""
         os.close(self.fd)
 
     def copy(self, offset: int, size: int) -> bytes:
@@ -100,6 +112,7 @@ class SharedMemory:
         self.head = None
         ffi.release(self._buffer)
         self._map.close()
+        os.close(self.over_fd)
 
 
 def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int]) -> int:
@@ -110,16 +123,16 @@ def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int]) ->
         CommandTooLong, BadWorkingDirectory, SamplerError: It could not be started.
     """
     ffi, lib = native()
-    words = [os.fsencode(SAMPLER), str(_MEMORY_FD).encode(), *request.argv]
-    texts = [ffi.from_buffer("char[]", text + b"\0") for text in (*words, *(request.envp or ()))]
+    words = [*_SAMPLER, *request.argv]
+    texts = [ffi.new("char[]", text) for text in (*words, *(request.envp or ()))]
     argv = ffi.new("char *[]", [*texts[: len(words)], ffi.NULL])
     envp = ffi.NULL if request.envp is None else ffi.new("char *[]", [*texts[len(words) :], ffi.NULL])
     cwd = ffi.new("char[]", request.cwd) if request.cwd is not None else ffi.NULL
     spawn = ffi.new("struct cm_spawn *")
     spawn.argv, spawn.envp, spawn.cwd = argv, envp, cwd
-    for i, fd in enumerate((*fds, memory.fd)):
+    for i, fd in enumerate((*fds, memory.fd, memory.over_fd)):
         spawn.fds[i] = fd
-    spawn.nfds = _MEMORY_FD + 1
+    spawn.nfds = _MEMORY_FD + 2
     pidfd = ffi.new("int *")
     code = lib.cm_launch(memory.head, spawn, pidfd)
     if code == 0:

@@ -81,15 +81,17 @@ class Redirection:
             os.close(fd)
         self._ours.clear()
 
-    def wait(self, pidfd: int) -> None:
-        """Collect what is written until `pidfd` says that all is over, and the rest that lies in the pipes."""
+    def wait(self, *until: int) -> None:
+        """Collect what is written until one of the descriptors can be read, and the rest that lies in the pipes."""
         if not self._readers:
             poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
+            for fd in until:
+                poll.register(fd, select.POLLIN)
             poll.poll()
             return
         with selectors.DefaultSelector() as selector:
-            selector.register(pidfd, selectors.EVENT_READ)
+            for fd in until:
+                selector.register(fd, selectors.EVENT_READ)
             for name, reader in self._readers.items():
                 os.set_blocking(reader, False)
                 selector.register(reader, selectors.EVENT_READ, name)

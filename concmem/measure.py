@@ -47,7 +47,7 @@ class Running:
         try:
             self._pidfd = launch(request, self._memory, redirection.fds)
         finally:
-            self._memory.close_fd()
+            self._memory.handed_over()
             if self._pidfd < 0:
                 self._memory.close()
         redirection.started()
@@ -109,7 +109,7 @@ class Running:
         if self._failure is not None:
             raise self._failure
         try:
-            self._redirection.wait(self._pidfd)
+            self._redirection.wait(self._pidfd, self._memory.over_fd)
         except BaseException:
             self.stop()
             while not self._ended(1.0):

@@ -153,12 +153,13 @@ class SamplerReport:
     Attributes:
         interval_s: The time between two readings that was asked for.
         ticks: How many readings of the tree were made.
-        late_ticks: How many readings were skipped because the one before had not ended, or the CPU was away.
+        late_ticks: How many readings began more than half an interval after they were due.
         longest_gap_s: The longest time between two readings.
-        dropped_rows: Rows that found no room. Always 0 unless something is broken: recording is bounded by merging.
+        dropped_rows: Readings that were due and never made, because the one before took too long or the CPU was away:
+            rows that the timeline would have and has not.
         dropped_processes: Processes that found no row in the process table; they are in every sum all the same.
         cpu_s: The sampler's own CPU time.
-        rss_bytes: The sampler's own resident memory, its recording included.
+        rss_bytes: The sampler's own resident memory, without the recording that it shares with this process.
         pss_readings, pss_s: How many readings of smaps_rollup were made, and the time that they took.
         refused_readings: Readings that the kernel refused (another user's process, say).
         floor_bytes: The sampler's own size at launch. No ``ru_maxrss`` of the root can read less.

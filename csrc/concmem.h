@@ -2,7 +2,7 @@
  * The whole interface between Python and C: the layout of the shared memory, and the functions of the extension.
  *
  * One memfd holds a measurement: `struct cm_head` first (the request, written by Python; then the answer, written by
- * the sampler alone), then for each track its windows and rings, then the process table, then the text of arguments.
+ * the sampler alone), then the process table, then the text of arguments, then for each track its windows and rings.
  * The head says where everything is, what the columns are called and in which unit they count, so that a stored
  * recording can be read without the code that made it. This file is also the cffi declaration.
  *
@@ -66,7 +66,6 @@ struct cm_track {
     uint64_t count;
     uint64_t readings;
     uint64_t width_ns;
-    uint64_t dropped;
     uint64_t ring_written;
     uint64_t ring_record;
     uint64_t ring_frozen;
@@ -122,6 +121,7 @@ struct cm_head {
 
     uint64_t ticks;
     uint64_t late_ticks;
+    uint64_t dropped_rows;
     uint64_t longest_gap_ns;
     uint64_t pss_readings;
     uint64_t pss_ns;

@@ -48,7 +48,13 @@ int64_t cm_layout(struct cm_head *head)
     memcpy(head->magic, "concmem", 8);
     head->abi = CM_ABI;
     head->ntracks = CM_SOURCES;
-    uint64_t at = aligned(sizeof *head);
+    /* Right behind the head: of a short command nothing but the first page is ever touched. */
+    head->processes_offset = sizeof *head;
+    head->processes_capacity = PROCESSES;
+    uint64_t at = aligned(head->processes_offset + sizeof(struct cm_process) * PROCESSES);
+    head->text_offset = at;
+    head->text_capacity = TEXT_BYTES;
+    at += TEXT_BYTES;
     for (uint32_t i = 0; i < CM_SOURCES; i++) {
         const struct cm_source *source = cm_sources[i];
         struct cm_track *track = &head->tracks[i];
@@ -66,12 +72,6 @@ int64_t cm_layout(struct cm_head *head)
             at += aligned((uint64_t)2 * RING * RING_ROW_BYTES);
         }
     }
-    head->processes_offset = at;
-    head->processes_capacity = PROCESSES;
-    at += aligned(sizeof(struct cm_process) * PROCESSES);
-    head->text_offset = at;
-    head->text_capacity = TEXT_BYTES;
-    at += TEXT_BYTES;
     head->size = at;
     return (int64_t)at;
 }

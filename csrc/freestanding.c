@@ -92,7 +92,6 @@ ssize_t pread(int fd, void *to, size_t n, off_t at) { return CALL(SYS_pread64, f
 int fstat(int fd, struct stat *to) { return (int)CALL(SYS_fstat, fd, to); }
 int fcntl(int fd, int command, ...) { return (int)CALL(SYS_fcntl, fd, command, VARIADIC(command)); }
 int dup2(int from, int to) { return (int)CALL(SYS_dup2, from, to); }
-int pipe2(int fds[2], int flags) { return (int)CALL(SYS_pipe2, fds, flags); }
 int chdir(const char *folder) { return (int)CALL(SYS_chdir, folder); }
 int execve(const char *file, char *const argv[], char *const envp[]) { return (int)CALL(SYS_execve, file, argv, envp); }
 int poll(struct pollfd *fds, nfds_t n, int timeout_ms) { return (int)CALL(SYS_poll, fds, n, timeout_ms); }

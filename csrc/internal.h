@@ -53,7 +53,7 @@ struct cm_stat {
 
 ssize_t cm_pread_text(int fd, char *buffer, size_t n);
 ssize_t cm_read_file_at(int dir_fd, const char *file, char *buffer, size_t n);
-int cm_read_stat(int dir_fd, struct cm_stat *stat);
+int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat);
 int cm_open_process(int proc_fd, int pid);
 uint32_t cm_field(const char *text, const char *name);
 char *cm_format(char *at, uint64_t number);
@@ -80,7 +80,7 @@ static inline uint64_t cm_now_ns(void)
 /* launch.c: for both sides */
 struct cm_setup {
     uint64_t signal_mask; /* of the new process */
-    bool target;          /* the target, not the sampler: default dispositions, and dies with its parent */
+    bool dies_with_parent;
 };
 int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd);
 

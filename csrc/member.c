@@ -17,7 +17,7 @@ int member_folder(struct sampler *s, const struct member *m)
     int fd = cm_open_process(s->proc_fd, m->pid);
     if (fd < 0)
         return fd == -ENOENT ? -ESRCH : fd;
-    if (cm_read_stat(fd, &stat) < 0 || stat.start_ticks != m->start_ticks) {
+    if (cm_read_stat(fd, "stat", &stat) < 0 || stat.start_ticks != m->start_ticks) {
         close(fd);
         return -ESRCH;
     }
@@ -109,7 +109,7 @@ static bool read_other_thread(struct sampler *s, struct member *m)
     int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
     if (dir_fd < 0)
         return false;
-    int tid = cm_read_stat(dir_fd, &stat) == 0 && stat.threads > 1 ? threads_other(dir_fd, m->pid) : 0;
+    int tid = cm_read_stat(dir_fd, "stat", &stat) == 0 && stat.threads > 1 ? threads_other(dir_fd, m->pid) : 0;
     if (tid != 0 && m->dir_fd >= 0) {
         int folder = open_thread(dir_fd, tid);
         if (folder < 0) {

@@ -52,10 +52,10 @@ int cm_open_process(int proc_fd, int pid)
 
 /* Fields of /proc/PID/stat, which can be read of a zombie as well. comm may hold spaces and brackets: the last ")"
  * ends it. */
-int cm_read_stat(int dir_fd, struct cm_stat *stat)
+int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
 {
     char text[1024];
-    ssize_t got = cm_read_file_at(dir_fd, "stat", text, sizeof text);
+    ssize_t got = cm_read_file_at(dir_fd, file, text, sizeof text);
     if (got < 0)
         return (int)got;
     const char *open = strchr(text, '(');

@@ -11,6 +11,13 @@
 
 enum { GIVE_UP_NS = 2000000000 };
 
+/* The most that this program can have been when it started the root, and so the most that it can show in its place. */
+#ifdef CM_FREESTANDING
+#define FLOOR_AT_MOST_BYTES (512u << 10)
+#else
+#define FLOOR_AT_MOST_BYTES UINT64_MAX
+#endif
+
 static uint64_t timeval_ns(struct timeval t)
 {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_usec * 1000u;
@@ -31,6 +38,8 @@ static void note_end(struct sampler *s, int pid, int status, const struct rusage
         head->wait_status = status;
         head->exit_ns = t_ns;
         head->root_ended = 1;
+        if (head->floor_bytes == 0 && maxrss_bytes <= FLOOR_AT_MOST_BYTES)
+            note_own_size(s);
     }
     struct member *m = tree_find(s, pid);
     int32_t at;
@@ -79,10 +88,9 @@ bool reap_some(struct sampler *s)
         struct cm_stat stat;
         bool known = false;
         if ((!s->killing && n < A_LOOK) || tree_find(s, info.si_pid) != NULL) {
-            int dir_fd = cm_open_process(s->proc_fd, info.si_pid);
-            known = dir_fd >= 0 && cm_read_stat(dir_fd, &stat) == 0;
-            if (dir_fd >= 0)
-                close(dir_fd);
+            char name[40];
+            strcpy(cm_format(name, (uint64_t)info.si_pid), "/stat");
+            known = cm_read_stat(s->proc_fd, name, &stat) == 0;
         }
         struct rusage usage;
         int status;

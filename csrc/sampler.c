@@ -1,9 +1,10 @@
 /*
  * concmem-sampler FD COMMAND [ARGUMENTS...]: launches the command, measures it and all that it starts, and reaps them.
  *
- * FD is the shared memory of one measurement (concmem.h). Started by cm_launch with every signal blocked. One thread,
- * no memory asked for after the start. Exits with 0 once its last words are in the head, with 125 where it could not
- * begin. It ends the whole tree when the time is up, when the host tells it to (SIGTERM) and when the host is gone.
+ * FD is the shared memory of one measurement (concmem.h), FD + 1 an eventfd that is written to when all is over. Started
+ * by cm_launch with every signal blocked. One thread, no memory asked for after the start. Exits with 0 once its last
+ * words are in the head, with 125 where it could not begin. It ends the whole tree when the time is up, when the host
+ * tells it to (SIGTERM) and when the host is gone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sampler.h"
@@ -75,7 +77,7 @@ static void arm(int timer_fd, uint64_t first_ns, uint64_t every_ns)
         .it_value = {(time_t)(first_ns / 1000000000u), (long)(first_ns % 1000000000u)},
         .it_interval = {(time_t)(every_ns / 1000000000u), (long)(every_ns % 1000000000u)},
     };
-    timerfd_settime(timer_fd, 0, &times, NULL);
+    timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &times, NULL);
 }
 
 static int signals(void)
@@ -97,7 +99,7 @@ static void let_go_of_standard_files(void)
 }
 
 /* The sampler's own size, without the recording that it shares with the host; and, when first asked, its mark so far. */
-static void note_own_size(struct sampler *s)
+void note_own_size(struct sampler *s)
 {
     char text[4096];
     if (cm_read_file_at(s->proc_fd, "self/status", text, sizeof text) < 0)
@@ -134,16 +136,20 @@ static void settle(struct sampler *s)
 
 static void on_tick(struct sampler *s, int fd)
 {
+    struct cm_head *head = s->head;
     uint64_t expired;
-    uint64_t now_ns = cm_now_ns();
     if (read(fd, &expired, sizeof expired) != (ssize_t)sizeof expired)
         return;
     settle(s);
-    s->head->late_ticks += expired - 1;
-    if (now_ns < s->not_before_ns)
-        s->head->late_ticks++;
-    else
-        tick(s, now_ns);
+    uint64_t now_ns = cm_now_ns(), due_ns = s->due_ns + (expired - 1) * head->interval_ns;
+    s->due_ns = due_ns + head->interval_ns;
+    head->dropped_rows += expired - 1;
+    if (now_ns < s->not_before_ns) {
+        head->dropped_rows++;
+        return;
+    }
+    head->late_ticks += expired > 1 || now_ns - due_ns > head->interval_ns / 2;
+    tick(s, now_ns);
 }
 
 static void run(struct sampler *s, struct pollfd *waited)
@@ -171,21 +177,49 @@ static void run(struct sampler *s, struct pollfd *waited)
     }
 }
 
-static void last_words(struct sampler *s)
+static void last_words(struct sampler *s, int over_fd)
 {
     struct cm_head *head = s->head;
     struct rusage usage;
+    uint64_t one = 1;
     while (s->nalive > 0)
         tree_remove(s, &s->members[s->alive[0]]);
     for (uint32_t i = 0; i < head->ntracks; i++)
         cm_record_end(s->base, &head->tracks[i]);
     note_gap(s, cm_now_ns());
     head->end_ns = s->last_tick_ns - head->start_ns;
-    note_own_size(s);
+    if (s->settled)
+        note_own_size(s);
     getrusage(RUSAGE_SELF, &usage);
     head->sampler_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
                            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
     __atomic_store_n(&head->phase, CM_PHASE_DONE, __ATOMIC_RELEASE);
+    if (write(over_fd, &one, sizeof one) < 0)
+        return; /* the host hears of the exit instead */
+}
+
+/* What the target need not wait for: 0 or an errno. */
+static int begin(struct sampler *s, struct pollfd *waited)
+{
+    struct cm_head *head = s->head;
+    for (int i = 0; i < WAITED; i++)
+        waited[i] = (struct pollfd){.fd = -1, .events = POLLIN};
+    if ((waited[ON_SIGNAL].fd = signals()) < 0 ||
+        (waited[ON_HOST].fd = (int)syscall(SYS_pidfd_open, head->host_pid, 0)) < 0 ||
+        (waited[ON_TICK].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0 ||
+        (s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        return errno;
+    s->due_ns = head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
+    arm(waited[ON_TICK].fd, s->due_ns, head->interval_ns);
+    if (head->timeout_ns != 0) {
+        waited[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (waited[ON_TIMEOUT].fd < 0)
+            return errno;
+        arm(waited[ON_TIMEOUT].fd, head->start_ns + head->timeout_ns, 0);
+    }
+    if (getppid() != head->host_pid) /* it had gone before it could be watched */
+        kill_begin(s, CM_REASON_HOST_GONE);
+    return 0;
 }
 
 int main(int argc, char **argv)
@@ -196,47 +230,39 @@ int main(int argc, char **argv)
     struct cm_head *head = argc > 2 ? map_head(fd) : NULL;
     if (head == NULL)
         return FAILED;
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
     s->head = head;
     s->base = (char *)head;
     s->own_pid = getpid();
     s->page_kib = (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
     tree_begin(s);
 
-    signal(SIGCHLD, SIG_DFL); /* a host that ignores it would have passed that on, and nobody could be waited for */
-    struct pollfd waited[WAITED];
-    for (int i = 0; i < WAITED; i++)
-        waited[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-    waited[ON_SIGNAL].fd = signals();
-    waited[ON_HOST].fd = (int)syscall(SYS_pidfd_open, head->host_pid, 0);
-    waited[ON_TICK].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    waited[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (int i = 0; i < WAITED; i++)
-        if (waited[i].fd < 0)
-            return fail(head, CM_STAGE_SETUP, errno);
-    if (s->proc_fd < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+    /* The target begins as one begun by a shell, with what it has from here: Python ignores SIGPIPE and SIGXFSZ. And
+     * where SIGCHLD is ignored, nobody can be waited for. */
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
+    signal(SIGCHLD, SIG_DFL);
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         return fail(head, CM_STAGE_SETUP, errno);
-    if (getppid() != head->host_pid) /* it has gone already: nobody wants this any more */
-        return fail(head, CM_STAGE_SETUP, ESRCH);
 
-    /* The target comes first: what this process is larger than it by then, the target's ru_maxrss would show. */
+    /* The target comes first: for its sake, and because its ru_maxrss would show what this process is by then. */
     struct cm_spawn spawn = {.argv = argv + 2, .envp = environ, .fds = {0, 1, 2}, .nfds = 3};
-    struct cm_setup setup = {.signal_mask = head->signal_mask, .target = true};
-    int pidfd;
+    struct cm_setup setup = {.signal_mask = head->signal_mask, .dies_with_parent = true};
     head->start_ns = cm_now_ns();
-    arm(waited[ON_TICK].fd, head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS, head->interval_ns);
-    if (head->timeout_ns != 0)
-        arm(waited[ON_TIMEOUT].fd, head->timeout_ns, 0);
-    int pid = cm_start(&spawn, &setup, &pidfd);
+    int pid = cm_start(&spawn, &setup, NULL);
     if (pid < 0)
         return fail(head, spawn.stage, -pid);
-    close(pidfd);
     head->root_pid = pid;
     head->alive = head->max_alive = head->max_threads = 1;
-    __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
 
+    struct pollfd waited[WAITED];
+    int error = begin(s, waited);
+    if (error != 0) {
+        kill(pid, SIGKILL);
+        wait4(pid, NULL, __WALL, NULL);
+        return fail(head, CM_STAGE_SETUP, error);
+    }
+    __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
     run(s, waited);
-    last_words(s);
+    last_words(s, fd + 1);
     return 0;
 }

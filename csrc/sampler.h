@@ -50,7 +50,7 @@ struct sampler {
 
     bool somebody_ended, settled, killing, known_killed, no_children_left;
     uint64_t kill_ns;
-    uint64_t last_tick_ns, not_before_ns;
+    uint64_t last_tick_ns, not_before_ns, due_ns;
     uint32_t status_cursor, thread_cursor;
 
     /* the budget of smaps_rollup: what may be spent now, and the tree's RSS at its readings */
@@ -59,6 +59,9 @@ struct sampler {
     uint32_t pss_record_rss, previous_rss;
     uint32_t pss_last_kib;
 };
+
+/* sampler.c */
+void note_own_size(struct sampler *s);
 
 /* tree.c: who belongs to the tree */
 void tree_begin(struct sampler *s);

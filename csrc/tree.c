@@ -134,7 +134,7 @@ static bool meet(struct sampler *s, int pid, uint64_t now_ns)
         return false;
     /* Between the list and here it can have ended and its number gone to a stranger: a stranger's parent is not one
      * of us. A parent that has just ended has handed it to another member, or to the sampler. */
-    if (cm_read_stat(dir_fd, &stat) < 0 || (stat.ppid != s->own_pid && tree_find(s, stat.ppid) == NULL)) {
+    if (cm_read_stat(dir_fd, "stat", &stat) < 0 || (stat.ppid != s->own_pid && tree_find(s, stat.ppid) == NULL)) {
         close(dir_fd);
         return false;
     }

@@ -151,13 +151,13 @@ int main(int argc, char **argv)
     bool whole = margins_are_whole(memory, track.offset, track.offset + windows_bytes) &&
                  margins_are_whole(memory, track.ring_offset, track.ring_offset + ring_bytes);
     printf("{\"bytes\": %llu, \"windows\": %llu, \"covered\": %llu, \"readings\": %llu, \"wrong\": %llu, "
-           "\"dropped\": %llu, \"max\": %llu, \"max_t_ns\": %llu, \"truth_t_ns\": %llu, \"ring_before\": %llu, "
+           "\"max\": %llu, \"max_t_ns\": %llu, \"truth_t_ns\": %llu, \"ring_before\": %llu, "
            "\"ring_after\": %llu, \"ring_has_record\": %llu, \"ring_gap_ns\": %llu, \"ring_capacity\": %u, "
            "\"whole\": %s, \"ns_per_row\": %.2f}\n",
            (unsigned long long)(windows_bytes + ring_bytes), (unsigned long long)track.count,
            (unsigned long long)covered, (unsigned long long)track.readings, (unsigned long long)wrong,
-           (unsigned long long)track.dropped, (unsigned long long)track.max[0],
-           (unsigned long long)track.max_t_ns[0], (unsigned long long)truth_t_ns[0], (unsigned long long)before,
+           (unsigned long long)track.max[0], (unsigned long long)track.max_t_ns[0],
+           (unsigned long long)truth_t_ns[0], (unsigned long long)before,
            (unsigned long long)after, (unsigned long long)has_record, (unsigned long long)gap_ns,
            track.ring_capacity, whole ? "true" : "false", (double)fed_ns / (double)rows);
     free(memory);
