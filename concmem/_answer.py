@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from typing import Any
 
-from concmem._launch import SharedMemory, native
+from concmem._shm import SharedMemory, layout, native
 from concmem._version import __version__
 from concmem.figures import Marks, Tree, all_figures, process_peak
 from concmem.host import counter_error_bytes
@@ -19,34 +19,41 @@ __all__ = ["measurement"]
 _RING_ROW_BYTES = 16
 
 
-def _exit(head: Any, lib: Any) -> Exit:
-    status = head.wait_status
-    number = status & 0x7F
-    reasons: dict[int, Reason] = {
+@lru_cache(maxsize=1)
+def _reasons() -> dict[int, Reason]:
+    _, lib = native()
+    return {
         lib.CM_REASON_TIMEOUT: "timeout",
         lib.CM_REASON_MEMORY_LIMIT: "memory_limit",
         lib.CM_REASON_INTERRUPTED: "interrupted",
         lib.CM_REASON_HOST_GONE: "interrupted",
     }
+
+
+def _exit(head: Any) -> Exit:
+    status = head.wait_status
+    number = status & 0x7F
     if not head.root_ended:  # it could not be killed
-        return Exit(None, None, reasons.get(head.reason, "interrupted"))
-    reason = reasons.get(head.reason, "signaled" if number else "exited")
+        return Exit(None, None, _reasons().get(head.reason, "interrupted"))
+    reason = _reasons().get(head.reason, "signaled" if number else "exited")
     return Exit(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
 
 
 @lru_cache(maxsize=1)
-def _columns() -> tuple[tuple[str, tuple[Column, ...]], ...]:
-    """Name and columns of every track: the same in every measurement."""
+def _unread() -> tuple[Track, ...]:
+    """Every track as it is before the first reading: as it stays, where the command is over by then."""
     ffi, lib = native()
     units = {lib.CM_UNIT_BYTES: "bytes", lib.CM_UNIT_COUNT: "count"}
-    head = ffi.new("struct cm_head *")
-    lib.cm_layout(head)
+    head, _ = layout()
     return tuple(
-        (
-            ffi.string(track.source).decode(),
-            tuple(
+        Track(
+            source=ffi.string(track.source).decode(),
+            columns=tuple(
                 Column(ffi.string(c.name).decode(), units[c.unit], c.scale) for c in track.columns[0 : track.ncolumns]
             ),
+            windows=b"",
+            row_bytes=track.row_bytes,
+            readings=0,
         )
         for track in head.tracks[0 : head.ntracks]
     )
@@ -62,13 +69,14 @@ def _ring(memory: SharedMemory, track: Any) -> bytes:
     return memory.copy(offset + start, most * _RING_ROW_BYTES - start) + memory.copy(offset, start)
 
 
-def _track(memory: SharedMemory, number: int) -> Track:
+def _track(memory: SharedMemory, number: int, unread: Track) -> Track:
     _, lib = native()
     track = memory.head.tracks[number]
-    source, columns = _columns()[number]
+    if track.readings == 0:
+        return unread
     return Track(
-        source=source,
-        columns=columns,
+        source=unread.source,
+        columns=unread.columns,
         windows=memory.copy(track.offset, lib.cm_windows(memory.head, number) * track.row_bytes),
         row_bytes=track.row_bytes,
         readings=track.readings,
@@ -119,7 +127,7 @@ def measurement(
     size = ffi.sizeof("struct cm_process")
     table = ffi.from_buffer("struct cm_process[]", memory.copy(head.processes_offset, head.processes * size))
     all_marks = [_marks(entry, lib) for entry in table]
-    tracks = [_track(memory, i) for i in range(head.ntracks)]
+    tracks = [_track(memory, number, unread) for number, unread in enumerate(_unread())]
     statm, status, rollup = head.tracks[0], head.tracks[1], head.tracks[2]
     largest = Marks(head.rss_largest_bytes, head.hwm_largest_bytes, head.maxrss_largest_bytes, is_root=True)
     tree = Tree(
@@ -141,7 +149,7 @@ def measurement(
     )
     return Measurement(
         command=request.shown,
-        exit=_exit(head, lib),
+        exit=_exit(head),
         **all_figures(tree),
         wall_s=(head.exit_ns if head.root_ended else head.end_ns) / 1e9,
         tree_wall_s=head.end_ns / 1e9,
@@ -160,11 +168,11 @@ def measurement(
             dropped_rows=head.dropped_rows,
             dropped_processes=head.processes_dropped,
             cpu_s=head.sampler_cpu_ns / 1e9,
-            rss_bytes=head.sampler_rss_bytes,
+            rss_bytes=head.sampler_rss_bytes or None,
             pss_readings=head.pss_readings,
             pss_s=head.pss_ns / 1e9,
             refused_readings=head.refused,
-            floor_bytes=head.floor_bytes,
+            floor_bytes=head.floor_bytes or None,
             survivors=head.survivors,
         ),
         host=host,

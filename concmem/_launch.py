@@ -1,14 +1,12 @@
-"""Shared memory and start of the sampler; what fails there becomes an error that says what."""
+"""Starting the sampler, which starts the command; what fails there becomes an error that says what."""
 
 from __future__ import annotations
 
 import errno
-import mmap
 import os
-from functools import lru_cache
-from typing import Any
 
 from concmem._paths import SAMPLER
+from concmem._shm import SharedMemory, native
 from concmem.errors import (
     BadInterpreter,
     BadWorkingDirectory,
@@ -18,101 +16,13 @@ from concmem.errors import (
     CommandTooLong,
     ConcmemError,
     SamplerError,
-    UnsupportedPlatform,
 )
 from concmem.request import Request
 
-try:
-    from concmem._native import ffi, lib
-except ImportError as error:  # pragma: no cover - not built, or not Linux
-    ffi = lib = None
-    _missing: ImportError | None = error
-else:
-    _missing = None
-
-__all__ = ["SharedMemory", "launch", "native", "start_error"]
+__all__ = ["launch", "start_error"]
 
 _MEMORY_FD = 3  # where the sampler finds its memory: right behind the standard files
 _SAMPLER = [os.fsencode(SAMPLER), b"%d" % _MEMORY_FD]
-
-
-def native() -> tuple[Any, Any]:
-    """
-    The extension's ``ffi`` and ``lib``.
-
-    Raises:
-        UnsupportedPlatform: There is none here.
-    """
-    if lib is None:
-        import sys
-
-        if not sys.platform.startswith("linux"):
-            raise UnsupportedPlatform("concmem measures through Linux's /proc, so it needs Linux")
-        raise UnsupportedPlatform(f"concmem's native part is not built here: {_missing}")
-    return ffi, lib
-
-
-@lru_cache(maxsize=1)
-def _layout() -> tuple[Any, int]:
-    """A head as C lays it out, and the size of the whole: the same for every measurement."""
-    ffi, lib = native()
-    head = ffi.new("struct cm_head *")
-    return head, lib.cm_layout(head)
-
-
-class SharedMemory:
-    """
-    One measurement's memory: written by the sampler, owned by Python.
-
-    Attributes:
-        fd: The memfd, until `handed_over`.
-        over_fd: An eventfd that can be read as soon as the sampler has written its last, until `close`.
-        head: ``struct cm_head *``, until `close`.
-    """
-
-    def __init__(self, request: Request) -> None:
-        ffi, _ = native()
-        draft, size = _layout()
-        self.fd = self.over_fd = -1
-        try:
-            self.over_fd = os.eventfd(0, os.EFD_CLOEXEC)
-            self.fd = os.memfd_create("concmem", os.MFD_CLOEXEC)
-            os.ftruncate(self.fd, size)
-            self._map = mmap.mmap(self.fd, size)
-        except OSError as error:
-            for fd in (self.fd, self.over_fd):
-                if fd >= 0:
-                    os.close(fd)
-            why = (
-                "the limit on the size of files (ulimit -f) is below that"
-                if error.errno == errno.EFBIG
-                else error.strerror
-            )
-            text = f"no room for the recording, {size >> 20} MiB of which little is used: {why}"
-            raise SamplerError(error.errno, text, "concmem") from None
-        self._buffer = ffi.from_buffer(self._map)
-        self.head = head = ffi.cast("struct cm_head *", self._buffer)
-        ffi.memmove(head, draft, ffi.sizeof("struct cm_head"))
-        head.interval_ns = request.interval_ns
-        head.pss_budget_ppm = request.pss_budget_ppm
-        head.timeout_ns = request.timeout_ns
-        head.memory_limit_bytes = request.memory_limit_bytes
-
-    def handed_over(self) -> None:
-        """The sampler has it; the mapping stays, its descriptor is not needed any more."""
-        os.close(self.fd)
-
-    def copy(self, offset: int, size: int) -> bytes:
-        """A piece of it."""
-        return self._map[offset : offset + size]
-
-    def close(self) -> None:
-        """Nothing of it can be read any more."""
-        ffi, _ = native()
-        self.head = None
-        ffi.release(self._buffer)
-        self._map.close()
-        os.close(self.over_fd)
 
 
 def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int]) -> int:
@@ -128,11 +38,8 @@ def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int]) ->
     argv = ffi.new("char *[]", [*texts[: len(words)], ffi.NULL])
     envp = ffi.NULL if request.envp is None else ffi.new("char *[]", [*texts[len(words) :], ffi.NULL])
     cwd = ffi.new("char[]", request.cwd) if request.cwd is not None else ffi.NULL
-    spawn = ffi.new("struct cm_spawn *")
-    spawn.argv, spawn.envp, spawn.cwd = argv, envp, cwd
-    for i, fd in enumerate((*fds, memory.fd, memory.over_fd)):
-        spawn.fds[i] = fd
-    spawn.nfds = _MEMORY_FD + 2
+    placed = (*fds, memory.fd, memory.over_fd)
+    spawn = ffi.new("struct cm_spawn *", {"argv": argv, "envp": envp, "cwd": cwd, "fds": placed, "nfds": len(placed)})
     pidfd = ffi.new("int *")
     code = lib.cm_launch(memory.head, spawn, pidfd)
     if code == 0:

@@ -22,7 +22,7 @@ Target = int | IO[Any] | None
 
 def _is_open(fd: int) -> bool:
     try:
-        os.fstat(fd)
+        os.get_inheritable(fd)
     except (OSError, OverflowError):
         return False
     return True

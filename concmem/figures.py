@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TypedDict
 
 import attrs
@@ -87,16 +88,18 @@ class Tree:
     floor_bytes: int
     interval_s: float
 
-    @property
+    @cached_property
     def hidden(self) -> str:
         """Why there may be processes of which nothing is known; "" where there can be none."""
-        if any(marks.forgets_children for marks in self.processes):
-            return "a process ignores SIGCHLD, so nobody hears how large those of its children were that nobody read"
-        if any(marks.reaped_others for marks in self.processes):
-            return "a process waited for children itself, and some may have come and gone between two readings"
-        if any(marks.maxrss_bytes is None for marks in self.processes) or self.dropped_processes:
-            return "not every process was reaped by the sampler"
-        return ""
+        why = "not every process was reaped by the sampler" if self.dropped_processes else ""
+        for marks in self.processes:
+            if marks.forgets_children:
+                return "a process ignores SIGCHLD, so nobody hears how large its children were that nobody read"
+            if marks.reaped_others:
+                why = "a process waited for children itself, and some may have come and gone between two readings"
+            elif marks.maxrss_bytes is None:
+                why = why or "not every process was reaped by the sampler"
+        return why
 
 
 def process_peak(marks: Marks, tree: Tree) -> Figure:

@@ -13,8 +13,9 @@ from datetime import datetime, timezone
 from types import TracebackType
 
 from concmem._answer import measurement
-from concmem._launch import SharedMemory, launch, native, start_error
+from concmem._launch import launch, start_error
 from concmem._redirect import DEVNULL, PIPE, STDOUT, Redirection, Target
+from concmem._shm import SharedMemory, native
 from concmem.errors import CommandFailed, ConcmemError, SamplerError
 from concmem.host import describe
 from concmem.model import Measurement
@@ -43,11 +44,10 @@ class Running:
         self._measurement: Measurement | None = None
         self._failure: ConcmemError | None = None
         self._root_pid: int | None = None
-        self._started_at = datetime.now(timezone.utc).astimezone().isoformat(timespec="milliseconds")
+        self._started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         try:
             self._pidfd = launch(request, self._memory, redirection.fds)
         finally:
-            self._memory.handed_over()
             if self._pidfd < 0:
                 self._memory.close()
         redirection.started()

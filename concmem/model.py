@@ -159,10 +159,12 @@ class SamplerReport:
             rows that the timeline would have and has not.
         dropped_processes: Processes that found no row in the process table; they are in every sum all the same.
         cpu_s: The sampler's own CPU time.
-        rss_bytes: The sampler's own resident memory, without the recording that it shares with this process.
+        rss_bytes: The sampler's own resident memory, without the recording that it shares with this process; None
+            where all was over before it looked at itself.
         pss_readings, pss_s: How many readings of smaps_rollup were made, and the time that they took.
         refused_readings: Readings that the kernel refused (another user's process, say).
-        floor_bytes: The sampler's own size at launch. No ``ru_maxrss`` of the root can read less.
+        floor_bytes: The sampler's own size at launch. No ``ru_maxrss`` of the root can read less. None where it was
+            not looked at, because the root's stood far above it.
         survivors: Processes that could not be killed (another user's); 0 means that nothing is left.
     """
 
@@ -173,11 +175,11 @@ class SamplerReport:
     dropped_rows: int
     dropped_processes: int
     cpu_s: float
-    rss_bytes: int
+    rss_bytes: int | None
     pss_readings: int
     pss_s: float
     refused_readings: int
-    floor_bytes: int
+    floor_bytes: int | None
     survivors: int
 
 

@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from concmem._launch import native
+from concmem._shm import native
 from concmem.model import Source
 
 if TYPE_CHECKING:

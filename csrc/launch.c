@@ -4,8 +4,8 @@
  * The same 40 microseconds from a host of 4 GiB as from one of 10 MiB. The extension starts the sampler with it, the
  * sampler the target. Between clone and exec the child runs in the caller's memory, on a stack of its own, with all
  * signals blocked, and only makes system calls; the caller stands still until the exec or the end of the child. So what
- * fails there is simply noted in that memory: a pipe that the exec closes would say the same, but wakes the caller
- * twice, and that is a tenth of a millisecond for the two of them.
+ * fails there is simply noted in that memory. A pipe that the exec closes would tell the same, but only after one more
+ * sleep and waking of the caller, in the target's time.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -69,6 +69,7 @@ struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *
     }
     *at = (int32_t)head->processes++;
     struct cm_process *entry = (struct cm_process *)(s->base + head->processes_offset) + *at;
+    memset(entry, 0, sizeof *entry); /* an earlier measurement may have used the same memory */
     entry->pid = pid;
     entry->ppid = stat->ppid;
     entry->start_ticks = stat->start_ticks;

@@ -106,6 +106,53 @@ def test_the_view_outlives_the_measurement() -> None:
     assert 9 * MIB <= int(rss.max()) <= 9 * MIB + START_UP_BYTES
 
 
+def test_nothing_of_a_measurement_is_left_for_the_next() -> None:
+    """Memory is used again, and nothing of what was in it is seen again."""
+    many = concmem.measure("for i in 1 2 3; do sleep 0.1 & done; wait; exit 7", timeout_s=10)
+    assert many.exit.code == 7 and len(many.processes) == 4 and many.sampler.ticks > 10
+    one = concmem.measure(["/bin/true"])
+    assert one.exit.code == 0 and one.exit.reason == "exited"
+    (process,) = one.processes
+    assert process.pid not in {p.pid for p in many.processes} and process.comm == "true"
+    assert len(one.timeline) == one.sampler.ticks
+    assert one.max_alive == 1 and one.tree_upper_bound.bytes == one.peak.bytes
+
+
+FORKED = """
+import os, sys, concmem
+concmem.measure(["/bin/true"])
+pid = os.fork()
+codes = [concmem.measure(["/bin/sh", "-c", f"exit {i % 7 + (10 if pid == 0 else 0)}"]).exit.code for i in range(50)]
+right = codes == [i % 7 + (10 if pid == 0 else 0) for i in range(50)]
+if pid == 0:
+    os._exit(0 if right else 1)
+sys.exit(0 if right and os.waitpid(pid, 0)[1] == 0 else 1)
+"""
+
+
+def test_a_forked_host() -> None:
+    """A host that forks after a measurement: parent and child go on measuring, each with memory of its own."""
+    assert subprocess.run([sys.executable, "-c", FORKED]).returncode == 0
+
+
+CLOSED = """
+import os, sys, concmem
+concmem.measure(["/bin/true"])
+os.closerange(3, 64)
+mine = [os.memfd_create(f"mine {i}") for i in range(61)]
+for fd in mine:
+    os.write(fd, b"kept")
+for _ in range(3):
+    assert concmem.measure(["/bin/sh", "-c", "exit 3"]).exit.code == 3
+assert all(os.pread(fd, 9, 0) == b"kept" for fd in mine)
+"""
+
+
+def test_a_host_that_closes_everything() -> None:
+    """A host that closes all descriptors and opens files of its own: they are neither read, written nor closed."""
+    assert subprocess.run([sys.executable, "-c", CLOSED]).returncode == 0
+
+
 SIGCHLD_IGNORED = """
 import json, signal, concmem
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)

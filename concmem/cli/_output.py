@@ -66,17 +66,17 @@ def _facts(measurement: Measurement) -> list[str]:
     m, sampler = measurement, measurement.sampler
     lived_on = f" (what it left running: {format_seconds(m.tree_wall_s)})" if m.tree_wall_s > m.wall_s + 0.1 else ""
     share = sampler.cpu_s / m.tree_wall_s if m.tree_wall_s > 0 else math.nan
+    own_size = f", {format_bytes(sampler.rss_bytes)}" if sampler.rss_bytes is not None else ""
     facts = [
         f"{m.exit}; {format_seconds(m.wall_s)}{lived_on}, CPU {format_seconds(m.user_s)} user"
         f" and {format_seconds(m.system_s)} system; at most {_count(m.max_alive, 'process', 'processes')}"
         f" and {_count(m.max_threads, 'thread', 'threads')} at once",
         f"sampler: {_count(sampler.ticks, 'reading', 'readings')}, CPU {format_seconds(sampler.cpu_s)}"
-        f" ({share:.1%} of one), {format_bytes(sampler.rss_bytes)}; longest gap {format_seconds(sampler.longest_gap_s)}"
-        f", {format_count(sampler.late_ticks)} late",
+        f" ({share:.1%} of one){own_size}; longest gap {format_seconds(sampler.longest_gap_s)}"
+        f", {format_count(sampler.late_ticks)} late, {format_count(sampler.dropped_rows)} dropped",
     ]
     lost = {
         "readings refused by the kernel": sampler.refused_readings,
-        "rows dropped": sampler.dropped_rows,
         "processes not listed": sampler.dropped_processes,
         "processes that could not be ended": sampler.survivors,
     }
