@@ -66,9 +66,10 @@ char *strchr(const char *text, int c)
 char *strrchr(const char *text, int c)
 {
     const char *found = NULL;
-    for (; *text; text++)
+    do
         if (*text == (char)c)
             found = text;
+    while (*text++);
     return (char *)found;
 }
 
@@ -82,10 +83,10 @@ int strncmp(const char *a, const char *b, size_t n)
 char *strstr(const char *text, const char *part)
 {
     size_t n = strlen(part);
-    for (; *text; text++)
-        if (strncmp(text, part, n) == 0)
-            return (char *)text;
-    return NULL;
+    while (strncmp(text, part, n) != 0)
+        if (*text++ == 0)
+            return NULL;
+    return (char *)text;
 }
 
 char *strcpy(char *restrict to, const char *restrict from)

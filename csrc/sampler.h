@@ -38,7 +38,7 @@ struct member {
 struct sampler {
     struct cm_head *head;
     char *base;
-    int proc_fd, own_children_fd;
+    int proc_fd, own_children_fd, loadavg_fd;
     int own_pid;
     uint32_t page_kib;
 
@@ -52,6 +52,8 @@ struct sampler {
     uint64_t kill_ns;
     uint64_t last_tick_ns, not_before_ns, due_ns;
     uint32_t status_cursor, thread_cursor;
+    int32_t last_number; /* the last that the kernel had given out when it was last asked */
+    bool several_threads; /* in some process of the tree */
 
     /* the budget of smaps_rollup: what may be spent now, and the tree's RSS at its readings */
     int64_t pss_credit_ns;
@@ -68,6 +70,7 @@ void tree_begin(struct sampler *s);
 void tree_open(struct sampler *s);
 void tree_discover(struct sampler *s, uint64_t now_ns);
 struct member *tree_find(struct sampler *s, int pid);
+bool tree_meet(struct sampler *s, int pid, uint64_t now_ns);
 void tree_remove(struct sampler *s, struct member *m);
 struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at);
 typedef bool tree_visit(struct sampler *s, int pid, uint64_t now_ns);
@@ -86,6 +89,7 @@ void member_keep(struct sampler *s, struct member *m);
 void member_check_borrowing(struct sampler *s, struct member *m);
 
 /* threads.c: children of threads that are not the main one */
+void threads_newborn(struct sampler *s, uint64_t now_ns);
 void threads_walk(struct sampler *s, uint64_t now_ns);
 int threads_other(int dir_fd, int leader);
 

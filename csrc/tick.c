@@ -101,6 +101,7 @@ static void note(struct sampler *s, const struct sums *sums, uint64_t t_ns)
     struct cm_head *head = s->head;
     uint64_t rss_bytes = sums->rss * s->page_kib * 1024;
     head->alive = sums->processes;
+    s->several_threads = sums->threads > sums->processes;
     if (sums->processes > head->max_alive)
         head->max_alive = sums->processes;
     if (sums->threads > head->max_threads)

@@ -43,6 +43,7 @@ void tree_open(struct sampler *s)
     char name[64] = "self/task/";
     strcpy(cm_format(name + strlen(name), (uint64_t)s->own_pid), "/children");
     s->own_children_fd = openat(s->proc_fd, name, O_RDONLY | O_CLOEXEC);
+    s->loadavg_fd = openat(s->proc_fd, "loadavg", O_RDONLY | O_CLOEXEC);
 }
 
 struct member *tree_find(struct sampler *s, int pid)
@@ -125,7 +126,7 @@ static struct member *allocate(struct sampler *s, int pid)
     return m;
 }
 
-static bool meet(struct sampler *s, int pid, uint64_t now_ns)
+bool tree_meet(struct sampler *s, int pid, uint64_t now_ns)
 {
     if (tree_find(s, pid) != NULL)
         return false;
@@ -183,7 +184,7 @@ uint64_t tree_for_children(struct sampler *s, int fd, uint64_t now_ns, tree_visi
 
 void tree_read_children(struct sampler *s, int fd, uint64_t now_ns)
 {
-    tree_for_children(s, fd, now_ns, meet);
+    tree_for_children(s, fd, now_ns, tree_meet);
 }
 
 void tree_discover(struct sampler *s, uint64_t now_ns)
@@ -214,5 +215,8 @@ void tree_discover(struct sampler *s, uint64_t now_ns)
         if (dir_fd >= 0 && dir_fd != m->dir_fd)
             close(dir_fd);
     }
-    threads_walk(s, now_ns);
+    if (s->several_threads) {
+        threads_newborn(s, now_ns);
+        threads_walk(s, now_ns);
+    }
 }

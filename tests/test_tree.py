@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +92,27 @@ def test_daemon_outlives_the_root() -> None:
     assert m.root_peak_rss.bytes < 8 * MIB
     assert m.largest_peak_rss.bytes >= 60 * MIB - m.largest_peak_rss.error_bytes
     assert int(m.timeline.rss_bytes.max()) >= 60 * MIB
+
+
+MANY_THREADS = """
+import subprocess, threading
+over = threading.Event()
+idle = [threading.Thread(target=over.wait) for _ in range(400)]
+for thread in idle:
+    thread.start()
+for _ in range(20):
+    thread = threading.Thread(target=subprocess.run, args=(["/bin/sleep", "0.05"],))
+    thread.start()
+    thread.join()
+over.set()
+"""
+
+
+def test_short_lived_children_of_many_threads() -> None:
+    """Of 400 threads each new one forks a child of 50 ms: it is found though its thread has not had its turn."""
+    m = concmem.measure([sys.executable, "-c", MANY_THREADS])
+    assert m.exit.ok and m.max_threads > 400
+    assert sum(process.comm == "sleep" for process in m.processes) >= 18  # of 20, on a machine with other work
 
 
 def test_child_of_a_thread() -> None:

@@ -1,0 +1,37 @@
+"""What the sampler has of a C library of its own, where it is built without one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = ROOT / "csrc" / "freestanding_text.c"
+
+
+def test_string_functions(tmp_path: Path) -> None:
+    """They do what libc's do, for a hundred thousand random texts, within their memory and without undefined behaviour."""
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-D_GNU_SOURCE", "-std=gnu11", "-O1"]
+    names = re.findall(r"^\w[\w *]*?\b((?:mem|str)\w+)\(", TEXT.read_text(), re.MULTILINE)
+    assert len(names) >= 13
+    own = [f"-D{name}=own_{name}" for name in names]
+    try:
+        subprocess.run(
+            [*compiler, *checks, "-fno-builtin", "-DCM_FREESTANDING", *own, "-c", TEXT, "-o", tmp_path / "own.o"],
+            check=True,
+        )
+    except FileNotFoundError:
+        pytest.skip(f"there is no C compiler ({compiler[0]})")
+    program = tmp_path / "compare_text"
+    subprocess.run(
+        [*compiler, *checks, "-fno-builtin", "-o", program, ROOT / "tests/c/compare_text.c", tmp_path / "own.o"],
+        check=True,
+    )
+    done = subprocess.run([program, "100000", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
