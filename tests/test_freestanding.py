@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,20 +16,20 @@ TEXT = ROOT / "csrc" / "freestanding_text.c"
 
 
 def test_string_functions(tmp_path: Path) -> None:
-    """They do what libc's do, for a hundred thousand random texts, within their memory and without undefined behaviour."""
+    """They do what libc's do, for a hundred thousand random texts, within their memory and with defined behaviour."""
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-D_GNU_SOURCE", "-std=gnu11", "-O1"]
     names = re.findall(r"^\w[\w *]*?\b((?:mem|str)\w+)\(", TEXT.read_text(), re.MULTILINE)
     assert len(names) >= 13
     own = [f"-D{name}=own_{name}" for name in names]
-    try:
-        subprocess.run(
-            [*compiler, *checks, "-fno-builtin", "-DCM_FREESTANDING", *own, "-c", TEXT, "-o", tmp_path / "own.o"],
-            check=True,
-        )
-    except FileNotFoundError:
-        pytest.skip(f"there is no C compiler ({compiler[0]})")
     program = tmp_path / "compare_text"
+    empty = [*compiler, *checks, "-x", "c", "-", "-o", program]
+    if not shutil.which(compiler[0]) or subprocess.run(empty, input=b"int main(void) { return 0; }").returncode != 0:
+        pytest.skip(f"there is no C compiler with AddressSanitizer ({compiler[0]})")
+    subprocess.run(
+        [*compiler, *checks, "-fno-builtin", "-DCM_FREESTANDING", *own, "-c", TEXT, "-o", tmp_path / "own.o"],
+        check=True,
+    )
     subprocess.run(
         [*compiler, *checks, "-fno-builtin", "-o", program, ROOT / "tests/c/compare_text.c", tmp_path / "own.o"],
         check=True,
