@@ -198,7 +198,7 @@ static void last_words(struct sampler *s, int over_fd)
         return; /* the host hears of the exit instead */
 }
 
-/* What the target need not wait for: 0 or an errno. */
+/* All that is waited for, and the clock: 0 or an errno. */
 static int begin(struct sampler *s, struct pollfd *waited)
 {
     struct cm_head *head = s->head;
@@ -209,16 +209,16 @@ static int begin(struct sampler *s, struct pollfd *waited)
         (waited[ON_TICK].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0 ||
         (s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         return errno;
+    if (head->timeout_ns != 0 &&
+        (waited[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
+        return errno;
+    if (getppid() != head->host_pid) /* it has gone already: nobody wants this any more */
+        return ESRCH;
+    head->start_ns = cm_now_ns();
     s->due_ns = head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
     arm(waited[ON_TICK].fd, s->due_ns, head->interval_ns);
-    if (head->timeout_ns != 0) {
-        waited[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-        if (waited[ON_TIMEOUT].fd < 0)
-            return errno;
+    if (head->timeout_ns != 0)
         arm(waited[ON_TIMEOUT].fd, head->start_ns + head->timeout_ns, 0);
-    }
-    if (getppid() != head->host_pid) /* it had gone before it could be watched */
-        kill_begin(s, CM_REASON_HOST_GONE);
     return 0;
 }
 
@@ -241,27 +241,21 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_DFL);
     signal(SIGXFSZ, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
-        return fail(head, CM_STAGE_SETUP, errno);
+    struct pollfd waited[WAITED];
+    int error = prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? errno : begin(s, waited);
+    if (error != 0)
+        return fail(head, CM_STAGE_SETUP, error);
 
-    /* The target comes first: for its sake, and because its ru_maxrss would show what this process is by then. */
+    /* The target comes first: what this process is larger than it by then, the target's ru_maxrss would show. */
     struct cm_spawn spawn = {.argv = argv + 2, .envp = environ, .fds = {0, 1, 2}, .nfds = 3};
     struct cm_setup setup = {.signal_mask = head->signal_mask, .dies_with_parent = true};
-    head->start_ns = cm_now_ns();
     int pid = cm_start(&spawn, &setup, NULL);
     if (pid < 0)
         return fail(head, spawn.stage, -pid);
     head->root_pid = pid;
     head->alive = head->max_alive = head->max_threads = 1;
-
-    struct pollfd waited[WAITED];
-    int error = begin(s, waited);
-    if (error != 0) {
-        kill(pid, SIGKILL);
-        wait4(pid, NULL, __WALL, NULL);
-        return fail(head, CM_STAGE_SETUP, error);
-    }
     __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
+
     run(s, waited);
     last_words(s, fd + 1);
     return 0;
