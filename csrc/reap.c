@@ -39,7 +39,7 @@ static void note_end(struct sampler *s, int pid, int status, const struct rusage
         head->exit_ns = t_ns;
         head->root_ended = 1;
         if (head->floor_bytes == 0 && maxrss_bytes <= FLOOR_AT_MOST_BYTES)
-            note_own_size(s);
+            own_size_note(s);
     }
     struct member *m = tree_find(s, pid);
     int32_t at;

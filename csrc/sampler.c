@@ -23,7 +23,7 @@
 
 #include "sampler.h"
 
-enum { FAILED = 125, TOUCHES = 8, KILL_PAUSE_MS = 1, FIRST_TICK_NS = 1000000 };
+enum { FAILED = 125, KILL_PAUSE_MS = 1, FIRST_TICK_NS = 1000000 };
 enum { ON_SIGNAL, ON_TICK, ON_HOST, ON_TIMEOUT, WAITED };
 
 extern char **environ;
@@ -48,27 +48,6 @@ static struct cm_head *map_head(int fd)
         head->size != (uint64_t)status.st_size)
         return NULL;
     return head;
-}
-
-/* Whether statm counts every page at once. Kernels before 6.16 add them up in lots. */
-static bool statm_is_exact(int proc_fd)
-{
-    long page = sysconf(_SC_PAGESIZE);
-    char *memory = mmap(NULL, (size_t)(TOUCHES * page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    int fd = openat(proc_fd, "self/statm", O_RDONLY | O_CLOEXEC);
-    uint32_t row[CM_MAX_COLUMNS], next[CM_MAX_COLUMNS];
-    if (memory == MAP_FAILED || fd < 0)
-        return false;
-    madvise(memory, (size_t)(TOUCHES * page), MADV_NOHUGEPAGE);
-    bool exact = cm_source_statm.read(fd, next) == 0 && cm_source_statm.read(fd, row) == 0;
-    for (int i = 0; i < TOUCHES && exact; i++) {
-        *(volatile char *)(memory + i * page) = 1;
-        exact = cm_source_statm.read(fd, next) == 0 && next[CM_STATM_RSS] == row[CM_STATM_RSS] + 1;
-        row[CM_STATM_RSS] = next[CM_STATM_RSS];
-    }
-    close(fd);
-    munmap(memory, (size_t)(TOUCHES * page));
-    return exact;
 }
 
 static void arm(int timer_fd, uint64_t first_ns, uint64_t every_ns)
@@ -98,19 +77,6 @@ static void let_go_of_standard_files(void)
     close(null);
 }
 
-/* The sampler's own size, without the recording that it shares with the host; and, when first asked, its mark so far. */
-void note_own_size(struct sampler *s)
-{
-    char text[4096];
-    if (cm_read_file_at(s->proc_fd, "self/status", text, sizeof text) < 0)
-        return;
-    uint32_t own = cm_field(text, "RssAnon"), file = cm_field(text, "RssFile"), mark = cm_field(text, "VmHWM");
-    if (own != UINT32_MAX && file != UINT32_MAX)
-        s->head->sampler_rss_bytes = ((uint64_t)own + file) * 1024;
-    if (s->head->floor_bytes == 0 && mark != UINT32_MAX)
-        s->head->floor_bytes = (uint64_t)mark * 1024;
-}
-
 static void on_signal(struct sampler *s, int fd)
 {
     struct signalfd_siginfo info;
@@ -125,13 +91,13 @@ static void settle(struct sampler *s)
     if (s->settled)
         return;
     s->settled = true;
-    note_own_size(s);
+    own_size_note(s);
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     setpriority(PRIO_PROCESS, 0, -20); /* root only: among hundreds of busy processes an equal is late at every tick */
     let_go_of_standard_files();
     tree_open(s);
     pss_begin(s);
-    s->head->statm_exact = statm_is_exact(s->proc_fd);
+    s->head->statm_exact = own_statm_is_exact(s);
 }
 
 static void on_tick(struct sampler *s, int fd)
@@ -189,7 +155,7 @@ static void last_words(struct sampler *s, int over_fd)
     note_gap(s, cm_now_ns());
     head->end_ns = s->last_tick_ns - head->start_ns;
     if (s->settled)
-        note_own_size(s);
+        own_size_note(s);
     getrusage(RUSAGE_SELF, &usage);
     head->sampler_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
                            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;

@@ -62,8 +62,9 @@ struct sampler {
     uint32_t pss_last_kib;
 };
 
-/* sampler.c */
-void note_own_size(struct sampler *s);
+/* own.c: what its own process tells */
+bool own_statm_is_exact(const struct sampler *s);
+void own_size_note(struct sampler *s);
 
 /* tree.c: who belongs to the tree */
 void tree_begin(struct sampler *s);

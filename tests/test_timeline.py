@@ -108,7 +108,7 @@ def test_readings_that_were_missed_are_counted() -> None:
     assert report.late_ticks >= 1
     assert report.longest_gap_s >= stopped_s
     assert report.ticks + report.dropped_rows == pytest.approx(m.tree_wall_s / 0.001, abs=3)
-    assert len(m.timeline) == report.ticks
+    assert report.ticks - 1 <= len(m.timeline) <= report.ticks  # the last can find nobody
 
 
 def test_a_ramp() -> None:
