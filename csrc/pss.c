@@ -3,8 +3,8 @@
  * to a share of the wall clock: credit is earned as time passes and spent by reading.
  *
  * It is worth most when the tree is as large as never before. While it grows steeply a reading would be out of date
- * at once, so one is made for each eighth by which it has grown, and one as soon as it stands still; that last one
- * may be made on credit.
+ * at once, so one is made for each eighth by which it has grown, and one as soon as it stands still. That last one may
+ * be made on credit; where the tree has grown by an eighth since, even beyond that, because it would be the figure.
  */
 #include <errno.h>
 
@@ -32,7 +32,7 @@ static bool wanted(const struct sampler *s, uint64_t t_ns, uint32_t rss)
     uint32_t change = rss > s->previous_rss ? rss - s->previous_rss : s->previous_rss - rss;
     int64_t overdraft_ns = (int64_t)s->head->pss_budget_ppm * 1000 * OVERDRAFT_S;
     if (rss > s->pss_record_rss && change <= rss / STILL)
-        return s->pss_credit_ns > -overdraft_ns;
+        return s->pss_credit_ns > -overdraft_ns || rss - s->pss_record_rss > s->pss_record_rss / EIGHTH;
     if (s->pss_credit_ns <= 0)
         return false;
     if (rss >= s->pss_record_rss + s->pss_record_rss / EIGHTH && rss > s->pss_record_rss)
