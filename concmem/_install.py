@@ -18,7 +18,18 @@ from concmem._detect import packages_dir
 from concmem._manifest import Language, Way
 from concmem.errors import ConcmemError
 
-__all__ = ["InstallError", "Say", "apt_missing", "command", "forget", "go", "is_open", "update"]
+__all__ = [
+    "InstallError",
+    "Say",
+    "apt_has_lists",
+    "apt_missing",
+    "command",
+    "forget",
+    "go",
+    "is_open",
+    "own_command",
+    "update",
+]
 
 Say = Callable[[str], None]
 
@@ -42,14 +53,24 @@ def apt_missing(way: Way) -> tuple[str, ...]:
 
 def command(language: Language) -> str:
     """The command that gets a toolchain of a language by the first way that is open here, or what else to do."""
-    ours = f"concmem toolchains install {shlex.quote(language.folder.name)}"
+    ours = f"{own_command()} toolchains install {shlex.quote(language.folder.name)}"
     for way in filter(is_open, language.install):
         absent = apt_missing(way)
         if not absent or os.geteuid() == 0:
             return ours
-        root = shlex.join(["sudo", *_APT, *absent]) if _apt_has_lists() else "sudo apt-get update"
-        return f"{root} && {ours}" if way.pip or not _apt_has_lists() else root
+        root = shlex.join(["sudo", *_APT, *absent]) if apt_has_lists() else "sudo apt-get update"
+        return f"{root} && {ours}" if way.pip or not apt_has_lists() else root
     return language.hand
+
+
+def own_command() -> str:
+    """What to type for concmem: its name where PATH leads to this one, else where it is."""
+    beside = Path(sys.executable).with_name("concmem")
+    found = shutil.which("concmem")
+    if not beside.exists() or (found is not None and Path(found).resolve() == beside.resolve()):
+        return "concmem"
+    here = Path.cwd()
+    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
 
 
 def forget() -> None:
@@ -113,7 +134,8 @@ def _run(argv: list[str], say: Say, env: dict[str, str] | None = None, check: bo
     except OSError as error:
         raise InstallError(f"{argv[0]}: {error.strerror}") from error
     if check and done.returncode != 0:
-        lines = done.stdout.decode(errors="replace").strip().splitlines()[-4:]
+        said = done.stdout.decode(errors="replace").strip().splitlines()
+        lines = [line for line in said if not line.startswith("WARNING: Retrying")][-4:]
         raise InstallError(f"{shlex.join(argv)} failed: {' | '.join(lines) or f'exit code {done.returncode}'}")
 
 
@@ -123,7 +145,7 @@ def _apt_package(choice: str) -> str:
     names = [name.strip() for name in choice.split("|")]
     if shutil.which("apt-get") is None or shutil.which("apt-cache") is None:
         return ""
-    if not _apt_has_lists():
+    if not apt_has_lists():
         return names[-1]
     for name in names:
         done = subprocess.run(
@@ -137,7 +159,7 @@ def _apt_package(choice: str) -> str:
     return ""
 
 
-def _apt_has_lists() -> bool:
+def apt_has_lists() -> bool:
     """A fresh container has none until ``apt-get update``."""
     return any(Path("/var/lib/apt/lists").glob("*_Packages*"))
 

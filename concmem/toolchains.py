@@ -55,7 +55,11 @@ def install(languages: Sequence[str] = (), say: Say = print, extra_dirs: Sequenc
         steps.get(_manifest.read(folder / "language.toml"), [p for p in asked.values() if p.folder == folder])
     if steps.left_out:
         packages = " ".join(dict.fromkeys(steps.left_out))
-        say(f"needs root: sudo apt-get update && sudo apt-get install -y --no-install-recommends {packages}")
+        if _install.apt_has_lists():
+            say(f"needs root: sudo apt-get update && sudo apt-get install -y --no-install-recommends {packages}")
+        else:  # which of the packages this system has is not known
+            again = f"{_install.own_command()} toolchains install"
+            say(f"needs root: sudo apt-get update; then {again} says which packages are missing")
     now = {name: drivers.detect(program) for name, program in asked.items()}
     return {name: found for name, found in now.items() if isinstance(found, Missing)}
 

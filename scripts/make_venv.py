@@ -56,11 +56,12 @@ def from_debian(package: str, folder: str, what: str, by_hand: str) -> str:
     """A Debian package's unpacked files, or the end with one sentence that says what to do."""
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         fail(f"{what} is missing: install it ({by_hand}), then try again")
-    print(f"concmem: {what} is missing; taking it from Debian's {package}, without installing that", flush=True)
+    if not os.path.isdir(os.path.join(folder, package)):
+        print(f"concmem: {what} is missing; taking it from Debian's {package}, without installing that", flush=True)
     try:
         return debian_package(package, folder)
     except (OSError, IndexError, subprocess.CalledProcessError):
-        fail(f"{what} is missing and could not be downloaded: as root, run: apt-get install {by_hand}")
+        fail(f"{what} is missing and could not be downloaded (no network?): as root, run: apt-get install {by_hand}")
         raise
 
 
@@ -82,8 +83,15 @@ def make_venv(venv: str) -> None:
 def build_environment(venv: str) -> dict[str, str]:
     """The environment to compile in: with the way to Python.h where it is not where Python says."""
     environment = dict(os.environ)
-    if not shutil.which((os.environ.get("CC") or "cc").split()[0]):
+    compiler = (os.environ.get("CC") or "cc").split()
+    if not shutil.which(compiler[0]):
         fail("there is no C compiler: as root, run: apt-get install gcc libc6-dev")
+    program = b"#include <stdlib.h>\n"
+    tried = subprocess.run(
+        [*compiler, "-x", "c", "-fsyntax-only", "-"], input=program, capture_output=True, check=False
+    )
+    if tried.returncode != 0:
+        fail(f"{compiler[0]} finds no C library to compile against: as root, run: apt-get install libc6-dev")
     if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         package = f"libpython{version}-dev"

@@ -85,7 +85,7 @@ class Fakes:
         monkeypatch.setenv("PATH", f"{self.bin}:{tools}")
         monkeypatch.setenv("CONCMEM_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(_install, "_installer", lambda: [str(self.bin / "pip")])
-        monkeypatch.setattr(_install, "_apt_has_lists", lambda: True)
+        monkeypatch.setattr(_install, "apt_has_lists", lambda: True)
         self.apt()
         self.pip('mkdir -p "$3/fake"; echo "#!/bin/sh\necho 7.1" > "$3/fake/interpreter"')
         self.user(0)
@@ -203,7 +203,7 @@ def test_both_are_needed(fakes: Fakes) -> None:
     fakes.language('[[install]]\npip = ["fake-package"]\napt = ["fake-deb"]')
     missing, _ = fakes.install()
     apt = "sudo apt-get install -y --no-install-recommends fake-deb"
-    assert missing["fake-threads"].install == f"{apt} && concmem toolchains install fake"
+    assert missing["fake-threads"].install == f"{apt} && {_install.own_command()} toolchains install fake"
 
 
 def test_a_stand_in_is_used_but_not_enough(fakes: Fakes) -> None:

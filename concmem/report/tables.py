@@ -85,7 +85,8 @@ def terminal_table(study: Study) -> RenderableType:
             listed.add_row(f"[{note.number}]".replace("[", r"\["), Text(str(note)))
         below += [listed, ""]
     every = [row for _, program_rows in programs for row in program_rows]
-    below += [Text(f"{method_line(every)}."), Text(f"{host_line(study)}.")]
+    ran = "Run by " + "; ".join(dict.fromkeys(row.toolchain for row in every if row.toolchain))
+    below += [Text(f"{line}.") for line in (method_line(every), ran, host_line(study))]
     return Group("Peak memory by number of tasks", table, *below)
 
 
