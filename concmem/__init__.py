@@ -20,8 +20,9 @@ from concmem.errors import (
     SamplerError,
     UnsupportedPlatform,
 )
+from concmem.facts import Host, SamplerReport, Source
 from concmem.measure import DEVNULL, PIPE, STDOUT, Running, measure, start
-from concmem.model import SCHEMA, Exit, Figure, Host, Measurement, Process, SamplerReport, Source
+from concmem.model import SCHEMA, Exit, Figure, Measurement, Process
 from concmem.sources import probe
 from concmem.stored import load
 from concmem.timeline import Timeline

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from concmem._shm import SharedMemory, layout, native
 from concmem._version import __version__
-from concmem.figures import Marks, Tree, all_figures, process_peak
-from concmem.host import counter_error_bytes
-from concmem.model import Exit, Host, Measurement, Process, Reason, SamplerReport
+from concmem._tree import charge_of, largest, marks_of, missing_sources, tree_of
+from concmem.facts import Host, SamplerReport
+from concmem.figures import Marks, Tree, all_figures
+from concmem.model import Exit, Measurement, Process, Reason
 from concmem.request import Request
 from concmem.timeline import Column, Timeline, Track
 
 __all__ = ["measurement"]
 
 _RING_ROW_BYTES = 16
+_ALWAYS = frozenset({"statm", "status", "smaps_rollup", "children"})
+"""Tracks that a timeline has even where nothing was read."""
 
 
 @lru_cache(maxsize=1)
@@ -89,22 +93,9 @@ def _argv(memory: SharedMemory, entry: Any) -> tuple[str, ...]:
     return tuple(os.fsdecode(word) for word in text.removesuffix(b"\0").split(b"\0")) if text else ()
 
 
-def _marks(entry: Any, lib: Any) -> Marks:
-    return Marks(
-        rss_bytes=entry.rss_bytes,
-        hwm_bytes=entry.hwm_bytes,
-        maxrss_bytes=entry.maxrss_bytes if entry.flags & lib.CM_PROCESS_REAPED else None,
-        first_s=entry.first_ns / 1e9,
-        end_s=entry.end_ns / 1e9,
-        reaped_others=entry.child_faults > 0,
-        forgets_children=bool(entry.flags & lib.CM_PROCESS_FORGETS),
-        is_root=bool(entry.flags & lib.CM_PROCESS_ROOT),
-    )
-
-
 def _process(memory: SharedMemory, entry: Any, marks: Marks, tree: Tree) -> Process:
     ffi, _ = native()
-    reaped = marks.maxrss_bytes is not None
+    timed = marks.maxrss_bytes is not None or marks.told_bytes is not None
     return Process(
         pid=entry.pid,
         ppid=entry.ppid,
@@ -112,45 +103,39 @@ def _process(memory: SharedMemory, entry: Any, marks: Marks, tree: Tree) -> Proc
         argv=_argv(memory, entry),
         start_s=marks.first_s,
         end_s=marks.end_s,
-        peak=process_peak(marks, tree),
-        user_s=entry.user_ns / 1e9 if reaped else None,
-        system_s=entry.system_ns / 1e9 if reaped else None,
+        peak=tree.peak_of(marks),
+        user_s=entry.user_ns / 1e9 if timed else None,
+        system_s=entry.system_ns / 1e9 if timed else None,
     )
 
 
-def measurement(
-    request: Request, memory: SharedMemory, host: Host, started_at: str, stdout: bytes | None, stderr: bytes | None
-) -> Measurement:
-    """Everything that the sampler left behind, once it has ended."""
+def _maxima(head: Any, tracks: Sequence[Track]) -> dict[str, int]:
+    return {
+        f"{track.source}.{column.name}": largest(head.tracks[number], at)
+        for number, track in enumerate(tracks)
+        if track.readings
+        for at, column in enumerate(track.columns)
+    }
+
+
+def measurement(request: Request, memory: SharedMemory, host: Host) -> Measurement:
+    """Everything that the sampler left behind, once it has ended; what only the host knows is left blank."""
     ffi, lib = native()
     head = memory.head
     size = ffi.sizeof("struct cm_process")
     table = ffi.from_buffer("struct cm_process[]", memory.copy(head.processes_offset, head.processes * size))
-    all_marks = [_marks(entry, lib) for entry in table]
+    all_marks = [marks_of(entry, lib) for entry in table]
     tracks = [_track(memory, number, unread) for number, unread in enumerate(_unread())]
-    statm, status, rollup = head.tracks[0], head.tracks[1], head.tracks[2]
-    largest = Marks(head.rss_largest_bytes, head.hwm_largest_bytes, head.maxrss_largest_bytes, is_root=True)
-    tree = Tree(
-        root=next((marks for marks in all_marks if marks.is_root), None),
-        largest=largest,
-        processes=all_marks,
-        pss_bytes=rollup.max[0] * rollup.columns[0].scale if rollup.readings else None,
-        rss_sum_bytes=head.rss_sum_bytes,
-        rss_high_bytes=statm.max[0] * statm.columns[0].scale,
-        marks_sum_bytes=status.max[0] * status.columns[0].scale,
-        max_alive=head.max_alive,
-        survivors=head.survivors,
-        refused=head.refused,
-        dropped_processes=head.processes_dropped,
-        statm_exact=bool(head.statm_exact),
-        counter_error_bytes=counter_error_bytes(host, head.max_threads),
-        floor_bytes=head.floor_bytes,
-        interval_s=head.interval_ns / 1e9,
-    )
+    timeline = Timeline({track.source: track for track in tracks if track.readings or track.source in _ALWAYS})
+    missing = missing_sources(head)
+    charge = charge_of(head, host, missing)
+    tree = tree_of(head, all_marks, timeline, host, charge)
     return Measurement(
         command=request.shown,
         exit=_exit(head),
         **all_figures(tree),
+        cgroup_parts=charge.parts,
+        maxima=_maxima(head, tracks),
         wall_s=(head.exit_ns if head.root_ended else head.end_ns) / 1e9,
         tree_wall_s=head.end_ns / 1e9,
         user_s=head.user_ns / 1e9,
@@ -161,7 +146,7 @@ def measurement(
         max_alive=head.max_alive,
         max_threads=head.max_threads,
         sampler=SamplerReport(
-            interval_s=head.interval_ns / 1e9,
+            interval_s=tree.interval_s,
             ticks=head.ticks,
             late_ticks=head.late_ticks,
             longest_gap_s=head.longest_gap_ns / 1e9,
@@ -174,11 +159,12 @@ def measurement(
             refused_readings=head.refused,
             floor_bytes=head.floor_bytes or None,
             survivors=head.survivors,
+            inexact_windows=head.inexact_windows,
+            lost_exit_records=head.exit_records_lost,
+            missing=missing,
         ),
         host=host,
-        started_at=started_at,
+        started_at="",
         version=__version__,
-        timeline=Timeline({track.source: track for track in tracks}),
-        stdout=stdout,
-        stderr=stderr,
+        timeline=timeline,
     )

@@ -1,4 +1,4 @@
-"""What a measurement comes to, in one sentence."""
+"""What a measurement comes to, in one sentence; and where both ends of it come from."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from concmem.units import format_bytes
+from concmem.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from concmem.model import Measurement
 
-__all__ = ["headline", "legible"]
+__all__ = ["explanation", "headline", "legible"]
 
 
 def legible(text: str) -> str:
@@ -29,13 +29,39 @@ def headline(measurement: Measurement) -> str:
     if peak.bytes is None:
         return f"How much memory {name} needed could not be measured: {peak.note}"
     if peak.status == "sampled":
-        least, most = f"{name} needed at least {format_bytes(peak.bytes)} of memory", measurement.tree_upper_bound.bytes
-        if most is None or most <= peak.bytes or len(measurement.processes) < 2:
-            return f"{least}."
-        return f"{least}; the high-water marks of its processes together are {format_bytes(most)}."
+        return f"{name} needed at least {format_bytes(peak.bytes)} of memory."
     low, high = format_bytes(peak.low_bytes or 0), format_bytes(peak.high_bytes or 0)
     if peak.status == "upper_bound":
         return f"{name} needed no more than {high} of memory."
     if low == high or peak.status == "exact":
         return f"{name} needed {format_bytes(peak.bytes)} of memory."
-    return f"{name} needed {format_bytes(peak.bytes)} of memory (the truth lies between {low} and {high})."
+    return f"{name} needed {format_bytes(peak.bytes)} of memory (certainly at least {low}, at most {high})."
+
+
+def _when(measurement: Measurement) -> str:
+    t_s = measurement.timeline.peak_t_s
+    return "" if t_s is None else f"; RSS of all was largest {format_seconds(t_s)} after the start"
+
+
+def explanation(measurement: Measurement) -> list[str]:
+    """Where the lower and the upper end of `peak` come from: one sentence each."""
+    peak, sampler = measurement.peak, measurement.sampler
+    if peak.bytes is None:
+        return [f"there is no figure: {peak.note}"]
+    low = f"at least {format_bytes(peak.low_bytes or 0)}: "
+    if peak.status == "upper_bound":
+        low += f"nothing is known but what it cannot have exceeded: {peak.note}"
+    elif peak.source == measurement.tree_peak_pss.source:
+        readings = f"{sampler.pss_readings} readings of every process's PSS (smaps_rollup)"
+        low += f"the largest of {readings}, shared pages counted once{_when(measurement)}"
+    else:
+        less = f", less {format_bytes(peak.over_bytes)} by which that may be too high" if peak.over_bytes else ""
+        low += f"the largest size of one process ({peak.source}){less}"
+    if peak.high_bytes is None:
+        return [low, f"no upper end: {peak.note}"]
+    high = f"at most {format_bytes(peak.high_bytes)}: "
+    if measurement.tree_upper_bound.bytes is not None and peak.high_source == measurement.tree_upper_bound.source:
+        error = measurement.tree_upper_bound.error_bytes
+        counters = f", and {format_bytes(error)} by which these may be too low" if error else ""
+        return [low, f"{high}{measurement.tree_upper_bound.note}{counters}"]
+    return [low, f"{high}the kernel's own mark at its end ({peak.high_source or peak.source}), and the error of its counters"]

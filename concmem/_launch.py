@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
+from concmem._cgroup import Groups
 from concmem._paths import SAMPLER
 from concmem._shm import SharedMemory, native
 from concmem.errors import (
@@ -25,7 +27,24 @@ _MEMORY_FD = 3  # where the sampler finds its memory: right behind the standard 
 _SAMPLER = [os.fsencode(SAMPLER), b"%d" % _MEMORY_FD]
 
 
-def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int]) -> int:
+def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
+    """Tell the sampler of the control groups: the descriptors that it is to get, from number `first_fd` on."""
+    ffi, lib = native()
+    for name, fd, why in (("cgroup", groups.memory_fd, groups.why_not), ("rss_stat", groups.selector_fd, groups.selector_why_not)):
+        track = next(t for t in head.tracks[0 : head.ntracks] if ffi.string(t.source).decode() == name)
+        if track.wanted and fd < 0:
+            track.error = errno.ENOENT
+            track.why_not = why.encode()[: len(track.why_not) - 1]
+    head.memory_group_version = groups.memory_version
+    head.nests = groups.nest
+    given = list(dict.fromkeys(fd for fd in (groups.memory_fd, groups.selector_fd) if fd >= 0))
+    numbers = {fd: first_fd + i for i, fd in enumerate(given)}
+    head.memory_group_fd = numbers.get(groups.memory_fd, -1)
+    head.selector_group_fd = numbers.get(groups.selector_fd, -1)
+    return tuple(given)
+
+
+def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int], groups: Groups | None = None) -> int:
     """
     Start the sampler, which starts the command: a pidfd of the sampler.
 
@@ -33,12 +52,14 @@ def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int]) ->
         CommandTooLong, BadWorkingDirectory, SamplerError: It could not be started.
     """
     ffi, lib = native()
-    words = [*_SAMPLER, *request.argv]
+    placed = [*fds, memory.fd, memory.over_fd]
+    if groups is not None:
+        placed += _give_groups(memory.head, groups, len(placed))
+    words = [*(groups.prefix if groups is not None else ()), *_SAMPLER, *request.argv]
     texts = [ffi.new("char[]", text) for text in (*words, *(request.envp or ()))]
     argv = ffi.new("char *[]", [*texts[: len(words)], ffi.NULL])
     envp = ffi.NULL if request.envp is None else ffi.new("char *[]", [*texts[len(words) :], ffi.NULL])
     cwd = ffi.new("char[]", request.cwd) if request.cwd is not None else ffi.NULL
-    placed = (*fds, memory.fd, memory.over_fd)
     spawn = ffi.new("struct cm_spawn *", {"argv": argv, "envp": envp, "cwd": cwd, "fds": placed, "nfds": len(placed)})
     pidfd = ffi.new("int *")
     code = lib.cm_launch(memory.head, spawn, pidfd)

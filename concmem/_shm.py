@@ -142,6 +142,9 @@ class SharedMemory:
         head.pss_budget_ppm = request.pss_budget_ppm
         head.timeout_ns = request.timeout_ns
         head.memory_limit_bytes = request.memory_limit_bytes
+        head.memory_group_fd = head.selector_group_fd = -1
+        for track in head.tracks[0 : head.ntracks]:
+            track.wanted = not track.on_request or ffi.string(track.source).decode() in request.extra
 
     def copy(self, offset: int, size: int) -> bytes:
         """A piece of it."""

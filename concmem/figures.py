@@ -8,45 +8,34 @@ from typing import TypedDict
 
 import attrs
 
+from concmem._bounds import Unseen, largest_sum_bytes
+from concmem._marks import Marks, process_peak
 from concmem.model import Figure
+from concmem.units import format_bytes
 
-__all__ = ["Figures", "Marks", "Tree", "all_figures", "process_peak"]
+__all__ = ["LOT_PAGES", "Charge", "Figures", "Marks", "Tree", "all_figures"]
 
-_NO_CGROUP = "this version of concmem reads no control group"
 _SEVERAL = "shared pages count once for each process that has them"
+LOT_PAGES = 64
+"""The kernel charges a control group in lots of so many pages a CPU (MEMCG_CHARGE_BATCH)."""
 
 
 @attrs.frozen
-class Marks:
+class Charge:
     """
-    What is known of the largest size of one process, or of the largest of several; 0 where nothing was read.
+    What a control group was charged, or why there is none.
 
     Attributes:
-        rss_bytes: The largest reading of statm.
-        hwm_bytes: The largest VmHWM.
-        maxrss_bytes: ``ru_maxrss`` at the end; None where somebody else reaped it.
-        first_s, end_s: When it was there.
-        reaped_others: Whether `maxrss_bytes` may be that of a child that it waited for.
-        forgets_children: Whether it ignores SIGCHLD, so that nobody hears how large its children were.
-        is_root: Whether it is the root, whose ``ru_maxrss`` starts at the sampler's own size. Any other's starts at
-            its parent's, if that started it by vfork: then it is no more than an upper end.
+        peak_bytes: The kernel's own maximum, or None.
+        source: The file that it was read from.
+        parts: What the charge consisted of when it was read at its largest, in bytes.
+        why_not: One sentence where there is none.
     """
 
-    rss_bytes: int
-    hwm_bytes: int
-    maxrss_bytes: int | None
-    first_s: float = 0.0
-    end_s: float = 0.0
-    reaped_others: bool = False
-    forgets_children: bool = False
-    is_root: bool = False
-
-    @property
-    def known_bytes(self) -> int:
-        """The largest that was seen, from whatever source is its own."""
-        read = max(self.rss_bytes, self.hwm_bytes)
-        own = not self.reaped_others and (self.is_root or read == 0)
-        return max(read, self.maxrss_bytes or 0) if own else read
+    peak_bytes: int | None = None
+    source: str = "cgroup"
+    parts: dict[str, int] = attrs.field(factory=dict)
+    why_not: str = ""
 
 
 @attrs.frozen
@@ -58,90 +47,81 @@ class Tree:
         root: The root's marks, or None where it was never seen.
         largest: The largest of each mark over all processes.
         processes: Every process that was seen.
+        unseen: How many may have come and gone without being seen, and when.
         pss_bytes: The largest sum of PSS, or None where there was no reading.
         rss_sum_bytes: The largest sum of statm readings.
         rss_high_bytes: The same, lifted by marks that rose between two readings.
+        exact_sum_bytes: The largest sum of RSS that the kernel kept, or None.
+        exact_sum_lost: How many changes that sum may lack.
         marks_sum_bytes: The largest sum of marks as they stood at a tick.
         max_alive: The most processes that were seen at once.
         survivors: How many could not be killed.
         refused: How many readings the kernel refused.
         dropped_processes: Processes that are missing in `processes`.
+        everybody_told: Whether an exit record of every process was had.
+        windows: Whether high-water marks were set back at every reading.
         statm_exact: Whether statm counts every page at once here.
         counter_error_bytes: By how much marks can be off, either way.
         floor_bytes: What the root's ``ru_maxrss`` cannot fall below.
         interval_s: Between two readings.
+        charge: Of the control group.
+        swap_bytes: The most that was swapped out, or None where the machine has no swap.
+        lot_bytes: By how much a group's maximum can read high.
     """
 
     root: Marks | None
     largest: Marks
     processes: Sequence[Marks]
+    unseen: Sequence[Unseen]
     pss_bytes: int | None
     rss_sum_bytes: int
     rss_high_bytes: int
+    exact_sum_bytes: int | None
+    exact_sum_lost: int
     marks_sum_bytes: int
     max_alive: int
     survivors: int
     refused: int
     dropped_processes: int
+    everybody_told: bool
+    windows: bool
     statm_exact: bool
     counter_error_bytes: int
     floor_bytes: int
     interval_s: float
+    charge: Charge
+    swap_bytes: int | None
+    lot_bytes: int
 
     @cached_property
-    def hidden(self) -> str:
-        """Why there may be processes of which nothing is known; "" where there can be none."""
-        why = "not every process was reaped by the sampler" if self.dropped_processes else ""
-        for marks in self.processes:
-            if marks.forgets_children:
-                return "a process ignores SIGCHLD, so nobody hears how large its children were that nobody read"
-            if marks.reaped_others:
-                why = "a process waited for children itself, and some may have come and gone between two readings"
-            elif marks.maxrss_bytes is None:
-                why = why or "not every process was reaped by the sampler"
-        return why
+    def nobody_hidden(self) -> bool:
+        """Whether nobody can have come and gone unseen: all ended in sight, and none waited for children itself."""
+        heard = all(m.maxrss_bytes is not None and not m.reaped_others and not m.forgets_children for m in self.processes)
+        return self.everybody_told or (heard and not self.dropped_processes)
 
+    @cached_property
+    def unheard(self) -> str:
+        """Why some process may have been of any size; "" where an ancestor, or its exit record, told of each."""
+        if self.survivors:
+            return "some processes could not be ended, and live on"
+        if self.everybody_told:
+            return ""
+        if any(marks.forgets_children for marks in self.processes):
+            return "a process ignores SIGCHLD, so nobody hears how large its children were that nobody read"
+        read = max(self.largest.rss_bytes, self.largest.hwm_bytes)
+        if not self.windows and read > (self.largest.maxrss_bytes or 0) + self.counter_error_bytes:
+            return "the end of some process was seen by nobody"
+        return ""
 
-def process_peak(marks: Marks, tree: Tree) -> Figure:
-    """
-    One process's high-water mark, bracketed.
-
-    The truth is no less than an exact reading, and no more than the kernel's mark at the end plus what its per-CPU
-    counters can hide. Where nobody could read that mark, the largest reading is a lower bound.
-    """
-    error_bytes = tree.counter_error_bytes
-    read = max(marks.rss_bytes, marks.hwm_bytes)
-    if marks.maxrss_bytes is None:
-        if read == 0:
-            return Figure(None, "unavailable", "statm, VmHWM", note="it ended before its memory could be read")
-        return Figure(read, "sampled", "statm, VmHWM", note="largest reading; its end was seen by its parent only")
-    if not marks.is_root and read == 0:
-        note = "it ended before it was read, and ru_maxrss may be that of the process that started it"
-        return Figure(marks.maxrss_bytes, "upper_bound", "wait4 ru_maxrss", error_bytes, note)
-    floored = marks.is_root and marks.maxrss_bytes <= tree.floor_bytes
-    if floored and read == 0:
-        note = "it ended before it was read, and ru_maxrss includes the sampler that started it, which is larger"
-        return Figure(marks.maxrss_bytes, "upper_bound", "wait4 ru_maxrss", error_bytes, note)
-    usable = marks.is_root and not marks.reaped_others and not floored
-    value = max(read, marks.maxrss_bytes) if usable else read
-    exact = max(0, marks.rss_bytes - (0 if tree.statm_exact else error_bytes))
-    notes = []
-    if marks.reaped_others and marks.maxrss_bytes > read:
-        notes.append("it waited for children, and one of them may have set ru_maxrss")
-    if floored:
-        notes.append("it is no larger than the sampler that started it, which ru_maxrss includes")
-    if usable and marks.maxrss_bytes >= read:
-        source = "wait4 ru_maxrss"
-    else:
-        source = "status VmHWM" if marks.hwm_bytes >= marks.rss_bytes else "statm"
-    return Figure(
-        value,
-        "bounded",
-        source,
-        error_bytes=max(0, marks.maxrss_bytes + error_bytes - value),
-        over_bytes=min(max(0, value - exact), error_bytes),
-        note="; ".join(notes),
-    )
+    def peak_of(self, marks: Marks) -> Figure:
+        """One process's high-water mark."""
+        return process_peak(
+            marks,
+            error_bytes=self.counter_error_bytes,
+            floor_bytes=self.floor_bytes,
+            statm_exact=self.statm_exact,
+            windows=self.windows,
+        )
 
 
 def _refusals(tree: Tree) -> str:
@@ -149,13 +129,10 @@ def _refusals(tree: Tree) -> str:
 
 
 def _largest(tree: Tree) -> Figure:
-    figure = process_peak(tree.largest, tree)
-    read = max(tree.largest.rss_bytes, tree.largest.hwm_bytes)
-    beyond = read > (tree.largest.maxrss_bytes or 0) + tree.counter_error_bytes
-    if figure.bytes is None or not (beyond or tree.survivors or any(m.forgets_children for m in tree.processes)):
+    figure = tree.peak_of(tree.largest)
+    if figure.bytes is None or not tree.unheard:
         return figure
-    # Somebody's end was heard by nobody, so nothing limits how large it can have been.
-    return attrs.evolve(figure, status="sampled", error_bytes=0, note="the end of some process was seen by nobody")
+    return attrs.evolve(figure, status="sampled", error_bytes=0, high_source="", note=tree.unheard)
 
 
 def _tree_pss(tree: Tree) -> Figure:
@@ -168,52 +145,72 @@ def _tree_pss(tree: Tree) -> Figure:
 
 def _rss_sum(tree: Tree) -> Figure:
     single = tree.max_alive <= 1
+    note = "" if single else f"{_SEVERAL}: more than the tree needs"
+    if tree.exact_sum_bytes:
+        lost = f"{tree.exact_sum_lost} changes came too close together to be counted"
+        notes = "; ".join(filter(None, (note, lost if tree.exact_sum_lost else "")))
+        status = "sampled" if tree.exact_sum_lost else "exact"
+        return Figure(tree.exact_sum_bytes, status, "kmem:rss_stat by eBPF", note=notes)
     value = tree.rss_high_bytes if single else tree.rss_sum_bytes
     if value == 0:
         return Figure(None, "unavailable", "statm", note="the tree ended before it could be read")
-    note = "" if single else f"{_SEVERAL}: more than the tree needs"
     return Figure(value, "sampled", "statm, VmHWM" if single else "statm", note=note)
 
 
-def _largest_overlap_bytes(tree: Tree) -> int:
-    """The largest sum of marks over processes that can have been alive at once: between two ticks nobody knows."""
-    events = []
-    for marks in tree.processes:
-        events.append((marks.first_s - tree.interval_s, 0, marks.known_bytes))
-        events.append((marks.end_s, 1, -marks.known_bytes))
-    events.sort()
-    sum_bytes = most = 0
-    for _, _, change in events:
-        sum_bytes += change
-        most = max(most, sum_bytes)
-    return most
-
-
-def _upper_bound(tree: Tree, largest: Figure) -> Figure:
-    overlap_bytes = tree.marks_sum_bytes if tree.dropped_processes else _largest_overlap_bytes(tree)
-    value = max(overlap_bytes, tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
-    if value == 0:
+def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
+    """Always there where anything was read; without an upper end only where somebody can have been of any size."""
+    read = max(tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
+    if read == 0:
         return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note="no process could be read")
-    note = "sum of the high-water marks of the processes alive together"
-    if tree.hidden:
-        note += ", as last read: it holds for what was read, and " + tree.hidden
-    error_bytes = tree.counter_error_bytes * max(1, tree.max_alive)
-    return Figure(value, "upper_bound", "statm, VmHWM, wait4 ru_maxrss", error_bytes, note)
+    if rss_sum.status == "exact" and rss_sum.bytes is not None:
+        note = f"the kernel's own sum of RSS; {_SEVERAL}, so the tree needed no more"
+        return Figure(max(rss_sum.bytes, largest.low_bytes or 0), "upper_bound", rss_sum.source, note=note)
+    no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
+    unseen = () if tree.nobody_hidden else tree.unseen
+    value = max(read, largest_sum_bytes(tree.processes, unseen, no_larger, tree.interval_s))
+    count = max((count for _, _, count in unseen), default=0)
+    notes = ["the largest sum of high-water marks of processes that can have been alive together"]
+    if count:
+        notes.append(f"up to {count} at a time came and went unseen, and count as the largest of all")
+    if tree.unheard or tree.dropped_processes:
+        notes.append(f"it holds for what was read: {tree.unheard or 'the process table is full'}")
+    error_bytes = tree.counter_error_bytes * (max(1, tree.max_alive) + count)
+    source = "statm, VmHWM, wait4 ru_maxrss" + (", taskstats" if tree.everybody_told else "")
+    return Figure(value, "upper_bound", source, error_bytes, "; ".join(notes))
 
 
 def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
-    if len(tree.processes) <= 1 and not tree.hidden:
+    if len(tree.processes) <= 1 and tree.nobody_hidden:
         return largest
-    by_pss = (pss.bytes or 0) >= (largest.bytes or 0)
-    figure = pss if by_pss else largest
+    figure = pss if (pss.bytes or 0) >= (largest.bytes or 0) else largest
     if figure.bytes is None or largest.status == "upper_bound":
         return largest
-    if tree.hidden or tree.refused or upper.bytes is None:
-        note = f"a lower bound: {tree.hidden or _refusals(tree) or 'its upper end is not known'}"
+    lacks = tree.unheard or ("the process table is full" if tree.dropped_processes else "")
+    if lacks or upper.bytes is None:
+        note = f"a lower bound: {lacks or 'its upper end is not known'}"
         return Figure(figure.bytes, "sampled", figure.source, note=note, over_bytes=figure.over_bytes)
-    note = "several processes: shared pages once; the upper end is the sum of their high-water marks"
+    by = "the largest sum of PSS that was read" if figure is pss else "its largest process alone"
+    note = f"several processes: the lower end is {by}, the upper end what they cannot have exceeded together"
+    refused = f"{_refusals(tree)}, so the lower end lacks what those held" if tree.refused else ""
     error_bytes = max(0, upper.bytes + upper.error_bytes - figure.bytes)
-    return Figure(figure.bytes, "bounded", figure.source, error_bytes, note, figure.over_bytes)
+    notes = "; ".join(filter(None, (note, refused)))
+    return Figure(figure.bytes, "bounded", figure.source, error_bytes, notes, figure.over_bytes, upper.source)
+
+
+def _cgroup(tree: Tree) -> Figure:
+    charge = tree.charge
+    if charge.peak_bytes is None:
+        return Figure(None, "unavailable", "cgroup", note=charge.why_not)
+    parts = ", ".join(f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in charge.parts.items() if size)
+    note = "page cache and kernel memory are inside, and not what others were charged for first"
+    note += f"; when it was read at its largest: {parts}" if parts else ""
+    return Figure(charge.peak_bytes, "bounded", charge.source, note=note, over_bytes=tree.lot_bytes)
+
+
+def _swap(tree: Tree) -> Figure:
+    if tree.swap_bytes is None:
+        return Figure(None, "unavailable", "status VmSwap", note="this machine has no swap")
+    return Figure(tree.swap_bytes, "sampled", "status VmSwap", note="what is swapped out is in no RSS and no PSS")
 
 
 class Figures(TypedDict):
@@ -226,20 +223,23 @@ class Figures(TypedDict):
     tree_peak_rss_sum: Figure
     tree_upper_bound: Figure
     cgroup_peak: Figure
+    tree_peak_swap: Figure
 
 
 def all_figures(tree: Tree) -> Figures:
     """What the marks of a tree amount to."""
     largest = _largest(tree)
     pss = _tree_pss(tree)
-    upper = _upper_bound(tree, largest)
+    rss_sum = _rss_sum(tree)
+    upper = _upper_bound(tree, largest, rss_sum)
     nothing = Figure(None, "unavailable", "wait4", note="the root was never seen")
     return {
         "peak": _peak(tree, largest, pss, upper),
-        "root_peak_rss": process_peak(tree.root, tree) if tree.root else nothing,
+        "root_peak_rss": tree.peak_of(tree.root) if tree.root else nothing,
         "largest_peak_rss": largest,
         "tree_peak_pss": pss,
-        "tree_peak_rss_sum": _rss_sum(tree),
+        "tree_peak_rss_sum": rss_sum,
         "tree_upper_bound": upper,
-        "cgroup_peak": Figure(None, "unavailable", "cgroup", note=_NO_CGROUP),
+        "cgroup_peak": _cgroup(tree),
+        "tree_peak_swap": _swap(tree),
     }

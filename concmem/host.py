@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -10,9 +11,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from concmem.model import Host
+from concmem.facts import Host
 
-__all__ = ["counter_error_bytes", "describe", "memory_groups"]
+__all__ = ["counter_error_bytes", "describe", "memory_groups", "swapped_bytes"]
 
 
 def _text(path: str) -> str:
@@ -102,12 +103,30 @@ def _describe(cpus_allowed: int) -> Host:
             "stack_bytes": _limit(resource.RLIMIT_STACK),
         },
         distribution=distribution[1] if distribution else "",
+        kernel_stack_bytes=_kernel_stack_bytes(),
     )
 
 
 def describe() -> Host:
     """This machine: read once, but for the CPUs that the calling thread may use now."""
     return _describe(len(os.sched_getaffinity(0)))
+
+
+def swapped_bytes(host: Host) -> int | None:
+    """What the machine has swapped in and out since it started; None where it has no swap. Source: /proc/vmstat."""
+    if not host.swap_bytes:
+        return None
+    pages = re.findall(r"^pswp(?:in|out) (\d+)$", _text("/proc/vmstat"), re.M)
+    return sum(map(int, pages)) * host.page_bytes
+
+
+def _kernel_stack_bytes() -> int:
+    """Of each thread. The division is rounded to a power of two, which it is: threads come and go between the files."""
+    total_kib = re.search(r"^KernelStack:\s+(\d+) kB$", _text("/proc/meminfo"), re.M)
+    threads = re.search(r"/(\d+) ", _text("/proc/loadavg"))
+    if not total_kib or not threads or not int(total_kib[1]) or not int(threads[1]):
+        return 0
+    return 1 << round(math.log2(int(total_kib[1]) * 1024 / int(threads[1])))
 
 
 @lru_cache(maxsize=8)

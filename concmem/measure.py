@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from types import TracebackType
 
+import attrs
+
 from concmem._answer import measurement
+from concmem._cgroup import Groups, make
 from concmem._launch import launch, start_error
 from concmem._redirect import DEVNULL, PIPE, STDOUT, Redirection, Target
 from concmem._shm import SharedMemory, native
 from concmem.errors import CommandFailed, ConcmemError, SamplerError
-from concmem.host import describe
+from concmem.host import describe, swapped_bytes
 from concmem.model import Measurement
 from concmem.request import Command, Request
 
@@ -45,13 +48,18 @@ class Running:
         self._failure: ConcmemError | None = None
         self._root_pid: int | None = None
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        self._groups: Groups | None = None
         try:
-            self._pidfd = launch(request, self._memory, redirection.fds)
+            if request.extra & {"cgroup", "rss_stat"}:
+                self._groups = make("cgroup" in request.extra, "rss_stat" in request.extra)
+            self._pidfd = launch(request, self._memory, redirection.fds, self._groups)
         finally:
             if self._pidfd < 0:
                 self._memory.close()
+                self._leave_groups()
         redirection.started()
         self._host = describe()  # in the target's time rather than in the caller's
+        self._swapped_before = swapped_bytes(self._host)
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when all is over, for `selectors` and asyncio."""
@@ -138,8 +146,13 @@ class Running:
         if phase != lib.CM_PHASE_DONE:
             raise SamplerError(0, "ended before its time: somebody killed it", "concmem-sampler")
         collected = self._redirection.collected
-        return measurement(
-            self._request, self._memory, self._host, self._started_at, collected("stdout"), collected("stderr")
+        swapped = swapped_bytes(self._host)
+        return attrs.evolve(
+            measurement(self._request, self._memory, self._host),
+            started_at=self._started_at,
+            stdout=collected("stdout"),
+            stderr=collected("stderr"),
+            swapped_bytes=None if swapped is None else swapped - (self._swapped_before or 0),
         )
 
     def _close(self) -> None:
@@ -150,6 +163,11 @@ class Running:
         self._pidfd = -1
         self._redirection.close()
         self._memory.close()
+        self._leave_groups()
+
+    def _leave_groups(self) -> None:
+        if self._groups is not None:
+            self._groups.close()
 
     def __enter__(self) -> Running:
         return self
@@ -177,6 +195,10 @@ def start(
     *,
     interval_s: float = 0.001,
     pss_budget: float = 0.01,
+    windows: bool = False,
+    cgroup: bool = False,
+    taskstats: bool = False,
+    exact: bool = False,
     timeout_s: float | None = None,
     memory_limit_bytes: int | None = None,
     cwd: str | os.PathLike[str] | None = None,
@@ -203,6 +225,7 @@ def start(
         memory_limit_bytes=memory_limit_bytes,
         cwd=cwd,
         env=env,
+        extra={"windows": windows, "cgroup": cgroup, "taskstats": taskstats, "rss_stat": exact},
     )
     native()
     redirection = Redirection(stdin, stdout, stderr)
@@ -218,6 +241,10 @@ def measure(
     *,
     interval_s: float = 0.001,
     pss_budget: float = 0.01,
+    windows: bool = False,
+    cgroup: bool = False,
+    taskstats: bool = False,
+    exact: bool = False,
     timeout_s: float | None = None,
     memory_limit_bytes: int | None = None,
     cwd: str | os.PathLike[str] | None = None,
@@ -237,6 +264,13 @@ def measure(
         interval_s: Between two readings of the tree, in seconds, from 0.0001 to 3600.
         pss_budget: The share of wall time, from 0 to 1, that reading smaps_rollup may take: it can hold up a target
             that maps memory. 0 reads none, and `Measurement.tree_peak_pss` is then unavailable.
+        windows: Read every process's VmHWM and set it back at every reading, so that each window of the timeline holds
+            its exact maximum. It falsifies the command's own ``ru_maxrss`` and VmHWM.
+        cgroup: Put the command into a control group of its own, for `Measurement.cgroup_peak`. Needs a delegated
+            subtree, a user manager, or root.
+        taskstats: Have the kernel tell of every process that ends, however short it lived. Needs CAP_NET_ADMIN.
+        exact: Have the kernel itself keep the sum of RSS, by an eBPF program: `Measurement.tree_peak_rss_sum` is then
+            exact. Needs root; page faults of the whole machine become dearer meanwhile.
         timeout_s: After so many seconds the whole tree is killed.
         memory_limit_bytes: When the tree's footprint is seen above it, the whole tree is killed: the RSS of one
             process, or of several the sum of PSS (of RSS, where PSS is refused or has no budget). A spike between
@@ -260,6 +294,10 @@ def measure(
         cmd,
         interval_s=interval_s,
         pss_budget=pss_budget,
+        windows=windows,
+        cgroup=cgroup,
+        taskstats=taskstats,
+        exact=exact,
         timeout_s=timeout_s,
         memory_limit_bytes=memory_limit_bytes,
         cwd=cwd,

@@ -11,15 +11,17 @@ from typing import Any, Literal
 
 import attrs
 
+from concmem.facts import Host, SamplerReport
 from concmem.timeline import Timeline
 
-__all__ = ["SCHEMA", "Exit", "Figure", "Host", "Measurement", "Process", "SamplerReport", "Source", "Status"]
+__all__ = ["SCHEMA", "Exit", "Figure", "Measurement", "Process", "Status"]
 
-SCHEMA = 1
+SCHEMA = 2
 """
 The number of the stored form, in every file that is written.
 
-1: the first.
+1: the first. 2: more sources: ``tree_peak_swap``, ``cgroup_parts``, ``maxima``, ``swapped_bytes``; all that was added has
+a default, so that files of 1 are read as they are.
 """
 
 Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
@@ -41,6 +43,7 @@ class Figure:
         note: One sentence: why it is unavailable, or what a reader should know about it.
         over_bytes: By how much `bytes` can exceed the truth: the kernel's high-water marks come from
             per-CPU counters that can run ahead as well as behind.
+        high_source: Where `high_bytes` comes from; "" where that is `source` too.
     """
 
     bytes: int | None
@@ -49,6 +52,7 @@ class Figure:
     error_bytes: int = 0
     note: str = ""
     over_bytes: int = 0
+    high_source: str = ""
 
     @property
     def low_bytes(self) -> int | None:
@@ -146,111 +150,20 @@ class Process:
 
 
 @attrs.frozen
-class SamplerReport:
-    """
-    What the measuring itself cost, and what it may have missed.
-
-    Attributes:
-        interval_s: The time between two readings that was asked for.
-        ticks: How many readings of the tree were made.
-        late_ticks: How many readings began more than half an interval after they were due.
-        longest_gap_s: The longest time between two readings.
-        dropped_rows: Readings that were due and never made, because the one before took too long or the CPU was away:
-            rows that the timeline would have and has not.
-        dropped_processes: Processes that found no row in the process table; they are in every sum all the same.
-        cpu_s: The sampler's own CPU time.
-        rss_bytes: The sampler's own resident memory, without the recording that it shares with this process; None
-            where all was over before it looked at itself.
-        pss_readings, pss_s: How many readings of smaps_rollup were made, and the time that they took.
-        refused_readings: Readings that the kernel refused (another user's process, say).
-        floor_bytes: The sampler's own size at launch. No ``ru_maxrss`` of the root can read less. None where it was
-            not looked at, because the root's stood far above it.
-        survivors: Processes that could not be killed (another user's); 0 means that nothing is left.
-    """
-
-    interval_s: float
-    ticks: int
-    late_ticks: int
-    longest_gap_s: float
-    dropped_rows: int
-    dropped_processes: int
-    cpu_s: float
-    rss_bytes: int | None
-    pss_readings: int
-    pss_s: float
-    refused_readings: int
-    floor_bytes: int | None
-    survivors: int
-
-
-@attrs.frozen
-class Host:
-    """
-    The machine and the settings that memory figures depend on.
-
-    Attributes:
-        kernel: ``uname -r``.
-        machine: ``uname -m``.
-        cpu_model: As in /proc/cpuinfo, or "".
-        cpus: CPUs online.
-        cpus_allowed: CPUs that the calling thread, and so the target, may use.
-        page_bytes: The page size.
-        memory_bytes, swap_bytes: As in /proc/meminfo.
-        thp: The mode of transparent huge pages, or "".
-        cgroup: "v1", "v2", "hybrid" or "none".
-        memory_limit_bytes: The limit of the surrounding cgroup, or None.
-        limits: Limits that stop programs: pid_max, threads_max, max_map_count, nproc, nofile, stack_bytes.
-        distribution: PRETTY_NAME of /etc/os-release, or "".
-    """
-
-    kernel: str
-    machine: str
-    cpu_model: str
-    cpus: int
-    cpus_allowed: int
-    page_bytes: int
-    memory_bytes: int
-    swap_bytes: int
-    thp: str
-    cgroup: str
-    memory_limit_bytes: int | None
-    limits: dict[str, int | None]
-    distribution: str
-
-
-@attrs.frozen
-class Source:
-    """
-    One way to read memory, and whether it can be used here.
-
-    Attributes:
-        name: ``statm``, ``status``, ``smaps_rollup``, ...
-        columns: What it reads.
-        usable: Whether it works here, found by trying.
-        why_not: One sentence where it does not.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    usable: bool
-    why_not: str = ""
-
-
-@attrs.frozen
 class Measurement:
     """
     What one command, and everything that it started, needed.
 
     Attributes:
         peak: **The headline**, what the command as a whole needed. With one process that is `largest_peak_rss`;
-            with several the larger of that and `tree_peak_pss`, and a lower bound unless the sampler itself reaped
-            every one of them: `tree_upper_bound` is then what it will hardly have exceeded.
+            with several the larger of that and `tree_peak_pss`, with `tree_upper_bound` as its upper end.
         root_peak_rss: The root process's own high-water mark.
         largest_peak_rss: The largest single process of the tree.
         tree_peak_pss: The tree at its worst moment, shared pages counted once.
         tree_peak_rss_sum: The sum of RSS at its worst moment, shared pages counted once per process.
         tree_upper_bound: What the tree cannot have exceeded.
-        cgroup_peak: What the kernel charged to the command's own control group.
+        cgroup_peak: What the kernel charged to the command's own control group, page cache and kernel memory included.
+        tree_peak_swap: The most that the tree had swapped out.
         command: The argument vector, or the one string that went to ``/bin/sh -c``.
         exit: How it ended.
         wall_s: From the start of the root to its end.
@@ -261,6 +174,10 @@ class Measurement:
         max_alive: The most processes that were seen alive at once.
         max_threads: The most threads that were seen alive at once, over the tree.
         timeline: How memory moved.
+        cgroup_parts: What the charge of the control group consisted of when it was largest: bytes of ``anon``, ``file``,
+            ``shmem``, ``kernel``, and of the last where the kernel splits it ``kernel_stack``, ``page_tables``, ``sock``.
+        maxima: The largest of every column that was read, as ``source.column``, in bytes or counts.
+        swapped_bytes: What the whole machine swapped in or out meanwhile; None where it has no swap.
         sampler: What the measuring cost, and what it may have missed.
         host: The machine.
         started_at: When, as ISO 8601 with its UTC offset.
@@ -294,6 +211,10 @@ class Measurement:
     timeline: Timeline = attrs.field(factory=Timeline, repr=False, eq=False)
     stdout: bytes | None = attrs.field(default=None, repr=False)
     stderr: bytes | None = attrs.field(default=None, repr=False)
+    tree_peak_swap: Figure = Figure(None, "unavailable", "status VmSwap", note="it was not looked at")
+    cgroup_parts: dict[str, int] = attrs.field(factory=dict, repr=False)
+    maxima: dict[str, int] = attrs.field(factory=dict, repr=False)
+    swapped_bytes: int | None = None
     schema: int = attrs.field(default=SCHEMA, repr=False)
 
     @property
@@ -301,7 +222,7 @@ class Measurement:
         """All figures by name, the headline first."""
         names = (
             "peak", "root_peak_rss", "largest_peak_rss", "tree_peak_pss",
-            "tree_peak_rss_sum", "tree_upper_bound", "cgroup_peak",
+            "tree_peak_rss_sum", "tree_upper_bound", "cgroup_peak", "tree_peak_swap",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 

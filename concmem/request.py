@@ -82,6 +82,7 @@ class Request:
         interval_ns: Between two readings.
         pss_budget_ppm: The share of wall time that smaps_rollup may take, in millionths.
         timeout_ns, memory_limit_bytes: 0 for none.
+        extra: The names of the sources that are read only when they are asked for.
     """
 
     argv: tuple[bytes, ...]
@@ -92,6 +93,7 @@ class Request:
     pss_budget_ppm: int
     timeout_ns: int
     memory_limit_bytes: int
+    extra: frozenset[str]
 
     @property
     def environment(self) -> tuple[bytes, ...]:
@@ -111,6 +113,7 @@ class Request:
         memory_limit_bytes: int | None,
         cwd: str | os.PathLike[str] | None,
         env: Mapping[str, str] | None,
+        extra: Mapping[str, bool],
     ) -> Request:
         """
         The request that the arguments of `concmem.measure` stand for.
@@ -135,4 +138,5 @@ class Request:
             pss_budget_ppm=round(pss_budget * 1e6),
             timeout_ns=0 if timeout_s is None else max(1, round(timeout_s * 1e9)),
             memory_limit_bytes=int(memory_limit_bytes or 0),
+            extra=frozenset(name for name, wanted in extra.items() if wanted),
         )

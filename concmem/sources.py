@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from concmem._cgroup import make
 from concmem._shm import native
-from concmem.model import Source
+from concmem.facts import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["names", "probe", "read"]
 
+_IN_A_GROUP = frozenset({"cgroup", "rss_stat"})
+"""Sources that see the tree by the control group that it was born in."""
 
-@contextmanager
+
+@contextlib.contextmanager
 def _opened(proc: str | os.PathLike[str]) -> Iterator[int]:
     fd = os.open(proc, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -24,26 +28,32 @@ def _opened(proc: str | os.PathLike[str]) -> Iterator[int]:
         os.close(fd)
 
 
-def _columns(number: int) -> tuple[str, tuple[str, ...]] | None:
-    ffi, lib = native()
-    columns = ffi.new("struct cm_column[]", lib.CM_MAX_COLUMNS)
-    name = lib.cm_source_at(number, columns)
-    if name == ffi.NULL:
-        return None
-    return ffi.string(name).decode(), tuple(ffi.string(c.name).decode() for c in columns if c.name[0] != b"\0")
-
-
 def names() -> dict[str, tuple[str, ...]]:
     """Every source's name with the names of its columns, in the order of the tracks."""
+    ffi, lib = native()
     found: dict[str, tuple[str, ...]] = {}
-    while (source := _columns(len(found))) is not None:
-        found[source[0]] = source[1]
+    columns = ffi.new("struct cm_column[]", lib.CM_MAX_COLUMNS)
+    while (name := lib.cm_source_at(len(found), columns)) != ffi.NULL:
+        found[ffi.string(name).decode()] = tuple(ffi.string(c.name).decode() for c in columns if c.name[0] != b"\0")
     return found
+
+
+def _tried(number: int, name: str, columns: tuple[str, ...], proc_fd: int) -> Source:
+    ffi, lib = native()
+    why, remedy = ffi.new("char[]", 512), ffi.new("char **")
+    usable = lib.cm_probe(proc_fd, name.encode(), why, len(why)) == 0
+    why_not = ffi.string(why).decode()
+    if usable and name in _IN_A_GROUP:
+        with contextlib.closing(make(name == "cgroup", name == "rss_stat")) as groups:
+            why_not = groups.why_not if name == "cgroup" else groups.selector_why_not
+            usable = not why_not
+    needs = ffi.string(lib.cm_source_needs(number, remedy)).decode()
+    return Source(name, columns, usable, why_not, needs, ffi.string(remedy[0]).decode())
 
 
 def probe(proc: str | os.PathLike[str] = "/proc") -> tuple[Source, ...]:
     """
-    All sources, each tried on this very process.
+    All sources, each tried: on this very process, or where it takes a control group with one that is removed again.
 
     Args:
         proc: Where the kernel's process files are.
@@ -52,13 +62,8 @@ def probe(proc: str | os.PathLike[str] = "/proc") -> tuple[Source, ...]:
         UnsupportedPlatform: This is not Linux.
         OSError: There is nothing at `proc`.
     """
-    ffi, lib = native()
-    why = ffi.new("char[]", 256)
     with _opened(proc) as fd:
-        return tuple(
-            Source(name, columns, lib.cm_probe(fd, name.encode(), why, len(why)) == 0, ffi.string(why).decode())
-            for name, columns in names().items()
-        )
+        return tuple(_tried(number, name, columns, fd) for number, (name, columns) in enumerate(names().items()))
 
 
 def read(source: str, pid: int, proc: str | os.PathLike[str] = "/proc") -> dict[str, int]:

@@ -12,6 +12,8 @@ import attrs
 from concmem.errors import RecordingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -117,6 +119,31 @@ class Timeline:
     def _make(self, source: str) -> NDArray[np.void]:
         array = self._arrays[source] = self.tracks[source].to_numpy()
         return array
+
+    def spans(self, source: str, column: int) -> list[tuple[float, float, int]]:
+        """
+        Where a column of counts was above 0: begin of the window before, end of the window, and the window's maximum.
+
+        Without numpy: short measurements ask it too.
+        """
+        track = self.tracks.get(source)
+        if track is None or not track.windows:
+            return []
+        words, stride = memoryview(track.windows).cast("I"), track.row_bytes // 4
+        at_max = 3 + 3 * column + 1
+        found = []
+        for i, count in enumerate(words[at_max::stride]):
+            if count:
+                begins = [t_ns / 1e9 for t_ns in self._begins_ns(words, stride, max(0, i - 1), i, i + 1)]
+                found.append((begins[0], max(begins[1:]), count))
+        return found
+
+    @staticmethod
+    def _begins_ns(words: memoryview, stride: int, *windows: int) -> Iterator[int]:
+        """When those windows begin; one behind the last has no begin of its own."""
+        for i in windows:
+            if i * stride < len(words):
+                yield words[i * stride] | words[i * stride + 1] << 32
 
     def _column(self, source: str, field: str) -> NDArray[Any]:
         import numpy as np

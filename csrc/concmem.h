@@ -14,9 +14,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CM_ABI 1
-#define CM_MAX_TRACKS 8
-#define CM_MAX_COLUMNS 4
+#define CM_ABI 2
+#define CM_MAX_TRACKS 10
+#define CM_MAX_COLUMNS 8
 #define CM_MAX_FDS 8
 
 #define CM_UNIT_BYTES 1
@@ -42,6 +42,7 @@
 #define CM_PROCESS_ENDED 2
 #define CM_PROCESS_REAPED 4
 #define CM_PROCESS_FORGETS 8
+#define CM_PROCESS_TOLD 16
 
 /* A value in a window is a 32-bit multiple of `scale` (a page, a KiB, one), so that 16 TiB fit and rows stay small. */
 struct cm_column {
@@ -57,6 +58,10 @@ struct cm_column {
  */
 struct cm_track {
     char source[16];
+    char why_not[128]; /* it was wanted and could not be had */
+    int32_t error;     /* the errno of that */
+    uint8_t on_request; /* not read unless it is asked for */
+    uint8_t wanted;
     uint64_t offset;
     uint64_t ring_offset;
     uint32_t capacity;
@@ -83,9 +88,12 @@ struct cm_process {
     uint64_t rss_bytes;
     uint64_t hwm_bytes;
     uint64_t maxrss_bytes;
+    uint64_t told_bytes;   /* by its exit record */
+    uint64_t marked_ns;    /* when its mark was read last */
     uint64_t user_ns;
     uint64_t system_ns;
     uint64_t child_faults;
+    uint32_t inexact;      /* windows in which a spike can have been lost */
     uint32_t text_offset;
     uint32_t text_bytes;
     uint32_t flags;
@@ -106,6 +114,10 @@ struct cm_head {
     uint64_t memory_limit_bytes;
     uint64_t signal_mask;
     int32_t host_pid;
+    int32_t memory_group_fd;   /* folders of control groups that the target is born in, or -1 */
+    int32_t selector_group_fd;
+    uint32_t memory_group_version;
+    uint32_t nests;            /* the sampler is alone in a delegated group and makes the target's below it */
 
     /* the answer */
     uint32_t phase;
@@ -130,6 +142,8 @@ struct cm_head {
     uint64_t sampler_rss_bytes;
     uint64_t floor_bytes;
     uint64_t survivors;
+    uint64_t inexact_windows;
+    uint64_t exit_records_lost;
 
     uint32_t alive;
     uint32_t max_alive;
@@ -144,6 +158,13 @@ struct cm_head {
     uint64_t system_ns;
     uint64_t minor_faults;
     uint64_t major_faults;
+
+    /* of the sources that the kernel keeps for the tree */
+    uint64_t cgroup_peak_bytes;
+    uint64_t cgroup_parts[CM_MAX_COLUMNS]; /* its columns at their largest sum */
+    uint64_t cgroup_parts_t_ns;
+    uint64_t rss_stat_peak_bytes;
+    uint64_t rss_stat_inexact;
 
     uint64_t processes_offset;
     uint64_t processes_capacity;
@@ -169,6 +190,9 @@ struct cm_spawn {
 
 /* The source number `i`: its name, and where `columns` is not NULL its CM_MAX_COLUMNS columns. NULL ends the list. */
 const char *cm_source_at(int i, struct cm_column *columns);
+
+/* What it takes to use that source, and the command that gives it ("" where there is none). */
+const char *cm_source_needs(int i, const char **remedy);
 
 /* Whether a source can be used here: 0, or -errno and one sentence in `why`. `proc_fd` is a descriptor of /proc. */
 int cm_probe(int proc_fd, const char *source, char *why, size_t n);

@@ -8,6 +8,11 @@ const struct cm_source *const cm_sources[CM_SOURCES] = {
     [CM_STATM] = &cm_source_statm,
     [CM_STATUS] = &cm_source_status,
     [CM_SMAPS_ROLLUP] = &cm_source_smaps_rollup,
+    [CM_CHILDREN] = &cm_source_children,
+    [CM_WINDOWS] = &cm_source_windows,
+    [CM_CGROUP] = &cm_source_cgroup,
+    [CM_TASKSTATS] = &cm_source_taskstats,
+    [CM_RSS_STAT] = &cm_source_rss_stat,
 };
 
 enum {
@@ -38,6 +43,12 @@ const char *cm_source_at(int i, struct cm_column *columns)
     return cm_sources[i]->name;
 }
 
+const char *cm_source_needs(int i, const char **remedy)
+{
+    *remedy = cm_sources[i]->remedy;
+    return cm_sources[i]->needs;
+}
+
 static uint64_t aligned(uint64_t bytes)
 {
     return (bytes + 4095) & ~(uint64_t)4095;
@@ -61,7 +72,10 @@ int64_t cm_layout(struct cm_head *head)
         strncpy(track->source, source->name, sizeof track->source - 1);
         cm_source_at((int)i, track->columns);
         track->ncolumns = source->ncolumns;
+        track->on_request = source->on_request;
         track->row_bytes = (12 + 12 * source->ncolumns + 7) & ~7u;
+        if (source->cadence == CM_AT_ENDS)
+            continue;
         for (track->capacity = WINDOWS; track->capacity * track->row_bytes > WINDOWS_BYTES;)
             track->capacity /= 2;
         track->offset = at;

@@ -32,6 +32,7 @@ enum { STACK_BYTES = 64 * 1024 };
 struct child {
     struct cm_spawn *spawn;
     const struct cm_setup *setup;
+    struct cm_group *born_in;  /* by the clone itself */
     volatile int stage, error; /* where and why it came to nothing */
 };
 
@@ -108,10 +109,19 @@ static int place(const struct cm_spawn *spawn)
     return 0;
 }
 
+/* A group that refuses is no reason not to run: its figure will be missing. */
+static void enter_groups(const struct child *child)
+{
+    for (struct cm_group *group = child->setup->groups; group != NULL && group < child->setup->groups + CM_GROUPS; group++)
+        if (group->fd >= 0 && group != child->born_in)
+            group->refused = cm_group_enter(group->fd, group->version);
+}
+
 /* What the child does; it comes back only where that fails. */
 static int run(struct child *child)
 {
     const struct cm_spawn *spawn = child->spawn;
+    enter_groups(child);
     int error = in_place(spawn) ? 0 : place(spawn);
     if (error != 0)
         return error;
@@ -137,16 +147,29 @@ static int run_child(void *argument)
     _exit(127);
 }
 
+static struct cm_group *of_version_2(const struct cm_setup *setup)
+{
+    for (struct cm_group *group = setup->groups; group != NULL && group < setup->groups + CM_GROUPS; group++)
+        if (group->fd >= 0 && group->version == 2)
+            return group;
+    return NULL;
+}
+
 /* The pid of what runs now, or -errno with `spawn->stage` set. A pidfd is asked for where `pidfd` is not NULL. */
 int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd)
 {
     char stack[STACK_BYTES] __attribute__((aligned(16)));
-    struct child child = {.spawn = spawn, .setup = setup};
+    struct child child = {.spawn = spawn, .setup = setup, .born_in = of_version_2(setup)};
     uint64_t all = ~(uint64_t)0, before;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
     /* No exit signal: the host never hears of a child that does not get as far as its exec, which sets SIGCHLD. */
-    int flags = CLONE_VM | CLONE_VFORK | (pidfd != NULL ? CLONE_PIDFD : 0);
-    int pid = clone(run_child, stack + sizeof stack, flags, &child, pidfd);
+    int flags = CLONE_VM | CLONE_VFORK | (pidfd != NULL ? CLONE_PIDFD : 0), pid = -1;
+    if (child.born_in != NULL)
+        pid = cm_clone_into(child.born_in->fd, run_child, stack, sizeof stack, &child, pidfd);
+    if (pid < 0) { /* without a group, or into one that has to be entered by itself, or that does not want it */
+        child.born_in = NULL;
+        pid = clone(run_child, stack + sizeof stack, flags, &child, pidfd);
+    }
     int error = errno;
 #ifdef __SANITIZE_ADDRESS__
     /* The child never returned from the frames that it had here; the sanitizer still guards their edges. */

@@ -8,7 +8,7 @@
 
 #include "sampler.h"
 
-enum { DESCRIPTORS_PER_MEMBER = 5, ARGUMENTS_BYTES = 4096 };
+enum { DESCRIPTORS_PER_MEMBER = 6, ARGUMENTS_BYTES = 4096 };
 
 /* The folder that a member's files are in, opened anew: only while number and start time are still the same. */
 int member_folder(struct sampler *s, const struct member *m)
@@ -64,6 +64,21 @@ int member_read(struct sampler *s, struct member *m, int source, uint32_t *row)
     return error;
 }
 
+/* Sets its high-water mark back, as cm_window_reset does. */
+int member_reset(struct sampler *s, struct member *m)
+{
+    if (m->fds[CM_WINDOWS] >= 0)
+        return cm_window_reset(m->fds[CM_WINDOWS]);
+    int folder = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
+    int fd = folder < 0 ? -1 : openat(folder, "clear_refs", O_WRONLY | O_CLOEXEC);
+    int done = fd < 0 ? -EACCES : cm_window_reset(fd);
+    if (fd >= 0)
+        close(fd);
+    if (folder >= 0 && folder != m->dir_fd)
+        close(folder);
+    return done;
+}
+
 void member_close(struct sampler *s, struct member *m)
 {
     int *all[] = {&m->children_fd, &m->dir_fd};
@@ -91,9 +106,10 @@ void member_keep(struct sampler *s, struct member *m)
         return;
     }
     for (int i = 0; i < CM_SOURCES; i++) {
-        if (cm_sources[i]->cadence == CM_ON_BUDGET)
+        bool written = i == CM_WINDOWS && track_wanted(s, CM_WINDOWS);
+        if (!written && cm_sources[i]->cadence != CM_EVERY_TICK && cm_sources[i]->cadence != CM_ROUND_ROBIN)
             continue;
-        m->fds[i] = openat(m->read_fd, cm_sources[i]->file, O_RDONLY | O_CLOEXEC);
+        m->fds[i] = openat(m->read_fd, cm_sources[i]->file, (written ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
         s->descriptors += m->fds[i] >= 0;
     }
     char name[32] = "task/";
@@ -122,7 +138,7 @@ static bool read_other_thread(struct sampler *s, struct member *m)
             m->read_fd = folder;
             s->descriptors++;
             for (int i = 0; i < CM_SOURCES; i++) {
-                if (m->fds[i] < 0)
+                if (m->fds[i] < 0 || i == CM_WINDOWS) /* whose file a thread has not */
                     continue;
                 close(m->fds[i]);
                 m->fds[i] = openat(folder, cm_sources[i]->file, O_RDONLY | O_CLOEXEC);

@@ -103,3 +103,9 @@ uint32_t cm_field(const char *text, const char *name)
     }
     return UINT32_MAX;
 }
+
+uint32_t cm_field_or(const char *text, const char *name, uint32_t otherwise)
+{
+    uint32_t value = cm_field(text, name);
+    return value == UINT32_MAX ? otherwise : value;
+}

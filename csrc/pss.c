@@ -2,9 +2,11 @@
  * When smaps_rollup is read. It stops a target that maps memory while the kernel walks its pages, so its time is kept
  * to a share of the wall clock: credit is earned as time passes and spent by reading.
  *
- * It is worth most when the tree is as large as never before. While it grows steeply a reading would be out of date
- * at once, so one is made for each eighth by which it has grown, and one as soon as it stands still. That last one may
- * be made on credit; where the tree has grown by an eighth since, even beyond that, because it would be the figure.
+ * A reading is worth what it may add to the largest PSS so far. Whatever RSS has grown by since the last reading may be
+ * private, so PSS is now at most what it was then and that; most often RSS is below that, and nothing can be gained. While
+ * the tree grows steeply a reading would be out of date at once, so one is made for each eighth that may be gained, and
+ * one as soon as it stands still. That last one may be made on credit; where an eighth may be gained, even beyond that,
+ * because it would be the figure. What is saved while nothing moves is there for the moment when everything does.
  */
 #include <errno.h>
 
@@ -12,7 +14,9 @@
 
 enum {
     FIRST_CREDIT_MS = 1,
-    REGULAR_MS = 100,   /* between readings at the least */
+    REGULAR_MS = 100,   /* between readings at the most, while the tree moves, */
+    QUIET_MS = 1000,    /* and while it does not */
+    SAVED_S = 5,        /* how many seconds' earnings can be kept */
     LIMIT_MS = 20,      /* where a limit has to be judged, */
     LIMIT_SHARE = 20,   /* in at most one part in so many of the time */
     OVERDRAFT_S = 1,    /* how many seconds' earnings a record may borrow */
@@ -27,17 +31,23 @@ void pss_begin(struct sampler *s)
     s->pss_credit_ns = s->head->pss_budget_ppm ? FIRST_CREDIT_MS * (int64_t)MS_NS : 0;
 }
 
+static uint32_t apart(uint32_t a, uint32_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
 static bool wanted(const struct sampler *s, uint64_t t_ns, uint32_t rss)
 {
-    uint32_t change = rss > s->previous_rss ? rss - s->previous_rss : s->previous_rss - rss;
     int64_t overdraft_ns = (int64_t)s->head->pss_budget_ppm * 1000 * OVERDRAFT_S;
-    if (rss > s->pss_record_rss && change <= rss / STILL)
-        return s->pss_credit_ns > -overdraft_ns || rss - s->pss_record_rss > s->pss_record_rss / EIGHTH;
+    int64_t grown = ((int64_t)rss - s->pss_read_rss) * s->page_kib;
+    int64_t gain = s->pss_last_kib + grown - s->pss_record_kib;
+    bool large = gain > s->pss_record_kib / EIGHTH;
+    if (gain > 0 && apart(rss, s->previous_rss) <= rss / STILL)
+        return large || s->pss_credit_ns > -overdraft_ns;
     if (s->pss_credit_ns <= 0)
         return false;
-    if (rss >= s->pss_record_rss + s->pss_record_rss / EIGHTH && rss > s->pss_record_rss)
-        return true;
-    return t_ns - s->pss_read_ns >= (uint64_t)REGULAR_MS * MS_NS;
+    bool moved = apart(rss, s->pss_read_rss) > rss / STILL;
+    return large || t_ns - s->pss_read_ns >= (uint64_t)(moved ? REGULAR_MS : QUIET_MS) * MS_NS;
 }
 
 static void read_tree(struct sampler *s, uint64_t t_ns)
@@ -65,7 +75,7 @@ static void read_tree(struct sampler *s, uint64_t t_ns)
 void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, bool limit_reached)
 {
     uint64_t earned_ns = t_ns - s->pss_earned_ns;
-    int64_t most_ns = (int64_t)s->head->pss_budget_ppm * 1000;
+    int64_t most_ns = (int64_t)s->head->pss_budget_ppm * 1000 * SAVED_S;
     s->pss_credit_ns += (int64_t)(earned_ns * s->head->pss_budget_ppm / 1000000u);
     if (s->pss_credit_ns > most_ns && s->pss_credit_ns > FIRST_CREDIT_MS * (int64_t)MS_NS)
         s->pss_credit_ns = most_ns;
@@ -82,8 +92,9 @@ void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, bool limit_reached
         s->head->pss_ns += cost_ns;
         s->head->pss_readings++;
         s->pss_read_ns = t_ns;
-        if (rss > s->pss_record_rss)
-            s->pss_record_rss = rss;
+        s->pss_read_rss = rss;
+        if (s->pss_last_kib > s->pss_record_kib)
+            s->pss_record_kib = s->pss_last_kib;
     }
     s->previous_rss = rss;
 }

@@ -29,7 +29,7 @@ static int open_source(int proc_fd, const struct cm_source *source, int pid)
 int cm_read(int proc_fd, const char *name, int pid, uint64_t *row, size_t n)
 {
     const struct cm_source *source = find(name);
-    if (source == NULL || n < source->ncolumns)
+    if (source == NULL || source->read == NULL || n < source->ncolumns)
         return -EINVAL;
     int fd = open_source(proc_fd, source, pid);
     if (fd < 0)
@@ -47,7 +47,7 @@ int cm_read(int proc_fd, const char *name, int pid, uint64_t *row, size_t n)
 int64_t cm_read_loop(int proc_fd, const char *name, int pid, uint64_t times)
 {
     const struct cm_source *source = find(name);
-    if (source == NULL)
+    if (source == NULL || source->read == NULL)
         return -EINVAL;
     int fd = open_source(proc_fd, source, pid);
     if (fd < 0)
@@ -68,6 +68,11 @@ int cm_probe(int proc_fd, const char *name, char *why, size_t n)
         snprintf(why, n, "there is no source called %s", name);
         return -EINVAL;
     }
+    const char *sentence = "";
+    int refused = source->probe != NULL ? source->probe(proc_fd, &sentence) : 0;
+    snprintf(why, n, "%s", sentence);
+    if (refused < 0 || source->read == NULL)
+        return refused;
     uint64_t row[CM_MAX_COLUMNS];
     int got = cm_read(proc_fd, name, getpid(), row, CM_MAX_COLUMNS);
     if (got >= 0) {

@@ -96,6 +96,7 @@ static void settle(struct sampler *s)
     setpriority(PRIO_PROCESS, 0, -20); /* root only: among hundreds of busy processes an equal is late at every tick */
     let_go_of_standard_files();
     tree_open(s);
+    numbers_begin(s);
     pss_begin(s);
     s->head->statm_exact = own_statm_is_exact(s);
 }
@@ -148,11 +149,13 @@ static void last_words(struct sampler *s, int over_fd)
     struct cm_head *head = s->head;
     struct rusage usage;
     uint64_t one = 1;
+    uint64_t now_ns = cm_now_ns();
     while (s->nalive > 0)
         tree_remove(s, &s->members[s->alive[0]]);
+    whole_end(s, now_ns - head->start_ns);
     for (uint32_t i = 0; i < head->ntracks; i++)
         cm_record_end(s->base, &head->tracks[i]);
-    note_gap(s, cm_now_ns());
+    note_gap(s, now_ns);
     head->end_ns = s->last_tick_ns - head->start_ns;
     if (s->settled)
         own_size_note(s);
@@ -201,6 +204,7 @@ int main(int argc, char **argv)
     s->own_pid = getpid();
     s->page_kib = (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
     tree_begin(s);
+    whole_open(s);
 
     /* The target begins as one begun by a shell, with what it has from here: Python ignores SIGPIPE and SIGXFSZ. And
      * where SIGCHLD is ignored, nobody can be waited for. */
@@ -214,15 +218,17 @@ int main(int argc, char **argv)
 
     /* The target comes first: what this process is larger than it by then, the target's ru_maxrss would show. */
     struct cm_spawn spawn = {.argv = argv + 2, .envp = environ, .fds = {0, 1, 2}, .nfds = 3};
-    struct cm_setup setup = {.signal_mask = head->signal_mask, .dies_with_parent = true};
+    struct cm_setup setup = {.signal_mask = head->signal_mask, .dies_with_parent = true, .groups = s->groups};
     int pid = cm_start(&spawn, &setup, NULL);
     if (pid < 0)
         return fail(head, spawn.stage, -pid);
     head->root_pid = pid;
+    whole_entered(s);
     head->alive = head->max_alive = head->max_threads = 1;
     __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
 
     run(s, waited);
     last_words(s, fd + 1);
+    exits_close(s);
     return 0;
 }

@@ -28,9 +28,11 @@ struct member {
     uint64_t look_ns, look_after_ns; /* when its name and arguments are read next */
     uint32_t rows[CM_SOURCES][CM_MAX_COLUMNS];
     uint32_t status_rss; /* RSS when status was last read, */
-    uint64_t status_tick; /* and at which tick that was */
+    uint64_t status_tick; /* and at which tick, */
+    uint64_t marked_ns;   /* and when that was */
     uint32_t peak_rss;   /* largest reading, pages */
     uint32_t peak_hwm;   /* largest mark, KiB */
+    uint32_t inexact;    /* windows in which a spike can have been lost */
     bool zombie;         /* ended, but its parent has not looked */
     bool borrows;        /* between vfork and exec: its memory is its parent's */
 };
@@ -52,14 +54,23 @@ struct sampler {
     uint64_t kill_ns;
     uint64_t last_tick_ns, not_before_ns, due_ns;
     uint32_t status_cursor, thread_cursor;
-    int32_t last_number; /* the last that the kernel had given out when it was last asked */
+    int32_t last_number, most_numbers; /* the last that the kernel had given out when it was last asked; pid_max */
+    uint32_t unseen;      /* of those, how many were nobody's any more */
     bool several_threads; /* in some process of the tree */
 
-    /* the budget of smaps_rollup: what may be spent now, and the tree's RSS at its readings */
+    /* what is told of the tree as a whole, and of each process when it ends */
+    struct cm_group groups[CM_GROUPS];
+    struct cm_cgroup group;
+    uint64_t group_row[CM_MAX_COLUMNS], group_record, parts_ns;
+    struct cm_rss_stat rss_stat;
+    int exits_fd;
+    uint64_t known_ns; /* the last tick: who ended before it is known no more by its number */
+
+    /* the budget of smaps_rollup: what may be spent now; the last reading and the tree's RSS at it; the largest */
     int64_t pss_credit_ns;
     uint64_t pss_earned_ns, pss_read_ns, pss_cost_ns;
-    uint32_t pss_record_rss, previous_rss;
-    uint32_t pss_last_kib;
+    uint32_t pss_read_rss, previous_rss;
+    uint32_t pss_last_kib, pss_record_kib;
 };
 
 /* own.c: what its own process tells */
@@ -74,6 +85,7 @@ struct member *tree_find(struct sampler *s, int pid);
 bool tree_meet(struct sampler *s, int pid, uint64_t now_ns);
 void tree_remove(struct sampler *s, struct member *m);
 struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at);
+struct cm_process *tree_known(struct sampler *s, int pid);
 typedef bool tree_visit(struct sampler *s, int pid, uint64_t now_ns);
 uint64_t tree_for_children(struct sampler *s, int fd, uint64_t now_ns, tree_visit *with);
 void tree_read_children(struct sampler *s, int fd, uint64_t now_ns);
@@ -83,6 +95,7 @@ struct cm_process *member_entry(struct sampler *s, const struct member *m);
 int member_folder(struct sampler *s, const struct member *m);
 int member_open(struct sampler *s, struct member *m, const char *file);
 int member_read(struct sampler *s, struct member *m, int source, uint32_t *row);
+int member_reset(struct sampler *s, struct member *m);
 bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns);
 void member_look(struct sampler *s, struct member *m, uint64_t now_ns);
 void member_close(struct sampler *s, struct member *m);
@@ -90,9 +103,32 @@ void member_keep(struct sampler *s, struct member *m);
 void member_check_borrowing(struct sampler *s, struct member *m);
 
 /* threads.c: children of threads that are not the main one */
-void threads_newborn(struct sampler *s, uint64_t now_ns);
 void threads_walk(struct sampler *s, uint64_t now_ns);
 int threads_other(int dir_fd, int leader);
+
+/* numbers.c: processes found by the numbers that the kernel gives out */
+void numbers_begin(struct sampler *s);
+void numbers_look(struct sampler *s, uint64_t now_ns);
+
+/* whole.c: what the kernel keeps of the tree as a whole */
+void track_lacks(struct cm_track *track, int error, const char *why);
+bool track_wanted(const struct sampler *s, int source);
+void whole_open(struct sampler *s);
+void whole_entered(struct sampler *s);
+void whole_tick(struct sampler *s, uint64_t t_ns);
+void whole_end(struct sampler *s, uint64_t t_ns);
+
+/* nest.c: a group for the target below the sampler's own */
+int nest(int mount_fd);
+
+/* exits.c: what the kernel tells of each process at its end */
+void exits_open(struct sampler *s);
+void exits_close(struct sampler *s);
+void exits_drain(struct sampler *s, uint64_t t_ns);
+void exits_met(struct sampler *s, int pid, uint64_t t_ns);
+
+/* marks.c: high-water marks, by process */
+uint32_t marks_read(struct sampler *s, uint64_t since_ns, uint64_t t_ns);
 
 /* tick.c: one reading of everything */
 void tick(struct sampler *s, uint64_t now_ns);

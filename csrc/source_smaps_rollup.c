@@ -1,17 +1,12 @@
 /*
- * smaps_rollup: proportional and unique set size. The kernel walks the page tables for it, 8 ms for a GiB of small
+ * smaps_rollup: proportional and unique set size; pages that the kernel may take back for free (LazyFree) and those in
+ * transparent huge pages. The kernel walks the page tables for it, 8 ms for a GiB of small
  * pages, with mmap_lock held: read at every tick it would stop a target that maps memory. Hence the budget.
  * Its descriptor dies with an exec, so it is opened anew for every reading.
  */
 #include <errno.h>
 
 #include "internal.h"
-
-static uint32_t kib(const char *text, const char *name)
-{
-    uint32_t value = cm_field(text, name);
-    return value == UINT32_MAX ? 0 : value;
-}
 
 static int read_smaps_rollup(int fd, uint32_t *row)
 {
@@ -21,19 +16,26 @@ static int read_smaps_rollup(int fd, uint32_t *row)
         return got < 0 ? (int)got : -ESRCH;
     if (cm_field(text, "Pss") == UINT32_MAX)
         return -ENODATA;
-    row[CM_SMAPS_PSS] = kib(text, "Pss");
-    row[CM_SMAPS_USS] = kib(text, "Private_Clean") + kib(text, "Private_Dirty");
-    row[CM_SMAPS_SWAP_PSS] = kib(text, "SwapPss");
+    row[CM_SMAPS_PSS] = cm_field_or(text, "Pss", 0);
+    row[CM_SMAPS_USS] = cm_field_or(text, "Private_Clean", 0) + cm_field_or(text, "Private_Dirty", 0);
+    row[CM_SMAPS_SWAP_PSS] = cm_field_or(text, "SwapPss", 0);
+    row[CM_SMAPS_LAZY_FREE] = cm_field_or(text, "LazyFree", 0);
+    row[CM_SMAPS_THP] = cm_field_or(text, "AnonHugePages", 0) + cm_field_or(text, "ShmemPmdMapped", 0) +
+                        cm_field_or(text, "FilePmdMapped", 0);
     return 0;
 }
 
 const struct cm_source cm_source_smaps_rollup = {
     .name = "smaps_rollup",
+    .needs = "the right to trace the process: the same user, not set-uid",
+    .remedy = "sudo concmem run -- CMD",
     .file = "smaps_rollup",
     .cadence = CM_ON_BUDGET,
-    .ncolumns = 3,
+    .ncolumns = 5,
     .columns = {{.name = "pss", .unit = CM_UNIT_BYTES, .scale = 1024},
                 {.name = "uss", .unit = CM_UNIT_BYTES, .scale = 1024},
-                {.name = "swap_pss", .unit = CM_UNIT_BYTES, .scale = 1024}},
+                {.name = "swap_pss", .unit = CM_UNIT_BYTES, .scale = 1024},
+                {.name = "lazy_free", .unit = CM_UNIT_BYTES, .scale = 1024},
+                {.name = "thp", .unit = CM_UNIT_BYTES, .scale = 1024}},
     .read = read_smaps_rollup,
 };

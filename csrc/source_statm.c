@@ -23,6 +23,8 @@ static int read_statm(int fd, uint32_t *row)
 
 const struct cm_source cm_source_statm = {
     .name = "statm",
+    .needs = "nothing",
+    .remedy = "",
     .file = "statm",
     .cadence = CM_EVERY_TICK,
     .ncolumns = 1,

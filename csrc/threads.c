@@ -1,9 +1,7 @@
 /*
  * A child forked by a thread other than the main one is listed in that thread's own `children` file. Asking every
- * thread at every tick would take 60 ms for 10,000 of them, so they are asked in turn, a few a tick.
- *
- * That can take long. But the kernel gives out numbers in turn too, and tells which was the last: whoever has one of
- * those since the tick before is looked at, whether or not the thread that forked it has had its turn.
+ * thread at every tick would take 60 ms for 10,000 of them, so they are asked in turn, a few a tick. Until a thread has
+ * had its turn, numbers.c finds its new children.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +14,6 @@
 enum {
     SHARE = 100, /* one part in so many of the interval */
     MAX_A_TICK = 64,
-    NEWBORN = 256, /* no more than the last so many, of a program that begins thousands of threads */
 };
 
 struct entry {
@@ -73,29 +70,6 @@ int threads_other(int dir_fd, int leader)
         }
     close(fd);
     return found;
-}
-
-void threads_newborn(struct sampler *s, uint64_t now_ns)
-{
-    char text[128];
-    ssize_t got = s->loadavg_fd < 0 ? -1 : cm_pread_text(s->loadavg_fd, text, sizeof text);
-    const char *field = got > 0 ? strrchr(text, ' ') : NULL;
-    if (field == NULL)
-        return;
-    int last = (int)cm_number(&field);
-    int next = s->last_number + 1;
-    s->last_number = last;
-    if (last - next >= NEWBORN)
-        next = last - NEWBORN + 1;
-    uint64_t until_ns = cm_now_ns() + s->head->interval_ns / SHARE;
-    for (; next <= last && cm_now_ns() < until_ns; next++) { /* none when they have begun again from the lowest */
-        int pidfd = (int)syscall(SYS_pidfd_open, next, 0); /* refused for a thread that is not a main one */
-        if (pidfd < 0)
-            continue;
-        close(pidfd);
-        tree_meet(s, next, now_ns);
-    }
-    s->last_number = next - 1 < last ? next - 1 : last;
 }
 
 static void stop_walking(void)

@@ -1,17 +1,11 @@
 /* One tick: read every process, find new ones, sum, and record. */
-#include <string.h>
-
 #include "sampler.h"
 
-enum {
-    STATUS_SHARE = 50,         /* status takes one part in so many of the time, */
-    STATUS_READING_NS = 8000,  /* at about this much a process */
-    TICK_SHARE = 4,            /* and a tick of a large tree no more than one part in so many of the time */
-};
+enum { TICK_SHARE = 4 }; /* a tick of a large tree takes no more than one part in so many of the time */
 
 struct sums {
     uint64_t rss;              /* pages */
-    uint64_t hwm, swap, threads;
+    uint64_t hwm, swap, threads, page_tables, hugetlb;
     uint32_t processes, largest; /* its RSS, pages */
 };
 
@@ -37,41 +31,6 @@ static void read_members(struct sampler *s, uint64_t now_ns)
     }
 }
 
-/*
- * Reads `status` of as many members as its share of time allows. A mark above all that was known means that the
- * process has been that large since it was last looked at: the most by which that exceeds its present RSS.
- */
-static uint32_t read_marks(struct sampler *s, uint64_t since_ns)
-{
-    uint64_t readings = since_ns / STATUS_SHARE / STATUS_READING_NS;
-    if (readings < 1)
-        readings = 1;
-    uint32_t lift = 0;
-    for (uint64_t n = 0; n < readings && n < s->nalive; n++) {
-        struct member *m = &s->members[s->alive[s->status_cursor++ % s->nalive]];
-        uint32_t row[CM_MAX_COLUMNS];
-        uint32_t rss = m->rows[CM_STATM][CM_STATM_RSS];
-        if (rss == m->status_rss && s->head->ticks - m->status_tick < QUIET_TICKS)
-            continue;
-        if (m->zombie || m->borrows || member_read(s, m, CM_STATUS, row) != 0)
-            continue;
-        m->status_rss = rss;
-        m->status_tick = s->head->ticks;
-        memcpy(m->rows[CM_STATUS], row, sizeof row);
-        uint32_t hwm = row[CM_STATUS_HWM];
-        uint32_t known = m->peak_rss * s->page_kib;
-        if (m->peak_hwm > known)
-            known = m->peak_hwm;
-        if (hwm > known) {
-            uint32_t above = hwm / s->page_kib - rss;
-            m->peak_hwm = hwm;
-            if (above > lift)
-                lift = above;
-        }
-    }
-    return lift;
-}
-
 static struct sums sum_members(struct sampler *s)
 {
     struct sums sums = {0};
@@ -88,6 +47,8 @@ static struct sums sum_members(struct sampler *s)
         sums.hwm += (rss_bytes > hwm_bytes ? rss_bytes : hwm_bytes) / 1024;
         sums.swap += m->rows[CM_STATUS][CM_STATUS_SWAP];
         sums.threads += m->rows[CM_STATUS][CM_STATUS_THREADS];
+        sums.page_tables += m->rows[CM_STATUS][CM_STATUS_PAGE_TABLES];
+        sums.hugetlb += m->rows[CM_STATUS][CM_STATUS_HUGETLB];
         if (rss_bytes > head->rss_largest_bytes)
             head->rss_largest_bytes = rss_bytes;
         if (hwm_bytes > head->hwm_largest_bytes)
@@ -145,16 +106,22 @@ void tick(struct sampler *s, uint64_t now_ns)
     uint64_t gap_ns = note_gap(s, now_ns), pss_before_ns = head->pss_ns;
     head->ticks++;
 
+    exits_drain(s, t_ns);
     read_members(s, t_ns);
     tree_discover(s, t_ns);
-    uint32_t lift = read_marks(s, gap_ns);
+    uint32_t lift = marks_read(s, gap_ns, t_ns);
     struct sums sums = sum_members(s);
     note(s, &sums, t_ns);
+    whole_tick(s, t_ns);
+    s->known_ns = t_ns;
     if (sums.processes > 0) {
         uint32_t rss = clamp(sums.rss), high = clamp(sums.rss + lift);
-        uint32_t status[CM_MAX_COLUMNS] = {clamp(sums.hwm), clamp(sums.swap), clamp(sums.threads)};
+        uint32_t status[CM_MAX_COLUMNS] = {clamp(sums.hwm), clamp(sums.swap), clamp(sums.threads),
+                                           clamp(sums.page_tables), clamp(sums.hugetlb)};
+        uint32_t children[CM_MAX_COLUMNS] = {sums.processes, s->unseen};
         cm_record(s->base, &head->tracks[CM_STATM], t_ns, &rss, &high);
         cm_record(s->base, &head->tracks[CM_STATUS], t_ns, status, status);
+        cm_record(s->base, &head->tracks[CM_CHILDREN], t_ns, children, children);
 
         uint64_t limit = head->memory_limit_bytes;
         bool reached = limit != 0 && bytes(s, high) > limit;

@@ -18,6 +18,7 @@ enum { PIECE = 4096 }; /* the kernel hands out such a list by the page, never qu
 static struct member members[MEMBERS]; /* touched only as far as they are used; number 0 means none */
 static uint32_t slots[SLOTS];
 static uint32_t alive[MEMBERS];
+static int32_t rows[SLOTS]; /* pid -> its row of the process table + 1, also when it has long left */
 
 static uint32_t *slot_of(struct sampler *s, int pid)
 {
@@ -43,7 +44,6 @@ void tree_open(struct sampler *s)
     char name[64] = "self/task/";
     strcpy(cm_format(name + strlen(name), (uint64_t)s->own_pid), "/children");
     s->own_children_fd = openat(s->proc_fd, name, O_RDONLY | O_CLOEXEC);
-    s->loadavg_fd = openat(s->proc_fd, "loadavg", O_RDONLY | O_CLOEXEC);
 }
 
 struct member *tree_find(struct sampler *s, int pid)
@@ -59,10 +59,27 @@ struct cm_process *member_entry(struct sampler *s, const struct member *m)
     return m->entry < 0 ? NULL : (struct cm_process *)(s->base + s->head->processes_offset) + m->entry;
 }
 
-/* A new row of the process table, or NULL where it is full; the process is counted all the same. */
+/* The row of a process that was there at the last tick or is there now; an older one is of somebody else, who had the
+ * same number. */
+struct cm_process *tree_known(struct sampler *s, int pid)
+{
+    int32_t at = rows[(uint32_t)pid % SLOTS] - 1;
+    struct cm_process *entry = (struct cm_process *)(s->base + s->head->processes_offset) + at;
+    bool other = at < 0 || entry->pid != pid || ((entry->flags & CM_PROCESS_ENDED) && entry->end_ns < s->known_ns);
+    return other ? NULL : entry;
+}
+
+/* A new row of the process table, or NULL where it is full; the process is counted all the same. One that only its exit
+ * record told of is given its own. */
 struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at)
 {
     struct cm_head *head = s->head;
+    struct cm_process *known = tree_known(s, pid);
+    if (known != NULL && known->start_ticks == 0) {
+        *at = rows[(uint32_t)pid % SLOTS] - 1;
+        known->start_ticks = stat->start_ticks;
+        return known;
+    }
     if (head->processes == head->processes_capacity) {
         head->processes_dropped++;
         *at = -1;
@@ -77,6 +94,7 @@ struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *
     entry->first_ns = now_ns;
     entry->flags = pid == head->root_pid ? CM_PROCESS_ROOT : 0;
     memcpy(entry->comm, stat->comm, sizeof entry->comm);
+    rows[(uint32_t)pid % SLOTS] = *at + 1;
     return entry;
 }
 
@@ -86,6 +104,8 @@ void tree_remove(struct sampler *s, struct member *m)
     if (entry != NULL) {
         entry->rss_bytes = (uint64_t)m->peak_rss * s->page_kib * 1024;
         entry->hwm_bytes = (uint64_t)m->peak_hwm * 1024;
+        entry->marked_ns = m->marked_ns;
+        entry->inexact = m->inexact;
         if (!(entry->flags & CM_PROCESS_ENDED))
             entry->end_ns = cm_now_ns() - s->head->start_ns;
         entry->flags |= CM_PROCESS_ENDED;
@@ -156,6 +176,7 @@ bool tree_meet(struct sampler *s, int pid, uint64_t now_ns)
     member_keep(s, m);
     member_look(s, m, now_ns);
     member_read_rss(s, m, now_ns);
+    exits_met(s, pid, now_ns);
     return true;
 }
 
@@ -215,8 +236,7 @@ void tree_discover(struct sampler *s, uint64_t now_ns)
         if (dir_fd >= 0 && dir_fd != m->dir_fd)
             close(dir_fd);
     }
-    if (s->several_threads) {
-        threads_newborn(s, now_ns);
+    numbers_look(s, now_ns);
+    if (s->several_threads)
         threads_walk(s, now_ns);
-    }
 }

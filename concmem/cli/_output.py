@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TextIO
 
-from concmem._headline import headline
+from concmem._headline import explanation, headline
 from concmem.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
     from rich.table import Table
 
@@ -30,6 +32,13 @@ def _error(figure: Figure) -> str:
     return " ".join(f"{sign}{format_bytes(size)}" for size, sign in signed if size) or "exact"
 
 
+def _shown(measurement: Measurement) -> Iterator[tuple[str, Figure]]:
+    """All figures, but nothing about swap where the machine has none."""
+    for name, figure in measurement.figures.items():
+        if name != "tree_peak_swap" or measurement.host.swap_bytes:
+            yield name, figure
+
+
 def _figures(measurement: Measurement) -> Table:
     from rich.table import Table
 
@@ -39,7 +48,7 @@ def _figures(measurement: Measurement) -> Table:
     table.add_column("error", no_wrap=True)
     table.add_column("status", no_wrap=True)
     table.add_column("source", overflow="fold")
-    for name, figure in measurement.figures.items():
+    for name, figure in _shown(measurement):
         amount = "-" if figure.bytes is None else format_bytes(figure.bytes)
         status = figure.status.replace("_", " ")
         table.add_row(name, amount, _error(figure), status, figure.source, style="bold" if name == "peak" else None)
@@ -52,9 +61,15 @@ def _notes(measurement: Measurement) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, figure in measurement.figures.items():
+    for name, figure in _shown(measurement):
         if figure.note:
             table.add_row(name, figure.note)
+    for name, why in measurement.sampler.missing.items():
+        if name != "cgroup":  # whose figure says it
+            table.add_row(name, f"not to be had: {why}")
+    if measurement.swapped_bytes:
+        swapped = format_bytes(measurement.swapped_bytes)
+        table.add_row("swap", f"the machine swapped {swapped} meanwhile: what is swapped out is in no figure above")
     return table
 
 
@@ -77,6 +92,8 @@ def _facts(measurement: Measurement) -> list[str]:
     ]
     lost = {
         "readings refused by the kernel": sampler.refused_readings,
+        "windows set back late": sampler.inexact_windows,
+        "times that exit records were lost": sampler.lost_exit_records,
         "processes not listed": sampler.dropped_processes,
         "processes that could not be ended": sampler.survivors,
     }
@@ -106,19 +123,22 @@ def _console(stream: TextIO) -> Console:
     return console
 
 
-def report(measurement: Measurement, stream: TextIO) -> str:
+def report(measurement: Measurement, stream: TextIO, *, explain: bool = False) -> str:
     """
     All of it as text, with the width, colours and characters that suit `stream`.
 
     Args:
         measurement: What to show.
         stream: Where it will go. Nothing is written to it.
+        explain: Say of both ends of the headline where they come from.
     """
     console = _console(stream)
     ascii_only = not console.encoding.lower().startswith("utf")
     with console.capture() as captured:
         console.print()
         console.print(headline(measurement), style="bold")
+        for sentence in explanation(measurement) if explain else ():
+            console.print(f"- {sentence}")
         console.print()
         console.print(_figures(measurement))
         console.print()

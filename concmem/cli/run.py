@@ -172,6 +172,18 @@ def _exit_code(measurement: Measurement, signals: _Signals) -> int:
     callback=_amount(parse_bytes),
     help="End it when it is seen to need more than this: 512M, 2G.",
 )
+@click.option("--windows", is_flag=True, help="Exact maximum of every window; the command's own ru_maxrss is spoilt.")
+@click.option("--exact", is_flag=True, help="Exact sum of RSS, by eBPF (root); page faults of the machine cost more.")
+@click.option(
+    "--cgroup/--no-cgroup", default=True, show_default=True, help="A control group of its own, where one can be had."
+)
+@click.option(
+    "--taskstats/--no-taskstats",
+    default=True,
+    show_default=True,
+    help="The kernel's record of every process that ends, where it may be had.",
+)
+@click.option("--explain", is_flag=True, help="Say of both ends of the headline where they come from.")
 @click.option("--cwd", metavar="DIR", help="Run it in this folder.")
 @click.option(
     "--json",
@@ -200,6 +212,11 @@ def run(
     interval_s: float,
     timeout_s: float | None,
     memory_limit_bytes: int | None,
+    windows: bool,
+    exact: bool,
+    cgroup: bool,
+    taskstats: bool,
+    explain: bool,
     cwd: str | None,
     json_path: Path | None,
     timeline_path: Path | None,
@@ -234,23 +251,31 @@ def run(
     signals = _Signals()
     with signals.handled():
         running = concmem.start(
-            list(command), interval_s=interval_s, timeout_s=timeout_s, memory_limit_bytes=memory_limit_bytes, cwd=cwd
+            list(command),
+            interval_s=interval_s,
+            timeout_s=timeout_s,
+            memory_limit_bytes=memory_limit_bytes,
+            windows=windows,
+            cgroup=cgroup,
+            taskstats=taskstats,
+            exact=exact,
+            cwd=cwd,
         )
         signals.attach(running)
         measurement = _wait(running)
         # Still inside: nobody's third Ctrl-C shall cost the figures.
         if not quiet:
-            _show(measurement)
+            _show(measurement, explain)
         _write(measurement, json_path, timeline_path, plot_path)
     return _exit_code(measurement, signals)
 
 
-def _show(measurement: Measurement) -> None:
+def _show(measurement: Measurement, explain: bool) -> None:
     from concmem.cli._output import report
 
     # A terminal that has gone must not change how the command is seen to end. Rich touches it too.
     with contextlib.suppress(OSError):
-        sys.stderr.write(report(measurement, sys.stderr))
+        sys.stderr.write(report(measurement, sys.stderr, explain=explain))
         sys.stderr.flush()
 
 

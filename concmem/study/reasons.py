@@ -7,7 +7,8 @@ import re
 import signal
 from pathlib import Path
 
-from concmem.model import Host, Measurement
+from concmem.facts import Host
+from concmem.model import Measurement
 from concmem.study.attempt import Attempt
 from concmem.units import format_bytes, format_count, format_seconds
 

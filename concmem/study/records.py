@@ -7,7 +7,8 @@ from typing import Literal
 
 import attrs
 
-from concmem.model import Exit, Figure, Host, Measurement
+from concmem.facts import Host
+from concmem.model import Exit, Figure, Measurement
 from concmem.study.plan import Cell, Plan
 
 __all__ = ["Entry", "Run", "RunStatus", "Study", "run_path"]

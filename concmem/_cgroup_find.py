@@ -1,0 +1,143 @@
+"""Where the control groups are that this process may use: mounts, its own group, its systemd."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import attrs
+
+__all__ = ["Own", "detached_mount", "forget", "own_group", "text", "user_manager"]
+
+
+@attrs.frozen
+class _Mount:
+    """A mount of version 2, or of version 1's hierarchy with the memory controller."""
+
+    version: int
+    top: str  # which group is seen at its point; not "/" where a container has been given a part
+    point: Path
+    read_only: bool
+
+    def folder(self, path: str) -> Path | None:
+        """Where a group is seen; None where it is not."""
+        group = PurePosixPath(path)
+        if ".." in group.parts or not group.is_relative_to(self.top):
+            return None
+        folder = self.point / group.relative_to(self.top)
+        return folder if folder.is_dir() else None
+
+
+@attrs.frozen
+class Own:
+    """
+    The group that this process is in, as far as it can be seen.
+
+    Attributes:
+        folder: The group, or the mount's point where the group is not below it (another namespace's path).
+        top: The outermost group of the mount.
+    """
+
+    folder: Path
+    top: Path
+
+    def outwards(self) -> tuple[Path, ...]:
+        """The group and those around it, to the top."""
+        parts = self.folder.relative_to(self.top).parts
+        return (self.folder, *self.folder.parents)[: len(parts) + 1]
+
+
+def text(file: Path) -> str:
+    """What a kernel file says; nothing where it cannot be read."""
+    try:
+        return os.fsdecode(file.read_bytes())
+    except OSError:
+        return ""
+
+
+def _unescaped(field: str) -> str:
+    """Spaces and the like are written as three octal digits in /proc/PID/mountinfo."""
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), os.fsencode(field)))
+
+
+@lru_cache(maxsize=8)
+def _mounts(root: Path) -> tuple[_Mount, ...]:
+    """All mounts of interest, from /proc/self/mountinfo: remembered until `forget`."""
+    found = []
+    for line in text(root / "proc/self/mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        top, point, options = before.split(" ")[3:6]
+        kind, _, of_all = after.split(" ", 2)
+        version = 2 if kind == "cgroup2" else 1 if kind == "cgroup" and "memory" in of_all.split(",") else 0
+        if version:
+            read_only = "ro" in (*options.split(","), *of_all.split(","))
+            found.append(_Mount(version, _unescaped(top), root / _unescaped(point).lstrip("/"), read_only))
+    return tuple(found)
+
+
+def forget() -> None:
+    """Look at the mounts again next time."""
+    _mounts.cache_clear()
+
+
+def _own_path(version: int, root: Path) -> str:
+    """The own group as /proc/self/cgroup has it; asked anew each time, for a process can be moved."""
+    for line in text(root / "proc/self/cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(",") if version == 1 else number == "0":
+            return path
+    return "/"
+
+
+def own_group(version: int, root: Path) -> Own | None:
+    """The own group of version 2, or of version 1's memory controller; None where that is not mounted."""
+    path = _own_path(version, root)
+    mounts = [(mount, mount.folder(path)) for mount in _mounts(root) if mount.version == version]
+    if not mounts:
+        return None
+    mount, folder = min(mounts, key=lambda found: (found[1] is None, found[0].read_only))
+    return Own(folder or mount.point, mount.point)
+
+
+def user_manager(root: Path) -> str | None:
+    """The path of systemd-run where this user has a systemd of its own to ask."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    here = root / runtime.lstrip("/")
+    if not runtime or not any((here / socket).exists() for socket in ("systemd/private", "bus")):
+        return None
+    return shutil.which("systemd-run")
+
+
+# The same numbers on every architecture but Alpha.
+_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
+_FSCONFIG_CMD_CREATE = 6
+_CLOEXEC = 1  # FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC
+
+
+def _syscall(number: int, *args: int | bytes | None) -> int:
+    done = ctypes.CDLL(None, use_errno=True).syscall
+    done.restype = ctypes.c_long
+    words = [ctypes.c_long(arg) if isinstance(arg, int) else ctypes.c_char_p(arg) for arg in args]
+    if (got := int(done(ctypes.c_long(number), *words))) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return got
+
+
+def detached_mount() -> int:
+    """
+    A mount of version 2 that appears in no folder and in no mount table, and is gone with its descriptor (Linux 5.2).
+
+    Raises:
+        OSError: Only root may, in the namespace that owns its mounts.
+    """
+    context = _syscall(_SYS_FSOPEN, b"cgroup2", _CLOEXEC)
+    try:
+        _syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return _syscall(_SYS_FSMOUNT, context, _CLOEXEC, 0)
+    finally:
+        os.close(context)

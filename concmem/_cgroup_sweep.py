@@ -1,0 +1,141 @@
+"""Naming control groups after the process that made them, and removing them, those of dead processes too."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+import signal
+import time
+from functools import lru_cache
+from pathlib import Path
+
+from concmem._cgroup_find import text
+
+__all__ = ["new_name", "remove", "sweep"]
+
+_NAME = re.compile(r"concmem-(\d+)-(\d+)-(\d+)-\d+")  # pid, its start, the namespace of both, serial
+
+_PATIENCE_S = 0.1  # a process may be seen in its group for a moment after its parent was told of its end
+_KILL_S = 2.0  # the longest that left-overs are hunted where each has to be killed by itself
+
+_serial = itertools.count()
+_left: set[str] = set()  # names of own groups that were still busy when they should have been removed
+os.register_at_fork(after_in_child=_left.clear)
+
+
+def _start_ticks(pid: int | str, root: Path) -> str:
+    """When a process started, in clock ticks after boot: field 22 of /proc/PID/stat, "" where it cannot be read."""
+    fields = text(root / f"proc/{pid}/stat").rpartition(") ")[2].split()
+    return fields[19] if len(fields) > 19 else ""
+
+
+@lru_cache(maxsize=8)
+def _self(pid: int, root: Path) -> tuple[str, str]:
+    """Start and PID namespace of this process; `pid` is its number, so that a forked child asks anew."""
+    return _start_ticks("self", root) or "0", str(os.stat(root / "proc/self/ns/pid").st_ino)
+
+
+os.register_at_fork(after_in_child=_self.cache_clear)
+
+
+def new_name(root: Path) -> str:
+    """A name for a group that no other has, from which anyone can tell whether its maker still lives."""
+    pid = os.getpid()
+    return f"concmem-{pid}-{'-'.join(_self(pid, root))}-{next(_serial)}"
+
+
+def _is_gone(pid: int, start: str, root: Path) -> bool:
+    """
+    Whether a process of the own PID namespace has ended.
+
+    A zombie has not: it may be the main thread of a process whose others live on.
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # another user's
+    return _start_ticks(pid, root) not in (start, "")  # a /proc with hidepid hides living ones
+
+
+def sweep(parent: Path, root: Path) -> None:
+    """Remove the groups in `parent` whose makers are dead, with whatever lives in them, and own ones left busy."""
+    own_pid = os.getpid()
+    namespace = _self(own_pid, root)[1]
+    try:
+        names = os.listdir(parent)
+        # Where /proc is that of another namespace, its numbers tell nothing about who lives in this one.
+        knows = os.readlink(root / "proc/self") == str(own_pid)
+    except OSError:
+        return
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if knows and match and match[3] == namespace and _is_gone(int(match[1]), match[2], root):
+            _kill(parent / name)
+            remove(parent / name)
+        elif name in _left:
+            remove(parent / name, patience_s=0)
+
+
+def _living(group: Path) -> set[int]:
+    """The processes in a group and below it; 0 is one that this namespace has no number for."""
+    return {int(pid) for folder, _, _ in os.walk(group) for pid in text(Path(folder, "cgroup.procs")).split()} - {0}
+
+
+def _kill(group: Path) -> None:
+    """Kill all that lives in a group and below it."""
+    with contextlib.suppress(OSError):
+        fd = os.open(group / "cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)  # version 2, Linux 5.14
+        try:
+            os.write(fd, b"1")
+            return
+        finally:
+            os.close(fd)
+    deadline_s = time.monotonic() + _KILL_S
+    while (living := _living(group)) and time.monotonic() < deadline_s:
+        held = {}
+        try:
+            for pid in living:
+                with contextlib.suppress(OSError):
+                    held[pid] = os.pidfd_open(pid)
+            # A number may have changed hands since it was listed; one that is listed while it is held has not.
+            for pid in _living(group) & held.keys():
+                with contextlib.suppress(OSError):
+                    signal.pidfd_send_signal(held[pid], signal.SIGKILL)
+        finally:
+            for fd in held.values():
+                os.close(fd)
+        time.sleep(0.001)
+
+
+def _remove_now(group: Path) -> bool:
+    """Whether no more can be done about a group: it is gone, or not ours to remove. False while it is busy."""
+    try:
+        os.rmdir(group)
+    except OSError as error:
+        return error.errno not in (errno.EBUSY, errno.ENOTEMPTY)
+    return True
+
+
+def remove(group: Path, patience_s: float = _PATIENCE_S) -> None:
+    """
+    Remove a group and the groups that were made in it.
+
+    One in which something lives after `patience_s` is left to a later `sweep`.
+    """
+    deadline_s = time.monotonic() + patience_s
+    while not _remove_now(group):
+        for folder, children, _ in os.walk(group, topdown=False):
+            for child in children:
+                _remove_now(Path(folder, child))
+        if _remove_now(group):
+            break
+        if time.monotonic() >= deadline_s:
+            _left.add(group.name)
+            return
+        time.sleep(0.002)
+    _left.discard(group.name)

@@ -1,0 +1,125 @@
+"""From the sampler's shared memory to what figures are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from concmem._bounds import Unseen
+from concmem._shm import layout, native
+from concmem.facts import Host
+from concmem.figures import LOT_PAGES, Charge, Marks, Tree
+from concmem.host import counter_error_bytes
+from concmem.timeline import Timeline
+
+__all__ = ["charge_of", "largest", "marks_of", "missing_sources", "tree_of"]
+
+
+@lru_cache(maxsize=1)
+def _numbers() -> dict[str, int]:
+    ffi, _ = native()
+    head, _ = layout()
+    return {ffi.string(track.source).decode(): number for number, track in enumerate(head.tracks[0 : head.ntracks])}
+
+
+def marks_of(entry: Any, lib: Any) -> Marks:
+    """What a row of the process table tells of its process's size."""
+    return Marks(
+        rss_bytes=entry.rss_bytes,
+        hwm_bytes=entry.hwm_bytes,
+        maxrss_bytes=entry.maxrss_bytes if entry.flags & lib.CM_PROCESS_REAPED else None,
+        told_bytes=entry.told_bytes if entry.flags & lib.CM_PROCESS_TOLD else None,
+        first_s=entry.first_ns / 1e9,
+        end_s=entry.end_ns / 1e9,
+        marked_s=entry.marked_ns / 1e9,
+        inexact=entry.inexact,
+        reaped_others=entry.child_faults > 0,
+        forgets_children=bool(entry.flags & lib.CM_PROCESS_FORGETS),
+        is_root=bool(entry.flags & lib.CM_PROCESS_ROOT),
+    )
+
+
+def _track_of(head: Any, source: str) -> Any:
+    return head.tracks[_numbers()[source]]
+
+
+def largest(track: Any, column: int = 0) -> int:
+    """The largest of one column, in bytes or counts."""
+    return int(track.max[column] * track.columns[column].scale)
+
+
+def missing_sources(head: Any) -> dict[str, str]:
+    """Sources that were wanted and could not be had, each with its sentence."""
+    ffi, _ = native()
+    return {
+        ffi.string(track.source).decode(): ffi.string(track.why_not).decode(errors="replace")
+        for track in head.tracks[0 : head.ntracks]
+        if track.wanted and track.error
+    }
+
+
+def _unseen(timeline: Timeline, interval_s: float) -> list[Unseen]:
+    """When numbers were given out that were nobody's any more at the next tick, or at the one after."""
+    return [
+        (max(0.0, before_s - interval_s), until_s, count) for before_s, until_s, count in timeline.spans("children", 1)
+    ]
+
+
+def charge_of(head: Any, host: Host, missing: dict[str, str]) -> Charge:
+    """What the command's control group was charged."""
+    track = _track_of(head, "cgroup")
+    if not track.wanted:
+        return Charge(why_not="it was not asked for: cgroup=True, or concmem run --cgroup")
+    if track.error:
+        return Charge(why_not=missing["cgroup"])
+    ffi, _ = native()
+    columns = [ffi.string(column.name).decode() for column in track.columns[0 : track.ncolumns]]
+    parts = {name: head.cgroup_parts[at] for at, name in enumerate(columns) if name != "usage"}
+    second = head.memory_group_version == 2
+    if not second:  # which does not split kernel memory; but what most of it is can be had from elsewhere
+        parts["page_tables"] = min(largest(_track_of(head, "status"), 3), parts["kernel"])
+        parts["kernel_stack"] = min(head.max_threads * host.kernel_stack_bytes, parts["kernel"] - parts["page_tables"])
+    name = "memory.peak" if second else "memory.max_usage_in_bytes"
+    return Charge(head.cgroup_peak_bytes, f"cgroup v{head.memory_group_version} {name}", parts)
+
+
+def tree_of(head: Any, marks: Sequence[Marks], timeline: Timeline, host: Host, charge: Charge) -> Tree:
+    """All that figures are made of."""
+    rollup, exact = _track_of(head, "smaps_rollup"), _track_of(head, "rss_stat")
+    told = _track_of(head, "taskstats")
+    interval_s = head.interval_ns / 1e9
+    return Tree(
+        root=next((m for m in marks if m.is_root), None),
+        largest=Marks(
+            head.rss_largest_bytes,
+            head.hwm_largest_bytes,
+            head.maxrss_largest_bytes,
+            max((m.told_bytes for m in marks if m.told_bytes is not None), default=None),
+            inexact=head.inexact_windows,
+            is_root=True,
+        ),
+        processes=marks,
+        unseen=_unseen(timeline, interval_s) if largest(_track_of(head, "children"), 1) else (),
+        pss_bytes=largest(rollup) if rollup.readings else None,
+        rss_sum_bytes=head.rss_sum_bytes,
+        rss_high_bytes=largest(_track_of(head, "statm")),
+        exact_sum_bytes=head.rss_stat_peak_bytes if exact.wanted and not exact.error else None,
+        exact_sum_lost=head.rss_stat_inexact,
+        marks_sum_bytes=largest(_track_of(head, "status")),
+        max_alive=head.max_alive,
+        survivors=head.survivors,
+        refused=head.refused,
+        dropped_processes=head.processes_dropped,
+        everybody_told=bool(told.wanted) and not told.error and not head.exit_records_lost and not head.processes_dropped,
+        windows=bool(_track_of(head, "windows").wanted) and not _track_of(head, "windows").error,
+        statm_exact=bool(head.statm_exact),
+        counter_error_bytes=counter_error_bytes(host, head.max_threads),
+        floor_bytes=head.floor_bytes,
+        interval_s=interval_s,
+        charge=charge,
+        swap_bytes=largest(_track_of(head, "status"), 1) if host.swap_bytes else None,
+        lot_bytes=LOT_PAGES * host.cpus * host.page_bytes,
+    )
+
+

@@ -1,0 +1,112 @@
+"""What is known of the machine, of the ways to read memory on it, and of what measuring cost. Bytes and seconds."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["Host", "SamplerReport", "Source"]
+
+
+@attrs.frozen
+class SamplerReport:
+    """
+    What the measuring itself cost, and what it may have missed.
+
+    Attributes:
+        interval_s: The time between two readings that was asked for.
+        ticks: How many readings of the tree were made.
+        late_ticks: How many readings began more than half an interval after they were due.
+        longest_gap_s: The longest time between two readings.
+        dropped_rows: Readings that were due and never made, because the one before took too long or the CPU was away:
+            rows that the timeline would have and has not.
+        dropped_processes: Processes that found no row in the process table; they are in every sum all the same.
+        cpu_s: The sampler's own CPU time.
+        rss_bytes: The sampler's own resident memory, without the recording that it shares with this process; None
+            where all was over before it looked at itself.
+        pss_readings, pss_s: How many readings of smaps_rollup were made, and the time that they took.
+        refused_readings: Readings that the kernel refused (another user's process, say).
+        floor_bytes: The sampler's own size at launch. No ``ru_maxrss`` of the root can read less. None where it was
+            not looked at, because the root's stood far above it.
+        survivors: Processes that could not be killed (another user's); 0 means that nothing is left.
+        inexact_windows: With ``windows``, how often a high-water mark could not be set back at once: what was touched and
+            given up meanwhile can be missing.
+        lost_exit_records: With ``taskstats``, how often the kernel had to drop records because they came too fast.
+        missing: Sources that were asked for and could not be had, each with one sentence.
+    """
+
+    interval_s: float
+    ticks: int
+    late_ticks: int
+    longest_gap_s: float
+    dropped_rows: int
+    dropped_processes: int
+    cpu_s: float
+    rss_bytes: int | None
+    pss_readings: int
+    pss_s: float
+    refused_readings: int
+    floor_bytes: int | None
+    survivors: int
+    inexact_windows: int = 0
+    lost_exit_records: int = 0
+    missing: dict[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Host:
+    """
+    The machine and the settings that memory figures depend on.
+
+    Attributes:
+        kernel: ``uname -r``.
+        machine: ``uname -m``.
+        cpu_model: As in /proc/cpuinfo, or "".
+        cpus: CPUs online.
+        cpus_allowed: CPUs that the calling thread, and so the target, may use.
+        page_bytes: The page size.
+        memory_bytes, swap_bytes: As in /proc/meminfo.
+        thp: The mode of transparent huge pages, or "".
+        cgroup: "v1", "v2", "hybrid" or "none".
+        memory_limit_bytes: The limit of the surrounding cgroup, or None.
+        limits: Limits that stop programs: pid_max, threads_max, max_map_count, nproc, nofile, stack_bytes.
+        distribution: PRETTY_NAME of /etc/os-release, or "".
+        kernel_stack_bytes: What the kernel keeps for each thread's stack (KernelStack of /proc/meminfo over the number of
+            threads); 0 where it does not tell. RSS never shows it.
+    """
+
+    kernel: str
+    machine: str
+    cpu_model: str
+    cpus: int
+    cpus_allowed: int
+    page_bytes: int
+    memory_bytes: int
+    swap_bytes: int
+    thp: str
+    cgroup: str
+    memory_limit_bytes: int | None
+    limits: dict[str, int | None]
+    distribution: str
+    kernel_stack_bytes: int = 0
+
+
+@attrs.frozen
+class Source:
+    """
+    One way to read memory, and whether it can be used here.
+
+    Attributes:
+        name: ``statm``, ``status``, ``smaps_rollup``, ...
+        columns: What it reads.
+        usable: Whether it works here, found by trying.
+        why_not: One sentence where it does not.
+        needs: What it takes to use it, in a few words.
+        remedy: The command that gives it to those who have not, or "".
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    usable: bool
+    why_not: str = ""
+    needs: str = ""
+    remedy: str = ""

@@ -1,0 +1,113 @@
+/*
+ * The kernel's exit records (taskstats) put into the process table: every process that ended, however short it lived,
+ * with a high-water mark of its own that no parent and no exec has mixed with anybody else's.
+ *
+ * Records come for every task of the machine. One belongs to the tree if its process is known, or if its parent is: the
+ * kernel names the parent as it was at the end, so the parent lived then, or an ancestor had taken its place. A child of
+ * a parent that nobody has met yet is kept until its parent's own record, or the next tick, tells where that belongs.
+ */
+#include <string.h>
+
+#include "sampler.h"
+
+enum { KTHREADD = 2, WAITING = 1024, MET_NS = 1000000000 /* whoever is met has been alive no longer than this, unmet */ };
+
+static struct waiting {
+    struct cm_exit_record record;
+    uint64_t t_ns;
+} waiting[WAITING];
+static uint32_t nwaiting;
+
+void exits_open(struct sampler *s)
+{
+    const char *why = "";
+    struct cm_track *track = &s->head->tracks[CM_TASKSTATS];
+    s->exits_fd = -1;
+    if (!track_wanted(s, CM_TASKSTATS))
+        return;
+    s->exits_fd = cm_taskstats_open(&why);
+    if (s->exits_fd < 0)
+        track_lacks(track, -s->exits_fd, why);
+}
+
+static void note_record(struct cm_process *entry, const struct cm_exit_record *record, uint64_t t_ns)
+{
+    if (record->hwm_bytes > entry->told_bytes)
+        entry->told_bytes = record->hwm_bytes;
+    if (!(entry->flags & CM_PROCESS_REAPED)) {
+        entry->user_ns += record->user_ns;
+        entry->system_ns += record->system_ns;
+    }
+    if (record->ends_process && !(entry->flags & CM_PROCESS_ENDED)) {
+        entry->end_ns = t_ns;
+        entry->flags |= CM_PROCESS_ENDED;
+    }
+    entry->flags |= record->ends_process ? CM_PROCESS_TOLD : 0;
+}
+
+static bool take(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns);
+
+/* Those who waited for this parent. */
+static void take_children(struct sampler *s, int parent, uint64_t since_ns)
+{
+    for (uint32_t i = 0; i < nwaiting;) {
+        struct waiting child = waiting[i];
+        if (child.record.ppid != parent || child.t_ns < since_ns) {
+            i++;
+            continue;
+        }
+        waiting[i] = waiting[--nwaiting];
+        take(s, &child.record, child.t_ns);
+        i = 0; /* the list has been gone through by others meanwhile */
+    }
+}
+
+static bool take(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
+{
+    struct cm_process *entry = tree_known(s, record->tgid);
+    if (entry == NULL) {
+        if (record->ppid != s->own_pid && tree_known(s, record->ppid) == NULL)
+            return false;
+        struct cm_stat stat = {.ppid = record->ppid};
+        uint64_t began_ns = record->elapsed_ns < t_ns ? t_ns - record->elapsed_ns : 0;
+        int32_t at;
+        memcpy(stat.comm, record->comm, sizeof stat.comm);
+        entry = tree_entry(s, record->tgid, &stat, began_ns, &at);
+        if (entry == NULL)
+            return true;
+        entry->end_ns = t_ns;
+        entry->flags |= CM_PROCESS_ENDED;
+        take_children(s, record->tgid, began_ns);
+    }
+    note_record(entry, record, t_ns);
+    return true;
+}
+
+/* Whoever has just been met may be the parent that others wait for. */
+void exits_met(struct sampler *s, int pid, uint64_t t_ns)
+{
+    if (nwaiting > 0)
+        take_children(s, pid, t_ns > MET_NS ? t_ns - MET_NS : 0);
+}
+
+void exits_drain(struct sampler *s, uint64_t t_ns)
+{
+    struct cm_exit_record record;
+    if (s->exits_fd < 0)
+        return;
+    while (cm_taskstats_next(s->exits_fd, &record, &s->head->exit_records_lost) > 0) {
+        if (record.ppid == KTHREADD) /* a thread of the kernel */
+            continue;
+        if (take(s, &record, t_ns))
+            continue;
+        if (nwaiting == WAITING)
+            memmove(waiting, waiting + 1, --nwaiting * sizeof *waiting);
+        waiting[nwaiting++] = (struct waiting){record, t_ns};
+    }
+}
+
+void exits_close(struct sampler *s)
+{
+    if (s->exits_fd >= 0)
+        cm_taskstats_close(s->exits_fd);
+}

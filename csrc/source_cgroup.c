@@ -1,0 +1,109 @@
+/*
+ * cgroup: what the kernel charged to the control group in which the target was born. Unlike RSS that includes the page
+ * cache and the kernel's own memory for the tree, and leaves out pages that somebody else was charged for first.
+ *
+ * The kernel's maximum is memory.peak (version 2, Linux 5.19) or memory.max_usage_in_bytes (version 1). Charges go to a
+ * CPU in lots of 64 pages, so it can read that much high for each CPU. The split is read from memory.stat, which only
+ * knows the present: it is sampled. Version 1 splits no kernel memory but that of TCP.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+struct part {
+    int column;
+    const char *name; /* in memory.stat */
+};
+
+static const struct part parts_v2[] = {
+    {CM_CGROUP_ANON, "anon"},   {CM_CGROUP_FILE, "file"},
+    {CM_CGROUP_SHMEM, "shmem"}, {CM_CGROUP_KERNEL, "kernel"},
+    {CM_CGROUP_KERNEL_STACK, "kernel_stack"}, {CM_CGROUP_PAGE_TABLES, "pagetables"},
+    {CM_CGROUP_SOCK, "sock"},   {-1, NULL},
+};
+static const struct part parts_v1[] = {
+    {CM_CGROUP_ANON, "rss"},
+    {CM_CGROUP_FILE, "cache"},
+    {CM_CGROUP_SHMEM, "shmem"},
+    {-1, NULL},
+};
+
+int cm_cgroup_open(struct cm_cgroup *group, int dir_fd, int version, const char **why)
+{
+    bool second = version == 2;
+    *group = (struct cm_cgroup){
+        .version = version,
+        .peak_fd = openat(dir_fd, second ? "memory.peak" : "memory.max_usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .usage_fd = openat(dir_fd, second ? "memory.current" : "memory.usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .stat_fd = openat(dir_fd, "memory.stat", O_RDONLY | O_CLOEXEC),
+        .kernel_fd = second ? -1 : openat(dir_fd, "memory.kmem.usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .sock_fd = second ? -1 : openat(dir_fd, "memory.kmem.tcp.usage_in_bytes", O_RDONLY | O_CLOEXEC),
+    };
+    if (group->peak_fd >= 0 && group->usage_fd >= 0 && group->stat_fd >= 0)
+        return 0;
+    *why = second ? "this kernel has no memory.peak (5.19 or later)" : "the group has no memory.max_usage_in_bytes";
+    return -ENOENT;
+}
+
+static uint64_t read_number(int fd)
+{
+    char text[32];
+    const char *at = text;
+    return fd >= 0 && cm_pread_text(fd, text, sizeof text) > 0 ? cm_number(&at) : 0;
+}
+
+uint64_t cm_cgroup_peak(const struct cm_cgroup *group)
+{
+    return read_number(group->peak_fd);
+}
+
+uint64_t cm_cgroup_usage(const struct cm_cgroup *group)
+{
+    return read_number(group->usage_fd);
+}
+
+/* Fills in every column but the usage, in bytes. */
+void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row)
+{
+    static char text[8192];
+    if (cm_pread_text(group->stat_fd, text, sizeof text) <= 0)
+        return;
+    for (const struct part *part = group->version == 2 ? parts_v2 : parts_v1; part->name != NULL; part++) {
+        size_t length = strlen(part->name);
+        row[part->column] = 0;
+        for (const char *line = text; line != NULL && *line; line = strchr(line, '\n')) {
+            line += *line == '\n';
+            if (strncmp(line, part->name, length) == 0 && line[length] == ' ') {
+                const char *at = line + length;
+                row[part->column] = cm_number(&at);
+                break;
+            }
+        }
+    }
+    /* Both versions count shared memory among the page cache. */
+    row[CM_CGROUP_FILE] -= row[CM_CGROUP_SHMEM] < row[CM_CGROUP_FILE] ? row[CM_CGROUP_SHMEM] : row[CM_CGROUP_FILE];
+    if (group->version == 1) {
+        row[CM_CGROUP_KERNEL] = read_number(group->kernel_fd);
+        row[CM_CGROUP_SOCK] = read_number(group->sock_fd);
+    }
+}
+
+const struct cm_source cm_source_cgroup = {
+    .name = "cgroup",
+    .needs = "a control group of its own with the memory controller: a delegated subtree, a user manager, or root",
+    .remedy = "systemd-run --user --scope -p Delegate=yes -- concmem run -- CMD",
+    .cadence = CM_OF_THE_TREE,
+    .on_request = true,
+    .ncolumns = 8,
+    .columns = {[CM_CGROUP_USAGE] = {.name = "usage", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_ANON] = {.name = "anon", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_FILE] = {.name = "file", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_SHMEM] = {.name = "shmem", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_KERNEL] = {.name = "kernel", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_KERNEL_STACK] = {.name = "kernel_stack", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_PAGE_TABLES] = {.name = "page_tables", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_SOCK] = {.name = "sock", .unit = CM_UNIT_BYTES, .scale = 1024}},
+};

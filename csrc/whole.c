@@ -1,0 +1,126 @@
+/* What the kernel itself keeps of the tree as a whole: the charge of its control group, and the exact sum of RSS. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sampler.h"
+
+enum {
+    PARTS_NS = 10000000,      /* memory.stat takes long to read: no more often than this, */
+    PARTS_SOON_NS = 1000000,  /* or this while the charge is larger than ever */
+};
+enum { MEMORY, SELECTOR };
+
+void track_lacks(struct cm_track *track, int error, const char *why)
+{
+    track->error = error;
+    strncpy(track->why_not, why, sizeof track->why_not - 1);
+}
+
+bool track_wanted(const struct sampler *s, int source)
+{
+    return s->head->tracks[source].wanted && s->head->tracks[source].error == 0;
+}
+
+/* Before the target: what is to be told of all of it has to be there first. */
+void whole_open(struct sampler *s)
+{
+    struct cm_head *head = s->head;
+    const char *why = "";
+    int error;
+    if (head->nests && (error = nest(head->memory_group_fd)) < 0) {
+        track_lacks(&head->tracks[CM_CGROUP], -error, "the group that systemd gave does not let one be made below it");
+        track_lacks(&head->tracks[CM_RSS_STAT], -error, "the group that systemd gave does not let one be made below it");
+    } else if (head->nests) {
+        head->memory_group_fd = head->selector_group_fd = error;
+    }
+    bool counts = track_wanted(s, CM_CGROUP), one = head->selector_group_fd == head->memory_group_fd;
+    s->groups[MEMORY] = (struct cm_group){.fd = head->memory_group_fd, .version = (int)head->memory_group_version};
+    s->groups[SELECTOR] = (struct cm_group){.fd = one ? -1 : head->selector_group_fd, .version = 2};
+    if (counts && (error = cm_cgroup_open(&s->group, s->groups[MEMORY].fd, s->groups[MEMORY].version, &why)) < 0)
+        track_lacks(&head->tracks[CM_CGROUP], -error, why);
+    if (track_wanted(s, CM_RSS_STAT) && (error = cm_rss_stat_open(&s->rss_stat, head->selector_group_fd, &why)) < 0)
+        track_lacks(&head->tracks[CM_RSS_STAT], -error, why);
+    exits_open(s);
+}
+
+/* The target is there: is it where it was to be? */
+void whole_entered(struct sampler *s)
+{
+    struct cm_head *head = s->head;
+    int selector = head->selector_group_fd == head->memory_group_fd ? MEMORY : SELECTOR;
+    if (track_wanted(s, CM_CGROUP) && s->groups[MEMORY].refused)
+        track_lacks(&head->tracks[CM_CGROUP], s->groups[MEMORY].refused, "the kernel does not let the command into the group");
+    if (track_wanted(s, CM_RSS_STAT) && s->groups[selector].refused)
+        track_lacks(&head->tracks[CM_RSS_STAT], s->groups[selector].refused,
+                    "the kernel does not let the command into the group that tells it from others");
+}
+
+static uint32_t in_kib(uint64_t bytes)
+{
+    return bytes / 1024 < UINT32_MAX ? (uint32_t)(bytes / 1024) : UINT32_MAX;
+}
+
+static void read_parts(struct sampler *s, uint64_t t_ns)
+{
+    struct cm_head *head = s->head;
+    uint64_t before = 0, now = 0;
+    cm_cgroup_parts(&s->group, s->group_row);
+    s->parts_ns = t_ns;
+    for (int i = CM_CGROUP_ANON; i <= CM_CGROUP_KERNEL; i++) {
+        before += head->cgroup_parts[i];
+        now += s->group_row[i];
+    }
+    if (now < before)
+        return;
+    memcpy(head->cgroup_parts, s->group_row, sizeof s->group_row);
+    head->cgroup_parts_t_ns = t_ns;
+}
+
+static void read_group(struct sampler *s, uint64_t t_ns, bool last)
+{
+    uint32_t row[CM_MAX_COLUMNS];
+    uint64_t usage = cm_cgroup_usage(&s->group), since_ns = t_ns - s->parts_ns;
+    bool record = usage > s->group_record;
+    if (last || s->parts_ns == 0 || since_ns >= (record ? PARTS_SOON_NS : PARTS_NS))
+        read_parts(s, t_ns);
+    if (record)
+        s->group_record = usage;
+    s->group_row[CM_CGROUP_USAGE] = usage;
+    for (int i = 0; i < CM_MAX_COLUMNS; i++)
+        row[i] = in_kib(s->group_row[i]);
+    cm_record(s->base, &s->head->tracks[CM_CGROUP], t_ns, row, row);
+}
+
+static void read_sum(struct sampler *s, uint64_t t_ns)
+{
+    uint64_t sum_bytes, most_bytes;
+    cm_rss_stat_read(&s->rss_stat, &sum_bytes, &most_bytes);
+    uint32_t sum = in_kib(sum_bytes), most = in_kib(most_bytes);
+    cm_record(s->base, &s->head->tracks[CM_RSS_STAT], t_ns, &sum, &most);
+}
+
+void whole_tick(struct sampler *s, uint64_t t_ns)
+{
+    if (track_wanted(s, CM_CGROUP))
+        read_group(s, t_ns, false);
+    if (track_wanted(s, CM_RSS_STAT))
+        read_sum(s, t_ns);
+}
+
+/* Everybody has ended. The program in the kernel goes with this process: taking it out takes longer than most runs. */
+void whole_end(struct sampler *s, uint64_t t_ns)
+{
+    struct cm_head *head = s->head;
+    if (track_wanted(s, CM_CGROUP)) {
+        read_group(s, t_ns, true);
+        head->cgroup_peak_bytes = cm_cgroup_peak(&s->group);
+    }
+    if (track_wanted(s, CM_RSS_STAT)) {
+        read_sum(s, t_ns);
+        head->rss_stat_peak_bytes = cm_rss_stat_peak(&s->rss_stat);
+        head->rss_stat_inexact = (uint64_t)(s->rss_stat.values[CM_RSS_STAT_LOST] + s->rss_stat.values[CM_RSS_STAT_BEATEN]);
+    }
+    exits_drain(s, t_ns);
+}

@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concmem import _cgroup, _cgroup_find
+from concmem.testing import known
+
+MIB = 1 << 20
+
+NAME = re.compile(rf"concmem-{os.getpid()}-(\d+)-(\d+)-(\d+)")
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No systemd unless a test brings one; nothing remembered from the test before."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    _cgroup_find.forget()
+    yield
+    _cgroup_find.forget()
+
+
+def folder(fd: int) -> Path:
+    return Path(os.readlink(f"/proc/self/fd/{fd}"))
+
+
+def inside(fds: tuple[int, ...], *argv: str, **kwargs: Any) -> subprocess.Popen[bytes]:
+    """A command that enters groups before its exec, as the sampler's child does for version 1."""
+    enter = "".join(f"echo 0 >/proc/self/fd/{fd}/cgroup.procs && " for fd in fds)
+    return subprocess.Popen(["/bin/sh", "-c", f'{enter}exec "$@"', "sh", *argv], pass_fds=fds, **kwargs)
+
+
+def lives_in(group: Path) -> list[str]:
+    return (group / "cgroup.procs").read_text().split()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def counting() -> Iterator[_cgroup.Groups]:
+    """Groups of this machine with a memory controller."""
+    groups = _cgroup.make(memory=True, selector=True)
+    yield groups
+    groups.close()
+
+
+@pytest.fixture
+def real_memory(counting: _cgroup.Groups) -> _cgroup.Groups:
+    if counting.memory_fd < 0:
+        pytest.skip(f"no group with a memory controller: {counting.why_not or 'only through systemd-run'}")
+    return counting
+
+
+@pytest.fixture
+def real_selector(counting: _cgroup.Groups) -> _cgroup.Groups:
+    if counting.selector_fd < 0:
+        pytest.skip(f"no group of version 2: {counting.selector_why_not or 'only through systemd-run'}")
+    return counting
+
+
+def peak(groups: _cgroup.Groups) -> int:
+    name = {1: "memory.max_usage_in_bytes", 2: "memory.peak"}[groups.memory_version]
+    return int((folder(groups.memory_fd) / name).read_text())
+
+
+def test_a_group_counts_what_runs_in_it(real_memory: _cgroup.Groups) -> None:
+    """50 MiB touched in the group are 50 MiB in its figure, and before that it is as good as empty."""
+    assert peak(real_memory) < MIB
+    assert inside((real_memory.memory_fd,), *known("hold", 50 * MIB, 1, 0), stdout=subprocess.DEVNULL).wait() == 0
+    assert 50 * MIB <= peak(real_memory) <= 53 * MIB
+
+
+def test_a_selector_holds_the_tree(real_selector: _cgroup.Groups) -> None:
+    """What is started in the selector, and its children, are all that lives in it."""
+    child = inside((real_selector.selector_fd,), "/bin/sh", "-c", "sleep 600 & wait", start_new_session=True)
+    try:
+        wait_until(lambda: len(lives_in(folder(real_selector.selector_fd))) == 2)
+        assert str(child.pid) in lives_in(folder(real_selector.selector_fd))
+        name = folder(real_selector.selector_fd).name
+        assert re.search(rf"^0::.*/{name}$", Path(f"/proc/{child.pid}/cgroup").read_text(), re.M)
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def test_close_removes_all(real_memory: _cgroup.Groups) -> None:
+    """Nothing stays, not even groups that the target made in its own; a second close does no harm."""
+    fds = {fd for fd in (real_memory.memory_fd, real_memory.selector_fd) if fd >= 0}
+    made = [folder(fd) for fd in fds]
+    (made[0] / "of the target" / "deeper").mkdir(parents=True)
+    real_memory.close()
+    real_memory.close()
+    assert not [group for group in made if group.exists()]
+    assert (real_memory.memory_fd, real_memory.selector_fd) == (-1, -1)
+    for fd in fds:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+
+
+def test_the_descriptors_may_be_closed_already(real_memory: _cgroup.Groups) -> None:
+    """A host that closes all that it finds does not keep the group from being removed."""
+    made = folder(real_memory.memory_fd)
+    os.close(real_memory.memory_fd)
+    real_memory.close()
+    assert not made.exists()
+
+
+def test_names(real_memory: _cgroup.Groups) -> None:
+    """A name tells the maker's number and start, the namespace of the number, and which of its groups it is."""
+    match = NAME.fullmatch(folder(real_memory.memory_fd).name)
+    assert match
+    stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    assert match[1] == stat[19]
+    assert match[2] == str(os.stat("/proc/self/ns/pid").st_ino)
+
+
+def test_threads_make_their_own(real_memory: _cgroup.Groups) -> None:
+    """Eight threads at once never get the same group, and leave nothing."""
+    found: list[Path] = []
+
+    def work() -> None:
+        for _ in range(20):
+            groups = _cgroup.make(memory=True, selector=False)
+            found.append(folder(groups.memory_fd))
+            groups.close()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 160
+    assert not [group for group in found if group.exists()]
+
+
+def test_close_waits_a_moment(real_memory: _cgroup.Groups) -> None:
+    """What lives for a moment longer is waited for."""
+    made = folder(real_memory.memory_fd)
+    child = inside((real_memory.memory_fd,), "/bin/sleep", "0.05")
+    wait_until(lambda: bool(lives_in(made)))
+    real_memory.close()
+    assert not made.exists()
+    child.wait()
+
+
+def test_a_busy_group_is_left_and_removed_later(real_memory: _cgroup.Groups) -> None:
+    """What lives on is neither killed nor waited for long; the next measurement after its end removes the group."""
+    made = folder(real_memory.memory_fd)
+    child = inside((real_memory.memory_fd,), "/bin/sleep", "600")
+    wait_until(lambda: bool(lives_in(made)))
+    started_s = time.monotonic()
+    real_memory.close()
+    assert time.monotonic() - started_s < 1
+    _cgroup.make(memory=True, selector=False).close()
+    assert made.exists()
+    assert child.poll() is None
+    child.kill()
+    child.wait()
+    _cgroup.make(memory=True, selector=False).close()
+    assert not made.exists()
+
+
+HOST = """
+import json, os, subprocess, sys
+from concmem import _cgroup
+groups = _cgroup.make(memory=True, selector=True)
+fds = tuple({fd for fd in (groups.memory_fd, groups.selector_fd) if fd >= 0})
+made = [os.readlink(f"/proc/self/fd/{fd}") for fd in fds]
+os.mkdir(made[0] + "/nested")
+enter = "".join(f"echo 0 >/proc/self/fd/{fd}/cgroup.procs && " for fd in fds)
+deeper = enter + f"echo 0 >{made[0]}/nested/cgroup.procs && exec sleep 600"
+for script in (enter + "exec sleep 600", deeper):
+    subprocess.Popen(["setsid", "sh", "-c", script], pass_fds=fds, stdout=subprocess.DEVNULL)
+print(json.dumps(made), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other_host(real_memory: _cgroup.Groups, marked: Any) -> Iterator[tuple[subprocess.Popen[str], list[Path]]]:
+    """Another host in the middle of a measurement, and its groups: two processes in them, one in a nested one."""
+    host = subprocess.Popen(
+        [sys.executable, "-c", HOST], env=marked.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert host.stdin and host.stdout
+    made = [Path(name) for name in json.loads(host.stdout.readline())]
+    wait_until(lambda: len(lives_in(made[0])) == 1 and len(lives_in(made[0] / "nested")) == 1)
+    with host:
+        yield host, made
+        host.kill()
+    _cgroup.make(memory=True, selector=True).close()
+
+
+def test_a_killed_host_is_swept(other_host: tuple[subprocess.Popen[str], list[Path]], marked: Any) -> None:
+    """The groups of a host that was killed go with the next measurement, and so does what still lives in them."""
+    host, made = other_host
+    host.kill()
+    host.wait()
+    marked.wait_for(2)
+    _cgroup.make(memory=True, selector=True).close()
+    assert not [group for group in made if group.exists()]
+    marked.wait_for(0)
+
+
+def test_a_living_host_is_not_swept(other_host: tuple[subprocess.Popen[str], list[Path]], marked: Any) -> None:
+    """Groups of a host that lives, and their processes, are left alone; so are those of one that is not reaped yet."""
+    host, made = other_host
+    for signaled in (False, True):
+        if signaled:
+            host.send_signal(signal.SIGKILL)
+            os.waitid(os.P_PID, host.pid, os.WEXITED | os.WNOWAIT)
+        _cgroup.make(memory=True, selector=True).close()
+        assert all(group.exists() for group in made)
+        assert len(marked.alive()) == 3 - signaled
+
+
+def test_many_sweep_at_once(other_host: tuple[subprocess.Popen[str], list[Path]], marked: Any) -> None:
+    """Hosts that meet over the same left-overs do not disturb each other."""
+    host, made = other_host
+    host.kill()
+    host.wait()
+    failed: list[str] = []
+
+    def work() -> None:
+        groups = _cgroup.make(memory=True, selector=True)
+        failed.extend(filter(None, (groups.why_not, groups.selector_why_not)))
+        groups.close()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert not [group for group in made if group.exists()]
+    marked.wait_for(0)
+
+
+def test_a_forked_child_removes_nothing_of_its_parent(real_memory: _cgroup.Groups, host_python: Any) -> None:
+    """A fork's `close`, and its sweeps, leave its parent's groups, which the parent can still remove."""
+    script = (
+        "import json, os\n"
+        "from concmem import _cgroup\n"
+        "groups = _cgroup.make(memory=True, selector=True)\n"
+        "made = os.readlink(f'/proc/self/fd/{groups.memory_fd}')\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    groups.close()\n"
+        "    own = _cgroup.make(memory=True, selector=True)\n"
+        "    ok = f'-{os.getpid()}-' in os.readlink(f'/proc/self/fd/{own.memory_fd}')\n"
+        "    own.close()\n"
+        "    os._exit(not ok)\n"
+        "code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
+        "there = os.path.exists(made)\n"
+        "groups.close()\n"
+        "print(json.dumps([code, there, os.path.exists(made)]))\n"
+    )
+    assert host_python(script) == [0, True, False]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_told(real_memory: _cgroup.Groups, host_python: Any) -> None:
+    """Who has no right to make groups hears where, and who has it."""
+    script = (
+        "import json, os\n"
+        "from concmem import _cgroup\n"
+        "os.setresuid(65534, 65534, 65534)\n"
+        "groups = _cgroup.make(memory=True, selector=True)\n"
+        "print(json.dumps([groups.memory_version, groups.why_not, groups.selector_fd, groups.selector_why_not]))\n"
+    )
+    version, why_not, fd, selector_why_not = host_python(script)
+    assert (version, fd) == (0, -1)
+    for why in (why_not, selector_why_not):
+        assert re.fullmatch(r"no control group may be made in /\S+ by this user: root may", why)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_read_only_mount_is_told(real_memory: _cgroup.Groups, host_python: Any) -> None:
+    """As in most containers: the sentence says so, and how to start the container instead."""
+    mount = next(p for p in folder(real_memory.memory_fd).parents if os.path.ismount(p))
+    script = (
+        "import ctypes, json, subprocess, sys\n"
+        "from concmem import _cgroup\n"
+        "if ctypes.CDLL(None).unshare(0x20000) != 0:\n"  # CLONE_NEWNS
+        "    print('null')\n"
+        "    sys.exit()\n"
+        "subprocess.run(['mount', '--make-rprivate', '/'], check=True)\n"
+        "subprocess.run(['mount', '-o', 'remount,bind,ro', sys.argv[1]], check=True)\n"
+        "print(json.dumps(_cgroup.probe()))\n"
+    )
+    told = host_python(script, mount)
+    if told is None:
+        pytest.skip("no mount namespace of one's own: the container does not allow it")
+    usable, why_not = told
+    assert not usable
+    assert re.fullmatch(r"the control groups at \S+ are read-only: `docker run .*` gives .* host", why_not)
+
+
+def test_a_mount_that_nobody_sees(tmp_path: Path) -> None:
+    """Where version 2 is not mounted root gets a selector all the same, and no mount appears for it."""
+    proc = tmp_path / f"proc/{os.getpid()}"
+    proc.mkdir(parents=True)
+    for name in ("stat", "ns"):
+        (proc / name).symlink_to(f"/proc/self/{name}")
+    (proc / "cgroup").write_text("4:memory:/\n")
+    (proc / "mountinfo").write_text("")
+    (tmp_path / "proc/self").symlink_to(str(os.getpid()))
+    before = Path("/proc/self/mountinfo").read_text()
+    groups = _cgroup.make(memory=False, selector=True, root=tmp_path)
+    if groups.selector_fd < 0:
+        pytest.skip(groups.selector_why_not)
+    descriptors = set(os.listdir("/proc/self/fd"))
+    try:
+        assert Path("/proc/self/mountinfo").read_text() == before
+        name = groups._made[0].folder.name
+        child = inside((groups.selector_fd,), "/bin/sleep", "600")
+        own_cgroup = Path(f"/proc/{child.pid}/cgroup")
+        wait_until(lambda: f"/{name}\n" in own_cgroup.read_text())
+        child.kill()
+        child.wait()
+    finally:
+        groups.close()
+    assert len(descriptors) - len(os.listdir("/proc/self/fd")) == 2  # the group and the mount
+    again = _cgroup.make(memory=False, selector=True, root=tmp_path)
+    assert name not in os.listdir(again._made[0].folder.parent)
+    again.close()

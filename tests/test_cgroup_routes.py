@@ -1,0 +1,501 @@
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from concmem import _cgroup, _cgroup_find, _cgroup_sweep
+
+NAME = re.compile(rf"concmem-{os.getpid()}-(\d+)-(\d+)-(\d+)")
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No systemd unless a test brings one; nothing remembered from the test before."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    _cgroup_find.forget()
+    yield
+    _cgroup_find.forget()
+
+
+def folder(fd: int) -> Path:
+    return Path(os.readlink(f"/proc/self/fd/{fd}"))
+
+
+@attrs.define
+class Machine:
+    """A folder with the files of another machine that concmem looks at; its control groups behave like the kernel's."""
+
+    root: Path
+    denied: dict[Path, int] = attrs.Factory(dict)
+    """Groups in which nothing can be made, each with the error."""
+    has_peak: bool = True
+
+    @property
+    def cgroups(self) -> Path:
+        """Where they are mounted."""
+        return self.root / "sys/fs/cgroup"
+
+    def begin(self, own: str, mountinfo: str) -> None:
+        """This process's own group and the mounts that it sees."""
+        proc = self.root / f"proc/{os.getpid()}"
+        (proc / "ns").mkdir(parents=True, exist_ok=True)
+        (proc / "ns/pid").touch()
+        (proc / "stat").write_text(Path("/proc/self/stat").read_text())
+        (proc / "cgroup").write_text(own)
+        (proc / "mountinfo").write_text(mountinfo)
+        if not (self.root / "proc/self").is_symlink():
+            (self.root / "proc/self").symlink_to(str(os.getpid()))
+
+    def group(self, path: str, enabled: str = "", processes: str = "", **files: str) -> Path:
+        """A control group of version 2 with those around it that are missing; `files` with _ for a dot."""
+        group = self.cgroups / path
+        if not (group / "cgroup.procs").exists():
+            group.mkdir(parents=True, exist_ok=True)
+            self.fill(group)
+        (group / "cgroup.subtree_control").write_text(enabled)
+        (group / "cgroup.procs").write_text(processes)
+        for name, text in files.items():
+            (group / name.replace("_", ".", 1)).write_text(text)
+        return group
+
+    def fill(self, group: Path) -> None:
+        """What the kernel puts into a new group."""
+        for name in ("procs", "subtree_control", "kill"):
+            (group / f"cgroup.{name}").write_text("")
+        above = group.parent / "cgroup.subtree_control"
+        controllers = above.read_text() if above.exists() else "cpu memory"
+        (group / "cgroup.controllers").write_text(controllers)
+        if "memory" in controllers and above.exists():
+            (group / "memory.max").write_text("max\n")
+            if self.has_peak:
+                (group / "memory.peak").write_text("0\n")
+
+    def check(self, group: Path) -> None:
+        """Fail where nothing can be made."""
+        if code := self.denied.get(group):
+            raise OSError(code, os.strerror(code))
+
+    def write(self, file: Path, what: bytes) -> None:
+        """+memory, as kernel/cgroup/cgroup.c answers it."""
+        self.check(file.parent)
+        assert (file.name, what) == ("cgroup.subtree_control", b"+memory")
+        if "memory" not in (file.parent / "cgroup.controllers").read_text():
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if (file.parent / "cgroup.procs").read_text() and file.parent != self.cgroups:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        file.write_text("memory")
+
+
+V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
+V1 = "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with version 2 at the usual place and, unless changed, this process in a delegated scope."""
+    machine = Machine(tmp_path)
+    mkdir, rmdir = os.mkdir, os.rmdir
+
+    def make(path: Any, *args: Any, **kwargs: Any) -> None:
+        if "concmem-" not in Path(path).name:
+            return mkdir(path, *args, **kwargs)
+        machine.check(Path(path).parent)
+        mkdir(path, *args, **kwargs)
+        machine.fill(Path(path))
+
+    def remove(path: Any, **kwargs: Any) -> None:
+        group = Path(path)
+        if (group / "cgroup.procs").exists():
+            if (group / "cgroup.procs").read_text() or [entry for entry in group.iterdir() if entry.is_dir()]:
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+            for entry in group.iterdir():
+                entry.unlink()
+        rmdir(path, **kwargs)
+
+    monkeypatch.setattr(os, "mkdir", make)
+    monkeypatch.setattr(os, "rmdir", remove)
+    monkeypatch.setattr(_cgroup, "_write", machine.write)
+    machine.begin("0::/user.slice/app.slice/run-1.scope\n", V2)
+    machine.group("", "cpu memory")
+    machine.group("user.slice", "memory")
+    machine.group("user.slice/app.slice", "memory")
+    machine.group("user.slice/app.slice/run-1.scope", "", "1 2 3")
+    return machine
+
+
+@pytest.fixture
+def systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A user's systemd: its socket, and the program that talks to it."""
+    program = machine.root / "bin/systemd-run"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (machine.root / "run/user/1/systemd").mkdir(parents=True)
+    (machine.root / "run/user/1/systemd/private").touch()
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
+    return str(program)
+
+
+def made_in(machine: Machine, **kwargs: Any) -> str:
+    """Below which group a group with memory is made; it is removed again."""
+    groups = _cgroup.make(memory=True, selector=True, root=machine.root, **kwargs)
+    assert groups.why_not == groups.selector_why_not == ""
+    assert groups.memory_version == 2
+    assert groups.selector_fd == groups.memory_fd >= 0
+    made = folder(groups.memory_fd)
+    assert NAME.fullmatch(made.name)
+    groups.close()
+    assert not made.exists()
+    return str(made.parent.relative_to(machine.root / "sys/fs/cgroup"))
+
+
+def why_not(machine: Machine) -> str:
+    usable, why = _cgroup.probe(root=machine.root)
+    assert not usable
+    assert "\n" not in why
+    assert not list(machine.root.glob("sys/fs/cgroup/**/concmem-*"))
+    return why.replace(str(machine.cgroups), "CGROUPS")
+
+
+def test_a_group_beside_the_own_one(machine: Machine) -> None:
+    """The own group holds processes (EBUSY), the one around it has memory enabled: there."""
+    assert made_in(machine) == "user.slice/app.slice"
+    assert _cgroup.probe(root=machine.root) == (True, "")
+
+
+def test_memory_is_enabled_where_it_can_be(machine: Machine) -> None:
+    """A group around that has the controller but did not hand it down is made to."""
+    above = machine.group("user.slice/app.slice", "")
+    assert made_in(machine) == "user.slice/app.slice"
+    assert (above / "cgroup.subtree_control").read_text() == "memory"
+
+
+def test_further_out_where_memory_is_not_handed_down(machine: Machine) -> None:
+    """Where the group around has no memory controller itself (ENOENT) the next one out is taken."""
+    machine.group("user.slice/app.slice", "", cgroup_controllers="cpu")
+    assert made_in(machine) == "user.slice"
+
+
+def test_in_the_outermost_group(machine: Machine) -> None:
+    """The outermost group of all may hold processes and hand controllers down."""
+    machine.begin("0::/\n", V2)
+    machine.group("", "", "1 2")
+    assert made_in(machine) == "."
+
+
+def test_a_part_of_the_tree_is_mounted(machine: Machine) -> None:
+    """A container's bind mount: the own path begins with what the mount shows."""
+    machine.begin("0::/docker/abc/inner\n", V2.replace(" / /sys", " /docker/abc /sys"))
+    machine.group("inner", "", "1")
+    assert made_in(machine) == "."
+
+
+@pytest.mark.parametrize("own", ["/docker/abc", "/../../other", "/user.slice (deleted)"])
+def test_the_own_path_is_not_there(own: str, machine: Machine) -> None:
+    """A path of another namespace: the top of what is mounted is taken, and nothing outside of it."""
+    machine.group("../../other", "memory")
+    machine.begin(f"0::{own}\n", V2)
+    assert made_in(machine) == "."
+
+
+def test_mount_points_are_found_not_known(machine: Machine) -> None:
+    """Anywhere, with a space in its name, and rather the mount that shows the own group, or that can be written."""
+    elsewhere = machine.root / "mnt/a b"
+    elsewhere.parent.mkdir()
+    machine.cgroups.rename(elsewhere)
+    mount = V2.replace("/sys/fs/cgroup", "/mnt/a\\040b")
+    read_only = V2.replace("/sys/fs/cgroup rw", "/mnt/ro ro")
+    (machine.root / "mnt/ro").symlink_to(elsewhere)
+    machine.begin("0::/user.slice/app.slice/run-1.scope\n", V2 + read_only + mount)
+    groups = _cgroup.make(memory=True, selector=False, root=machine.root)
+    assert folder(groups.memory_fd).parent == elsewhere / "user.slice/app.slice"
+    assert groups._made[0].folder.parent == elsewhere / "user.slice/app.slice"
+    groups.close()
+
+
+def test_a_mount_that_moves_is_found_again(machine: Machine) -> None:
+    """What is remembered of the mounts is looked up again where it leads nowhere."""
+    assert made_in(machine) == "user.slice/app.slice"
+    machine.cgroups.rename(machine.root / "new")
+    machine.begin("0::/user.slice/app.slice/run-1.scope\n", V2.replace("/sys/fs/cgroup", "/new"))
+    groups = _cgroup.make(memory=True, selector=False, root=machine.root)
+    assert folder(groups.memory_fd).parent == machine.root / "new/user.slice/app.slice"
+    groups.close()
+
+
+def test_moving_to_another_group_is_noticed(machine: Machine) -> None:
+    """The own group is never remembered."""
+    assert made_in(machine) == "user.slice/app.slice"
+    machine.group("user.slice/other", "memory")
+    machine.group("user.slice/other/run-2.scope", "", "4")
+    machine.begin("0::/user.slice/other/run-2.scope\n", V2)
+    assert made_in(machine) == "user.slice/other"
+
+
+def test_what_was_not_asked_for(machine: Machine) -> None:
+    """Nothing is made for nobody."""
+    groups = _cgroup.make(memory=False, selector=False, root=machine.root)
+    assert (groups.memory_fd, groups.selector_fd, groups.memory_version, groups._made) == (-1, -1, 0, [])
+    assert "not asked for" in groups.why_not and "not asked for" in groups.selector_why_not
+
+
+def test_without_memory_peak(machine: Machine, systemd: str) -> None:
+    """An older kernel: no group, no other file instead, and no detour by systemd, which could not help."""
+    machine.has_peak = False
+    assert why_not(machine) == "this kernel has no memory.peak (5.19 or later)"
+
+
+def test_never_outside_of_a_limit(machine: Machine, systemd: str) -> None:
+    """A target must not escape the memory limit of the group that concmem was put into: not by systemd either."""
+    machine.group("user.slice/app.slice/run-1.scope", "", "1", memory_max="1073741824\n")
+    assert why_not(machine) == (
+        "CGROUPS/user.slice/app.slice/run-1.scope limits memory, "
+        "and a control group outside of it would escape the limit"
+    )
+
+
+def test_a_limit_is_no_obstacle_to_a_selector(machine: Machine) -> None:
+    """It needs no controller, so it is below the own group and its limits."""
+    own = machine.group("user.slice/app.slice/run-1.scope", "", "1", memory_max="1073741824\n")
+    groups = _cgroup.make(memory=True, selector=True, root=machine.root)
+    assert groups.memory_fd == -1
+    assert folder(groups.selector_fd).parent == own
+    groups.close()
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
+def test_not_permitted(code: int, machine: Machine, systemd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remedy is what this very user can do: ask systemd, or root, or start the container in another way."""
+    machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = code
+    refusal = "no control group may be made in CGROUPS/user.slice/app.slice/run-1.scope by this user: "
+    groups = _cgroup.make(memory=True, selector=False, root=machine.root, systemd_run=False)
+    assert groups.why_not.endswith(": `systemd-run --user --scope -p Delegate=yes -- concmem ...` may")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert why_not(machine) == f"{refusal}root may"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert why_not(machine) == f"{refusal}`docker run --cgroupns=host -v /sys/fs/cgroup:/sys/fs/cgroup:rw ...` may"
+
+
+def test_moving_is_not_permitted(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group that could be made but not entered is not made: entering takes the right to write around it."""
+    above = machine.cgroups / "user.slice/app.slice"
+
+    def check(parent: Path) -> None:
+        if parent == above:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(_cgroup, "_check_moving", check)
+    assert "run-1.scope has processes in it" in why_not(machine)
+
+
+def test_read_only(machine: Machine) -> None:
+    """A container's read-only control groups."""
+    machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EROFS
+    assert why_not(machine).startswith(
+        "the control groups at CGROUPS/user.slice/app.slice/run-1.scope are read-only: `docker run --cgroupns=host"
+    )
+
+
+def test_other_refusals(machine: Machine) -> None:
+    """Whatever else the kernel says is passed on: here that there are too many groups."""
+    machine.denied[machine.cgroups / "user.slice/app.slice"] = errno.EAGAIN
+    machine.begin("0::/user.slice/app.slice\n", V2)
+    assert why_not(machine) == (
+        "no control group can be made in CGROUPS/user.slice/app.slice: Resource temporarily unavailable"
+    )
+
+
+def test_all_processes_in_the_outermost_group_of_a_container(machine: Machine) -> None:
+    """Nowhere to go: the sentence has the command that makes room."""
+    machine.begin("0::/\n", V2.replace("/sys/fs/cgroup", "/sys/fs/cgroup/user.slice"))
+    machine.group("user.slice", "", "1 2")
+    group = "CGROUPS/user.slice"
+    assert why_not(machine) == (
+        f"{group} has processes in it, so that memory cannot be counted in groups below it: `mkdir {group}/all; "
+        f"for p in $(cat {group}/cgroup.procs); do echo $p >{group}/all/cgroup.procs; done` moves them into one"
+    )
+
+
+def test_memory_is_not_handed_down(machine: Machine) -> None:
+    """The groups around keep the controller to themselves."""
+    for path in ("user.slice", "user.slice/app.slice", "user.slice/app.slice/run-1.scope"):
+        machine.group(path, "", cgroup_controllers="cpu")
+    machine.denied[machine.cgroups] = errno.EACCES
+    assert why_not(machine) == (
+        "memory is not counted in the control groups below CGROUPS/user.slice/app.slice/run-1.scope: "
+        "those around it do not hand that down"
+    )
+
+
+def test_no_memory_controller(machine: Machine, systemd: str) -> None:
+    """The kernel has it not, or version 1 has it; systemd could not help."""
+    machine.group("", "cpu", cgroup_controllers="cpu")
+    assert why_not(machine) == (
+        "the control groups at CGROUPS have no memory controller: booting with cgroup_enable=memory may help"
+    )
+
+
+@pytest.mark.parametrize("mountinfo", ["", V1.replace("rw,memory", "rw,cpu"), V1.replace("cgroup cgroup", "tmpfs x")])
+def test_nothing_is_mounted(mountinfo: str, machine: Machine) -> None:
+    """A chroot, or version 1 without the memory controller."""
+    machine.begin("0::/\n", mountinfo)
+    assert why_not(machine) == (
+        "no control groups that count memory are mounted: as root, `mount -t cgroup2 none /sys/fs/cgroup` does it"
+    )
+
+
+def test_without_proc(tmp_path: Path) -> None:
+    """Where there is no /proc there is a sentence, not an error."""
+    usable, why = _cgroup.probe(root=tmp_path)
+    assert not usable and why.startswith("no control groups that count memory are mounted")
+
+
+def test_version_1(machine: Machine) -> None:
+    """The memory controller of version 1 below the own group of its hierarchy; the selector in version 2's."""
+    machine.begin("4:cpu,memory:/a\n1:name=systemd:/x\n0::/user.slice\n", V1 + V2)
+    (machine.cgroups / "memory/a").mkdir(parents=True)
+    groups = _cgroup.make(memory=True, selector=True, root=machine.root)
+    assert groups.memory_version == 1
+    assert folder(groups.memory_fd).parent == machine.cgroups / "memory/a"
+    assert folder(groups.selector_fd).parent == machine.cgroups / "user.slice"
+    groups.close()
+    assert not list(machine.cgroups.glob("**/concmem-*"))
+    machine.denied[machine.cgroups / "memory/a"] = errno.EROFS
+    assert "memory/a are read-only" in why_not(machine)
+
+
+def test_a_selector_that_cannot_be(machine: Machine) -> None:
+    """It has its own sentence."""
+    machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EROFS
+    groups = _cgroup.make(memory=False, selector=True, root=machine.root)
+    assert groups.selector_fd == -1
+    assert "are read-only" in groups.selector_why_not
+
+
+def test_systemd(machine: Machine, systemd: str) -> None:
+    """Where only the user's systemd may make groups, the sampler is started by it and makes the group itself."""
+    machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EACCES
+    groups = _cgroup.make(memory=True, selector=True, root=machine.root)
+    assert groups.prefix == tuple(
+        map(os.fsencode, (systemd, "--user", "--scope", "-q", "-p", "Delegate=yes", "--"))
+    )  # fmt: skip
+    assert groups.nest
+    assert (groups.memory_version, groups.memory_fd, groups.selector_fd) == (2, -1, -1)
+    assert groups.why_not == groups.selector_why_not == ""
+    groups.close()
+    assert _cgroup.probe(root=machine.root) == (True, "")
+
+
+def test_systemd_is_only_asked_if_it_must(machine: Machine, systemd: str) -> None:
+    """Its scopes cost a conversation; who can make a group does without."""
+    assert made_in(machine) == "user.slice/app.slice"
+
+
+@pytest.mark.parametrize("limited", ["user-{}.slice", "user-{}.slice/session-1.scope"])
+def test_systemd_and_limits(limited: str, machine: Machine, systemd: str) -> None:
+    """A limit on all that a user does holds for the scope as well; one on the session would be escaped."""
+    slice_, session = (f"user-{os.getuid()}.slice{end}" for end in ("", "/session-1.scope"))
+    limited = limited.format(os.getuid())
+    machine.group(slice_, "memory")
+    machine.group(session, "", "1")
+    machine.group(limited, memory_max="1000000\n")
+    machine.begin(f"0::/{session}\n", V2)
+    machine.denied[machine.cgroups / session] = errno.EACCES
+    groups = _cgroup.make(memory=True, selector=False, root=machine.root)
+    assert groups.nest is (limited == slice_)
+
+
+@pytest.mark.parametrize("missing", ["socket", "program", "variable"])
+def test_no_systemd(missing: str, machine: Machine, systemd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the socket, the program and the variable that leads to the socket."""
+    if missing == "socket":
+        (machine.root / "run/user/1/systemd/private").unlink()
+    elif missing == "program":
+        os.unlink(systemd)
+    else:
+        monkeypatch.delenv("XDG_RUNTIME_DIR")
+    machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EACCES
+    assert "no control group may be made in" in why_not(machine)
+
+
+def ended_pid() -> int:
+    child = subprocess.Popen(["/bin/true"])
+    child.wait()
+    return child.pid
+
+
+def test_which_names_are_swept(machine: Machine) -> None:
+    """Only groups named as ours, of this PID namespace, whose maker is gone or has had its number taken over."""
+    own_start, namespace = _cgroup_sweep._self(os.getpid(), machine.root)
+    parent = "user.slice/app.slice"
+    dead, other = ended_pid(), 1
+    (machine.root / "proc/1").mkdir()
+    (machine.root / "proc/1/stat").write_text(Path("/proc/1/stat").read_text())
+    start = _cgroup_sweep._start_ticks(other, Path("/"))
+    goes = [f"concmem-{dead}-5-{namespace}-0", f"concmem-{other}-{int(start) + 1}-{namespace}-3"]
+    stays = [
+        f"concmem-{dead}-5-{int(namespace) + 1}-0",  # of another namespace
+        f"concmem-{other}-{start}-{namespace}-3",  # lives
+        f"concmem-{os.getpid()}-{own_start}-{namespace}-999",  # another measurement of this process
+        f"concmem-{dead}-5-{namespace}",
+        f"other-{dead}-5-{namespace}-0",
+    ]
+    for name in goes + stays:
+        machine.group(f"{parent}/{name}")
+    made_in(machine)
+    there = {path.name for path in (machine.cgroups / parent).iterdir() if path.is_dir()}
+    assert there == {*stays, "run-1.scope"}
+
+
+def test_a_hidden_process_is_not_a_dead_one(machine: Machine) -> None:
+    """/proc mounted with hidepid shows nothing of another user's process: that it is there is enough."""
+    namespace = _cgroup_sweep._self(os.getpid(), machine.root)[1]
+    hidden = machine.group(f"user.slice/app.slice/concmem-1-5-{namespace}-0")
+    made_in(machine)
+    assert hidden.exists()
+
+
+def test_numbers_of_another_proc_tell_nothing(machine: Machine) -> None:
+    """Where /proc is another namespace's, nobody is taken for dead."""
+    namespace = _cgroup_sweep._self(os.getpid(), machine.root)[1]
+    group = machine.group(f"user.slice/app.slice/concmem-{ended_pid()}-5-{namespace}-0")
+    own = machine.root / "proc/self"
+    own.unlink()
+    (machine.root / f"proc/{os.getpid()}").rename(machine.root / "proc/12345678")
+    own.symlink_to("12345678")
+    made_in(machine)
+    assert group.exists()
+
+
+def test_left_overs_are_killed_as_one(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 2 kills a group by one word, whatever forks in it."""
+    monkeypatch.setattr(_cgroup_sweep, "_PATIENCE_S", 0)
+    namespace = _cgroup_sweep._self(os.getpid(), machine.root)[1]
+    group = machine.group(f"user.slice/app.slice/concmem-{ended_pid()}-5-{namespace}-0", "", str(ended_pid()))
+    made_in(machine)
+    assert (group / "cgroup.kill").read_text() == "1"
+    _cgroup_sweep._left.clear()
+
+
+def test_no_mount_for_others(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not mount hears that."""
+
+    def refuse(*_: Any) -> int:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(_cgroup_find, "_syscall", refuse)
+    machine.begin("4:memory:/\n", "")
+    groups = _cgroup.make(memory=False, selector=True, root=machine.root)
+    assert groups.selector_why_not == (
+        "no control groups of version 2 are mounted, and none can be: Operation not permitted"
+    )

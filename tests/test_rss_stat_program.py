@@ -1,0 +1,109 @@
+"""The eBPF program behind rss_stat, by itself: its sums and maxima against what the kernel's page tables hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tests/c/rss_stat_harness.c with the source's own files."""
+    csrc = ROOT / "csrc"
+    program = tmp_path_factory.mktemp("rss_stat") / "rss_stat_harness"
+    sources = [csrc / "source_rss_stat.c", csrc / "source_rss_stat_program.c", csrc / "proc.c"]
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{csrc}"]
+    try:
+        subprocess.run([*compiler, *flags, "-o", program, ROOT / "tests/c/rss_stat_harness.c", *sources], check=True)
+    except FileNotFoundError:
+        pytest.skip(f"there is no C compiler ({compiler[0]})")
+    return program
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A control group of cgroup v2 with one below it."""
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    roots = [Path(where) for where, kind in mounts if kind == "cgroup2"]
+    if not roots:
+        pytest.skip("there is no cgroup v2 mount")
+    made = roots[0] / f"concmem-test-{os.getpid()}"
+    try:
+        (made / "below").mkdir(parents=True)
+    except OSError as error:
+        pytest.skip(f"no control group can be made in {roots[0]}: {error.strerror}")
+    yield made
+    (made / "below").rmdir()
+    made.rmdir()
+
+
+def run(harness: Path, group: Path, scenario: str, launch_group: Path | None = None) -> dict[str, Any]:
+    done = subprocess.run([harness, group, launch_group or group, scenario], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    if "error" in result:
+        pytest.skip(result["why"])
+    assert result["status"] == 0, "the target failed"
+    assert result["lost"] == 0
+    assert result["beaten"] == 0
+    assert result["last"] == 0, "all have ended, and something is still counted"
+    return result
+
+
+def test_one_process_to_the_page(harness: Path, group: Path) -> None:
+    """On another CPU than the event's, with memory of all kinds, started by vfork out of memory that is not counted."""
+    result = run(harness, group, "hold")
+    assert result["sum"] == result["truth"] > 130 * MIB
+    assert result["peak"] >= result["sum"]
+
+
+def test_a_group_below_counts(harness: Path, group: Path) -> None:
+    result = run(harness, group, "hold", launch_group=group / "below")
+    assert result["sum"] == result["truth"] > 130 * MIB
+
+
+def test_shared_pages_count_in_each(harness: Path, group: Path) -> None:
+    result = run(harness, group, "share")
+    assert result["sum"] == result["truth"] > 1000 * MIB
+
+
+def test_what_the_tree_takes_from_a_stranger(harness: Path, group: Path) -> None:
+    """The target shortens a file that a process outside has mapped: that one's size changes, and is not counted."""
+    result = run(harness, group, "truncate")
+    assert result["sum"] == result["truth"] < 32 * MIB
+
+
+def test_two_processes_that_climb_in_step(harness: Path, group: Path) -> None:
+    """Both CPUs raise the same sum and maximum; in each round the maximum is the sum that both have at the top."""
+    assert run(harness, group, "processes")["off"] == 0
+
+
+def test_two_threads_that_climb_in_step(harness: Path, group: Path) -> None:
+    """Sizes that two threads of a process change in one instant can cross: seldom, and by one event (here 16 pages)."""
+    result = run(harness, group, "threads")
+    assert result["off"] <= result["rounds"] // 50
+    assert result["worst"] <= 16 * 4096
+
+
+@pytest.mark.parametrize("pace", ["spikes", "spikes_busy"])
+def test_every_spike_is_whole_in_its_window(harness: Path, group: Path, pace: str) -> None:
+    """Spikes of 20 MiB: at 1 kHz, and with exchanges back to back, each is whole in the window of its time."""
+    result = run(harness, group, pace)
+    assert result["missed"] == 0
+    assert result["peak"] == result["top"] > 25 * MIB
+
+
+def test_lives_that_somebody_looks_at(harness: Path, group: Path) -> None:
+    """A process whose memory is freed by its last reader, out of the group, leaves nothing behind in the sum."""
+    assert run(harness, group, "lives")["events"] > 10_000

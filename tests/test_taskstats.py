@@ -1,0 +1,189 @@
+"""The kernel's records of ended tasks: read safely whatever comes, complete after the last wait, of the right size."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import attrs
+import pytest
+
+from concmem.testing import known
+
+ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
+MIB = 1 << 20
+TASKS = 1000
+
+START_UP_JITTER_BYTES = 128 << 10
+"""By how much two starts of one program differ (see test_known_bytes.py)."""
+
+
+@attrs.frozen
+class Record:
+    """`struct cm_exit_record` of csrc/internal.h, in its order."""
+
+    pid: int
+    tgid: int
+    ppid: int
+    hwm_bytes: int
+    elapsed_ns: int
+    user_ns: int
+    system_ns: int
+    exit_code: int
+    ends_process: bool
+    comm: str
+
+
+@attrs.frozen
+class Run:
+    """What tests/c/listen_taskstats.c tells of one command: the records of it and of all that it started."""
+
+    root: int
+    status: int
+    records: list[Record]
+    lost: int
+
+    def of(self, tgid: int) -> list[Record]:
+        """One process's, in the order in which its threads ended."""
+        return [record for record in self.records if record.tgid == tgid]
+
+
+@attrs.frozen
+class Listener:
+    """The program that listens."""
+
+    program: Path
+
+    def __call__(self, *args: str) -> str:
+        """Its last line, which is JSON."""
+        done = subprocess.run([self.program, *args], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.splitlines()[-1]
+
+    def counts(self, how: str, *counts: int) -> tuple[int, int]:
+        """How many records were found, and how often the kernel had to drop some."""
+        told = json.loads(self(how, *map(str, counts)))
+        return told["found"], told["lost"]
+
+    def run(self, *command: str) -> Run:
+        """Run a command under it."""
+        told = json.loads(self("run", *command))
+        records = [Record(*row) for row in told["records"]]
+        tree, size = {told["root"]}, 0
+        while len(tree) > size:  # children end before their parents, or after them
+            size = len(tree)
+            tree |= {record.tgid for record in records if record.ppid in tree}
+        return Run(told["root"], told["status"], [r for r in records if r.tgid in tree], told["lost"])
+
+
+def compiler() -> list[str]:
+    return shlex.split(os.environ.get("CC", "")) or ["cc"]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tests/c/listen_taskstats.c, as the sampler's own sources are compiled."""
+    program = tmp_path_factory.mktemp("taskstats") / "listen_taskstats"
+    sources = [ROOT / "tests/c/listen_taskstats.c", CSRC / "proc.c", *sorted(CSRC.glob("source_taskstats*.c"))]
+    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}"]
+    command: list[str | Path] = [*compiler(), *flags, "-o", program, *sources]
+    try:
+        subprocess.run(command, check=True)
+    except FileNotFoundError:
+        pytest.skip(f"there is no C compiler ({compiler()[0]})")
+    return program
+
+
+@pytest.fixture(scope="module")
+def listener(program: Path) -> Listener:
+    """The program, where this kernel and user let it listen."""
+    probe = subprocess.run([program, "probe"], capture_output=True, text=True)
+    if probe.returncode == 3:
+        pytest.skip(probe.stdout.strip())
+    assert probe.returncode == 0, probe.stdout + probe.stderr
+    return Listener(program)
+
+
+def test_mangled_datagrams(tmp_path: Path) -> None:
+    """Whole, cut short anywhere, of any version or mangled: what is complete is read, and no byte beyond the end."""
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-D_GNU_SOURCE", "-std=gnu11", "-O1"]
+    program = tmp_path / "mangle_taskstats"
+    empty: list[str | Path] = [*compiler(), *checks, "-x", "c", "-", "-o", program]
+    if not shutil.which(compiler()[0]) or subprocess.run(empty, input=b"int main(void) { return 0; }").returncode != 0:
+        pytest.skip(f"there is no C compiler with AddressSanitizer ({compiler()[0]})")
+    sources = [ROOT / "tests/c/mangle_taskstats.c", CSRC / "source_taskstats_record.c"]
+    command: list[str | Path] = [*compiler(), *checks, f"-I{CSRC}", "-o", program, *sources]
+    subprocess.run(command, check=True)
+    done = subprocess.run([program, "300000", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_short_process_is_recorded(listener: Listener) -> None:
+    """A shell that runs /bin/true 1,000 times: 1,000 records of it, each with a size, read once at the end."""
+    run = listener.run("/bin/sh", "-c", f"i=0; while [ $i -lt {TASKS} ]; do /bin/true; i=$((i+1)); done; exit 3")
+    true = [record for record in run.records if record.comm == "true"]
+    assert len({record.pid for record in true}) == len(true) == TASKS
+    assert all(record.ends_process and record.ppid == run.root and record.exit_code == 0 for record in true)
+    assert all(0 < record.hwm_bytes < 4 * MIB for record in true)
+    shell = run.of(run.root)[-1]
+    assert shell.exit_code == run.status == 3 << 8
+    assert sum(record.elapsed_ns for record in true) < shell.elapsed_ns
+    assert run.lost == 0
+
+
+def test_record_comes_before_the_wait_is_over(listener: Listener) -> None:
+    """Whoever has waited for a process finds its record, each time."""
+    assert listener.counts("wait", TASKS) == (TASKS, 0)
+
+
+def test_burst(listener: Listener) -> None:
+    """Thousands of ends between two readings find room."""
+    assert listener.counts("burst", 3 * TASKS, 0) == (3 * TASKS, 0)
+
+
+def test_loss_is_told(listener: Listener) -> None:
+    """Where they do not, it is said."""
+    found, lost = listener.counts("burst", TASKS, 4096)
+    assert found < TASKS
+    assert lost > 0
+
+
+def hwm_error_bytes() -> int:
+    """The bound of docs/how-it-measures.md for a mark of a process that may use every CPU."""
+    cpus = os.cpu_count() or 1
+    return 3 * cpus * (max(32, 2 * cpus) - 1) * os.sysconf("SC_PAGESIZE")
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.parametrize("held_bytes", [10 * MIB, 50 * MIB, 200 * MIB])
+def test_known_bytes(listener: Listener, held_bytes: int, threads: int) -> None:
+    """No less than the truth minus the bound; no more than the truth, the program's start-up size and the bound."""
+    empty = listener.run(*known("hold", 0, threads, 0))
+    run = listener.run(*known("hold", held_bytes, threads, 0))
+    own = run.of(run.root)
+    assert len(own) == len({record.pid for record in own}) == (threads + 1 if threads > 1 else 1)
+    assert [record.ends_process for record in own] == [False] * (len(own) - 1) + [True]
+    start_up_bytes = max(record.hwm_bytes for record in empty.of(empty.root)) + hwm_error_bytes()
+    hwm_bytes = max(record.hwm_bytes for record in own)
+    assert held_bytes - hwm_error_bytes() <= hwm_bytes
+    assert hwm_bytes <= held_bytes + start_up_bytes + hwm_error_bytes() + START_UP_JITTER_BYTES
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "named"),
+    [("-Ur", "CAP_NET_ADMIN"), ("-pf", "initial PID namespace"), ("-n", "initial network namespace")],
+)
+def test_namespaces_that_hear_nothing(listener: Listener, namespaces: str, named: str) -> None:
+    """In a user, PID or network namespace of its own a process is refused, in one sentence that says why."""
+    unshare: list[str | Path] = ["unshare", namespaces, "--"]
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True).returncode != 0:
+        pytest.skip(f"`unshare {namespaces}` cannot be used here")
+    probe = subprocess.run([*unshare, listener.program, "probe"], capture_output=True, text=True)
+    assert probe.returncode == 3
+    assert named in probe.stdout
+    assert len(probe.stdout.splitlines()) == 1
