@@ -159,6 +159,7 @@ def measurement(request: Request, memory: SharedMemory, host: Host) -> Measureme
             refused_readings=head.refused,
             floor_bytes=head.floor_bytes or None,
             survivors=head.survivors,
+            unseen=0 if tree.nobody_hidden else head.unseen,
             inexact_windows=head.inexact_windows,
             lost_exit_records=head.exit_records_lost,
             missing=missing,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["explanation", "headline", "legible"]
 
+_WIDE = 1.05
+"""An upper end that is more than so many times the amount is named in its place."""
+
 
 def legible(text: str) -> str:
     """A text with a mark for every byte that is not UTF-8 (in Python: for every surrogate), which nothing can draw."""
@@ -29,13 +32,18 @@ def headline(measurement: Measurement) -> str:
     if peak.bytes is None:
         return f"How much memory {name} needed could not be measured: {peak.note}"
     if peak.status == "sampled":
-        return f"{name} needed at least {format_bytes(peak.bytes)} of memory."
+        least, most = f"{name} needed at least {format_bytes(peak.bytes)} of memory", measurement.tree_upper_bound.bytes
+        if most is None or most <= peak.bytes or len(measurement.processes) < 2:
+            return f"{least}."
+        return f"{least}; the high-water marks of its processes together are {format_bytes(most)}."
     low, high = format_bytes(peak.low_bytes or 0), format_bytes(peak.high_bytes or 0)
     if peak.status == "upper_bound":
         return f"{name} needed no more than {high} of memory."
     if low == high or peak.status == "exact":
         return f"{name} needed {format_bytes(peak.bytes)} of memory."
-    return f"{name} needed {format_bytes(peak.bytes)} of memory (certainly at least {low}, at most {high})."
+    if (peak.high_bytes or 0) > _WIDE * peak.bytes:
+        return f"{name} needed between {low} and {high} of memory."
+    return f"{name} needed {format_bytes(peak.bytes)} of memory (the truth lies between {low} and {high})."
 
 
 def _when(measurement: Measurement) -> str:

@@ -80,8 +80,7 @@ def charge_of(head: Any, host: Host, missing: dict[str, str]) -> Charge:
     if not second:  # which does not split kernel memory; but what most of it is can be had from elsewhere
         parts["page_tables"] = min(largest(_track_of(head, "status"), 3), parts["kernel"])
         parts["kernel_stack"] = min(head.max_threads * host.kernel_stack_bytes, parts["kernel"] - parts["page_tables"])
-    name = "memory.peak" if second else "memory.max_usage_in_bytes"
-    return Charge(head.cgroup_peak_bytes, f"cgroup v{head.memory_group_version} {name}", parts)
+    return Charge(head.cgroup_peak_bytes, "cgroup v2 memory.peak" if second else "cgroup v1 max_usage", parts)
 
 
 def tree_of(head: Any, marks: Sequence[Marks], timeline: Timeline, host: Host, charge: Charge) -> Tree:
@@ -106,6 +105,8 @@ def tree_of(head: Any, marks: Sequence[Marks], timeline: Timeline, host: Host, c
         rss_high_bytes=largest(_track_of(head, "statm")),
         exact_sum_bytes=head.rss_stat_peak_bytes if exact.wanted and not exact.error else None,
         exact_sum_lost=head.rss_stat_inexact,
+        several_threads=head.max_threads if head.max_threads > head.max_alive else 0,
+        cpus=host.cpus_allowed or host.cpus,
         marks_sum_bytes=largest(_track_of(head, "status")),
         max_alive=head.max_alive,
         survivors=head.survivors,

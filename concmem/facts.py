@@ -28,6 +28,7 @@ class SamplerReport:
         floor_bytes: The sampler's own size at launch. No ``ru_maxrss`` of the root can read less. None where it was
             not looked at, because the root's stood far above it.
         survivors: Processes that could not be killed (another user's); 0 means that nothing is left.
+        unseen: At most so many processes of the tree came and went between two readings and are not listed.
         inexact_windows: With ``windows``, how often a high-water mark could not be set back at once: what was touched and
             given up meanwhile can be missing.
         lost_exit_records: With ``taskstats``, how often the kernel had to drop records because they came too fast.
@@ -47,6 +48,7 @@ class SamplerReport:
     refused_readings: int
     floor_bytes: int | None
     survivors: int
+    unseen: int = 0
     inexact_windows: int = 0
     lost_exit_records: int = 0
     missing: dict[str, str] = attrs.field(factory=dict)

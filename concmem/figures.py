@@ -19,6 +19,8 @@ _SEVERAL = "shared pages count once for each process that has them"
 LOT_PAGES = 64
 """The kernel charges a control group in lots of so many pages a CPU (MEMCG_CHARGE_BATCH)."""
 
+_HUGE_BYTES = 2 << 20
+
 
 @attrs.frozen
 class Charge:
@@ -53,6 +55,8 @@ class Tree:
         rss_high_bytes: The same, lifted by marks that rose between two readings.
         exact_sum_bytes: The largest sum of RSS that the kernel kept, or None.
         exact_sum_lost: How many changes that sum may lack.
+        several_threads: The most threads at once, where some process had more than one; else 0.
+        cpus: CPUs that the tree may use.
         marks_sum_bytes: The largest sum of marks as they stood at a tick.
         max_alive: The most processes that were seen at once.
         survivors: How many could not be killed.
@@ -78,6 +82,8 @@ class Tree:
     rss_high_bytes: int
     exact_sum_bytes: int | None
     exact_sum_lost: int
+    several_threads: int
+    cpus: int
     marks_sum_bytes: int
     max_alive: int
     survivors: int
@@ -143,14 +149,30 @@ def _tree_pss(tree: Tree) -> Figure:
     return Figure(tree.pss_bytes, "sampled", "smaps_rollup", note="; ".join(filter(None, (several, _refusals(tree)))))
 
 
+def _exact_sum(tree: Tree, value: int, note: str) -> Figure:
+    """
+    The kernel's own sum: of processes of one thread each it is exact.
+
+    Two threads that change the size of one process at the same moment can tell of it in the wrong order. Each such change
+    is at most a huge page.
+    """
+    source = "kmem:rss_stat by eBPF"
+    if tree.exact_sum_lost:
+        lost = f"{tree.exact_sum_lost} changes came too close together to be counted"
+        return Figure(value, "sampled", source, note="; ".join(filter(None, (note, lost))))
+    if not tree.several_threads:
+        return Figure(value, "exact", source, note=note)
+    off_bytes = _HUGE_BYTES * (min(tree.cpus, tree.several_threads) - 1)
+    threads = "changes by several threads of one process at once can have been told in the wrong order"
+    notes = "; ".join(filter(None, (note, threads)))
+    return Figure(value, "bounded", source, off_bytes, notes, min(off_bytes, value))
+
+
 def _rss_sum(tree: Tree) -> Figure:
     single = tree.max_alive <= 1
     note = "" if single else f"{_SEVERAL}: more than the tree needs"
     if tree.exact_sum_bytes:
-        lost = f"{tree.exact_sum_lost} changes came too close together to be counted"
-        notes = "; ".join(filter(None, (note, lost if tree.exact_sum_lost else "")))
-        status = "sampled" if tree.exact_sum_lost else "exact"
-        return Figure(tree.exact_sum_bytes, status, "kmem:rss_stat by eBPF", note=notes)
+        return _exact_sum(tree, tree.exact_sum_bytes, note)
     value = tree.rss_high_bytes if single else tree.rss_sum_bytes
     if value == 0:
         return Figure(None, "unavailable", "statm", note="the tree ended before it could be read")
@@ -162,9 +184,10 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
     read = max(tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
     if read == 0:
         return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note="no process could be read")
-    if rss_sum.status == "exact" and rss_sum.bytes is not None:
+    if rss_sum.status in ("exact", "bounded") and rss_sum.bytes is not None:
         note = f"the kernel's own sum of RSS; {_SEVERAL}, so the tree needed no more"
-        return Figure(max(rss_sum.bytes, largest.low_bytes or 0), "upper_bound", rss_sum.source, note=note)
+        value = max(rss_sum.bytes, largest.low_bytes or 0)
+        return Figure(value, "upper_bound", rss_sum.source, rss_sum.error_bytes, note)
     no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
     unseen = () if tree.nobody_hidden else tree.unseen
     value = max(read, largest_sum_bytes(tree.processes, unseen, no_larger, tree.interval_s))

@@ -142,6 +142,7 @@ struct cm_head {
     uint64_t sampler_rss_bytes;
     uint64_t floor_bytes;
     uint64_t survivors;
+    uint64_t unseen;
     uint64_t inexact_windows;
     uint64_t exit_records_lost;
 

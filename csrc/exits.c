@@ -42,7 +42,10 @@ static void note_record(struct cm_process *entry, const struct cm_exit_record *r
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
     }
-    entry->flags |= record->ends_process ? CM_PROCESS_TOLD : 0;
+    if (record->ends_process) {
+        entry->flags |= CM_PROCESS_TOLD;
+        memcpy(entry->comm, record->comm, sizeof entry->comm);
+    }
 }
 
 static bool take(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns);

@@ -24,7 +24,7 @@
 #include "sampler.h"
 
 enum { FAILED = 125, KILL_PAUSE_MS = 1, FIRST_TICK_NS = 1000000 };
-enum { ON_SIGNAL, ON_TICK, ON_HOST, ON_TIMEOUT, WAITED };
+enum { ON_SIGNAL, ON_TICK, ON_HOST, ON_TIMEOUT, ON_EXIT_RECORD, WAITED };
 
 extern char **environ;
 static struct sampler sampler;
@@ -139,6 +139,8 @@ static void run(struct sampler *s, struct pollfd *waited)
         /* Before the tick, which would look at every zombie once more. */
         if (waited[ON_SIGNAL].revents || more || s->killing)
             more = reap_some(s);
+        if (waited[ON_EXIT_RECORD].revents)
+            exits_drain(s, cm_now_ns() - s->head->start_ns);
         if (waited[ON_TICK].revents && !s->killing && !s->no_children_left)
             on_tick(s, waited[ON_TICK].fd);
     }
@@ -181,6 +183,7 @@ static int begin(struct sampler *s, struct pollfd *waited)
     if (head->timeout_ns != 0 &&
         (waited[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
         return errno;
+    waited[ON_EXIT_RECORD].fd = s->exits_fd; /* at once: a record has no time of its own */
     if (getppid() != head->host_pid) /* it has gone already: nobody wants this any more */
         return ESRCH;
     head->start_ns = cm_now_ns();

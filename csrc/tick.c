@@ -114,6 +114,7 @@ void tick(struct sampler *s, uint64_t now_ns)
     note(s, &sums, t_ns);
     whole_tick(s, t_ns);
     s->known_ns = t_ns;
+    head->unseen += s->unseen;
     if (sums.processes > 0) {
         uint32_t rss = clamp(sums.rss), high = clamp(sums.rss + lift);
         uint32_t status[CM_MAX_COLUMNS] = {clamp(sums.hwm), clamp(sums.swap), clamp(sums.threads),

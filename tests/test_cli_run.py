@@ -71,7 +71,10 @@ def test_standard_output_is_the_command_s() -> None:
 def test_every_figure_is_in_the_table() -> None:
     """Each figure of a measurement is there by its name."""
     done = run("true")
-    for name in concmem.measure(["true"]).figures:
+    m = concmem.measure(["true"])
+    for name in m.figures:
+        if name == "tree_peak_swap" and not m.host.swap_bytes:
+            continue  # where there is no swap, nothing is said of it
         assert f"\n{name} " in done.stderr
 
 

@@ -84,7 +84,7 @@ def test_all_figures(measured: concmem.Measurement) -> None:
     """Every figure is there, the headline first; one without bytes says why, one with bytes where from."""
     assert list(measured.figures) == [
         "peak", "root_peak_rss", "largest_peak_rss", "tree_peak_pss",
-        "tree_peak_rss_sum", "tree_upper_bound", "cgroup_peak",
+        "tree_peak_rss_sum", "tree_upper_bound", "cgroup_peak", "tree_peak_swap",
     ]  # fmt: skip
     for name, figure in measured.figures.items():
         if figure.bytes is None:

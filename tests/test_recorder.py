@@ -48,7 +48,7 @@ def test_a_day_at_1_khz(feeder: Path) -> None:
     """86,400,000 rows take less than 2 MiB a track; the maximum, its time, and the full rate round it are kept."""
     day = feed(feeder, DAY_ROWS, "walk")
     assert day["bytes"] < 2 * MIB
-    assert day["windows"] >= 10_000
+    assert day["windows"] >= 8_192  # 10 s each
     assert day["max"] == 123_456_789
     assert day["max_t_ns"] == day["truth_t_ns"]
     assert day["ring_has_record"] == 1

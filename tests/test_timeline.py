@@ -146,7 +146,12 @@ def test_arrays() -> None:
 
 @pytest.mark.parametrize(
     ("source", "columns"),
-    [("statm", ["rss"]), ("status", ["hwm", "swap", "threads"]), ("smaps_rollup", ["pss", "uss", "swap_pss"])],
+    [
+        ("statm", ["rss"]),
+        ("status", ["hwm", "swap", "threads", "page_tables", "hugetlb"]),
+        ("smaps_rollup", ["pss", "uss", "swap_pss", "lazy_free", "thp"]),
+        ("children", ["processes", "unseen"]),
+    ],
 )
 def test_tracks(source: str, columns: list[str]) -> None:
     """Each source's track has its time, its count of readings, and three values of every column."""

@@ -98,6 +98,11 @@ def _facts(measurement: Measurement) -> list[str]:
         "processes that could not be ended": sampler.survivors,
     }
     facts += [f"missed: {format_count(count)} {what}" for what, count in lost.items() if count]
+    if sampler.unseen:
+        facts.append(
+            f"{_count(len(m.processes), 'process', 'processes')} seen; up to {format_count(sampler.unseen)} more came and"
+            " went between two readings (taskstats, which root may read, would list them)"
+        )
     return facts
 
 
