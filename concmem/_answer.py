@@ -165,6 +165,7 @@ def measurement(request: Request, memory: SharedMemory, host: Host) -> Measureme
             missing=missing,
         ),
         host=host,
+        start_monotonic_s=head.start_ns / 1e9,
         started_at="",
         version=__version__,
         timeline=timeline,

@@ -20,6 +20,7 @@ LOT_PAGES = 64
 """The kernel charges a control group in lots of so many pages a CPU (MEMCG_CHARGE_BATCH)."""
 
 _HUGE_BYTES = 2 << 20
+_EXACT_SUM = "kmem:rss_stat by eBPF"
 
 
 @attrs.frozen
@@ -156,16 +157,15 @@ def _exact_sum(tree: Tree, value: int, note: str) -> Figure:
     Two threads that change the size of one process at the same moment can tell of it in the wrong order. Each such change
     is at most a huge page.
     """
-    source = "kmem:rss_stat by eBPF"
     if tree.exact_sum_lost:
         lost = f"{tree.exact_sum_lost} changes came too close together to be counted"
-        return Figure(value, "sampled", source, note="; ".join(filter(None, (note, lost))))
+        return Figure(value, "sampled", _EXACT_SUM, note="; ".join(filter(None, (note, lost))))
     if not tree.several_threads:
-        return Figure(value, "exact", source, note=note)
+        return Figure(value, "exact", _EXACT_SUM, note=note)
     off_bytes = _HUGE_BYTES * (min(tree.cpus, tree.several_threads) - 1)
     threads = "changes by several threads of one process at once can have been told in the wrong order"
     notes = "; ".join(filter(None, (note, threads)))
-    return Figure(value, "bounded", source, off_bytes, notes, min(off_bytes, value))
+    return Figure(value, "bounded", _EXACT_SUM, off_bytes, notes, min(off_bytes, value))
 
 
 def _rss_sum(tree: Tree) -> Figure:
@@ -209,6 +209,8 @@ def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
     if figure.bytes is None or largest.status == "upper_bound":
         return largest
     lacks = tree.unheard or ("the process table is full" if tree.dropped_processes else "")
+    if upper.source == _EXACT_SUM:
+        lacks = ""  # the kernel missed nobody
     if lacks or upper.bytes is None:
         note = f"a lower bound: {lacks or 'its upper end is not known'}"
         return Figure(figure.bytes, "sampled", figure.source, note=note, over_bytes=figure.over_bytes)

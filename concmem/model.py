@@ -178,6 +178,7 @@ class Measurement:
             ``shmem``, ``kernel``, and of the last where the kernel splits it ``kernel_stack``, ``page_tables``, ``sock``.
         maxima: The largest of every column that was read, as ``source.column``, in bytes or counts.
         swapped_bytes: What the whole machine swapped in or out meanwhile; None where it has no swap.
+        start_monotonic_s: CLOCK_MONOTONIC at the start of the root: what timelines count from.
         sampler: What the measuring cost, and what it may have missed.
         host: The machine.
         started_at: When, as ISO 8601 with its UTC offset.
@@ -215,6 +216,7 @@ class Measurement:
     cgroup_parts: dict[str, int] = attrs.field(factory=dict, repr=False)
     maxima: dict[str, int] = attrs.field(factory=dict, repr=False)
     swapped_bytes: int | None = None
+    start_monotonic_s: float = 0.0
     schema: int = attrs.field(default=SCHEMA, repr=False)
 
     @property

@@ -58,7 +58,7 @@ struct cm_column {
  */
 struct cm_track {
     char source[16];
-    char why_not[128]; /* it was wanted and could not be had */
+    char why_not[256]; /* it was wanted and could not be had */
     int32_t error;     /* the errno of that */
     uint8_t on_request; /* not read unless it is asked for */
     uint8_t wanted;

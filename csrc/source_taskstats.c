@@ -165,5 +165,7 @@ const struct cm_source cm_source_taskstats = {
     .remedy = "sudo concmem run --taskstats -- CMD",
     .cadence = CM_AT_ENDS,
     .on_request = true,
+    .ncolumns = 1,
+    .columns = {{.name = "hwm", .unit = CM_UNIT_BYTES, .scale = 1024}},
     .probe = probe,
 };

@@ -1,0 +1,167 @@
+"""What a tree cannot have exceeded: the sum over those who can have been alive at once, on made-up processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from concmem._bounds import largest_sum_bytes
+from concmem._marks import Marks, process_peak
+from concmem.figures import Charge, Tree, all_figures
+
+MIB = 1 << 20
+TICK_S = 0.001
+
+
+def marks(read_mib: int, maxrss_mib: int | None, first_s: float, end_s: float, **more: Any) -> Marks:
+    """A process of which `read_mib` was read, as late as `marked_s` (else its end), and `maxrss_mib` told at its end."""
+    more.setdefault("marked_s", end_s)
+    return Marks(
+        rss_bytes=read_mib * MIB,
+        hwm_bytes=read_mib * MIB,
+        maxrss_bytes=None if maxrss_mib is None else maxrss_mib * MIB,
+        first_s=first_s,
+        end_s=end_s,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("processes", "unseen", "largest_mib", "sum_mib"),
+    [
+        ([], [], 0, 0),
+        ([marks(5, 5, 0, 1)], [], 5, 5),
+        ([marks(5, 5, 0, 1), marks(7, 7, 0.5, 2)], [], 7, 12),
+        ([marks(5, 5, 0, 1), marks(7, 7, 1.5, 2)], [], 7, 7),
+        # Seen at 1.0005, so it may have begun before the other's end at 1.
+        ([marks(5, 5, 0, 1), marks(7, 7, 1.0005, 2)], [], 7, 12),
+        # Grown after its last reading: told by the sampler's own wait, by its exit record, or by nobody.
+        ([marks(5, 9, 0, 1, marked_s=0.9)], [], 9, 9),
+        ([marks(5, None, 0, 1, marked_s=0.9, told_bytes=8 * MIB)], [], 20, 8),
+        ([marks(5, None, 0, 1, marked_s=0.9)], [], 20, 20),
+        # Before its last reading it was no larger than that.
+        ([marks(5, None, 0, 1, marked_s=0.9), marks(6, 6, 0.1, 0.8)], [], 7, 11),
+        # Never read at all.
+        ([marks(0, None, 0, 1, marked_s=0.0)], [], 20, 20),
+        # Came and went, three at most, while one was there, and two while nobody was.
+        ([marks(5, 5, 0, 1)], [(0.4, 0.402, 3), (2.0, 2.002, 2)], 5, 20),
+    ],
+)
+def test_largest_sum(processes: list[Marks], unseen: list[Any], largest_mib: int, sum_mib: int) -> None:
+    """Those who can have overlapped are summed, each with the most that it can have held at that time."""
+    assert largest_sum_bytes(processes, unseen, largest_mib * MIB, TICK_S) == sum_mib * MIB
+
+
+def tree(*processes: Marks, **more: Any) -> Tree:
+    facts: dict[str, Any] = {
+        "root": processes[0],
+        "largest": Marks(
+            max(m.rss_bytes for m in processes),
+            max(m.hwm_bytes for m in processes),
+            max(m.maxrss_bytes or 0 for m in processes),
+            is_root=True,
+        ),
+        "processes": processes,
+        "unseen": (),
+        "pss_bytes": None,
+        "rss_sum_bytes": 0,
+        "rss_high_bytes": 0,
+        "exact_sum_bytes": None,
+        "exact_sum_lost": 0,
+        "several_threads": 0,
+        "cpus": 2,
+        "marks_sum_bytes": 0,
+        "max_alive": len(processes),
+        "survivors": 0,
+        "refused": 0,
+        "dropped_processes": 0,
+        "everybody_told": False,
+        "windows": False,
+        "statm_exact": True,
+        "counter_error_bytes": 1000,
+        "floor_bytes": 0,
+        "interval_s": TICK_S,
+        "charge": Charge(why_not="none"),
+        "swap_bytes": None,
+        "lot_bytes": 4096,
+    }
+    return Tree(**(facts | more))
+
+
+SHELL = {"is_root": True, "reaped_others": True}
+
+
+def test_headline_of_several_has_both_ends() -> None:
+    """The lower end is the largest sum of PSS that was read, the upper one what they cannot have exceeded."""
+    figures = all_figures(tree(marks(2, 30, 0, 1, **SHELL), marks(30, None, 0.1, 0.9), pss_bytes=31 * MIB))
+    peak = figures["peak"]
+    assert (peak.status, peak.bytes, peak.source) == ("bounded", 31 * MIB, "smaps_rollup")
+    assert peak.high_bytes == figures["tree_upper_bound"].high_bytes == (2 + 30) * MIB + 2 * 1000
+    assert peak.high_source == figures["tree_upper_bound"].source
+
+
+def test_those_who_came_and_went_are_allowed_for() -> None:
+    """As many as may have, each as large as the largest; unless somebody told of everyone."""
+    processes = marks(2, 30, 0, 1, **SHELL), marks(30, None, 0.1, 0.9)
+    unseen = [(0.5, 0.502, 2)]
+    upper = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB))["tree_upper_bound"]
+    assert upper.bytes == (2 + 30 + 2 * 30) * MIB
+    assert "up to 2 at a time came and went unseen" in upper.note
+    told = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB, everybody_told=True))["tree_upper_bound"]
+    assert told.bytes == (2 + 30) * MIB
+    alone = all_figures(tree(marks(30, 30, 0, 1, is_root=True), unseen=unseen))
+    assert alone["peak"] == alone["largest_peak_rss"], "strangers' numbers are no processes of a tree that had no children"
+
+
+def test_an_end_that_nobody_heard() -> None:
+    """Children of a process that ignores SIGCHLD can have been of any size, and then there is no upper end."""
+    forgetful = marks(2, 2, 0, 1, is_root=True, forgets_children=True), marks(30, None, 0.1, 0.9)
+    figures = all_figures(tree(*forgetful, pss_bytes=31 * MIB))
+    for name in ("peak", "largest_peak_rss"):
+        assert figures[name].status == "sampled"
+        assert figures[name].high_bytes is None
+        assert "SIGCHLD" in figures[name].note
+    assert "it holds for what was read" in figures["tree_upper_bound"].note
+    assert all_figures(tree(*forgetful, pss_bytes=31 * MIB, everybody_told=True))["peak"].status == "bounded"
+
+
+def test_the_kernels_own_sum() -> None:
+    """It is exact, and no tree needed more than it; of processes with threads it is off by so many huge pages."""
+    processes = marks(20, 20, 0, 1, **SHELL), marks(30, None, 0.1, 0.9)
+    facts: dict[str, Any] = {"pss_bytes": 31 * MIB, "exact_sum_bytes": 45 * MIB}
+    figures = all_figures(tree(*processes, **facts))
+    assert (figures["tree_peak_rss_sum"].status, figures["tree_peak_rss_sum"].bytes) == ("exact", 45 * MIB)
+    assert figures["peak"].high_bytes == figures["tree_upper_bound"].bytes == 45 * MIB
+    threads = all_figures(tree(*processes, **facts, several_threads=7))["tree_peak_rss_sum"]
+    assert (threads.status, threads.low_bytes, threads.high_bytes) == ("bounded", 43 * MIB, 47 * MIB)
+    lossy = all_figures(tree(*processes, **facts, exact_sum_lost=3))["tree_peak_rss_sum"]
+    assert lossy.status == "sampled" and "3 changes" in lossy.note
+
+
+def test_windows_set_marks_back() -> None:
+    """ru_maxrss is then only the last window's; a window that was set back late leaves no upper end."""
+    whole = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, marked_s=1.0, end_s=1.0)
+    figure = process_peak(whole, error_bytes=1000, windows=True)
+    assert (figure.status, figure.bytes, figure.high_bytes) == ("bounded", 25 * MIB, 25 * MIB + 1000)
+    late = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, inexact=2)
+    figure = process_peak(late, error_bytes=1000, windows=True)
+    assert (figure.status, figure.high_bytes) == ("sampled", None)
+    assert "2 of its windows were set back late" in figure.note
+
+
+def test_exit_records() -> None:
+    """A mark that the kernel told of is the process's own, whoever waited for it, and needs no reading."""
+    figure = process_peak(Marks(0, 0, None, 7 * MIB), error_bytes=1000)
+    assert (figure.status, figure.bytes, figure.source) == ("bounded", 7 * MIB, "taskstats hiwater_rss")
+    assert (figure.low_bytes, figure.high_bytes) == (7 * MIB - 1000, 7 * MIB + 1000)
+
+
+def test_a_charge_keeps_its_own_name() -> None:
+    """What a control group was charged is no RSS: it stands apart, with what is inside."""
+    charge = Charge(300 * MIB, "cgroup v2 memory.peak", {"anon": MIB, "file": 299 * MIB, "sock": 0})
+    figures = all_figures(tree(marks(3, 3, 0, 1, is_root=True), charge=charge))
+    assert figures["peak"].bytes == 3 * MIB
+    assert (figures["cgroup_peak"].bytes, figures["cgroup_peak"].low_bytes) == (300 * MIB, 300 * MIB - 4096)
+    assert "page cache" in figures["cgroup_peak"].note and "file 299 MiB" in figures["cgroup_peak"].note
+    assert "sock" not in figures["cgroup_peak"].note

@@ -1,0 +1,270 @@
+"""Sources that have to be asked for: what each shows that readings at 1 kHz cannot, and what is left where it is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import concmem
+from concmem._paths import SAMPLER
+from concmem.testing import known
+
+MIB = 1 << 20
+HOLD_S = 0.3
+
+COUNTERS_BYTES = MIB
+"""What a high-water mark can be off by, on a few CPUs."""
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+_USABLE = {source.name: source for source in concmem.probe()}
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    source = _USABLE[name]
+    return pytest.mark.skipif(not source.usable, reason=f"{name} cannot be used here: {source.why_not}")
+
+
+def test_every_source_says_what_it_takes() -> None:
+    """All are listed, each with columns and needs; one that cannot be used says why in one sentence."""
+    assert set(_USABLE) == {
+        "statm", "status", "smaps_rollup", "children", "windows", "cgroup", "taskstats", "rss_stat",
+    }  # fmt: skip
+    for source in _USABLE.values():
+        assert source.columns and source.needs
+        assert source.usable == (source.why_not == "")
+        assert "\n" not in source.why_not
+
+
+def test_nothing_is_on_unless_it_was_asked_for() -> None:
+    """Without a word the command's own marks stay as they are, and nothing is written to any control group."""
+    m = concmem.measure(known("hold", 10 * MIB, 1, 0.05), stdout=subprocess.DEVNULL)
+    assert not {"windows", "cgroup", "rss_stat", "taskstats"} & set(m.timeline.tracks)
+    assert "cgroup=True" in m.cgroup_peak.note
+    assert m.sampler.missing == {}
+
+
+@needs("windows")
+def test_windows_keep_the_run_s_own_maximum() -> None:
+    """The target's ru_maxrss ends at its last window; the figure still has the spike of 20 MiB, and the window it."""
+    m = concmem.measure(known("spike", 5 * MIB, 20 * MIB, 0.2, 2), stdout=subprocess.DEVNULL, windows=True)
+    peak = m.root_peak_rss
+    assert peak.low_bytes is not None and peak.bytes is not None
+    assert 25 * MIB - COUNTERS_BYTES <= peak.bytes <= 25 * MIB + 2 * MIB
+    assert m.timeline.track("windows")["rss_max"].max() >= 25 * MIB - COUNTERS_BYTES
+    assert m.timeline.track("windows")["rss_last"][-1] <= 8 * MIB
+    assert peak.status == ("sampled" if m.sampler.inexact_windows else "bounded")
+
+
+SPIKES, SPIKE_BYTES, BASE_BYTES = 200, 20 * MIB, 5 * MIB
+
+
+def spikes_and_windows(track: str, **asked: bool) -> tuple[list[tuple[float, float, float]], Any, float]:
+    """The spikes that the program tells of, the windows of a track, and the clock at the start of the run."""
+    running = concmem.start(known("spikes", SPIKES, SPIKE_BYTES, 2, BASE_BYTES), stdout=subprocess.PIPE, **asked)
+    m = running.wait()
+    assert m.exit.ok and m.stdout is not None
+    told = [line.split()[1:] for line in m.stdout.decode().splitlines() if line.startswith("spike ")]
+    spikes = [(float(a), float(b), float(c)) for a, b, c in told]
+    assert len(spikes) == SPIKES
+    return spikes, m.timeline.track(track), m.start_monotonic_s
+
+
+def whole_in_its_window(spikes: list[tuple[float, float, float]], windows: Any, start_s: float) -> int:
+    """How many spikes show whole in a window that ends no sooner than the spike was whole, and not much after it."""
+    ends_s = windows["t_ns"] / 1e9 + start_s
+    found = 0
+    for _, top_s, down_s in spikes:
+        covering = (ends_s >= top_s) & (ends_s <= down_s + 0.1)
+        first = covering.argmax()
+        found += bool(covering.any() and windows["rss_max"][first] >= BASE_BYTES + SPIKE_BYTES - COUNTERS_BYTES)
+    return found
+
+
+@needs("windows")
+def test_windows_show_short_spikes() -> None:
+    """Of 200 spikes of 2 ms, at least 99 % are whole in the window in which they happened."""
+    spikes, windows, start_s = spikes_and_windows("windows", windows=True)
+    assert whole_in_its_window(spikes, windows, start_s) >= 0.99 * SPIKES
+
+
+@needs("rss_stat")
+def test_the_kernels_sum_shows_every_spike() -> None:
+    """Of 200 spikes of 2 ms, all are whole in the window in which they happened."""
+    spikes, windows, start_s = spikes_and_windows("rss_stat", exact=True)
+    assert whole_in_its_window(spikes, windows, start_s) == SPIKES
+
+
+@needs("rss_stat")
+def test_the_kernels_sum_of_shared_pages() -> None:
+    """Five processes that share 200 MiB: 1,000 MiB and what each has beside, to the page as smaps_rollup says."""
+    with concmem.start(known("fork-share", 200 * MIB, 4, 1.5), stdout=subprocess.DEVNULL, exact=True) as running:
+        time.sleep(1.0)
+        root = running.root_pid
+        assert root is not None
+        pids = [root, *map(int, Path(f"/proc/{root}/task/{root}/children").read_text().split())]
+        smaps_bytes = sum(concmem_rss_bytes(pid) for pid in pids)
+        now_s = time.monotonic()
+        m = running.wait()
+    assert len(pids) == 5
+    track = m.timeline.track("rss_stat")
+    assert track["rss_last"][(track["t_ns"] / 1e9 + m.start_monotonic_s).searchsorted(now_s)] == smaps_bytes
+    assert m.tree_peak_rss_sum.status == "exact" and m.tree_peak_rss_sum.bytes is not None
+    # At their ends they touch a few pages more, of the code that ends them.
+    assert smaps_bytes <= m.tree_peak_rss_sum.bytes <= smaps_bytes + MIB
+    assert m.tree_upper_bound.bytes == m.tree_peak_rss_sum.bytes
+
+
+def concmem_rss_bytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"process {pid} has no Rss")
+
+
+@needs("taskstats")
+def test_exit_records_of_every_process() -> None:
+    """1,000 runs of `true` by a shell are 1,000 processes, each with its own mark and its CPU time."""
+    m = concmem.measure("i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done", taskstats=True)
+    assert m.exit.ok and m.sampler.lost_exit_records == 0
+    assert Counter(process.comm for process in m.processes) == {"true": 1000, "sh": 1}
+    for process in m.processes[1:]:
+        assert process.peak.status == "bounded" and process.peak.bytes is not None
+        assert 0 < process.peak.bytes < 4 * MIB
+        assert process.user_s is not None
+        assert process.ppid == m.processes[0].pid
+    assert m.sampler.unseen == 0
+    assert m.peak.status == "bounded"
+
+
+@needs("taskstats")
+def test_exit_records_of_grandchildren() -> None:
+    """Children of children that nobody saw are placed by their parents' own records, and keep their sizes."""
+    hold = " ".join(known("hold", 30 * MIB, 1, 0))
+    m = concmem.measure(
+        f"sh -c '{hold} >/dev/null; /bin/true'; for i in 1 2 3; do sh -c 'sh -c /bin/true; /bin/true'; done",
+        taskstats=True,
+        interval_s=0.2,
+    )
+    comms = Counter(process.comm for process in m.processes)
+    assert comms["hold"] == 1 and comms["true"] == 7
+    (hold_process,) = (process for process in m.processes if process.comm == "hold")
+    assert hold_process.peak.bytes is not None
+    assert 30 * MIB - COUNTERS_BYTES <= hold_process.peak.bytes <= 33 * MIB
+
+
+def test_without_records_it_says_how_many_may_be_missing() -> None:
+    """Processes too short to be seen are missing in the list, at most so many as are told; the largest is right."""
+    hold = " ".join(known("hold", 20 * MIB, 1, 0))
+    m = concmem.measure(f"for i in $(seq 300); do /bin/true; done; {hold} >/dev/null; true")
+    assert len(m.processes) + m.sampler.unseen >= 302
+    assert m.largest_peak_rss.bytes is not None
+    assert 20 * MIB - COUNTERS_BYTES <= m.largest_peak_rss.bytes <= 23 * MIB
+
+
+@needs("cgroup")
+def test_page_cache_is_charged_but_not_resident(tmp_path: Path) -> None:
+    """A file of 300 MiB written by dd: `peak` about 3 MiB, `cgroup_peak` over 300, with the file apart."""
+    command = ["dd", "if=/dev/zero", f"of={tmp_path / 'file'}", "bs=1M", "count=300"]
+    m = concmem.measure(command, stderr=subprocess.DEVNULL, cgroup=True)
+    assert m.peak.bytes is not None and m.peak.bytes < 5 * MIB
+    assert m.cgroup_peak.bytes is not None and m.cgroup_peak.bytes > 300 * MIB
+    assert m.cgroup_parts["file"] > 280 * MIB
+    assert m.cgroup_parts["anon"] < 3 * MIB
+    assert "page cache" in m.cgroup_peak.note
+
+
+@needs("cgroup")
+def test_threads_are_told_apart() -> None:
+    """10,000 threads: RSS, the stacks that the kernel keeps for them, and page tables."""
+    m = concmem.measure(known("hold", 0, 10_000, 1), stdout=subprocess.DEVNULL, cgroup=True)
+    assert m.exit.ok and m.max_threads == 10_001
+    parts = m.cgroup_parts
+    assert m.host.kernel_stack_bytes in (8192, 16384, 32768, 65536)
+    assert parts["kernel_stack"] >= 0.9 * 10_000 * m.host.kernel_stack_bytes
+    assert parts["page_tables"] >= 10_000 * 4096  # each stack lies in a table of its own
+    assert parts["kernel_stack"] + parts["page_tables"] <= parts["kernel"]
+    assert m.root_peak_rss.bytes is not None and m.root_peak_rss.bytes < m.cgroup_peak.bytes  # type: ignore[operator]
+    assert m.maxima["status.page_tables"] >= 10_000 * 4096
+
+
+@needs("cgroup")
+def test_nothing_is_left_of_a_group() -> None:
+    """After a measurement, also of a command that could not be started, there is no group of ours."""
+    concmem.measure(["/bin/true"], cgroup=True)
+    with pytest.raises(concmem.CommandNotFound):
+        concmem.measure(["/nonexistent/command"], cgroup=True)
+    assert own_groups(os.getpid()) == []
+
+
+def own_groups(pid: int) -> list[Path]:
+    return list(Path("/sys/fs/cgroup").rglob(f"concmem-{pid}-*"))
+
+
+KILLED_HOST = """
+import concmem, sys
+running = concmem.start(["sh", "-c", "sleep 4321 & sleep 4321"], cgroup=True)
+print(running.root_pid, flush=True)
+running.wait()
+"""
+
+
+@needs("cgroup")
+@pytest.mark.parametrize("victim", ["host", "sampler"])
+def test_killed_in_the_middle(victim: str, marked: Any) -> None:
+    """A killed host takes the tree with it; after either's death the next measurement finds and removes the group."""
+    host = subprocess.Popen([sys.executable, "-c", KILLED_HOST], stdout=subprocess.PIPE, env=marked.env, text=True)
+    assert host.stdout is not None
+    root_pid = int(host.stdout.readline())
+    assert own_groups(host.pid)
+    marked.wait_for(5)  # host, sampler, shell and two sleeps
+    sampler_pid = int(Path(f"/proc/{root_pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    if victim == "host":
+        host.kill()
+        host.wait()
+        marked.wait_for(0)
+    else:
+        os.kill(sampler_pid, signal.SIGKILL)
+        host.kill()
+        host.wait()
+    host.stdout.close()
+    assert own_groups(host.pid)
+    concmem.measure(["/bin/true"], cgroup=True)
+    assert own_groups(host.pid) == []
+    marked.wait_for(0)
+
+
+def executable_by_others(path: Path) -> bool:
+    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
+
+
+UNPRIVILEGED = """
+import concmem, json, os
+concmem.measure(["true"])  # whatever has to be imported may lie where nobody else may look
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+m = concmem.measure(["sh", "-c", "sleep 0.2; true"], cgroup=True, taskstats=True, exact=True, windows=True)
+print(json.dumps([m.sampler.missing, {n: [f.status, f.note] for n, f in m.figures.items()}, m.exit.code]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_without_privilege(host_python: Callable[..., Any]) -> None:
+    """What can be had is had; each that cannot says why in one sentence; the command runs as it would."""
+    if not executable_by_others(Path(SAMPLER)):
+        pytest.skip(f"other users may not execute the sampler: {SAMPLER} lies in a folder that is closed to them")
+    missing, figures, code = host_python(UNPRIVILEGED)
+    assert code == 0
+    assert set(missing) == {"cgroup", "taskstats", "rss_stat"}
+    assert all(why and "\\n" not in why and not why.endswith(" ") for why in missing.values())
+    assert figures["cgroup_peak"] == ["unavailable", missing["cgroup"]]
+    for name in ("peak", "root_peak_rss", "largest_peak_rss", "tree_peak_pss", "tree_peak_rss_sum", "tree_upper_bound"):
+        assert figures[name][0] != "unavailable", name
