@@ -162,6 +162,7 @@ def measurement(request: Request, memory: SharedMemory, host: Host) -> Measureme
             unseen=0 if tree.nobody_hidden else head.unseen,
             inexact_windows=head.inexact_windows,
             lost_exit_records=head.exit_records_lost,
+            statm_exact=tree.statm_exact,
             missing=missing,
         ),
         host=host,

@@ -32,10 +32,7 @@ def headline(measurement: Measurement) -> str:
     if peak.bytes is None:
         return f"How much memory {name} needed could not be measured: {peak.note}"
     if peak.status == "sampled":
-        least, most = f"{name} needed at least {format_bytes(peak.bytes)} of memory", measurement.tree_upper_bound.bytes
-        if most is None or most <= peak.bytes or len(measurement.processes) < 2:
-            return f"{least}."
-        return f"{least}; the high-water marks of its processes together are {format_bytes(most)}."
+        return f"{name} needed at least {format_bytes(peak.low_bytes or 0)} of memory."
     low, high = format_bytes(peak.low_bytes or 0), format_bytes(peak.high_bytes or 0)
     if peak.status == "upper_bound":
         return f"{name} needed no more than {high} of memory."

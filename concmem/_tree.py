@@ -101,6 +101,7 @@ def tree_of(head: Any, marks: Sequence[Marks], timeline: Timeline, host: Host, c
         processes=marks,
         unseen=_unseen(timeline, interval_s) if largest(_track_of(head, "children"), 1) else (),
         pss_bytes=largest(rollup) if rollup.readings else None,
+        pss_over_bytes=head.pss_over_bytes,
         rss_sum_bytes=head.rss_sum_bytes,
         rss_high_bytes=largest(_track_of(head, "statm")),
         exact_sum_bytes=head.rss_stat_peak_bytes if exact.wanted and not exact.error else None,

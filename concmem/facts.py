@@ -32,6 +32,7 @@ class SamplerReport:
         inexact_windows: With ``windows``, how often a high-water mark could not be set back at once: what was touched and
             given up meanwhile can be missing.
         lost_exit_records: With ``taskstats``, how often the kernel had to drop records because they came too fast.
+        statm_exact: Whether statm counts every page at once here, found by trying.
         missing: Sources that were asked for and could not be had, each with one sentence.
     """
 
@@ -51,6 +52,7 @@ class SamplerReport:
     unseen: int = 0
     inexact_windows: int = 0
     lost_exit_records: int = 0
+    statm_exact: bool = False
     missing: dict[str, str] = attrs.field(factory=dict)
 
 

@@ -52,6 +52,7 @@ class Tree:
         processes: Every process that was seen.
         unseen: How many may have come and gone without being seen, and when.
         pss_bytes: The largest sum of PSS, or None where there was no reading.
+        pss_over_bytes: By how much RSS changed in the course of that reading.
         rss_sum_bytes: The largest sum of statm readings.
         rss_high_bytes: The same, lifted by marks that rose between two readings.
         exact_sum_bytes: The largest sum of RSS that the kernel kept, or None.
@@ -79,6 +80,7 @@ class Tree:
     processes: Sequence[Marks]
     unseen: Sequence[Unseen]
     pss_bytes: int | None
+    pss_over_bytes: int
     rss_sum_bytes: int
     rss_high_bytes: int
     exact_sum_bytes: int | None
@@ -111,6 +113,8 @@ class Tree:
         """Why some process may have been of any size; "" where an ancestor, or its exit record, told of each."""
         if self.survivors:
             return "some processes could not be ended, and live on"
+        if self.largest.inexact:
+            return f"{self.largest.inexact} windows were set back late, and what was held just then can be missing"
         if self.everybody_told:
             return ""
         if any(marks.forgets_children for marks in self.processes):
@@ -147,7 +151,8 @@ def _tree_pss(tree: Tree) -> Figure:
         why = _refusals(tree) or "the tree ended before it could be read, or its budget is 0"
         return Figure(None, "unavailable", "smaps_rollup", note=why)
     several = "" if tree.max_alive <= 1 else "read one process after the other: what moves meanwhile can count twice"
-    return Figure(tree.pss_bytes, "sampled", "smaps_rollup", note="; ".join(filter(None, (several, _refusals(tree)))))
+    note = "; ".join(filter(None, (several, _refusals(tree))))
+    return Figure(tree.pss_bytes, "sampled", "smaps_rollup", note=note, over_bytes=tree.pss_over_bytes)
 
 
 def _exact_sum(tree: Tree, value: int, note: str) -> Figure:
@@ -176,11 +181,13 @@ def _rss_sum(tree: Tree) -> Figure:
     value = tree.rss_high_bytes if single else tree.rss_sum_bytes
     if value == 0:
         return Figure(None, "unavailable", "statm", note="the tree ended before it could be read")
-    return Figure(value, "sampled", "statm, VmHWM" if single else "statm", note=note)
+    over_bytes = 0 if tree.statm_exact else tree.counter_error_bytes * max(1, tree.max_alive)
+    source = "statm, VmHWM" if single else "statm"
+    return Figure(value, "sampled", source, note=note, over_bytes=min(over_bytes, value))
 
 
 def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
-    """Always there where anything was read; without an upper end only where somebody can have been of any size."""
+    """There wherever nobody can have been of any size."""
     read = max(tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
     if read == 0:
         return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note="no process could be read")
@@ -189,14 +196,14 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
         value = max(rss_sum.bytes, largest.low_bytes or 0)
         return Figure(value, "upper_bound", rss_sum.source, rss_sum.error_bytes, note)
     no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
+    if lacks := tree.unheard or ("the process table is full" if tree.dropped_processes else ""):
+        return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note=lacks)
     unseen = () if tree.nobody_hidden else tree.unseen
     value = max(read, largest_sum_bytes(tree.processes, unseen, no_larger, tree.interval_s))
     count = max((count for _, _, count in unseen), default=0)
     notes = ["the largest sum of high-water marks of processes that can have been alive together"]
     if count:
         notes.append(f"up to {count} at a time came and went unseen, and count as the largest of all")
-    if tree.unheard or tree.dropped_processes:
-        notes.append(f"it holds for what was read: {tree.unheard or 'the process table is full'}")
     error_bytes = tree.counter_error_bytes * (max(1, tree.max_alive) + count)
     source = "statm, VmHWM, wait4 ru_maxrss" + (", taskstats" if tree.everybody_told else "")
     return Figure(value, "upper_bound", source, error_bytes, "; ".join(notes))
@@ -208,11 +215,8 @@ def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
     figure = pss if (pss.bytes or 0) >= (largest.bytes or 0) else largest
     if figure.bytes is None or largest.status == "upper_bound":
         return largest
-    lacks = tree.unheard or ("the process table is full" if tree.dropped_processes else "")
-    if upper.source == _EXACT_SUM:
-        lacks = ""  # the kernel missed nobody
-    if lacks or upper.bytes is None:
-        note = f"a lower bound: {lacks or 'its upper end is not known'}"
+    if upper.bytes is None:
+        note = f"a lower bound: {upper.note}"
         return Figure(figure.bytes, "sampled", figure.source, note=note, over_bytes=figure.over_bytes)
     by = "the largest sum of PSS that was read" if figure is pss else "its largest process alone"
     note = f"several processes: the lower end is {by}, the upper end what they cannot have exceeded together"

@@ -6,6 +6,11 @@ use and gives the argument vector that runs it:
 
     m = concmem.measure(known("hold", 100 << 20))
     assert m.root_peak_rss.high_bytes >= 100 << 20
+
+`TRUTHS` says of each kind of memory what is known before a program runs, and `judge` whether a measurement holds:
+
+    m, base = (concmem.measure(known(truth.program, *args)) for args in (truth.args, truth.base))
+    assert all(verdict.ok is not False for verdict in judge(truth, m, base))
 """
 
 from __future__ import annotations
@@ -21,8 +26,9 @@ from pathlib import Path
 from concmem._cache import cache_dir, publish
 from concmem._paths import PROGRAMS
 from concmem.errors import ConcmemError, InvalidRequest
+from concmem.truths import TRUTHS, Truth, Verdict, judge
 
-__all__ = ["CompilerError", "known", "known_names"]
+__all__ = ["TRUTHS", "CompilerError", "Truth", "Verdict", "judge", "known", "known_names"]
 
 _FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread")
 

@@ -137,6 +137,7 @@ struct cm_head {
     uint64_t longest_gap_ns;
     uint64_t pss_readings;
     uint64_t pss_ns;
+    uint64_t pss_over_bytes; /* by which the largest reading of PSS may be too high */
     uint64_t refused;
     uint64_t sampler_cpu_ns;
     uint64_t sampler_rss_bytes;

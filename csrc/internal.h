@@ -65,6 +65,7 @@ struct cm_stat {
     char comm[16];
     char state;
     int ppid;
+    uint64_t faults;       /* minor faults */
     uint64_t child_faults; /* of children that it waited for */
     int threads;
     uint64_t start_ticks;

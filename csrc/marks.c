@@ -11,7 +11,8 @@
 
 enum {
     STATUS_SHARE = 50,        /* status takes one part in so many of the time, */
-    STATUS_READING_NS = 8000, /* at about this much a process */
+    STATUS_READING_NS = 11000, /* at about this much a process */
+    FEW_THREADS = 100,        /* stat asks each of them */
 };
 
 /* In pages: the most by which any process has exceeded its present RSS since it was last looked at. */
@@ -20,6 +21,16 @@ static uint32_t above(const struct sampler *s, const struct member *m, uint32_t 
     uint32_t rss = m->rows[CM_STATM][CM_STATM_RSS], pages = hwm / s->page_kib;
     uint32_t known = m->peak_rss * s->page_kib > m->peak_hwm ? m->peak_rss * s->page_kib : m->peak_hwm;
     return (windows || hwm > known) && pages > rss ? pages - rss : 0;
+}
+
+/* What is shared and written to becomes private without any RSS to show it: page faults do. Of one process alone all is
+ * private. */
+static void read_faults(struct sampler *s, struct member *m)
+{
+    struct cm_stat stat;
+    if (s->nalive > 1 && m->dir_fd >= 0 && m->rows[CM_STATUS][CM_STATUS_THREADS] < FEW_THREADS &&
+        cm_read_stat(m->dir_fd, "stat", &stat) == 0)
+        m->faults = stat.faults;
 }
 
 static bool read_mark(struct sampler *s, struct member *m, uint64_t t_ns)
@@ -31,6 +42,7 @@ static bool read_mark(struct sampler *s, struct member *m, uint64_t t_ns)
     m->status_tick = s->head->ticks;
     m->marked_ns = t_ns;
     memcpy(m->rows[CM_STATUS], row, sizeof row);
+    read_faults(s, m);
     return true;
 }
 

@@ -77,6 +77,8 @@ int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
         uint64_t value = cm_number(&at);
         if (field == 4)
             stat->ppid = (int)value;
+        else if (field == 10) /* minflt */
+            stat->faults = value;
         else if (field == 11 || field == 13) /* cminflt, cmajflt */
             stat->child_faults += value;
         else if (field == 20)

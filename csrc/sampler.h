@@ -32,6 +32,10 @@ struct member {
     uint64_t marked_ns;   /* and when that was */
     uint32_t peak_rss;   /* largest reading, pages */
     uint32_t peak_hwm;   /* largest mark, KiB */
+    uint64_t faults;     /* minor faults of all its threads when they were last asked, */
+    uint64_t pss_faults; /* and at the last reading of PSS, */
+    uint32_t pss_rss;    /* with RSS then, pages, */
+    bool pss_read;       /* if it was there */
     uint32_t inexact;    /* windows in which a spike can have been lost */
     bool zombie;         /* ended, but its parent has not looked */
     bool borrows;        /* between vfork and exec: its memory is its parent's */
@@ -66,11 +70,13 @@ struct sampler {
     int exits_fd;
     uint64_t known_ns; /* the last tick: who ended before it is known no more by its number */
 
-    /* the budget of smaps_rollup: what may be spent now; the last reading and the tree's RSS at it; the largest */
+    /* the budget of smaps_rollup: what may be spent now; when it was read last, and what that took */
     int64_t pss_credit_ns;
-    uint64_t pss_earned_ns, pss_read_ns, pss_cost_ns;
-    uint32_t pss_read_rss, previous_rss;
-    uint32_t pss_last_kib, pss_record_kib;
+    uint64_t pss_earned_ns, pss_read_ns, pss_cost_ns, pss_page_ns;
+    uint32_t pss_last_kib, pss_record_kib; /* the last reading, and the largest; */
+    int64_t pss_stood_kib;                 /* what another one may have said, */
+    uint64_t pss_moved_ns;                 /* when that changed much, */
+    uint32_t pss_most_rss;                 /* and the most RSS at any reading, pages */
 };
 
 /* own.c: what its own process tells */
@@ -136,7 +142,8 @@ uint64_t note_gap(struct sampler *s, uint64_t now_ns);
 
 /* pss.c: smaps_rollup within its budget */
 void pss_begin(struct sampler *s);
-void pss_tick(struct sampler *s, uint64_t now_ns, uint32_t rss, bool limit_reached);
+int64_t pss_added_kib(const struct sampler *s, const struct member *m);
+void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib, bool limit_reached);
 
 /* reap.c: ends, own and enforced */
 bool reap_some(struct sampler *s);

@@ -5,6 +5,7 @@ enum { TICK_SHARE = 4 }; /* a tick of a large tree takes no more than one part i
 
 struct sums {
     uint64_t rss;              /* pages */
+    int64_t added_kib;           /* to the tree's PSS since that was read, at the most */
     uint64_t hwm, swap, threads, page_tables, hugetlb;
     uint32_t processes, largest; /* its RSS, pages */
 };
@@ -44,6 +45,7 @@ static struct sums sum_members(struct sampler *s)
         if (m->rows[CM_STATM][CM_STATM_RSS] > sums.largest)
             sums.largest = m->rows[CM_STATM][CM_STATM_RSS];
         sums.rss += m->rows[CM_STATM][CM_STATM_RSS];
+        sums.added_kib += pss_added_kib(s, m);
         sums.hwm += (rss_bytes > hwm_bytes ? rss_bytes : hwm_bytes) / 1024;
         sums.swap += m->rows[CM_STATUS][CM_STATUS_SWAP];
         sums.threads += m->rows[CM_STATUS][CM_STATUS_THREADS];
@@ -126,7 +128,7 @@ void tick(struct sampler *s, uint64_t now_ns)
 
         uint64_t limit = head->memory_limit_bytes;
         bool reached = limit != 0 && bytes(s, high) > limit;
-        pss_tick(s, t_ns, rss, reached);
+        pss_tick(s, t_ns, rss, sums.added_kib, reached);
         if (reached && over_limit(s, &sums))
             kill_begin(s, CM_REASON_MEMORY_LIMIT);
     }

@@ -65,6 +65,7 @@ def tree(*processes: Marks, **more: Any) -> Tree:
         "processes": processes,
         "unseen": (),
         "pss_bytes": None,
+        "pss_over_bytes": 0,
         "rss_sum_bytes": 0,
         "rss_high_bytes": 0,
         "exact_sum_bytes": None,
@@ -122,7 +123,7 @@ def test_an_end_that_nobody_heard() -> None:
         assert figures[name].status == "sampled"
         assert figures[name].high_bytes is None
         assert "SIGCHLD" in figures[name].note
-    assert "it holds for what was read" in figures["tree_upper_bound"].note
+    assert figures["tree_upper_bound"].bytes is None and "SIGCHLD" in figures["tree_upper_bound"].note
     assert all_figures(tree(*forgetful, pss_bytes=31 * MIB, everybody_told=True))["peak"].status == "bounded"
 
 
@@ -148,6 +149,9 @@ def test_windows_set_marks_back() -> None:
     figure = process_peak(late, error_bytes=1000, windows=True)
     assert (figure.status, figure.high_bytes) == ("sampled", None)
     assert "2 of its windows were set back late" in figure.note
+    figures = all_figures(tree(late, windows=True, largest=late))
+    assert figures["tree_upper_bound"].bytes is None and "2 windows" in figures["tree_upper_bound"].note
+    assert figures["peak"].high_bytes is None
 
 
 def test_exit_records() -> None:

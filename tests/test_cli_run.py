@@ -274,26 +274,23 @@ def test_ctrl_c_while_the_command_is_imported(tmp_path: Path) -> None:
         assert done.stderr.strip() in ("", "concmem: interrupted")
 
 
-def test_a_lower_bound_of_several_processes_has_its_other_end() -> None:
-    """One sentence says the least and what the high-water marks come to; nothing that is not known."""
+def test_the_headline_names_both_ends() -> None:
+    """One sentence: an amount where it is known well, else both its ends, or the one that there is."""
     import attrs
 
     from concmem._headline import headline
     from concmem.model import Figure
 
     one = concmem.measure(["true"])
-    several = attrs.evolve(
-        one,
-        processes=one.processes * 2,
-        peak=Figure(30 << 20, "sampled", "smaps_rollup"),
-        tree_upper_bound=Figure(33 << 20, "upper_bound", "VmHWM"),
-    )
-    assert headline(several) == (
-        "true needed at least 30.0 MiB of memory; the high-water marks of its processes together are 33.0 MiB."
-    )
-    for unknown in (Figure(None, "unavailable", "VmHWM"), Figure(30 << 20, "upper_bound", "VmHWM")):
-        told = headline(attrs.evolve(several, tree_upper_bound=unknown))
-        assert told == "true needed at least 30.0 MiB of memory."
+    told = {
+        Figure(30 << 20, "sampled", "smaps_rollup"): "at least 30.0 MiB of memory.",
+        Figure(30 << 20, "bounded", "statm", 3 << 20): "between 30.0 MiB and 33.0 MiB of memory.",
+        Figure(30 << 20, "bounded", "statm", 1 << 20): "30.0 MiB of memory (the truth lies between 30.0 MiB and 31.0 MiB).",
+        Figure(30 << 20, "exact", "rss_stat"): "30.0 MiB of memory.",
+        Figure(1 << 20, "upper_bound", "wait4 ru_maxrss", 1 << 20): "no more than 2.00 MiB of memory.",
+    }
+    for peak, sentence in told.items():
+        assert headline(attrs.evolve(one, peak=peak)) == f"true needed {sentence}"
 
 
 class Session:

@@ -1,13 +1,16 @@
 /*
- * hold BYTES [THREADS=1] [SECONDS=0.2]
+ * hold BYTES [THREADS=1] [SECONDS=0.2] [MOVE=0]
  *
  * Touches exactly BYTES, prints "holding" when all are touched, holds them for SECONDS, exits 0.
  * With THREADS = 1 the main thread touches; with more, that many threads touch equal shares at the same time and stay
  * alive while the bytes are held. Their stacks are start-up size: a run with BYTES = 0 and the same THREADS shows it.
+ * With MOVE, each that touches goes on to the next CPU that it may use after every MOVE pages: the worst that can be
+ * done to the kernel's per-CPU counters of pages.
  */
 #include "known.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 struct share {
     pthread_t thread;
@@ -16,11 +19,38 @@ struct share {
 };
 
 static pthread_barrier_t all_touched, all_done;
+static cpu_set_t usable;
+static size_t move;
+
+/* Moves the calling thread from CPU `at` to the next that it may use, which may be the same. */
+static int next_cpu(int at)
+{
+    do
+        at = (at + 1) % CPU_SETSIZE;
+    while (!CPU_ISSET(at, &usable));
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(at, &one);
+    if (sched_setaffinity(0, sizeof one, &one))
+        known_fail("sched_setaffinity");
+    return at;
+}
+
+static void touch(char *mapping, size_t bytes)
+{
+    size_t step = move ? move * KNOWN_PAGE : bytes;
+    int cpu = 0;
+    for (size_t at = 0; at < bytes; at += step) {
+        if (move)
+            cpu = next_cpu(cpu);
+        known_write(mapping + at, step < bytes - at ? step : bytes - at);
+    }
+}
 
 static void *touch_share(void *argument)
 {
     struct share *share = argument;
-    known_write(share->at, share->bytes);
+    touch(share->at, share->bytes);
     pthread_barrier_wait(&all_touched);
     pthread_barrier_wait(&all_done);
     return NULL;
@@ -29,14 +59,17 @@ static void *touch_share(void *argument)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: hold BYTES [THREADS] [SECONDS]\n");
+        fprintf(stderr, "usage: hold BYTES [THREADS] [SECONDS] [MOVE]\n");
         return 2;
     }
     size_t bytes = (size_t)known_arg(argc, argv, 1, 0);
     unsigned threads = (unsigned)known_arg(argc, argv, 2, 1);
     double seconds = known_arg(argc, argv, 3, 0.2);
+    move = (size_t)known_arg(argc, argv, 4, 0);
+    if (sched_getaffinity(0, sizeof usable, &usable))
+        known_fail("sched_getaffinity");
     if (threads <= 1) {
-        known_touch(bytes);
+        touch(known_map(bytes), bytes);
         known_say("holding");
         known_sleep(seconds);
         return 0;

@@ -8,7 +8,11 @@
 #ifndef KNOWN_H
 #define KNOWN_H
 
+#define _GNU_SOURCE
+
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,16 +50,64 @@ static inline void known_write(char *mapping, size_t bytes)
         ((volatile char *)mapping)[at] = 1;
 }
 
-/* Address space for `bytes`, none of it touched. NULL for 0 bytes. */
-static inline char *known_map(size_t bytes)
+static inline void known_read(const char *mapping, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += KNOWN_PAGE)
+        (void)((const volatile char *)mapping)[at];
+}
+
+static inline char *known_map_with(size_t bytes, int flags)
 {
     if (bytes == 0)
         return NULL;
-    char *mapping = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *mapping = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
     if (mapping == MAP_FAILED)
         known_fail("mmap");
     /* A kernel without huge pages refuses the advice, and needs none. */
     madvise(mapping, bytes, MADV_NOHUGEPAGE);
+    return mapping;
+}
+
+/* Address space for `bytes`, none of it touched. NULL for 0 bytes. */
+static inline char *known_map(size_t bytes)
+{
+    return known_map_with(bytes, MAP_PRIVATE);
+}
+
+/* The same, and one with all children that are forked from now on. */
+static inline char *known_map_shared(size_t bytes)
+{
+    return known_map_with(bytes, MAP_SHARED);
+}
+
+/* The same as known_touch, but it is the kernel that touches, inside mmap and with the mapping's lock held. */
+static inline char *known_populate(size_t bytes)
+{
+    return known_map_with(bytes, MAP_PRIVATE | MAP_POPULATE);
+}
+
+/* The first `bytes` of a file of ones. They are in the page cache, and in nobody's RSS. */
+static inline void known_fill(int fd, size_t bytes)
+{
+    static char ones[64 << 10];
+    memset(ones, 1, sizeof ones);
+    while (bytes > 0) {
+        ssize_t written = write(fd, ones, bytes < sizeof ones ? bytes : sizeof ones);
+        if (written < 0)
+            known_fail("write");
+        bytes -= (size_t)written;
+    }
+}
+
+/* A mapping of all `bytes` of a file, read once in each page. NULL for 0 bytes. */
+static inline char *known_read_mapped(int fd, size_t bytes, int flags)
+{
+    if (bytes == 0)
+        return NULL;
+    char *mapping = mmap(NULL, bytes, PROT_READ, flags, fd, 0);
+    if (mapping == MAP_FAILED)
+        known_fail("mmap");
+    known_read(mapping, bytes);
     return mapping;
 }
 
@@ -85,6 +137,41 @@ static inline void known_sleep(double seconds)
     struct timespec left = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
     while (nanosleep(&left, &left) && errno == EINTR)
         ;
+}
+
+static inline void known_spin(double seconds)
+{
+    double end_s = known_now_s() + seconds;
+    while (known_now_s() < end_s)
+        ;
+}
+
+/* A number from 0 to below 1; the same ones from the same seed everywhere (splitmix64). */
+static inline double known_random(uint64_t *seed)
+{
+    uint64_t x = *seed += 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return (double)((x ^ x >> 31) >> 11) / (double)(1ull << 53);
+}
+
+/* When the bytes of a spike were there, by CLOCK_MONOTONIC: all from top to leave, none outside of from to down. */
+struct known_spike {
+    double from_s, top_s, leave_s, down_s;
+};
+
+/* Touches `bytes` by known_touch or known_populate, holds them by known_sleep or known_spin, and unmaps them. */
+static inline struct known_spike known_spike(char *touch(size_t), size_t bytes, void hold(double), double hold_s)
+{
+    struct known_spike spike = {.from_s = known_now_s()};
+    char *mapping = touch(bytes);
+    spike.top_s = known_now_s();
+    if (hold_s > 0)
+        hold(hold_s);
+    spike.leave_s = known_now_s();
+    known_give_up(mapping, bytes);
+    spike.down_s = known_now_s();
+    return spike;
 }
 
 static inline void known_say(const char *line)

@@ -1,0 +1,93 @@
+"""The table of known programs: a row a program, a column a source, in each cell the worst error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from concmem.units import format_bytes
+
+if TYPE_CHECKING:
+    from concmem.doctor import Check, Checkup
+
+__all__ = ["SOURCES", "by_program", "markdown_table", "signed", "truth_of", "worst_error"]
+
+SOURCES = {
+    "statm": "statm",
+    "marks": "marks",
+    "smaps_rollup": "PSS",
+    "windows": "windows",
+    "cgroup": "cgroup",
+    "taskstats": "taskst.",
+    "rss_stat": "rss_stat",
+}
+"""Columns, and what they are called where there is little room."""
+
+_UNITS = ((1 << 20, "M"), (1 << 10, "K"))
+
+
+def signed(size_bytes: int) -> str:
+    """``-28_672`` -> ``"-28K"``: short, for cells."""
+    for unit, letter in _UNITS:
+        if abs(size_bytes) >= unit:
+            count = size_bytes / unit
+            return f"{count:+.1f}{letter}" if letter == "M" and abs(count) < 10 else f"{count:+.0f}{letter}"
+    return "0" if size_bytes == 0 else f"{size_bytes:+d}"
+
+
+def by_program(checkup: Checkup) -> dict[str, list[Check]]:
+    """The checks of each program, in the order of the programs."""
+    found: dict[str, list[Check]] = {}
+    for check in checkup.checks:
+        found.setdefault(check.program, []).append(check)
+    return found
+
+
+def truth_of(checks: Sequence[Check]) -> str:
+    """The footprint where it is known, else the largest amount that is."""
+    truths = {check.figure: check.truth_bytes for check in checks}
+    size = truths.get("peak") or max((size for size in truths.values() if size is not None), default=None)
+    return "-" if size is None else format_bytes(size)
+
+
+def worst_error(checks: Sequence[Check]) -> tuple[str, bool | None]:
+    """The largest error, in brackets where the source need not see it; and whether all held, or none could tell."""
+    told = [check for check in checks if check.error_bytes is not None]
+    if not told:
+        return "-", None if all(check.ok is None for check in checks) else all(check.ok is not False for check in checks)
+    wrong = [check for check in checks if check.ok is False]
+    judged = [check for check in told if check.ok is not None]
+    worst = max(wrong or judged or told, key=lambda check: abs(check.error_bytes or 0))
+    error = signed(worst.error_bytes or 0)
+    if wrong:
+        return f"{error}!", False
+    return (error, True) if judged else (f"({error})", None)
+
+
+def _range(checks: Sequence[Check]) -> str:
+    """The least and the largest error over all runs, and how many of them held."""
+    errors = [check.error_bytes for check in checks if check.error_bytes is not None]
+    judged = [check for check in checks if check.ok is not None]
+    if not errors:
+        return "-"
+    least, most = signed(min(errors)), signed(max(errors))
+    text = least if least == most else f"{least} .. {most}"
+    wrong = sum(check.ok is False for check in judged)
+    return f"**{text}: {wrong} wrong**" if wrong else text if judged else f"({text})"
+
+
+def markdown_table(checkup: Checkup) -> str:
+    """All runs in one table: least and largest error of each program by each source."""
+    runs = 1 + max((check.run for check in checkup.checks), default=-1)
+    judged = [check for check in checkup.checks if check.ok is not None]
+    rows = [
+        f"{runs} runs of each on Linux {checkup.host.kernel}, {checkup.host.cpus} CPUs: {len(judged):,} figures judged,"
+        f" {len(checkup.wrong)} outside of what they state.".replace(",", " ", 1),
+        "",
+        "| program | truth | " + " | ".join(SOURCES) + " |",
+        "|---|---:|" + "---:|" * len(SOURCES),
+    ]
+    for program, checks in by_program(checkup).items():
+        cells = [_range([check for check in checks if check.source == source]) for source in SOURCES]
+        rows.append(f"| {program}: {checks[0].what} | {truth_of(checks)} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)

@@ -1,0 +1,158 @@
+"""``concmem doctor``: what can be measured here, how exactly, proved on programs of known size."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from concmem.cli._console import PipeConsole
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from concmem.doctor import Check, Checkup
+
+__all__ = ["doctor"]
+
+_PIPED_WIDTH = 120
+
+
+@click.command(short_help="What can be measured here, how exactly: proved, not presumed.")
+@click.option("--json", "as_json", is_flag=True, help="All of it as JSON, for programs.")
+@click.option("--markdown", is_flag=True, help="The table of known programs as Markdown.")
+@click.option("--all", "every", is_flag=True, help="Every figure of every program with truth, reading, error and verdict.")
+@click.option("--runs", metavar="K", type=click.IntRange(1, 1000), default=1, help="Run each program so often.")
+def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
+    """
+    Try every source, time its readings, and prove it on programs whose size is known.
+
+    Takes some 15 seconds and needs nothing but a C compiler for the programs. Ends with 0 where all that can be used here
+    is right, with 1 where a figure of a program of known size does not hold.
+    """
+    from concmem.doctor import examine
+
+    def progress(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\rprograms of known size: {done} of {total} ", err=True, nl=done == total)
+
+    checkup = examine(runs=runs, progress=progress)
+    if as_json:
+        click.echo(json.dumps(checkup.to_dict(), indent=1, allow_nan=False))
+    elif markdown:
+        from concmem.cli._proof import markdown_table
+
+        click.echo(markdown_table(checkup))
+    else:
+        _print(checkup, every)
+    return 0 if checkup.ok else 1
+
+
+def _sources(checkup: Checkup) -> Table:
+    from rich.table import Table
+
+    from concmem.units import format_seconds
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("source", no_wrap=True)
+    table.add_column("usable", no_wrap=True)
+    table.add_column("a reading", justify="right", no_wrap=True)
+    table.add_column("needs; why it is not usable, and what would make it so", overflow="fold")
+    for source in checkup.sources:
+        cost_s = checkup.costs_s.get(source.name)
+        cost = f"{cost_s * 1e6:.1f} us" if cost_s is not None and cost_s < 1e-4 else format_seconds(cost_s or 0)
+        words = source.needs if source.usable else f"{source.why_not}; to get it: {source.remedy or 'nothing helps'}"
+        usable = "[green]yes[/]" if source.usable else "[red]no[/]"
+        table.add_row(source.name, usable, cost if cost_s is not None else "-", words)
+    return table
+
+
+def _facts(checkup: Checkup) -> list[str]:
+    from concmem.units import format_bytes, format_seconds
+
+    host, clock = checkup.host, checkup.clock
+    statm = "counts every single page" if checkup.statm_exact else "lags behind: pages are added up in lots"
+    swap = f"{format_bytes(host.swap_bytes)} of swap" if host.swap_bytes else "no swap"
+    return [
+        f"Linux {host.kernel}, {host.machine}, {host.cpus_allowed} of {host.cpus} CPUs,"
+        f" {format_bytes(host.memory_bytes)}, {swap}, cgroup {host.cgroup}, huge pages: {host.thp or 'none'}",
+        f"statm {statm}; the kernel's high-water marks can be off by {format_bytes(checkup.mark_error_bytes)}",
+        f"at 1 ms, readings are {format_seconds(clock.median_late_s)} late in the median and"
+        f" {format_seconds(clock.p99_late_s)} at the 99th percentile; longest gap {format_seconds(clock.longest_gap_s)};"
+        f" {clock.sampler_cpu_share:.1%} of a CPU",
+    ]
+
+
+def _proof(checkup: Checkup) -> Table:
+    """A row a program, a column a source: by how much the worst reading differs from truth and start-up size."""
+    from rich.table import Table
+
+    from concmem.cli._proof import SOURCES, by_program, truth_of
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("program", no_wrap=True)
+    table.add_column("truth", justify="right", no_wrap=True)
+    for source in SOURCES.values():
+        table.add_column(source, justify="right", no_wrap=True)
+    for program, checks in by_program(checkup).items():
+        cells = [_cell([check for check in checks if check.source == source]) for source in SOURCES]
+        table.add_row(program, truth_of(checks), *cells)
+    return table
+
+
+def _cell(checks: list[Check]) -> Text:
+    from rich.text import Text
+
+    from concmem.cli._proof import worst_error
+
+    error, ok = worst_error(checks)
+    return Text(error, style="red bold" if ok is False else "dim" if ok is None else "")
+
+
+def _rows(checks: tuple[Check, ...]) -> Table:
+    from rich.table import Table
+
+    from concmem.cli._proof import signed
+    from concmem.units import format_bytes
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("program", "figure", "source", "truth", "reading", "error", "allowed", "verdict"):
+        table.add_column(name, justify="right" if name in ("truth", "reading", "error") else "left", overflow="fold")
+    for check in checks:
+        sizes = ("-" if size is None else format_bytes(size) for size in (check.truth_bytes, check.reading_bytes))
+        verdict = {True: "right", False: f"WRONG: {check.reason}", None: f"cannot tell: {check.reason}"}[check.ok]
+        error = "-" if check.error_bytes is None else signed(check.error_bytes)
+        table.add_row(check.program, check.figure, check.source, *sizes, error, check.allowed, verdict)
+    return table
+
+
+def _verdict(checkup: Checkup) -> list[str]:
+    if checkup.cannot:
+        return [f"Nothing was proved: {checkup.cannot}"]
+    judged = [check for check in checkup.checks if check.ok is not None]
+    if checkup.ok:
+        return [f"All {len(judged)} figures that could be judged hold."]
+    lines = [f"{len(checkup.wrong)} of {len(judged)} figures do NOT hold:"]
+    return lines + [f"  {c.program}, {c.figure} from {c.source}: {c.reason}" for c in checkup.wrong]
+
+
+def _print(checkup: Checkup, every: bool) -> None:
+    console = PipeConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, emoji=False)
+    console.print(_sources(checkup))
+    console.print()
+    for fact in _facts(checkup):
+        console.print(fact, markup=False)
+    console.print()
+    if checkup.checks:
+        if every:
+            console.print(_rows(checkup.checks))
+        else:
+            console.print("Programs of known size, and by how much a source differs from truth and start-up size:")
+            console.print(_proof(checkup))
+            console.print("(in brackets: a source that need not see this; -: it does not tell)", style="dim")
+        console.print()
+    for line in _verdict(checkup):
+        console.print(line, markup=False, style="bold" if checkup.ok else "red")

@@ -1,0 +1,32 @@
+/*
+ * huge BYTES [SECONDS=0.2]
+ *
+ * Touches BYTES, a multiple of 2 MiB, where the kernel is asked for transparent huge pages (MADV_HUGEPAGE) and can give
+ * them: at an address that is a multiple too. Prints "holding", holds them for SECONDS, exits 0. Each 4 KiB of them is
+ * written, so that the size is BYTES also where there is no huge page to be had.
+ */
+#include "known.h"
+
+#define HUGE ((size_t)2 << 20)
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: huge BYTES [SECONDS]\n");
+        return 2;
+    }
+    size_t bytes = (size_t)known_arg(argc, argv, 1, 0);
+    double seconds = known_arg(argc, argv, 2, 0.2);
+    if (bytes % HUGE) {
+        fprintf(stderr, "huge: BYTES must be a multiple of 2 MiB\n");
+        return 2;
+    }
+    char *mapping = known_map(bytes + HUGE);
+    char *aligned = mapping + (HUGE - (uintptr_t)mapping % HUGE) % HUGE;
+    /* A kernel without huge pages refuses the advice: its small ones will do. */
+    madvise(aligned, bytes, MADV_HUGEPAGE);
+    known_write(aligned, bytes);
+    known_say("holding");
+    known_sleep(seconds);
+    return 0;
+}

@@ -1,0 +1,29 @@
+/*
+ * mapped-file BYTES [SECONDS=0.2]
+ *
+ * Writes BYTES into a nameless file in $TMPDIR, else /var/tmp, maps it (MAP_PRIVATE), reads each page, prints "holding",
+ * holds them for SECONDS, exits 0. They are in its RSS as pages of a file, and charged to its control group as page
+ * cache, since it is this program that brought them there.
+ */
+#include "known.h"
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: mapped-file BYTES [SECONDS]\n");
+        return 2;
+    }
+    size_t bytes = (size_t)known_arg(argc, argv, 1, 0);
+    double seconds = known_arg(argc, argv, 2, 0.2);
+    const char *folder = getenv("TMPDIR");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/known-XXXXXX", folder && *folder ? folder : "/var/tmp");
+    int fd = mkstemp(path);
+    if (fd < 0 || unlink(path))
+        known_fail(path);
+    known_fill(fd, bytes);
+    known_read_mapped(fd, bytes, MAP_PRIVATE);
+    known_say("holding");
+    known_sleep(seconds);
+    return 0;
+}

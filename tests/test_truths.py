@@ -1,0 +1,281 @@
+"""What is known beforehand: the programs keep their contracts, concmem's figures hold, and `judge` tells when not."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+import concmem
+from concmem.model import Figure, Measurement
+from concmem.testing import TRUTHS, Truth, Verdict, judge, known, known_names
+
+KIB, MIB = 1 << 10, 1 << 20
+HELD_MS = 400
+
+START_UP_BYTES = 2 * MIB
+"""More than any process here needs beside its bytes (0.2 to 1.9 MiB: its pages of libc, the loader and its stacks)."""
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+
+def by_name(name: str) -> Truth:
+    return next(truth for truth in TRUTHS if truth.name == name)
+
+
+def each(truths: tuple[Truth, ...]) -> Any:
+    return pytest.mark.parametrize("truth", [pytest.param(truth, id=truth.name) for truth in truths])
+
+
+def run(program: str, args: tuple[object, ...], **options: Any) -> Measurement:
+    return concmem.measure(known(program, *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+@functools.cache
+def verdicts(truth: Truth, **options: Any) -> dict[str, Verdict]:
+    """One run of a truth and one of its base, judged."""
+    m, base = run(truth.program, truth.args, **options), run(truth.program, truth.base, **options)
+    return {verdict.figure: verdict for verdict in judge(truth, m, base)}
+
+
+def test_the_table_is_whole() -> None:
+    """Names are unique, and every program is in it but `refork`, of which only its end is known."""
+    assert len({truth.name for truth in TRUTHS}) == len(TRUTHS)
+    assert {truth.program for truth in TRUTHS} == set(known_names()) - {"refork"}
+
+
+@each(TRUTHS)
+def test_every_figure_holds(truth: Truth) -> None:
+    """No figure contradicts the truth, and what is known of root and largest process was judged, spikes included."""
+    judged = verdicts(truth)
+    if truth.needs and judged["peak"].ok is None:
+        pytest.skip(judged["peak"].reason)
+    assert {name: verdict.reason for name, verdict in judged.items() if verdict.ok is False} == {}
+    assert judged["tree_upper_bound"].ok or truth.tree_pss_bytes is None
+    assert judged["root_peak_rss"].ok
+
+
+@each(tuple(map(by_name, ("hold", "memfd", "memfd-mapped", "mapped-file", "shared", "free"))))
+def test_what_is_charged_holds(truth: Truth) -> None:
+    """A control group of its own is charged for each page once, whoever maps it, and for files that nobody maps."""
+    verdict = verdicts(truth, cgroup=True)["cgroup_peak"]
+    if verdict.reading.status == "unavailable":
+        pytest.skip(verdict.reading.note)
+    assert verdict.ok, verdict.reason
+
+
+# --- what the programs really hold, by walks over their page tables
+
+
+def pids() -> set[int]:
+    return {int(name) for name in os.listdir("/proc") if name.isdigit()}
+
+
+def rollup(pid: int, mark: str) -> tuple[int, int] | None:
+    """RSS and PSS of a process in bytes; None where it does not carry the mark in its environment, or has no memory."""
+    # By thread, not by process: where the main thread has left, only the others show anything.
+    with contextlib.suppress(OSError):
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                task = Path(f"/proc/{pid}/task/{tid}")
+                if mark.encode() in (task / "environ").read_bytes():
+                    lines = (task / "smaps_rollup").read_text().splitlines()[1:]
+                    amounts = {line.split(":")[0]: int(line.split()[1]) * KIB for line in lines}
+                    return amounts["Rss"], amounts["Pss"]
+    return None
+
+
+def walked(program: str, args: tuple[object, ...], marked: Any) -> tuple[dict[str, int], int]:
+    """
+    The largest amounts that walks saw while a program ran, and the most processes.
+
+    Processes are read one after the other, so only walks between which nothing moved are believed.
+    """
+    argv, others = known(program, *args), pids()
+    target = subprocess.Popen(argv, env=marked.env, stdout=subprocess.DEVNULL)
+    most = dict.fromkeys(("root", "largest", "pss", "sum"), 0)
+    processes = empty = 0
+    before: dict[int, tuple[int, int]] = {}
+    while empty < 5:  # a daemon's birth can fall between two looks at /proc
+        walks = ((pid, rollup(pid, marked.mark)) for pid in pids() - others)
+        found = {pid: amounts for pid, amounts in walks if amounts}
+        empty = 0 if found or target.poll() is None else empty + 1
+        processes = max(processes, len(found))
+        if found == before:
+            rss = [size for size, _ in found.values()]
+            root = found.get(target.pid, (0, 0))[0]
+            seen = (root, max(rss, default=0), sum(pss for _, pss in found.values()), sum(rss))
+            most = {name: max(size, most[name]) for name, size in zip(most, seen, strict=True)}
+        before = found
+        time.sleep(0.002)
+    if target.wait() == 1:
+        pytest.skip(f"the system refuses {program} what it needs")
+    assert target.returncode == 0
+    return most, processes
+
+
+SHORT = {
+    "migrate": (32 * MIB, 4, HELD_MS / 1e3, 7),
+    "ramp": (32 * MIB, 0.8, 2),
+    "spike": (16 * MIB, 32 * MIB, 0.05, HELD_MS),
+    "populate": (16 * MIB, 32 * MIB, 0.05, HELD_MS, 1),
+    "spikes": (1, 16 * MIB, HELD_MS, 16 * MIB),
+    "workers": (4, 16 * MIB, 8 * MIB, 1, HELD_MS),
+}
+"""Arguments of those truths that last too short for a walk: the same bytes, held longer."""
+
+
+def longer(truth: Truth) -> tuple[object, ...]:
+    """A truth's arguments, but for how long it holds: a walk of the test's is slow, and needs two that agree."""
+    return SHORT.get(truth.name) or tuple(HELD_MS / 1e3 if isinstance(arg, float) else arg for arg in truth.args)
+
+
+@each(TRUTHS)
+def test_programs_hold_what_they_say(truth: Truth, marked: Any) -> None:
+    """The page tables hold the truth, and beyond it no more than processes need to start."""
+    most, processes = walked(truth.program, longer(truth), marked)
+    expected = {
+        "root": truth.root_rss_bytes,
+        "largest": truth.largest_rss_bytes,
+        "pss": truth.tree_pss_bytes,
+        "sum": truth.tree_rss_sum_bytes,
+    }
+    for name, size in expected.items():
+        if size is not None:
+            assert size <= most[name] <= size + processes * START_UP_BYTES, name
+
+
+# --- programs that say themselves when it was
+
+
+def test_spikes_say_when() -> None:
+    """Each spike is held as long as was asked, and the timeline shows it when its times say, and only then."""
+    before_s = time.monotonic()
+    m = run("spikes", (5, 32 * MIB, 40, 8 * MIB, 7, 60))
+    slack_s = 0.02 + m.sampler.longest_gap_s  # the root starts a little after `before_s`
+    spikes = [tuple(map(float, line.split()[1:])) for line in (m.stdout or b"").decode().splitlines()]
+    assert len(spikes) == 5
+    t_s, rss_bytes = m.timeline.t_s + before_s, m.timeline.rss_bytes
+    outside = np.ones(len(t_s), dtype=bool)
+    for from_s, top_s, down_s in spikes:
+        assert from_s < top_s <= down_s - 0.04
+        assert int(rss_bytes[(t_s >= top_s - slack_s) & (t_s <= down_s)].max()) >= 40 * MIB
+        outside &= (t_s < from_s - slack_s) | (t_s > down_s + slack_s)
+    assert int(rss_bytes[outside].max(initial=0)) < 16 * MIB
+
+
+def test_workers_say_how_much() -> None:
+    """What many workers needed at once, as they noted it themselves: no figure contradicts it."""
+    m = run("workers", (4, 16 * MIB, 8 * MIB, 4))
+    least_bytes, most_bytes = map(int, (m.stdout or b"").split()[1:])
+    assert 24 * MIB <= least_bytes <= most_bytes <= 48 * MIB
+    assert (least_bytes - 16 * MIB) % (8 * MIB) == 0
+    assert m.tree_upper_bound.high_bytes is not None and m.tree_upper_bound.high_bytes >= least_bytes
+    assert m.peak.high_bytes is None or m.peak.high_bytes >= least_bytes
+    for figure in (m.peak, m.tree_peak_pss):
+        assert figure.low_bytes is not None and figure.low_bytes <= most_bytes + 4 * MIB
+
+
+def test_a_seed_gives_the_same_gaps() -> None:
+    """The random gaps of `spikes` depend on the seed alone."""
+
+    def gaps(seed: int) -> list[float]:
+        done = subprocess.run(known("spikes", 6, 0, 0, 0, seed, 50), capture_output=True, text=True, check=True)
+        times = [[float(word) for word in line.split()[1:]] for line in done.stdout.splitlines()]
+        return [later[0] - earlier[2] for earlier, later in itertools.pairwise(times)]
+
+    # No sleep is shorter than asked for, and load makes some longer: the least of a few runs is the gap.
+    first, again, other = (np.min([gaps(seed) for _ in range(4)], axis=0) for seed in (1, 1, 2))
+    assert np.abs(first - again).max() < 0.005
+    assert np.abs(first - other).max() > 0.010
+
+
+# --- the judge itself
+
+
+@functools.cache
+def plain() -> Measurement:
+    return concmem.measure(["true"])
+
+
+SIZE = 10 * MIB
+START_UP = 1 * MIB
+CASE = Truth("case", "one of these tests", "hold", (), (), SIZE, SIZE, SIZE, SIZE, SIZE)
+BOUND = 744 * KIB
+
+
+def verdict_on(figure: str, reading: Figure, case: Truth = CASE, **changes: Any) -> Verdict:
+    base = attrs.evolve(plain(), **{figure: Figure(START_UP, "bounded", "statm")})
+    m = attrs.evolve(plain(), **{figure: reading}, **changes)
+    return next(verdict for verdict in judge(case, m, base) if verdict.figure == figure)
+
+
+@pytest.mark.parametrize(
+    ("ok", "figure", "reading"),
+    [
+        (True, "root_peak_rss", Figure(SIZE + START_UP, "exact", "")),
+        (False, "root_peak_rss", Figure(SIZE - 1, "exact", "")),
+        (False, "root_peak_rss", Figure(SIZE + START_UP + MIB, "exact", "")),
+        # The bound of a bounded one reaches both ways.
+        (True, "root_peak_rss", Figure(SIZE - BOUND, "bounded", "", BOUND)),
+        (False, "root_peak_rss", Figure(SIZE - BOUND - 1, "bounded", "", BOUND)),
+        (True, "root_peak_rss", Figure(SIZE + START_UP + MIB, "bounded", "", 0, "", BOUND)),
+        (False, "root_peak_rss", Figure(SIZE + START_UP + 2 * MIB, "bounded", "", 0, "", BOUND)),
+        # One that is sampled must have reached what stood still, and is not above what was there.
+        (True, "tree_peak_rss_sum", Figure(SIZE, "sampled", "")),
+        (False, "tree_peak_rss_sum", Figure(SIZE - 1, "sampled", "")),
+        (False, "tree_peak_rss_sum", Figure(SIZE + 2 * MIB, "sampled", "")),
+        # An upper bound may be far above, and must not be below.
+        (True, "tree_upper_bound", Figure(SIZE * 5, "upper_bound", "")),
+        (False, "tree_upper_bound", Figure(SIZE - 1, "upper_bound", "")),
+        (None, "cgroup_peak", Figure(None, "unavailable", "cgroup", note="no control group here")),
+    ],
+)
+def test_verdicts(ok: bool | None, figure: str, reading: Figure) -> None:
+    """The truth must lie within a figure's ends, the start-up size allowed for; a reason says why it does not."""
+    sampler = attrs.evolve(plain().sampler, longest_gap_s=0.002)
+    verdict = verdict_on(figure, reading, attrs.evolve(CASE, held_s=0.2), sampler=sampler)
+    assert verdict.ok is ok
+    assert (verdict.reason == "") is (ok is True)
+    assert verdict.truth_bytes == SIZE
+    assert verdict.error_bytes == (None if reading.bytes is None else reading.bytes - SIZE - START_UP)
+
+
+def test_a_spike_need_not_be_sampled() -> None:
+    """A sampled figure that missed what was shorter than the time between readings is no mistake, nor a success."""
+    sampler = attrs.evolve(plain().sampler, longest_gap_s=0.004)
+    spike, held = (attrs.evolve(CASE, held_s=held_s) for held_s in (0.002, 0.02))
+    reading = Figure(SIZE // 2, "sampled", "statm")
+    assert verdict_on("tree_peak_rss_sum", reading, spike, sampler=sampler).ok is None
+    assert verdict_on("tree_peak_rss_sum", reading, held, sampler=sampler).ok is False
+    # smaps_rollup is read more rarely.
+    assert verdict_on("tree_peak_pss", reading, held, sampler=sampler).ok is None
+
+
+def test_a_run_that_failed_proves_nothing() -> None:
+    """What the system refused is no verdict; another bad end is one against the program."""
+    reading = Figure(SIZE, "exact", "")
+    refused = concmem.measure("exit 1").exit
+    needy = attrs.evolve(CASE, needs="a thing that is not there")
+    assert verdict_on("root_peak_rss", reading, needy, exit=refused).ok is None
+    assert "a thing that is not there" in verdict_on("root_peak_rss", reading, needy, exit=refused).reason
+    assert verdict_on("root_peak_rss", reading, exit=refused).ok is False
+    assert verdict_on("root_peak_rss", reading, needy, exit=concmem.measure("exit 3").exit).ok is False
+
+
+def test_locked_memory_that_is_refused() -> None:
+    """Without the right to lock memory, `locked` exits with 1 as its contract says, and its truth is not judged."""
+    if os.geteuid() == 0:
+        pytest.skip("root may lock as much memory as it likes")
+    argv = " ".join(known("locked", 4 * MIB, 0))
+    m = concmem.measure(f"ulimit -l 64; exec {argv}", stderr=subprocess.DEVNULL)
+    assert {verdict.ok for verdict in judge(by_name("locked"), m, m)} == {None}
