@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 from concmem._shm import SharedMemory, layout, native
+from concmem._tree import NOT_ASKED, charge_of, largest, marks_of, missing_sources, track_of, tree_of
 from concmem._version import __version__
-from concmem._tree import charge_of, largest, marks_of, missing_sources, tree_of
 from concmem.facts import Host, SamplerReport
-from concmem.figures import Marks, Tree, all_figures
-from concmem.model import Exit, Measurement, Process, Reason
+from concmem.figures import Marks, all_figures
+from concmem.model import Exit, Figure, Measurement, Process, Reason
 from concmem.request import Request
 from concmem.timeline import Column, Timeline, Track
 
@@ -93,7 +93,7 @@ def _argv(memory: SharedMemory, entry: Any) -> tuple[str, ...]:
     return tuple(os.fsdecode(word) for word in text.removesuffix(b"\0").split(b"\0")) if text else ()
 
 
-def _process(memory: SharedMemory, entry: Any, marks: Marks, tree: Tree) -> Process:
+def _process(memory: SharedMemory, entry: Any, marks: Marks, peak: Figure) -> Process:
     ffi, _ = native()
     timed = marks.maxrss_bytes is not None or marks.told_bytes is not None
     return Process(
@@ -103,46 +103,68 @@ def _process(memory: SharedMemory, entry: Any, marks: Marks, tree: Tree) -> Proc
         argv=_argv(memory, entry),
         start_s=marks.first_s,
         end_s=marks.end_s,
-        peak=tree.peak_of(marks),
+        peak=peak,
         user_s=entry.user_ns / 1e9 if timed else None,
         system_s=entry.system_ns / 1e9 if timed else None,
     )
 
 
-def _maxima(head: Any, tracks: Sequence[Track]) -> dict[str, int]:
+def _tracks(memory: SharedMemory) -> dict[str, Track]:
+    """By source: those that a timeline always has, and those that were read."""
+    if memory.head.ticks == 0:
+        read: Iterable[Track] = _unread()
+    else:
+        read = (_track(memory, number, unread) for number, unread in enumerate(_unread()))
+    return {track.source: track for track in read if track.readings or track.source in _ALWAYS}
+
+
+def _maxima(head: Any, tracks: dict[str, Track]) -> dict[str, int]:
     return {
-        f"{track.source}.{column.name}": largest(head.tracks[number], at)
-        for number, track in enumerate(tracks)
+        f"{source}.{column.name}": largest(track_of(head, source), at)
+        for source, track in tracks.items()
         if track.readings
         for at, column in enumerate(track.columns)
     }
 
 
-def measurement(request: Request, memory: SharedMemory, host: Host) -> Measurement:
-    """Everything that the sampler left behind, once it has ended; what only the host knows is left blank."""
+def measurement(
+    request: Request,
+    memory: SharedMemory,
+    host: Host,
+    *,
+    started_at: str,
+    stdout: bytes | None,
+    stderr: bytes | None,
+    swapped_bytes: int | None,
+) -> Measurement:
+    """Everything that the sampler left behind, once it has ended, and what only the host knows."""
     ffi, lib = native()
     head = memory.head
     size = ffi.sizeof("struct cm_process")
     table = ffi.from_buffer("struct cm_process[]", memory.copy(head.processes_offset, head.processes * size))
     all_marks = [marks_of(entry, lib) for entry in table]
-    tracks = [_track(memory, number, unread) for number, unread in enumerate(_unread())]
-    timeline = Timeline({track.source: track for track in tracks if track.readings or track.source in _ALWAYS})
-    missing = missing_sources(head)
-    charge = charge_of(head, host, missing)
-    tree = tree_of(head, all_marks, timeline, host, charge)
+    tracks = _tracks(memory)
+    timeline = Timeline(tracks)
+    missing = missing_sources(head) if request.extra else {}
+    charge = charge_of(head, host, missing) if "cgroup" in request.extra else NOT_ASKED
+    tree = tree_of(head, all_marks, timeline, host, charge, request.extra)
+    figures = all_figures(tree)
     return Measurement(
         command=request.shown,
         exit=_exit(head),
-        **all_figures(tree),
+        **figures,
         cgroup_parts=charge.parts,
-        maxima=_maxima(head, tracks),
+        maxima=_maxima(head, tracks) if head.ticks else {},
         wall_s=(head.exit_ns if head.root_ended else head.end_ns) / 1e9,
         tree_wall_s=head.end_ns / 1e9,
         user_s=head.user_ns / 1e9,
         system_s=head.system_ns / 1e9,
         minor_faults=head.minor_faults,
         major_faults=head.major_faults,
-        processes=tuple(_process(memory, entry, marks, tree) for entry, marks in zip(table, all_marks, strict=True)),
+        processes=tuple(
+            _process(memory, entry, marks, figures["root_peak_rss"] if marks.is_root else tree.peak_of(marks))
+            for entry, marks in zip(table, all_marks, strict=True)
+        ),
         max_alive=head.max_alive,
         max_threads=head.max_threads,
         sampler=SamplerReport(
@@ -167,7 +189,10 @@ def measurement(request: Request, memory: SharedMemory, host: Host) -> Measureme
         ),
         host=host,
         start_monotonic_s=head.start_ns / 1e9,
-        started_at="",
+        started_at=started_at,
         version=__version__,
         timeline=timeline,
+        stdout=stdout,
+        stderr=stderr,
+        swapped_bytes=swapped_bytes,
     )

@@ -69,4 +69,7 @@ def explanation(measurement: Measurement) -> list[str]:
         error = measurement.tree_upper_bound.error_bytes
         counters = f", and {format_bytes(error)} by which these may be too low" if error else ""
         return [low, f"{high}{measurement.tree_upper_bound.note}{counters}"]
-    return [low, f"{high}the kernel's own mark at its end ({peak.high_source or peak.source}), and the error of its counters"]
+    return [
+        low,
+        f"{high}the kernel's own mark at its end ({peak.high_source or peak.source}), and the error of its counters",
+    ]

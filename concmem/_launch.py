@@ -30,7 +30,10 @@ _SAMPLER = [os.fsencode(SAMPLER), b"%d" % _MEMORY_FD]
 def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
     """Tell the sampler of the control groups: the descriptors that it is to get, from number `first_fd` on."""
     ffi, lib = native()
-    for name, fd, why in (("cgroup", groups.memory_fd, groups.why_not), ("rss_stat", groups.selector_fd, groups.selector_why_not)):
+    for name, fd, why in (
+        ("cgroup", groups.memory_fd, groups.why_not),
+        ("rss_stat", groups.selector_fd, groups.selector_why_not),
+    ):
         track = next(t for t in head.tracks[0 : head.ntracks] if ffi.string(t.source).decode() == name)
         if track.wanted and fd < 0:
             track.error = errno.ENOENT

@@ -47,6 +47,18 @@ def layout() -> tuple[Any, int]:
     return head, lib.cm_layout(head)
 
 
+@lru_cache(maxsize=32)
+def _draft(extra: frozenset[str]) -> tuple[Any, int]:
+    """The same for a request with these optional sources."""
+    ffi, _ = native()
+    blank, size = layout()
+    head = ffi.new("struct cm_head *", blank[0])
+    head.memory_group_fd = head.selector_group_fd = -1
+    for track in head.tracks[0 : head.ntracks]:
+        track.wanted = not track.on_request or ffi.string(track.source).decode() in extra
+    return head, size
+
+
 class _Mapping:
     """A memfd, its mapping and ``struct cm_head *``: making them takes longer than a short measurement should."""
 
@@ -120,7 +132,7 @@ class SharedMemory:
 
     def __init__(self, request: Request) -> None:
         ffi, _ = native()
-        draft, size = layout()
+        draft, size = _draft(request.extra)
         self.over_fd = -1
         try:
             self.over_fd = os.eventfd(0, os.EFD_CLOEXEC)
@@ -142,9 +154,6 @@ class SharedMemory:
         head.pss_budget_ppm = request.pss_budget_ppm
         head.timeout_ns = request.timeout_ns
         head.memory_limit_bytes = request.memory_limit_bytes
-        head.memory_group_fd = head.selector_group_fd = -1
-        for track in head.tracks[0 : head.ntracks]:
-            track.wanted = not track.on_request or ffi.string(track.source).decode() in request.extra
 
     def copy(self, offset: int, size: int) -> bytes:
         """A piece of it."""

@@ -13,7 +13,9 @@ from concmem.figures import LOT_PAGES, Charge, Marks, Tree
 from concmem.host import counter_error_bytes
 from concmem.timeline import Timeline
 
-__all__ = ["charge_of", "largest", "marks_of", "missing_sources", "tree_of"]
+__all__ = ["NOT_ASKED", "charge_of", "largest", "marks_of", "missing_sources", "track_of", "tree_of"]
+
+NOT_ASKED = Charge(why_not="it was not asked for: cgroup=True, or concmem run --cgroup")
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +42,8 @@ def marks_of(entry: Any, lib: Any) -> Marks:
     )
 
 
-def _track_of(head: Any, source: str) -> Any:
+def track_of(head: Any, source: str) -> Any:
+    """The track of a source."""
     return head.tracks[_numbers()[source]]
 
 
@@ -68,9 +71,7 @@ def _unseen(timeline: Timeline, interval_s: float) -> list[Unseen]:
 
 def charge_of(head: Any, host: Host, missing: dict[str, str]) -> Charge:
     """What the command's control group was charged."""
-    track = _track_of(head, "cgroup")
-    if not track.wanted:
-        return Charge(why_not="it was not asked for: cgroup=True, or concmem run --cgroup")
+    track = track_of(head, "cgroup")
     if track.error:
         return Charge(why_not=missing["cgroup"])
     ffi, _ = native()
@@ -78,50 +79,61 @@ def charge_of(head: Any, host: Host, missing: dict[str, str]) -> Charge:
     parts = {name: head.cgroup_parts[at] for at, name in enumerate(columns) if name != "usage"}
     second = head.memory_group_version == 2
     if not second:  # which does not split kernel memory; but what most of it is can be had from elsewhere
-        parts["page_tables"] = min(largest(_track_of(head, "status"), 3), parts["kernel"])
+        parts["page_tables"] = min(largest(track_of(head, "status"), 3), parts["kernel"])
         parts["kernel_stack"] = min(head.max_threads * host.kernel_stack_bytes, parts["kernel"] - parts["page_tables"])
     return Charge(head.cgroup_peak_bytes, "cgroup v2 memory.peak" if second else "cgroup v1 max_usage", parts)
 
 
-def tree_of(head: Any, marks: Sequence[Marks], timeline: Timeline, host: Host, charge: Charge) -> Tree:
+def _largest_of_all(head: Any, marks: Sequence[Marks]) -> Marks:
+    if len(marks) == 1 and marks[0].is_root and marks[0].maxrss_bytes is not None:
+        return marks[0]
+    return Marks(
+        head.rss_largest_bytes,
+        head.hwm_largest_bytes,
+        head.maxrss_largest_bytes,
+        max((m.told_bytes for m in marks if m.told_bytes is not None), default=None),
+        inexact=head.inexact_windows,
+        is_root=True,
+    )
+
+
+def tree_of(
+    head: Any, marks: Sequence[Marks], timeline: Timeline, host: Host, charge: Charge, extra: frozenset[str]
+) -> Tree:
     """All that figures are made of."""
-    rollup, exact = _track_of(head, "smaps_rollup"), _track_of(head, "rss_stat")
-    told = _track_of(head, "taskstats")
+
+    def had(source: str) -> bool:
+        return source in extra and not track_of(head, source).error
+
+    def most(source: str, column: int = 0) -> int:
+        return largest(track_of(head, source), column) if head.ticks else 0
+
     interval_s = head.interval_ns / 1e9
     return Tree(
         root=next((m for m in marks if m.is_root), None),
-        largest=Marks(
-            head.rss_largest_bytes,
-            head.hwm_largest_bytes,
-            head.maxrss_largest_bytes,
-            max((m.told_bytes for m in marks if m.told_bytes is not None), default=None),
-            inexact=head.inexact_windows,
-            is_root=True,
-        ),
+        largest=_largest_of_all(head, marks),
         processes=marks,
-        unseen=_unseen(timeline, interval_s) if largest(_track_of(head, "children"), 1) else (),
-        pss_bytes=largest(rollup) if rollup.readings else None,
+        unseen=_unseen(timeline, interval_s) if head.unseen else (),
+        pss_bytes=most("smaps_rollup") if head.pss_readings else None,
         pss_over_bytes=head.pss_over_bytes,
         rss_sum_bytes=head.rss_sum_bytes,
-        rss_high_bytes=largest(_track_of(head, "statm")),
-        exact_sum_bytes=head.rss_stat_peak_bytes if exact.wanted and not exact.error else None,
+        rss_high_bytes=most("statm"),
+        exact_sum_bytes=head.rss_stat_peak_bytes if had("rss_stat") else None,
         exact_sum_lost=head.rss_stat_inexact,
         several_threads=head.max_threads if head.max_threads > head.max_alive else 0,
         cpus=host.cpus_allowed or host.cpus,
-        marks_sum_bytes=largest(_track_of(head, "status")),
+        marks_sum_bytes=most("status"),
         max_alive=head.max_alive,
         survivors=head.survivors,
         refused=head.refused,
         dropped_processes=head.processes_dropped,
-        everybody_told=bool(told.wanted) and not told.error and not head.exit_records_lost and not head.processes_dropped,
-        windows=bool(_track_of(head, "windows").wanted) and not _track_of(head, "windows").error,
+        everybody_told=had("taskstats") and not head.exit_records_lost and not head.processes_dropped,
+        windows=had("windows"),
         statm_exact=bool(head.statm_exact),
         counter_error_bytes=counter_error_bytes(host, head.max_threads),
         floor_bytes=head.floor_bytes,
         interval_s=interval_s,
         charge=charge,
-        swap_bytes=largest(_track_of(head, "status"), 1) if host.swap_bytes else None,
+        swap_bytes=most("status", 1) if host.swap_bytes else None,
         lot_bytes=LOT_PAGES * host.cpus * host.page_bytes,
     )
-
-

@@ -105,7 +105,9 @@ class Tree:
     @cached_property
     def nobody_hidden(self) -> bool:
         """Whether nobody can have come and gone unseen: all ended in sight, and none waited for children itself."""
-        heard = all(m.maxrss_bytes is not None and not m.reaped_others and not m.forgets_children for m in self.processes)
+        heard = all(
+            m.maxrss_bytes is not None and not m.reaped_others and not m.forgets_children for m in self.processes
+        )
         return self.everybody_told or (heard and not self.dropped_processes)
 
     @cached_property
@@ -199,7 +201,9 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
     if lacks := tree.unheard or ("the process table is full" if tree.dropped_processes else ""):
         return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note=lacks)
     unseen = () if tree.nobody_hidden else tree.unseen
-    value = max(read, largest_sum_bytes(tree.processes, unseen, no_larger, tree.interval_s))
+    if len(tree.processes) > 1 or unseen:
+        read = max(read, largest_sum_bytes(tree.processes, unseen, no_larger, tree.interval_s))
+    value = max(read, no_larger)
     count = max((count for _, _, count in unseen), default=0)
     notes = ["the largest sum of high-water marks of processes that can have been alive together"]
     if count:
@@ -261,10 +265,13 @@ def all_figures(tree: Tree) -> Figures:
     pss = _tree_pss(tree)
     rss_sum = _rss_sum(tree)
     upper = _upper_bound(tree, largest, rss_sum)
-    nothing = Figure(None, "unavailable", "wait4", note="the root was never seen")
+    if tree.root is None:
+        root = Figure(None, "unavailable", "wait4", note="the root was never seen")
+    else:
+        root = largest if tree.root is tree.largest and not tree.unheard else tree.peak_of(tree.root)
     return {
         "peak": _peak(tree, largest, pss, upper),
-        "root_peak_rss": tree.peak_of(tree.root) if tree.root else nothing,
+        "root_peak_rss": root,
         "largest_peak_rss": largest,
         "tree_peak_pss": pss,
         "tree_peak_rss_sum": rss_sum,

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from types import TracebackType
 
-import attrs
-
 from concmem._answer import measurement
 from concmem._cgroup import Groups, make
 from concmem._launch import launch, start_error
@@ -147,8 +145,10 @@ class Running:
             raise SamplerError(0, "ended before its time: somebody killed it", "concmem-sampler")
         collected = self._redirection.collected
         swapped = swapped_bytes(self._host)
-        return attrs.evolve(
-            measurement(self._request, self._memory, self._host),
+        return measurement(
+            self._request,
+            self._memory,
+            self._host,
             started_at=self._started_at,
             stdout=collected("stdout"),
             stderr=collected("stderr"),

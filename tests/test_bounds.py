@@ -112,7 +112,9 @@ def test_those_who_came_and_went_are_allowed_for() -> None:
     told = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB, everybody_told=True))["tree_upper_bound"]
     assert told.bytes == (2 + 30) * MIB
     alone = all_figures(tree(marks(30, 30, 0, 1, is_root=True), unseen=unseen))
-    assert alone["peak"] == alone["largest_peak_rss"], "strangers' numbers are no processes of a tree that had no children"
+    assert alone["peak"] == alone["largest_peak_rss"], (
+        "strangers' numbers are no processes of a tree that had no children"
+    )
 
 
 def test_an_end_that_nobody_heard() -> None:

@@ -285,7 +285,9 @@ def test_the_headline_names_both_ends() -> None:
     told = {
         Figure(30 << 20, "sampled", "smaps_rollup"): "at least 30.0 MiB of memory.",
         Figure(30 << 20, "bounded", "statm", 3 << 20): "between 30.0 MiB and 33.0 MiB of memory.",
-        Figure(30 << 20, "bounded", "statm", 1 << 20): "30.0 MiB of memory (the truth lies between 30.0 MiB and 31.0 MiB).",
+        Figure(
+            30 << 20, "bounded", "statm", 1 << 20
+        ): "30.0 MiB of memory (the truth lies between 30.0 MiB and 31.0 MiB).",
         Figure(30 << 20, "exact", "rss_stat"): "30.0 MiB of memory.",
         Figure(1 << 20, "upper_bound", "wait4 ru_maxrss", 1 << 20): "no more than 2.00 MiB of memory.",
     }

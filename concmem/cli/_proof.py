@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from concmem.units import format_bytes
+from concmem.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from concmem.doctor import Check, Checkup
@@ -54,7 +54,9 @@ def worst_error(checks: Sequence[Check]) -> tuple[str, bool | None]:
     """The largest error, in brackets where the source need not see it; and whether all held, or none could tell."""
     told = [check for check in checks if check.error_bytes is not None]
     if not told:
-        return "-", None if all(check.ok is None for check in checks) else all(check.ok is not False for check in checks)
+        return "-", None if all(check.ok is None for check in checks) else all(
+            check.ok is not False for check in checks
+        )
     wrong = [check for check in checks if check.ok is False]
     judged = [check for check in told if check.ok is not None]
     worst = max(wrong or judged or told, key=lambda check: abs(check.error_bytes or 0))
@@ -81,8 +83,8 @@ def markdown_table(checkup: Checkup) -> str:
     runs = 1 + max((check.run for check in checkup.checks), default=-1)
     judged = [check for check in checkup.checks if check.ok is not None]
     rows = [
-        f"{runs} runs of each on Linux {checkup.host.kernel}, {checkup.host.cpus} CPUs: {len(judged):,} figures judged,"
-        f" {len(checkup.wrong)} outside of what they state.".replace(",", " ", 1),
+        f"{runs} runs of each on Linux {checkup.host.kernel}, {checkup.host.cpus} CPUs: {format_count(len(judged))} figures"
+        f" judged, {len(checkup.wrong)} outside of what they state.",
         "",
         "| program | truth | " + " | ".join(SOURCES) + " |",
         "|---|---:|" + "---:|" * len(SOURCES),

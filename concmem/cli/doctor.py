@@ -24,7 +24,9 @@ _PIPED_WIDTH = 120
 @click.command(short_help="What can be measured here, how exactly: proved, not presumed.")
 @click.option("--json", "as_json", is_flag=True, help="All of it as JSON, for programs.")
 @click.option("--markdown", is_flag=True, help="The table of known programs as Markdown.")
-@click.option("--all", "every", is_flag=True, help="Every figure of every program with truth, reading, error and verdict.")
+@click.option(
+    "--all", "every", is_flag=True, help="Every figure of every program with truth, reading, error and verdict."
+)
 @click.option("--runs", metavar="K", type=click.IntRange(1, 1000), default=1, help="Run each program so often.")
 def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
     """
