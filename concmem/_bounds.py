@@ -1,10 +1,10 @@
 """
 What a tree cannot have exceeded: the high-water marks of all who can have been alive at once, summed.
 
-Three kinds of processes need care. One that was seen may have grown after its mark was last read; where the sampler or an
-exit record told of its end, that end is known, and else it is no larger than the largest process of all, which its
-ancestors' ``ru_maxrss`` tells. One that came and went between two ticks has left its number: so many may have been there,
-and none was larger than that either.
+Two kinds of processes need care. One that was seen may have grown after its mark was last read; where the sampler or
+an exit record told of its end, that is known, and else it is no larger than the largest process of all, which its
+ancestors' ``ru_maxrss`` tells. And one that came and went between two ticks has left its number: so many may have been
+there, and none was larger than that either.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Groups:
     The control groups of one measurement.
 
     Attributes:
-        memory_fd: The folder of a group with a memory controller, or -1; with `nest` the outermost one of the hierarchy.
+        memory_fd: The folder of a group with a memory controller, or -1; with `nest` the outermost one there is.
         memory_version: Of that controller's files, 1 or 2 (so too with `nest`), or 0 where there is none.
         selector_fd: The folder of a group of version 2 that is to hold the tree and nothing else, or -1; the same
             as `memory_fd` where that is of version 2, and -1 with `nest`, where the sampler's own will be it.

@@ -95,7 +95,10 @@ def reading_costs(usable: frozenset[str]) -> dict[str, float]:
     Args:
         usable: The sources to time.
     """
-    costs_s = {name: _native_s(name) for name in ("statm", "status", "smaps_rollup") if name in usable}
+    costs_s: dict[str, float] = {}
+    for name in ("statm", "status", "smaps_rollup"):
+        if name in usable:
+            costs_s[name] = _native_s(name)
     if "children" in usable:
         with _opened("/proc/thread-self/children", os.O_RDONLY) as fd:
             costs_s["children"] = _file_s(fd)

@@ -8,7 +8,7 @@ from typing import Any
 
 from concmem._cgroup import Groups
 from concmem._paths import SAMPLER
-from concmem._shm import SharedMemory, native
+from concmem._shm import SharedMemory, native, track_of
 from concmem.errors import (
     BadInterpreter,
     BadWorkingDirectory,
@@ -29,12 +29,12 @@ _SAMPLER = [os.fsencode(SAMPLER), b"%d" % _MEMORY_FD]
 
 def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
     """Tell the sampler of the control groups: the descriptors that it is to get, from number `first_fd` on."""
-    ffi, lib = native()
-    for name, fd, why in (
+    wanted = (
         ("cgroup", groups.memory_fd, groups.why_not),
         ("rss_stat", groups.selector_fd, groups.selector_why_not),
-    ):
-        track = next(t for t in head.tracks[0 : head.ntracks] if ffi.string(t.source).decode() == name)
+    )
+    for source, fd, why in wanted:
+        track = track_of(head, source)
         if track.wanted and fd < 0:
             track.error = errno.ENOENT
             track.why_not = why.encode()[: len(track.why_not) - 1]

@@ -20,7 +20,7 @@ except ImportError as error:  # pragma: no cover - not built, or not Linux
 else:
     _missing = None
 
-__all__ = ["SharedMemory", "layout", "native"]
+__all__ = ["SharedMemory", "layout", "native", "track_of"]
 
 
 def native() -> tuple[Any, Any]:
@@ -45,6 +45,18 @@ def layout() -> tuple[Any, int]:
     ffi, lib = native()
     head = ffi.new("struct cm_head *")
     return head, lib.cm_layout(head)
+
+
+@lru_cache(maxsize=1)
+def _numbers() -> dict[str, int]:
+    ffi, _ = native()
+    head, _ = layout()
+    return {ffi.string(track.source).decode(): number for number, track in enumerate(head.tracks[0 : head.ntracks])}
+
+
+def track_of(head: Any, source: str) -> Any:
+    """The track of a source."""
+    return head.tracks[_numbers()[source]]
 
 
 @lru_cache(maxsize=32)

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from concmem._bounds import Unseen
-from concmem._shm import layout, native
+from concmem._shm import native, track_of
 from concmem.facts import Host
 from concmem.figures import LOT_PAGES, Charge, Marks, Tree
 from concmem.host import counter_error_bytes
 from concmem.timeline import Timeline
 
-__all__ = ["NOT_ASKED", "charge_of", "largest", "marks_of", "missing_sources", "track_of", "tree_of"]
+__all__ = ["NOT_ASKED", "charge_of", "largest", "marks_of", "missing_sources", "tree_of"]
 
 NOT_ASKED = Charge(why_not="it was not asked for: cgroup=True, or concmem run --cgroup")
-
-
-@lru_cache(maxsize=1)
-def _numbers() -> dict[str, int]:
-    ffi, _ = native()
-    head, _ = layout()
-    return {ffi.string(track.source).decode(): number for number, track in enumerate(head.tracks[0 : head.ntracks])}
 
 
 def marks_of(entry: Any, lib: Any) -> Marks:
@@ -40,11 +32,6 @@ def marks_of(entry: Any, lib: Any) -> Marks:
         forgets_children=bool(entry.flags & lib.CM_PROCESS_FORGETS),
         is_root=bool(entry.flags & lib.CM_PROCESS_ROOT),
     )
-
-
-def track_of(head: Any, source: str) -> Any:
-    """The track of a source."""
-    return head.tracks[_numbers()[source]]
 
 
 def largest(track: Any, column: int = 0) -> int:

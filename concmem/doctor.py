@@ -1,8 +1,8 @@
 """
 What can be measured here, how exactly and at what cost: found out, and proved on programs of known size.
 
-Nothing in here judges by a version number. Sources are tried, statm is asked whether it counts single pages, readings are
-timed on this machine, and each usable source has to find the truth of every program of known size.
+Nothing in here judges by a version number. Sources are tried, statm is asked whether it counts single pages, readings
+are timed on this machine, and each usable source has to find the truth of every program of known size.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from concmem.testing import TRUTHS, Truth, Verdict, judge, known
 __all__ = ["Check", "Checkup", "Clock", "examine"]
 
 _CLOCK_S = 0.5
+_TOO_LONG_S = 30.0
 _AT_ONCE = 2
 """Programs that run at the same time: more would make readings late, fewer would take longer than people wait."""
 
@@ -148,9 +149,18 @@ def _clock() -> tuple[Clock, bool]:
     return clock, m.sampler.statm_exact
 
 
-def _run(truth: Truth, args: Sequence[object], **asked: bool) -> Measurement:
+def _run(truth: Truth, args: Sequence[object], usable: frozenset[str]) -> Measurement:
     quiet = subprocess.DEVNULL
-    return measure(known(truth.program, *args), stdout=quiet, stderr=quiet, timeout_s=30, **asked)
+    return measure(
+        known(truth.program, *args),
+        windows="windows" in usable,
+        cgroup="cgroup" in usable,
+        taskstats="taskstats" in usable,
+        exact="rss_stat" in usable,
+        stdout=quiet,
+        stderr=quiet,
+        timeout_s=_TOO_LONG_S,
+    )
 
 
 def _allowed(verdict: Verdict) -> str:
@@ -183,17 +193,15 @@ def _by_records(m: Measurement) -> Measurement:
 
 def _examine(truth: Truth, run: int, usable: frozenset[str]) -> list[Check]:
     """One run of a program in each way, and one with 0 bytes."""
-    records = "taskstats" in usable
-    base = _run(truth, truth.base, cgroup="cgroup" in usable, taskstats=records)
-    plain = _run(truth, truth.args, cgroup="cgroup" in usable, taskstats=records)
+    base, plain = (_run(truth, args, usable & {"cgroup", "taskstats"}) for args in (truth.base, truth.args))
     skipped = {"cgroup"} - usable
     found = list(_checks(truth, run, judge(truth, plain, base), {f: s for f, s in _PLAIN.items() if s not in skipped}))
-    if records:
+    if "taskstats" in usable:
         judged = judge(truth, _by_records(plain), base)
         found += _checks(truth, run, judged, {"largest_peak_rss": "taskstats"})
     special = {figure: source for figure, source in _SPECIAL.items() if source in usable}
     if special:
-        m = _run(truth, truth.args, windows="windows" in usable, exact="rss_stat" in usable)
+        m = _run(truth, truth.args, usable & {"windows", "rss_stat"})
         found += _checks(truth, run, judge(truth, m, base), special)
     return found
 

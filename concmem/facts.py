@@ -29,8 +29,8 @@ class SamplerReport:
             not looked at, because the root's stood far above it.
         survivors: Processes that could not be killed (another user's); 0 means that nothing is left.
         unseen: At most so many processes of the tree came and went between two readings and are not listed.
-        inexact_windows: With ``windows``, how often a high-water mark could not be set back at once: what was touched and
-            given up meanwhile can be missing.
+        inexact_windows: With ``windows``, how often a high-water mark could not be set back at once: what was touched
+            and given up meanwhile can be missing.
         lost_exit_records: With ``taskstats``, how often the kernel had to drop records because they came too fast.
         statm_exact: Whether statm counts every page at once here, found by trying.
         missing: Sources that were asked for and could not be had, each with one sentence.
@@ -74,8 +74,8 @@ class Host:
         memory_limit_bytes: The limit of the surrounding cgroup, or None.
         limits: Limits that stop programs: pid_max, threads_max, max_map_count, nproc, nofile, stack_bytes.
         distribution: PRETTY_NAME of /etc/os-release, or "".
-        kernel_stack_bytes: What the kernel keeps for each thread's stack (KernelStack of /proc/meminfo over the number of
-            threads); 0 where it does not tell. RSS never shows it.
+        kernel_stack_bytes: What the kernel keeps for each thread's stack (KernelStack of /proc/meminfo over the number
+            of threads); 0 where it does not tell. RSS never shows it.
     """
 
     kernel: str

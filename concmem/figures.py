@@ -161,8 +161,8 @@ def _exact_sum(tree: Tree, value: int, note: str) -> Figure:
     """
     The kernel's own sum: of processes of one thread each it is exact.
 
-    Two threads that change the size of one process at the same moment can tell of it in the wrong order. Each such change
-    is at most a huge page.
+    Two threads that change the size of one process at the same moment can tell of it in the wrong order. Each such
+    change is at most a huge page.
     """
     if tree.exact_sum_lost:
         lost = f"{tree.exact_sum_lost} changes came too close together to be counted"

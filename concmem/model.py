@@ -20,8 +20,8 @@ SCHEMA = 2
 """
 The number of the stored form, in every file that is written.
 
-1: the first. 2: more sources: ``tree_peak_swap``, ``cgroup_parts``, ``maxima``, ``swapped_bytes``; all that was added has
-a default, so that files of 1 are read as they are.
+1: the first. 2: more sources: ``tree_peak_swap``, ``cgroup_parts``, ``maxima``, ``swapped_bytes``; all that was added
+has a default, so that files of 1 are read as they are.
 """
 
 Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
@@ -174,8 +174,8 @@ class Measurement:
         max_alive: The most processes that were seen alive at once.
         max_threads: The most threads that were seen alive at once, over the tree.
         timeline: How memory moved.
-        cgroup_parts: What the charge of the control group consisted of when it was largest: bytes of ``anon``, ``file``,
-            ``shmem``, ``kernel``, and of the last where the kernel splits it ``kernel_stack``, ``page_tables``, ``sock``.
+        cgroup_parts: What the charge of the control group consisted of when it was largest: bytes of ``anon``,
+            ``file``, ``shmem``, ``kernel``, and of that ``kernel_stack``, ``page_tables``, ``sock``.
         maxima: The largest of every column that was read, as ``source.column``, in bytes or counts.
         swapped_bytes: What the whole machine swapped in or out meanwhile; None where it has no swap.
         start_monotonic_s: CLOCK_MONOTONIC at the start of the root: what timelines count from.

@@ -15,7 +15,7 @@ TICK_S = 0.001
 
 
 def marks(read_mib: int, maxrss_mib: int | None, first_s: float, end_s: float, **more: Any) -> Marks:
-    """A process of which `read_mib` was read, as late as `marked_s` (else its end), and `maxrss_mib` told at its end."""
+    """A process of which `read_mib` was read, as late as `marked_s` (else its end), and `maxrss_mib` at its end."""
     more.setdefault("marked_s", end_s)
     return Marks(
         rss_bytes=read_mib * MIB,
@@ -113,7 +113,7 @@ def test_those_who_came_and_went_are_allowed_for() -> None:
     assert told.bytes == (2 + 30) * MIB
     alone = all_figures(tree(marks(30, 30, 0, 1, is_root=True), unseen=unseen))
     assert alone["peak"] == alone["largest_peak_rss"], (
-        "strangers' numbers are no processes of a tree that had no children"
+        "a stranger's number is no process of a tree that had no children"
     )
 
 

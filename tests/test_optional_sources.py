@@ -1,4 +1,4 @@
-"""Sources that have to be asked for: what each shows that readings at 1 kHz cannot, and what is left where it is refused."""
+"""Sources that have to be asked for: what each shows that plain readings do not, and what is left without privilege."""
 
 from __future__ import annotations
 

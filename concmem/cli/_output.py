@@ -99,10 +99,9 @@ def _facts(measurement: Measurement) -> list[str]:
     }
     facts += [f"missed: {format_count(count)} {what}" for what, count in lost.items() if count]
     if sampler.unseen:
-        facts.append(
-            f"{_count(len(m.processes), 'process', 'processes')} seen; up to {format_count(sampler.unseen)} more came and"
-            " went between two readings (taskstats, which root may read, would list them)"
-        )
+        seen = _count(len(m.processes), "process", "processes")
+        more = f"up to {format_count(sampler.unseen)} more came and went between two readings"
+        facts.append(f"{seen} seen; {more} (taskstats, which root may read, would list them)")
     return facts
 
 

@@ -83,8 +83,8 @@ def markdown_table(checkup: Checkup) -> str:
     runs = 1 + max((check.run for check in checkup.checks), default=-1)
     judged = [check for check in checkup.checks if check.ok is not None]
     rows = [
-        f"{runs} runs of each on Linux {checkup.host.kernel}, {checkup.host.cpus} CPUs: {format_count(len(judged))} figures"
-        f" judged, {len(checkup.wrong)} outside of what they state.",
+        f"{runs} runs of each on Linux {checkup.host.kernel}, {checkup.host.cpus} CPUs:"
+        f" {format_count(len(judged))} figures judged, {len(checkup.wrong)} outside of what they state.",
         "",
         "| program | truth | " + " | ".join(SOURCES) + " |",
         "|---|---:|" + "---:|" * len(SOURCES),

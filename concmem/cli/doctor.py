@@ -24,16 +24,14 @@ _PIPED_WIDTH = 120
 @click.command(short_help="What can be measured here, how exactly: proved, not presumed.")
 @click.option("--json", "as_json", is_flag=True, help="All of it as JSON, for programs.")
 @click.option("--markdown", is_flag=True, help="The table of known programs as Markdown.")
-@click.option(
-    "--all", "every", is_flag=True, help="Every figure of every program with truth, reading, error and verdict."
-)
+@click.option("--all", "every", is_flag=True, help="Every figure of every program: truth, reading, error, verdict.")
 @click.option("--runs", metavar="K", type=click.IntRange(1, 1000), default=1, help="Run each program so often.")
 def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
     """
     Try every source, time its readings, and prove it on programs whose size is known.
 
-    Takes some 15 seconds and needs nothing but a C compiler for the programs. Ends with 0 where all that can be used here
-    is right, with 1 where a figure of a program of known size does not hold.
+    Takes some 10 seconds and needs nothing but a C compiler for the programs. Ends with 0 where all that can be used
+    here is right, with 1 where a figure of a program of known size does not hold.
     """
     from concmem.doctor import examine
 
@@ -83,8 +81,8 @@ def _facts(checkup: Checkup) -> list[str]:
         f" {format_bytes(host.memory_bytes)}, {swap}, cgroup {host.cgroup}, huge pages: {host.thp or 'none'}",
         f"statm {statm}; the kernel's high-water marks can be off by {format_bytes(checkup.mark_error_bytes)}",
         f"at 1 ms, readings are {format_seconds(clock.median_late_s)} late in the median and"
-        f" {format_seconds(clock.p99_late_s)} at the 99th percentile; longest gap {format_seconds(clock.longest_gap_s)};"
-        f" {clock.sampler_cpu_share:.1%} of a CPU",
+        f" {format_seconds(clock.p99_late_s)} at the 99th percentile; longest gap"
+        f" {format_seconds(clock.longest_gap_s)}; {clock.sampler_cpu_share:.1%} of a CPU",
     ]
 
 
