@@ -23,24 +23,35 @@ bool track_wanted(const struct sampler *s, int source)
     return s->head->tracks[source].wanted && s->head->tracks[source].error == 0;
 }
 
+/* The target's groups; where a user manager has given the sampler one of its own, it has to make that itself. */
+static void open_groups(struct sampler *s)
+{
+    struct cm_head *head = s->head;
+    if (head->nests) {
+        int fd = nest(head->memory_group_fd);
+        for (int i = 0; fd < 0 && i < CM_SOURCES; i++)
+            if (i == CM_CGROUP || i == CM_RSS_STAT)
+                track_lacks(&head->tracks[i], -fd, "the group that systemd gave does not let one be made below it");
+        head->memory_group_fd = head->selector_group_fd = fd < 0 ? -1 : fd;
+    }
+    bool one = head->selector_group_fd == head->memory_group_fd;
+    s->groups[MEMORY] = (struct cm_group){.fd = head->memory_group_fd, .version = (int)head->memory_group_version};
+    s->groups[SELECTOR] = (struct cm_group){.fd = one ? -1 : head->selector_group_fd, .version = 2};
+}
+
 /* Before the target: what is to be told of all of it has to be there first. */
 void whole_open(struct sampler *s)
 {
     struct cm_head *head = s->head;
     const char *why = "";
-    int error;
-    if (head->nests && (error = nest(head->memory_group_fd)) < 0) {
-        track_lacks(&head->tracks[CM_CGROUP], -error, "the group that systemd gave does not let one be made below it");
-        track_lacks(&head->tracks[CM_RSS_STAT], -error, "the group that systemd gave does not let one be made below it");
-    } else if (head->nests) {
-        head->memory_group_fd = head->selector_group_fd = error;
-    }
-    bool counts = track_wanted(s, CM_CGROUP), one = head->selector_group_fd == head->memory_group_fd;
-    s->groups[MEMORY] = (struct cm_group){.fd = head->memory_group_fd, .version = (int)head->memory_group_version};
-    s->groups[SELECTOR] = (struct cm_group){.fd = one ? -1 : head->selector_group_fd, .version = 2};
-    if (counts && (error = cm_cgroup_open(&s->group, s->groups[MEMORY].fd, s->groups[MEMORY].version, &why)) < 0)
+    int error = 0;
+    open_groups(s);
+    if (track_wanted(s, CM_CGROUP))
+        error = cm_cgroup_open(&s->group, s->groups[MEMORY].fd, s->groups[MEMORY].version, &why);
+    if (error < 0)
         track_lacks(&head->tracks[CM_CGROUP], -error, why);
-    if (track_wanted(s, CM_RSS_STAT) && (error = cm_rss_stat_open(&s->rss_stat, head->selector_group_fd, &why)) < 0)
+    error = track_wanted(s, CM_RSS_STAT) ? cm_rss_stat_open(&s->rss_stat, head->selector_group_fd, &why) : 0;
+    if (error < 0)
         track_lacks(&head->tracks[CM_RSS_STAT], -error, why);
     exits_open(s);
 }
