@@ -68,6 +68,8 @@ def _unread(marks: Marks, floored: bool, error_bytes: int) -> Figure | None:
         note = "it ended before it was read, and ru_maxrss includes the sampler that started it, which is larger"
     elif not marks.is_root:
         note = "it ended before it was read, and ru_maxrss may be that of the process that started it"
+    elif marks.reaped_others:
+        note = "it was never read, and ru_maxrss may be that of a child that it waited for"
     else:
         return None
     return Figure(marks.maxrss_bytes, "upper_bound", "wait4 ru_maxrss", error_bytes, note)

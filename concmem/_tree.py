@@ -72,7 +72,7 @@ def charge_of(head: Any, host: Host, missing: dict[str, str]) -> Charge:
 
 
 def _largest_of_all(head: Any, marks: Sequence[Marks]) -> Marks:
-    if len(marks) == 1 and marks[0].is_root and marks[0].maxrss_bytes is not None:
+    if len(marks) == 1 and marks[0].is_root and marks[0].maxrss_bytes is not None and not marks[0].reaped_others:
         return marks[0]
     return Marks(
         head.rss_largest_bytes,

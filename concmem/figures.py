@@ -182,7 +182,7 @@ def _rss_sum(tree: Tree) -> Figure:
         return _exact_sum(tree, tree.exact_sum_bytes, note)
     value = tree.rss_high_bytes if single else tree.rss_sum_bytes
     if value == 0:
-        return Figure(None, "unavailable", "statm", note="the tree ended before it could be read")
+        return Figure(None, "unavailable", "statm", note=_refusals(tree) or "the tree ended before it could be read")
     over_bytes = 0 if tree.statm_exact else tree.counter_error_bytes * max(1, tree.max_alive)
     source = "statm, VmHWM" if single else "statm"
     return Figure(value, "sampled", source, note=note, over_bytes=min(over_bytes, value))
@@ -198,7 +198,7 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
         value = max(rss_sum.bytes, largest.low_bytes or 0)
         return Figure(value, "upper_bound", rss_sum.source, rss_sum.error_bytes, note)
     no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
-    if lacks := tree.unheard or ("the process table is full" if tree.dropped_processes else ""):
+    if lacks := tree.unheard or ("some processes could not be listed" if tree.dropped_processes else ""):
         return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note=lacks)
     unseen = () if tree.nobody_hidden else tree.unseen
     if len(tree.processes) > 1 or unseen:

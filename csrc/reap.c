@@ -42,6 +42,9 @@ static void note_end(struct sampler *s, int pid, int status, const struct rusage
             own_size_note(s);
     }
     struct member *m = tree_find(s, pid);
+    static const struct cm_stat hidden = {.child_faults = 1}; /* for all that is known */
+    if (stat == NULL && pid == head->root_pid)
+        stat = &hidden;
     int32_t at;
     struct cm_process *entry = m != NULL ? member_entry(s, m) : stat ? tree_entry(s, pid, stat, t_ns, &at) : NULL;
     if (entry != NULL) {

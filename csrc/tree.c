@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sampler.h"
@@ -146,14 +147,25 @@ static struct member *allocate(struct sampler *s, int pid)
     return m;
 }
 
+/* A process that /proc does not show lives all the same where /proc hides what others may not trace (hidepid). */
+static bool is_there(int pid)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd >= 0)
+        close(pidfd);
+    return pidfd >= 0;
+}
+
 bool tree_meet(struct sampler *s, int pid, uint64_t now_ns)
 {
     if (tree_find(s, pid) != NULL)
         return false;
     int dir_fd = cm_open_process(s->proc_fd, pid);
     struct cm_stat stat;
-    if (dir_fd < 0)
+    if (dir_fd < 0) {
+        s->head->refused += is_there(pid);
         return false;
+    }
     /* Between the list and here it can have ended and its number gone to a stranger: a stranger's parent is not one
      * of us. A parent that has just ended has handed it to another member, or to the sampler. */
     if (cm_read_stat(dir_fd, "stat", &stat) < 0 || (stat.ppid != s->own_pid && tree_find(s, stat.ppid) == NULL)) {

@@ -15,6 +15,8 @@ from typing import Any
 import attrs
 import pytest
 
+from concmem._paths import SAMPLER
+
 # Whoever runs the tests may have had signals ignored (nohup, a script's "&"), which every target would inherit.
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
     signal.signal(_number, signal.SIG_DFL)
@@ -74,6 +76,14 @@ def own_children() -> set[int]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
             found |= {int(pid) for pid in (task / "children").read_text().split()}
     return found
+
+
+@pytest.fixture
+def others_may_measure() -> None:
+    """For a test that, run by root, goes on as the user nobody: that user must be able to execute the sampler."""
+    path = (SAMPLER, *SAMPLER.parents)
+    if os.geteuid() == 0 and not all(step.stat().st_mode & 0o001 for step in path):
+        pytest.skip(f"root is refused nothing, and other users may not execute {SAMPLER}: a folder is closed to them")
 
 
 @pytest.fixture
