@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +98,11 @@ def no_child_left() -> Iterator[None]:
 def host_python(marked: Marked) -> Callable[..., Any]:
     """Run a script in a Python of its own, as a host that a test can make large, odd or dead; its last line is JSON."""
 
-    def run(script: str, *args: object, timeout_s: float = 60, **kwargs: Any) -> Any:
+    def run(
+        script: str, *args: object, timeout_s: float = 60, python: Sequence[str] = (sys.executable,), **kwargs: Any
+    ) -> Any:
         done = subprocess.run(
-            [sys.executable, "-c", script, *(str(arg) for arg in args)],
+            [*python, "-c", script, *(str(arg) for arg in args)],
             capture_output=True, text=True, timeout=timeout_s, env=marked.env, **kwargs,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

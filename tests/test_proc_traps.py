@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,6 +148,36 @@ def test_what_the_kernel_refuses_is_said(public_folder: Path, host_python: Calla
     assert peak_bytes >= 20 * MIB
     assert status == "unavailable" and "refused" in note
     assert headline == "bounded"
+
+
+INVISIBLE = """
+import json, os, subprocess, sys, concmem
+concmem.measure(["true"])
+subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", "/proc"], check=True)
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+m = concmem.measure(sys.argv[1:], stdout=concmem.DEVNULL)
+seen = concmem.measure(["sleep", "0.1"])
+print(json.dumps([
+    m.sampler.refused_readings, m.root_peak_rss.status, m.root_peak_rss.bytes, m.tree_peak_rss_sum.note, m.exit.code,
+    seen.sampler.refused_readings, seen.root_peak_rss.status,
+]))
+"""
+
+
+@pytest.mark.usefixtures("others_may_measure")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount /proc with hidepid")
+def test_what_proc_does_not_even_show(public_folder: Path, host_python: Callable[..., Any]) -> None:
+    """With hidepid a process that may not be traced has no folder in /proc: that it was there, and how large, is said."""
+    closed = public_folder / "hold"
+    shutil.copy(known("hold")[0], closed)
+    closed.chmod(0o111)
+    apart = ["unshare", "--mount", sys.executable]
+    told = host_python(INVISIBLE, closed, 20 * MIB, 1, 0.3, python=apart)
+    refused, status, peak_bytes, note, code, refused_of_seen, status_of_seen = told
+    assert code == 0
+    assert refused > 0 and "refused" in note
+    assert status == "upper_bound" and peak_bytes >= 20 * MIB - MIB
+    assert (refused_of_seen, status_of_seen) == (0, "bounded")
 
 
 def test_sources_are_found_by_trying() -> None:
