@@ -147,25 +147,14 @@ static struct member *allocate(struct sampler *s, int pid)
     return m;
 }
 
-/* A process that /proc does not show lives all the same where /proc hides what others may not trace (hidepid). */
-static bool is_there(int pid)
-{
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (pidfd >= 0)
-        close(pidfd);
-    return pidfd >= 0;
-}
-
 bool tree_meet(struct sampler *s, int pid, uint64_t now_ns)
 {
     if (tree_find(s, pid) != NULL)
         return false;
     int dir_fd = cm_open_process(s->proc_fd, pid);
     struct cm_stat stat;
-    if (dir_fd < 0) {
-        s->head->refused += is_there(pid);
+    if (dir_fd < 0)
         return false;
-    }
     /* Between the list and here it can have ended and its number gone to a stranger: a stranger's parent is not one
      * of us. A parent that has just ended has handed it to another member, or to the sampler. */
     if (cm_read_stat(dir_fd, "stat", &stat) < 0 || (stat.ppid != s->own_pid && tree_find(s, stat.ppid) == NULL)) {
@@ -216,9 +205,22 @@ uint64_t tree_for_children(struct sampler *s, int fd, uint64_t now_ns, tree_visi
     return count;
 }
 
+/* One that is listed and cannot be met may live all the same: /proc hides what others may not trace (hidepid). */
+static bool meet_listed(struct sampler *s, int pid, uint64_t now_ns)
+{
+    if (tree_meet(s, pid, now_ns) || tree_find(s, pid) != NULL)
+        return true;
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd < 0)
+        return false;
+    close(pidfd);
+    s->head->refused++;
+    return false;
+}
+
 void tree_read_children(struct sampler *s, int fd, uint64_t now_ns)
 {
-    tree_for_children(s, fd, now_ns, tree_meet);
+    tree_for_children(s, fd, now_ns, meet_listed);
 }
 
 void tree_discover(struct sampler *s, uint64_t now_ns)

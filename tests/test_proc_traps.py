@@ -167,7 +167,7 @@ print(json.dumps([
 @pytest.mark.usefixtures("others_may_measure")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount /proc with hidepid")
 def test_what_proc_does_not_even_show(public_folder: Path, host_python: Callable[..., Any]) -> None:
-    """With hidepid a process that may not be traced has no folder in /proc: that it was there, and how large, is said."""
+    """With hidepid what may not be traced has no folder in /proc: that it was there, and how large, is said."""
     closed = public_folder / "hold"
     shutil.copy(known("hold")[0], closed)
     closed.chmod(0o111)
