@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from concmem._marks import Marks
 from concmem._shm import SharedMemory, layout, native, track_of
 from concmem._tree import NOT_ASKED, charge_of, largest, marks_of, missing_sources, tree_of
 from concmem._version import __version__
 from concmem.facts import Host, SamplerReport
-from concmem.figures import Marks, all_figures
+from concmem.figures import all_figures
 from concmem.model import Exit, Figure, Measurement, Process, Reason
 from concmem.request import Request
 from concmem.timeline import Column, Timeline, Track

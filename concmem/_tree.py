@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from concmem._bounds import Unseen
+from concmem._evidence import LOT_PAGES, Charge, Tree
+from concmem._marks import Marks
 from concmem._shm import native, track_of
 from concmem.facts import Host
-from concmem.figures import LOT_PAGES, Charge, Marks, Tree
 from concmem.host import counter_error_bytes
 from concmem.timeline import Timeline
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from concmem._bounds import largest_sum_bytes
+from concmem._evidence import Charge, Tree
 from concmem._marks import Marks, process_peak
-from concmem.figures import Charge, Tree, all_figures
+from concmem.figures import all_figures
 
 MIB = 1 << 20
 TICK_S = 0.001
