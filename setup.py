@@ -1,12 +1,17 @@
-"""The two native parts: ``concmem._native`` (by cffi) and, beside it in the package, ``concmem-sampler``."""
+"""
+The native parts: ``concmem._native`` (by cffi) and, beside it in the package, ``concmem-sampler`` and the programs of
+known size.
+"""
 
 from __future__ import annotations
 
+import glob
 import os
 import platform
 import runpy
 import sys
 import sysconfig
+from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
@@ -14,7 +19,10 @@ from setuptools.errors import CompileError, LinkError
 
 sanitize = os.environ.get("CONCMEM_SANITIZE", "")
 NO_PIE = "-no-pie"  # nothing to relocate before main, and fewer pages touched
-# How the sampler can be built: name, flags of the compiler, of the linker. The first that links is taken.
+Way = tuple[str, list[str], list[str]]
+"""Name, flags of the compiler, flags of the linker."""
+
+# How the sampler can be built: the first that links is taken.
 WAYS = [
     ("static", ["-fno-pie"], ["-static", NO_PIE]),
     ("dynamic", ["-fno-pie"], [NO_PIE]),
@@ -27,9 +35,18 @@ if sanitize:
     checks = [f"-fsanitize={sanitize}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g"]
     WAYS = [(f"sanitized-{sanitize}", checks, checks)]
 
+KNOWN_WAYS = [("plain", ["-pthread"], ["-pthread"])]
+KNOWN_HEADER = "programs/known/known.h"
+
 
 class Executable(Extension):
-    """A C program that lands in the package, beside the extension."""
+    """A C program that lands in the package, built in the first of its ways that links."""
+
+    def __init__(self, name: str, sources: list[str], *, depends: list[str], ways: list[Way]) -> None:
+        """Its headers are those that it depends on, beside its sources."""
+        folder = os.path.dirname(sources[0])
+        super().__init__(name, sources, depends=depends, include_dirs=[folder], extra_compile_args=csrc["FLAGS"])
+        self.ways = ways
 
 
 class BuildNative(build_ext):
@@ -40,12 +57,17 @@ class BuildNative(build_ext):
             return fullname.replace(".", "/")
         return super().get_ext_filename(fullname)
 
+    def copy_extensions_to_source(self) -> None:
+        os.makedirs("concmem/known", exist_ok=True)
+        super().copy_extensions_to_source()
+
     def build_extension(self, ext: Extension) -> None:
         if not isinstance(ext, Executable):
             super().build_extension(ext)
             return
         target = self.get_ext_fullpath(ext.name)
-        for name, compile_flags, link_flags in WAYS:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        for name, compile_flags, link_flags in ext.ways:
             try:
                 # A folder for each way: objects of one must not be linked with those of another.
                 objects = self.compiler.compile(
@@ -55,7 +77,7 @@ class BuildNative(build_ext):
                 self.compiler.link_executable(objects, target, extra_postargs=link_flags)
                 return
             except (CompileError, LinkError):
-                if name == WAYS[-1][0]:
+                if name == ext.ways[-1][0]:
                     raise
 
 
@@ -68,13 +90,11 @@ setup(
     package_dir={"concmem.programs": "programs"},
     cffi_modules=["csrc/ffi_build.py:ffi"],
     ext_modules=[
-        Executable(
-            "concmem.concmem-sampler",
-            sources=csrc["SAMPLER_SOURCES"],
-            depends=csrc["HEADERS"],
-            include_dirs=["csrc"],
-            extra_compile_args=csrc["FLAGS"],
-        )
+        Executable("concmem.concmem-sampler", csrc["SAMPLER_SOURCES"], depends=csrc["HEADERS"], ways=WAYS),
+        *(
+            Executable(f"concmem.known.{Path(source).stem}", [source], depends=[KNOWN_HEADER], ways=KNOWN_WAYS)
+            for source in sorted(glob.glob("programs/known/*.c"))
+        ),
     ],
     cmdclass={"build_ext": BuildNative},
     options={} if sysconfig.get_config_var("Py_GIL_DISABLED") else {"bdist_wheel": {"py_limited_api": "cp310"}},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["HERE", "PROGRAMS", "SAMPLER"]
+__all__ = ["HERE", "KNOWN", "PROGRAMS", "SAMPLER"]
 
 HERE = Path(__file__).resolve().parent
 SAMPLER = HERE / "concmem-sampler"
+KNOWN = HERE / "known"
 PROGRAMS = next(p for p in (HERE / "programs", HERE.parent / "programs") if p.is_dir())

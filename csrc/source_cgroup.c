@@ -94,7 +94,7 @@ void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row)
 const struct cm_source cm_source_cgroup = {
     .name = "cgroup",
     .needs = "a control group of its own with the memory controller: a delegated subtree, a user manager, or root",
-    .remedy = "systemd-run --user --scope -p Delegate=yes -- concmem run -- CMD",
+    .remedy = "sudo concmem run -- CMD",
     .cadence = CM_OF_THE_TREE,
     .on_request = true,
     .ncolumns = 8,

@@ -17,8 +17,8 @@ static int probe(int proc_fd, const char **why)
     int fd = openat(proc_fd, "thread-self/children", O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         int error = errno;
-        *why = "this kernel has no /proc/<pid>/task/<tid>/children (CONFIG_PROC_CHILDREN): only the command's own "
-               "process is measured";
+        *why = "this kernel has no /proc/<pid>/task/<tid>/children (CONFIG_PROC_CHILDREN): children are found by "
+               "their numbers alone";
         return -error;
     }
     close(fd);

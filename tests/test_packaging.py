@@ -66,6 +66,7 @@ def test_wheel_holds_the_package_and_nothing_else(dist: Path) -> None:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     programs = {f"concmem/{name}" for name in _files_below("programs")}
     native = {"concmem/_native.abi3.so", "concmem/concmem-sampler"}
+    native |= {f"concmem/known/{Path(name).stem}" for name in _files_below("programs/known") if name.endswith(".c")}
     assert names == _files_below("concmem") | programs | native
 
 

@@ -68,8 +68,8 @@ def worst_error(checks: Sequence[Check]) -> tuple[str, bool | None]:
 
 def _range(checks: Sequence[Check]) -> str:
     """The least and the largest error over all runs, and how many of them held."""
-    errors = [check.error_bytes for check in checks if check.error_bytes is not None]
     judged = [check for check in checks if check.ok is not None]
+    errors = [check.error_bytes for check in judged or checks if check.error_bytes is not None]
     if not errors:
         return "-"
     least, most = signed(min(errors)), signed(max(errors))

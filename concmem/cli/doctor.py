@@ -30,8 +30,8 @@ def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
     """
     Try every source, time its readings, and prove it on programs whose size is known.
 
-    Takes some 10 seconds and needs nothing but a C compiler for the programs. Ends with 0 where all that can be used
-    here is right, with 1 where a figure of a program of known size does not hold.
+    Takes some 10 seconds and needs nothing. Ends with 0 where all that can be used here is right, with 1 where a figure
+    of a program of known size does not hold.
     """
     from concmem.doctor import examine
 
@@ -130,8 +130,6 @@ def _rows(checks: tuple[Check, ...]) -> Table:
 
 
 def _verdict(checkup: Checkup) -> list[str]:
-    if checkup.cannot:
-        return [f"Nothing was proved: {checkup.cannot}"]
     judged = [check for check in checkup.checks if check.ok is not None]
     if checkup.ok:
         return [f"All {len(judged)} figures that could be judged hold."]
@@ -146,13 +144,12 @@ def _print(checkup: Checkup, every: bool) -> None:
     for fact in _facts(checkup):
         console.print(fact, markup=False)
     console.print()
-    if checkup.checks:
-        if every:
-            console.print(_rows(checkup.checks))
-        else:
-            console.print("Programs of known size, and by how much a source differs from truth and start-up size:")
-            console.print(_proof(checkup))
-            console.print("(in brackets: a source that need not see this; -: it does not tell)", style="dim")
-        console.print()
+    if every:
+        console.print(_rows(checkup.checks))
+    else:
+        console.print("Programs of known size, and by how much a source differs from truth and start-up size:")
+        console.print(_proof(checkup))
+        console.print("(in brackets: a source that need not see this; -: it does not tell)", style="dim")
+    console.print()
     for line in _verdict(checkup):
         console.print(line, markup=False, style="bold" if checkup.ok else "red")

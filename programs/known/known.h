@@ -8,7 +8,6 @@
 #ifndef KNOWN_H
 #define KNOWN_H
 
-#define _GNU_SOURCE
 
 #include <errno.h>
 #include <stdbool.h>
