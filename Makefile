@@ -1,6 +1,7 @@
 # make bench    the study, and its figures:   make bench ARGS="--tasks 1,10k --sleep 1"
 # make test     every test:                   make test ARGS="-k tree"
-# Both need a checkout, Python 3.10 or later and a C compiler; all else they get, into $(VENV) and the cache folder.
+# make known-table   the documentation's table of known programs, measured anew:   make known-table ARGS="--runs 20"
+# All need a checkout, Python 3.10 or later and a C compiler; all else they get, into $(VENV) and the cache folder.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ ARGS ?=
 venv := $(abspath $(VENV))
 sources := pyproject.toml setup.py $(wildcard csrc/*)
 
-.PHONY: bench test clean
+.PHONY: bench test known-table clean
 
 bench: $(venv)/.installed-report
 	$(venv)/bin/concmem toolchains install || true
@@ -20,6 +21,9 @@ bench: $(venv)/.installed-report
 # From inside tests/, so that it is the installed concmem that is tested and never ./concmem.
 test: $(venv)/.installed-report,test
 	cd tests && $(venv)/bin/pytest $(ARGS)
+
+known-table: $(venv)/.installed-report
+	$(venv)/bin/python scripts/known_table.py $(ARGS)
 
 $(venv)/.installed-%: $(sources)
 	$(PYTHON) scripts/make_venv.py $(venv) --extras $* --install $(INSTALL)
