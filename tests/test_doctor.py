@@ -1,0 +1,120 @@
+"""`concmem doctor`: what it finds on this machine, and that it says so when something does not hold."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import attrs
+import pytest
+
+import concmem
+import concmem.doctor
+from concmem.cli import main
+from concmem.cli._proof import markdown_table, signed, worst_error
+from concmem.doctor import Check, Checkup, Clock
+from concmem.testing import TRUTHS
+
+MIB = 1 << 20
+AT_MOST_S = 60
+"""It takes some 10 s; with much else going on, more."""
+
+
+def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "concmem", "doctor", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=AT_MOST_S)
+
+
+def test_all_that_can_be_used_here_is_right() -> None:
+    """Every usable source finds the truth of every program; costs, clock and error bound are measured."""
+    done = doctor("--json")
+    found = json.loads(done.stdout)
+    wrong = [check for check in found["checks"] if check["ok"] is False]
+    assert (done.returncode, wrong, found["ok"]) == (0, [], True), done.stderr
+    assert {check["program"] for check in found["checks"]} == {truth.name for truth in TRUTHS}
+    usable = {source["name"] for source in found["sources"] if source["usable"]}
+    judged = {check["source"] for check in found["checks"] if check["ok"]}
+    assert judged == (usable - {"status", "children"}) | {"marks", "headline"}
+    assert set(found["costs_s"]) >= {"statm", "status", "smaps_rollup"}
+    assert 1e-7 < found["costs_s"]["statm"] < found["costs_s"]["status"] < found["costs_s"]["smaps_rollup"]
+    assert 0 < found["clock"]["median_late_s"] <= found["clock"]["p99_late_s"] <= found["clock"]["longest_gap_s"]
+    assert found["mark_error_bytes"] > 0
+
+
+def check(**more: Any) -> Check:
+    facts: dict[str, Any] = {
+        "program": "hold",
+        "what": "bytes held",
+        "source": "statm",
+        "figure": "tree_peak_rss_sum",
+        "run": 0,
+        "truth_bytes": 64 * MIB,
+        "reading_bytes": 65 * MIB,
+        "error_bytes": 4096,
+        "allowed": "none",
+        "ok": True,
+        "reason": "",
+    }
+    return Check(**(facts | more))
+
+
+def checkup(*checks: Check) -> Checkup:
+    host = concmem.measure(["true"]).host
+    return Checkup(host, concmem.probe(), True, 4096, {"statm": 1e-6}, Clock(1e-5, 1e-4, 2e-3, 0.02), checks)
+
+
+WRONG = check(ok=False, error_bytes=-3 * MIB, reason="its high end lies 3.00 MiB below the truth")
+
+
+def test_what_does_not_hold_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """One figure outside of what it states is enough for exit code 1, and is named with its reason."""
+    for arguments, found, code in (
+        ([], checkup(check(), WRONG), 1),
+        (["--all"], checkup(check(), WRONG), 1),
+        (["--markdown"], checkup(check(), WRONG), 1),
+        (["--json"], checkup(WRONG), 1),
+        ([], checkup(check()), 0),
+    ):
+        monkeypatch.setattr(concmem.doctor, "examine", lambda found=found, **_: found)
+        with pytest.raises(SystemExit) as ended:
+            main(["doctor", *arguments])
+        assert ended.value.code == code, arguments
+        said = capsys.readouterr().out
+        if arguments == ["--markdown"]:
+            assert "**-3.0M .. +4K: 1 wrong**" in said
+        elif code == 1:
+            assert "its high end lies 3.00 MiB below the truth" in said.replace("\n", " ").replace("  ", " ")
+        else:
+            assert "All 1 figures that could be judged hold." in said
+
+
+@pytest.mark.parametrize(
+    ("checks", "told"),
+    [
+        ([], ("-", None)),
+        ([check()], ("+4K", True)),
+        ([check(), check(error_bytes=-9000)], ("-9K", True)),
+        ([check(ok=None, error_bytes=-10 * MIB)], ("(-10M)", None)),
+        ([check(), check(ok=None, error_bytes=-10 * MIB)], ("+4K", True)),
+        ([check(error_bytes=-5 * MIB), WRONG], ("-3.0M!", False)),
+        ([check(ok=None, error_bytes=None)], ("-", None)),
+    ],
+)
+def test_a_cell(checks: list[Check], told: tuple[str, bool | None]) -> None:
+    """The worst error of what could be judged, in brackets where nothing could, with a mark where it is wrong."""
+    assert worst_error(checks) == told
+
+
+def test_short_amounts() -> None:
+    """Cells are narrow: a sign, few digits, one letter."""
+    assert [signed(size) for size in (0, 17, -28_672, 3 << 19, -(14 << 20))] == ["0", "+17", "-28K", "+1.5M", "-14M"]
+
+
+def test_many_runs_are_one_row() -> None:
+    """The table has the least and the largest error over all runs, and says how many there were."""
+    text = markdown_table(checkup(check(), attrs.evolve(check(), run=1, error_bytes=-8192)))
+    assert text.startswith("2 runs of each on Linux ")
+    assert "2 figures judged, 0 outside of what they state." in text
+    assert "| hold: bytes held | 64.0 MiB | -8K .. +4K | - |" in text
