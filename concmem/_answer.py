@@ -102,7 +102,7 @@ def _process(memory: SharedMemory, entry: Any, marks: Marks, peak: Figure) -> Pr
         ppid=entry.ppid,
         comm=os.fsdecode(ffi.string(entry.comm)),
         argv=_argv(memory, entry),
-        start_s=marks.first_s,
+        start_s=entry.first_ns / 1e9,
         end_s=marks.end_s,
         peak=peak,
         user_s=entry.user_ns / 1e9 if timed else None,
@@ -169,7 +169,7 @@ def measurement(
         max_alive=head.max_alive,
         max_threads=head.max_threads,
         sampler=SamplerReport(
-            interval_s=tree.interval_s,
+            interval_s=head.interval_ns / 1e9,
             ticks=head.ticks,
             late_ticks=head.late_ticks,
             longest_gap_s=head.longest_gap_ns / 1e9,

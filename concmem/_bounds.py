@@ -21,9 +21,9 @@ Unseen = tuple[float, float, int]
 _Span = tuple[float, float, int]
 
 
-def _spans(marks: Marks, largest_bytes: int, interval_s: float) -> Iterator[_Span]:
-    """What one process can have held, and when. Between two ticks nobody knows: it may have begun a tick earlier."""
-    begin_s = marks.first_s - interval_s
+def _spans(marks: Marks, largest_bytes: int) -> Iterator[_Span]:
+    """What one process can have held, and when."""
+    begin_s = marks.since_s
     if marks.told_bytes is not None:
         at_end_bytes = marks.own_bytes
     elif marks.maxrss_bytes is not None:
@@ -49,9 +49,7 @@ def _largest_overlap_bytes(spans: Iterable[_Span]) -> int:
     return most_bytes
 
 
-def largest_sum_bytes(
-    processes: Sequence[Marks], unseen: Iterable[Unseen], largest_bytes: int, interval_s: float
-) -> int:
+def largest_sum_bytes(processes: Sequence[Marks], unseen: Iterable[Unseen], largest_bytes: int) -> int:
     """
     The largest sum of what processes can have held at once, in bytes; but for the error of each of their marks.
 
@@ -59,8 +57,7 @@ def largest_sum_bytes(
         processes: All that were seen.
         unseen: How many may have come and gone without being seen, and when.
         largest_bytes: What no process exceeded.
-        interval_s: Between two readings.
     """
-    spans = [span for marks in processes for span in _spans(marks, largest_bytes, interval_s)]
+    spans = [span for marks in processes for span in _spans(marks, largest_bytes)]
     spans += [(begin_s, end_s, count * largest_bytes) for begin_s, end_s, count in unseen]
     return _largest_overlap_bytes(spans)

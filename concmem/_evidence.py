@@ -63,7 +63,6 @@ class Tree:
         statm_exact: Whether statm counts every page at once here.
         counter_error_bytes: By how much marks can be off, either way.
         floor_bytes: What the root's ``ru_maxrss`` cannot fall below.
-        interval_s: Between two readings.
         charge: Of the control group.
         swap_bytes: The most that was swapped out, or None where the machine has no swap.
         lot_bytes: By how much a group's maximum can read high.
@@ -91,7 +90,6 @@ class Tree:
     statm_exact: bool
     counter_error_bytes: int
     floor_bytes: int
-    interval_s: float
     charge: Charge
     swap_bytes: int | None
     lot_bytes: int

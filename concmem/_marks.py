@@ -19,7 +19,7 @@ class Marks:
         hwm_bytes: The largest VmHWM.
         maxrss_bytes: ``ru_maxrss`` at the end; None where somebody else reaped it.
         told_bytes: The high-water mark in its exit record, of its last program alone; None where there is no record.
-        first_s, end_s: When it was there.
+        since_s, end_s: From when to when it can have been there.
         marked_s: When its high-water mark was read last; 0 where it never was.
         inexact: Windows in which a spike can have been lost.
         reaped_others: Whether `maxrss_bytes` may be that of a child that it waited for.
@@ -32,7 +32,7 @@ class Marks:
     hwm_bytes: int
     maxrss_bytes: int | None
     told_bytes: int | None = None
-    first_s: float = 0.0
+    since_s: float = 0.0
     end_s: float = 0.0
     marked_s: float = 0.0
     inexact: int = 0

@@ -83,7 +83,7 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
         return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note=lacks)
     unseen = () if tree.nobody_hidden else tree.unseen
     if len(tree.processes) > 1 or unseen:
-        read = max(read, largest_sum_bytes(tree.processes, unseen, no_larger, tree.interval_s))
+        read = max(read, largest_sum_bytes(tree.processes, unseen, no_larger))
     value = max(read, no_larger)
     count = max((count for _, _, count in unseen), default=0)
     notes = ["the largest sum of high-water marks of processes that can have been alive together"]

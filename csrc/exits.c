@@ -78,6 +78,7 @@ static bool take(struct sampler *s, const struct cm_exit_record *record, uint64_
         entry = tree_entry(s, record->tgid, &stat, began_ns, &at);
         if (entry == NULL)
             return true;
+        entry->since_ns = began_ns;
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
         take_children(s, record->tgid, began_ns);

@@ -13,7 +13,7 @@
 #include "sampler.h"
 
 enum {
-    SHARE = 50,   /* one part in so many of the interval */
+    SHARE = 20,    /* one part in so many of the interval */
     NEWBORN = 256, /* no more than the last so many, of a program that begins thousands of threads */
     LOWEST = 300,  /* where numbers begin again (RESERVED_PIDS) */
 };
@@ -53,8 +53,12 @@ void numbers_look(struct sampler *s, uint64_t now_ns)
 {
     int last = last_given(s), next = s->last_number + 1;
     s->unseen = 0;
-    if (last == 0 || last == s->last_number)
+    if (last == 0)
         return;
+    if (last == s->last_number) {
+        s->caught_up_ns = now_ns;
+        return;
+    }
     if (last < next) { /* they have begun again from the lowest */
         s->unseen += s->most_numbers > next ? (uint32_t)(s->most_numbers - next) : 0;
         next = last < LOWEST ? last : LOWEST;
@@ -67,4 +71,6 @@ void numbers_look(struct sampler *s, uint64_t now_ns)
     for (; next <= last && cm_now_ns() < until_ns; next++)
         s->unseen += is_unseen(s, next, now_ns);
     s->last_number = next - 1;
+    if (next > last)
+        s->caught_up_ns = now_ns;
 }

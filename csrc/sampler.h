@@ -60,6 +60,7 @@ struct sampler {
     uint32_t status_cursor, thread_cursor;
     int32_t last_number, most_numbers; /* the last that the kernel had given out when it was last asked; pid_max */
     uint32_t unseen;      /* of those, how many were nobody's any more */
+    uint64_t caught_up_ns; /* the last tick at which all of them had been looked at */
     bool several_threads; /* in some process of the tree */
 
     /* what is told of the tree as a whole, and of each process when it ends */

@@ -92,6 +92,7 @@ struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *
     entry->pid = pid;
     entry->ppid = stat->ppid;
     entry->start_ticks = stat->start_ticks;
+    entry->since_ns = s->caught_up_ns;
     entry->first_ns = now_ns;
     entry->flags = pid == head->root_pid ? CM_PROCESS_ROOT : 0;
     memcpy(entry->comm, stat->comm, sizeof entry->comm);

@@ -12,17 +12,16 @@ from concmem._marks import Marks, process_peak
 from concmem.figures import all_figures
 
 MIB = 1 << 20
-TICK_S = 0.001
 
 
-def marks(read_mib: int, maxrss_mib: int | None, first_s: float, end_s: float, **more: Any) -> Marks:
+def marks(read_mib: int, maxrss_mib: int | None, since_s: float, end_s: float, **more: Any) -> Marks:
     """A process of which `read_mib` was read, as late as `marked_s` (else its end), and `maxrss_mib` at its end."""
     more.setdefault("marked_s", end_s)
     return Marks(
         rss_bytes=read_mib * MIB,
         hwm_bytes=read_mib * MIB,
         maxrss_bytes=None if maxrss_mib is None else maxrss_mib * MIB,
-        first_s=first_s,
+        since_s=since_s,
         end_s=end_s,
         **more,
     )
@@ -35,8 +34,8 @@ def marks(read_mib: int, maxrss_mib: int | None, first_s: float, end_s: float, *
         ([marks(5, 5, 0, 1)], [], 5, 5),
         ([marks(5, 5, 0, 1), marks(7, 7, 0.5, 2)], [], 7, 12),
         ([marks(5, 5, 0, 1), marks(7, 7, 1.5, 2)], [], 7, 7),
-        # Seen at 1.0005, so it may have begun before the other's end at 1.
-        ([marks(5, 5, 0, 1), marks(7, 7, 1.0005, 2)], [], 7, 12),
+        # Not there at the tick of 0.9995, so it may have begun before the other's end at 1.
+        ([marks(5, 5, 0, 1), marks(7, 7, 0.9995, 2)], [], 7, 12),
         # Grown after its last reading: told by the sampler's own wait, by its exit record, or by nobody.
         ([marks(5, 9, 0, 1, marked_s=0.9)], [], 9, 9),
         ([marks(5, None, 0, 1, marked_s=0.9, told_bytes=8 * MIB)], [], 20, 8),
@@ -51,7 +50,7 @@ def marks(read_mib: int, maxrss_mib: int | None, first_s: float, end_s: float, *
 )
 def test_largest_sum(processes: list[Marks], unseen: list[Any], largest_mib: int, sum_mib: int) -> None:
     """Those who can have overlapped are summed, each with the most that it can have held at that time."""
-    assert largest_sum_bytes(processes, unseen, largest_mib * MIB, TICK_S) == sum_mib * MIB
+    assert largest_sum_bytes(processes, unseen, largest_mib * MIB) == sum_mib * MIB
 
 
 def tree(*processes: Marks, **more: Any) -> Tree:
@@ -83,7 +82,6 @@ def tree(*processes: Marks, **more: Any) -> Tree:
         "statm_exact": True,
         "counter_error_bytes": 1000,
         "floor_bytes": 0,
-        "interval_s": TICK_S,
         "charge": Charge(why_not="none"),
         "swap_bytes": None,
         "lot_bytes": 4096,
