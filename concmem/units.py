@@ -6,7 +6,15 @@ import re
 
 from concmem.errors import InvalidRequest
 
-__all__ = ["format_bytes", "format_count", "format_seconds", "parse_bytes", "parse_count", "parse_seconds"]
+__all__ = [
+    "format_bytes",
+    "format_count",
+    "format_error",
+    "format_seconds",
+    "parse_bytes",
+    "parse_count",
+    "parse_seconds",
+]
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -24,6 +32,23 @@ def format_bytes(count: float) -> str:
         count /= 1024
     digits = 0 if unit == "B" or count >= 99.95 else 1 if count >= 9.995 else 2
     return f"{sign}{count:.{digits}f} {unit}"
+
+
+def format_error(status: str, error_bytes: int, over_bytes: int) -> str:
+    """
+    Where the truth lies, seen from a figure: ``"-28.0 KiB +744 KiB"``, ``"or more"``, ``"exact"``.
+
+    Args:
+        status: The figure's, see `concmem.model.Figure`.
+        error_bytes: By how much the truth can exceed the figure.
+        over_bytes: By how much it can fall short of it.
+    """
+    if status == "exact":
+        return status
+    open_end = {"sampled": "or more", "upper_bound": "or less"}.get(status, "")
+    signed = (("-", 0 if status == "upper_bound" else over_bytes), ("+", 0 if status == "sampled" else error_bytes))
+    margins = " ".join(f"{sign}{format_bytes(size)}" for sign, size in signed if size)
+    return ", ".join(filter(None, (open_end, margins))) or "exact"
 
 
 def format_seconds(seconds: float) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from concmem.errors import InvalidRequest
-from concmem.units import format_bytes, format_count, format_seconds, parse_bytes, parse_count, parse_seconds
+from concmem.units import (
+    format_bytes,
+    format_count,
+    format_error,
+    format_seconds,
+    parse_bytes,
+    parse_count,
+    parse_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +38,24 @@ from concmem.units import format_bytes, format_count, format_seconds, parse_byte
 def test_format_bytes(count: int, text: str) -> None:
     """Three or four digits, the unit that makes the number readable, and never 1024 of a smaller one."""
     assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("status", "error_bytes", "over_bytes", "text"),
+    [
+        ("exact", 0, 0, "exact"),
+        ("bounded", 744 << 10, 28 << 10, "-28.0 KiB +744 KiB"),
+        ("bounded", 744 << 10, 0, "+744 KiB"),
+        ("bounded", 0, 28 << 10, "-28.0 KiB"),
+        ("sampled", 0, 0, "or more"),
+        ("sampled", 1, 28 << 10, "or more, -28.0 KiB"),
+        ("upper_bound", 0, 1, "or less"),
+        ("upper_bound", 744 << 10, 0, "or less, +744 KiB"),
+    ],
+)
+def test_format_error(status: str, error_bytes: int, over_bytes: int, text: str) -> None:
+    """Both margins where there are two; what is open at an end says so, and gives no margin for that end."""
+    assert format_error(status, error_bytes, over_bytes) == text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, TextIO
 
 from concmem._headline import explanation, headline
-from concmem.units import format_bytes, format_count, format_seconds
+from concmem.units import format_bytes, format_count, format_error, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,17 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 _WIDEST = 120
-
-
-def _error(figure: Figure) -> str:
-    if figure.bytes is None:
-        return ""
-    if figure.status == "sampled":
-        return "or more"
-    if figure.status == "upper_bound":
-        return f"or less, +{format_bytes(figure.error_bytes)}" if figure.error_bytes else "or less"
-    signed = ((figure.over_bytes, "-"), (figure.error_bytes, "+"))
-    return " ".join(f"{sign}{format_bytes(size)}" for size, sign in signed if size) or "exact"
 
 
 def _shown(measurement: Measurement) -> Iterator[tuple[str, Figure]]:
@@ -49,9 +38,12 @@ def _figures(measurement: Measurement) -> Table:
     table.add_column("status", no_wrap=True)
     table.add_column("source", overflow="fold")
     for name, figure in _shown(measurement):
-        amount = "-" if figure.bytes is None else format_bytes(figure.bytes)
+        amount, error = "-", ""
+        if figure.bytes is not None:
+            amount = format_bytes(figure.bytes)
+            error = format_error(figure.status, figure.error_bytes, figure.over_bytes)
         status = figure.status.replace("_", " ")
-        table.add_row(name, amount, _error(figure), status, figure.source, style="bold" if name == "peak" else None)
+        table.add_row(name, amount, error, status, figure.source, style="bold" if name == "peak" else None)
     return table
 
 

@@ -15,8 +15,8 @@ STATUS_WORDS = {
     "exact": "the kernel's own maximum, exact to the page",
     "bounded": "the truth lies between the figure less the amount after the minus sign and the figure plus the one "
     "after the plus sign; an amount that is not there is 0",
-    "sampled": "the largest reading: the truth is no less",
-    "upper_bound": "the truth is no larger",
+    "sampled": "the largest reading: the truth is that or more, where a minus sign stands less the amount after it",
+    "upper_bound": "the truth is that, and the amount after the plus sign, or less",
     "unavailable": "there is no figure",
 }
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from concmem.report._words import STATUS_WORDS, Note, by_memory, host_line, method_line, notes
 from concmem.study import Row, Study, rows
-from concmem.units import format_bytes, format_count, format_seconds
+from concmem.units import format_bytes, format_count, format_error, format_seconds
 
 __all__ = ["csv_text", "markdown", "print_table", "terminal_table"]
 
@@ -22,25 +22,30 @@ _COLUMNS = (
     "launch_s", "reason",
 )  # fmt: skip
 
+_NO_LIMIT = {"error_bytes": "sampled", "over_bytes": "upper_bound"}
+"""With which status of a figure a column says nothing of the truth."""
+
 
 def csv_text(study: Study) -> str:
     """
     Every row in full, with the columns of `Row`.
 
     Bytes and seconds as plain numbers; empty where there is no figure. ``error_bytes`` and ``over_bytes`` are by how
-    much the truth can exceed, and fall short of, a figure.
+    much the truth can exceed, and fall short of, a figure; empty where that is not known: the one where
+    ``figure_status`` has ``sampled`` in it, the other where it has ``upper_bound``.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for row in rows(study):
-        writer.writerow([_plain(getattr(row, name), has_figure=row.median_bytes is not None, name=name)
-                         for name in _COLUMNS])  # fmt: skip
+        writer.writerow([_plain(row, name) for name in _COLUMNS])
     return out.getvalue()
 
 
-def _plain(value: object, *, has_figure: bool, name: str) -> str:
-    if value is None or (name in ("error_bytes", "over_bytes") and not has_figure):
+def _plain(row: Row, name: str) -> str:
+    value: object = getattr(row, name)
+    statuses = row.figure_status.split(" / ")
+    if value is None or (name in _NO_LIMIT and (row.median_bytes is None or _NO_LIMIT[name] in statuses)):
         return ""
     if isinstance(value, tuple):
         return " ".join(value)
@@ -131,9 +136,9 @@ def markdown(study: Study) -> str:
     ]
     out += [
         "",
-        "The error is by how much the truth can exceed the figure; a minus sign stands before the amount by which it "
-        "can fall short of it. Launching is the time until the program said that all tasks are launched, its runtime's "
-        "start included.",
+        "The error is where the truth lies, seen from the figure: a plus sign stands before the amount by which it can "
+        "exceed it, a minus sign before the one by which it can fall short of it. Launching is the time until the "
+        "program said that all tasks are launched, its runtime's start included.",
         "",
     ]
     good = [row for row in every if row.median_bytes is not None]
@@ -151,10 +156,10 @@ def _reading(row: Row) -> list[str]:
     assert row.min_bytes is not None and row.max_bytes is not None
     assert row.wall_s is not None and row.launch_s is not None
     ranged = f"{format_bytes(row.min_bytes)} to {format_bytes(row.max_bytes)}" if row.good_runs > 1 else ""
-    errors = [f"+{format_bytes(row.error_bytes)}"] if row.error_bytes else []
-    errors += [f"-{format_bytes(row.over_bytes)}"] if row.over_bytes else []
+    # One for each status, as these are joined.
+    errors = dict.fromkeys(format_error(s, row.error_bytes, row.over_bytes) for s in row.figure_status.split(" / "))
     return [
-        row.program, format_count(row.tasks), _amount(row), ranged, str(row.good_runs), " ".join(errors) or "0",
+        row.program, format_count(row.tasks), _amount(row), ranged, str(row.good_runs), " / ".join(errors),
         row.figure_status, row.source, format_seconds(row.launch_s), format_seconds(row.wall_s),
     ]  # fmt: skip
 
