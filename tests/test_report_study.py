@@ -16,8 +16,9 @@ from rich.console import Console
 
 import concmem
 from concmem import report
+from concmem.drivers import load_programs
 from concmem.model import Figure, Measurement
-from concmem.report.figures import _instead, finding, write_figures
+from concmem.report.figures import _colours, _instead, finding, write_figures
 from concmem.report.tables import csv_text, markdown, print_table
 from concmem.study import Entry, Plan, Run, Study, rows
 from concmem.study.store import Store
@@ -135,6 +136,27 @@ def test_a_terminal_without_unicode_gets_a_table_too(study: Study) -> None:
     assert b"lean" in raw.getvalue()
 
 
+def test_what_is_sampled_is_never_taken_for_exact(study: Study, measured: Measurement) -> None:
+    """Of a reading that is a lower bound no table gives an upper margin, least of all 0; of a bounded one both."""
+
+    def table(*figures: Figure) -> tuple[dict[str, str], str]:
+        runs = tuple(
+            attrs.evolve(run, measurement=attrs.evolve(measured, peak=figure))
+            for run, figure in zip(study.runs, figures, strict=False)
+        )
+        shown = attrs.evolve(study, runs=runs, plan=attrs.evolve(study.plan, programs=("lean",), tasks=(1,)))
+        (line,) = csv.DictReader(io.StringIO(csv_text(shown)))
+        (cells,) = (line for line in markdown(shown).splitlines() if line.startswith("| lean | 1 |"))
+        return line, cells.split(" | ")[5]
+
+    bounded = Figure(4 * MIB, "bounded", "wait4 ru_maxrss", error_bytes=64 << 10, over_bytes=8 << 10)
+    sampled = Figure(4 * MIB, "sampled", "statm")
+    line, error = table(sampled)
+    assert (line["error_bytes"], line["over_bytes"], line["figure_status"], error) == ("", "0", "sampled", "or more")
+    line, error = table(bounded)
+    assert (line["error_bytes"], line["over_bytes"], error) == ("65536", "8192", "-8.00 KiB +64.0 KiB")
+
+
 def test_programs_stand_in_the_order_of_what_they_need(study: Study) -> None:
     """Least first at the largest size; those without a figure there by the next size; at the end those without any."""
     lines = markdown(study).splitlines()
@@ -183,8 +205,10 @@ def test_a_figure_a_size_is_drawn(study: Study) -> None:
         for text in expected:
             assert text in texts
         assert any(text.startswith("could not run: no absent on PATH") for text in texts)
-    assert any(text.startswith("could not run: could not start thread") for text in texts)
+    assert any(text.startswith("could not start thread") for text in texts)
     assert any(text.endswith("(see the table)") for text in texts), "a long reason is shortened, and says so"
+    for svg in study.path.glob("*.svg"):
+        assert "#E6E6E6" not in svg.read_text(), "grid lines would run through what is written"
     png = (study.path / "figure-2.png").read_bytes()
     width, height = struct.unpack(">II", png[16:24])
     assert png.startswith(b"\x89PNG") and 1000 < width < 2500 and 300 < height < 1500
@@ -207,6 +231,29 @@ def test_everything_is_written_beside_the_study(study: Study) -> None:
     assert [path.name for path in paths[-2:]] == ["table.md", "table.csv"]
     assert report.write(study.path) == paths
     assert all(path.parent == study.path and path.stat().st_size > 0 for path in paths)
+
+
+def test_what_is_drawn_depends_on_the_runs_alone(study: Study) -> None:
+    """A study that was copied without its timelines gives the same tables and figures to the byte, in any process."""
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
+    _stored(study)
+    drawn = {path: path.read_bytes() for path in report.write(study.path)}
+    timelines = list((study.path / "runs").glob("*.npz"))
+    for path in (*drawn, *timelines):
+        path.unlink()
+    command = [sys.executable, "-m", "concmem", "report", str(study.path)]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=120)
+    assert timelines and {path: path.read_bytes() for path in drawn} == drawn
+
+
+def test_a_language_has_its_own_colour() -> None:
+    """Whichever languages are in a study, each of concmem's own has the same colour, and no two have one."""
+    own = list(dict.fromkeys(program.language for program in load_programs().values()))
+    every = _colours(own)
+    assert len(set(every.values())) == len(own)
+    for language in own:
+        assert _colours(["Fortran", language])[language] == every[language]
+    assert _colours(["Fortran"])["Fortran"] not in every.values()
 
 
 def test_a_study_without_any_figure_is_drawn(study: Study, measured: Measurement) -> None:
@@ -252,14 +299,33 @@ def test_a_study_without_a_run_is_not_reported(study: Study) -> None:
     assert (study.path / "table.md").read_text() == "kept"
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "could not start thread 16369: failed to set up alternative stack guard page: Cannot allocate memory (os error "
+        "12) (exit code 1); most threads alive at once: 16 369; vm.max_map_count is 65530",
+        "not tried: it could not run with 100 000 tasks already: could not start thread 32428: unable to create native "
+        "thread: possibly out of memory or process/resource limits reached (exit code 1); most threads alive at once: "
+        "32 446; kernel.pid_max is 32768",
+    ],
+)
+def test_a_reason_of_usual_length_stands_whole(study: Study, reason: str) -> None:
+    """Nothing of it is left out, no line is too long, and its lines are of about one length."""
+    row = next(row for row in rows(study) if (row.program, row.tasks) == ("threads", 100_000))
+    lines = _instead(attrs.evolve(row, reason=reason)).split("\n")
+    assert " ".join(lines).replace("\u00a0", " ") == reason
+    assert 60 < min(map(len, lines)) <= max(map(len, lines)) <= 100
+
+
 def test_a_shortened_reason_keeps_its_numbers_and_its_limit(study: Study) -> None:
     """Wherever a reason is cut, no number is cut in half, and the limit that was met stays."""
     row = next(row for row in rows(study) if (row.program, row.tasks) == ("threads", 100_000))
-    for length in range(60, 200):
+    for length in range(60, 300):
         filler = "x " * (length // 2) + "y" * (length % 2)
         text = _instead(attrs.evolve(row, reason=f"{filler}; most alive: 32 448 at once; kernel.pid_max is 32768"))
-        assert text.replace("\n", " ").removesuffix(" (see the table)").endswith("; kernel.pid_max is 32768")
-        assert len(text.splitlines()) <= 2
+        plain = text.replace("\n", " ").replace("\u00a0", " ")
+        assert plain.removesuffix(" (see the table)").endswith("; kernel.pid_max is 32768")
+        assert len(text.splitlines()) <= 3
         assert ("32\u00a0448" in text) == ("448" in text) == ("32" in text.replace("32768", ""))
     assert _instead(attrs.evolve(row, reason="not tried: it could not")) == "not tried: it could not"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from concmem import drivers
 from concmem.errors import ConcmemError
 from concmem.report._words import host_line, method_line, number_of
 from concmem.study import Row, Study, rows
@@ -15,11 +17,11 @@ from concmem.units import format_bytes
 
 __all__ = ["ReportExtraMissing", "finding", "need_extra", "write_figures"]
 
-# Okabe and Ito's colours, which stay apart for every kind of colour vision; a language has the same one in all figures.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#B8A900")
+# Okabe and Ito's colours, which stay apart for every kind of colour vision, their black made lighter.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#4D4D4D", "#B8A900")
 _INK, _PALE = "#222222", "#6B6B6B"
-_WIDTH, _STEP = 560, 40
-_REASON_COLUMNS, _REASON_LINES = 104, 2
+_WIDTH, _STEP = 560, 42
+_REASON_COLUMNS, _REASON_LINES, _REASON_STEP = 100, 3, 13
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -53,15 +55,25 @@ def write_figures(study: Study, directory: Path) -> list[Path]:
     """
     altair = need_extra()
     every = rows(study)
-    languages = list(dict.fromkeys(row.language for row in every))
+    colours = _colours(row.language for row in every)
     paths = []
     for number, tasks in enumerate(study.plan.tasks, 1):
-        chart = _chart(altair, study, [row for row in every if row.tasks == tasks], languages)
+        chart = _chart(altair, study, [row for row in every if row.tasks == tasks], colours)
         for ending, options in (("svg", {}), ("png", {"ppi": 144})):
             path = directory / f"figure-{number}.{ending}"
             chart.save(str(path), **options)
             paths.append(path)
     return paths
+
+
+def _colours(languages: Iterable[str]) -> dict[str, str]:
+    """
+    A colour for each language. One of concmem's own has the same in every study, whatever else is in it.
+
+    Beyond as many as there are, colours come again: every bar has its name beside it.
+    """
+    own = (program.language for program in drivers.load_programs().values())
+    return dict(zip(dict.fromkeys((*own, *languages)), itertools.cycle(_COLOURS), strict=False))
 
 
 def finding(of_one_size: Sequence[Row]) -> str:
@@ -89,15 +101,21 @@ def _sorted(of_one_size: Sequence[Row]) -> list[Row]:
 def _instead(row: Row) -> str:
     """What stands in the place of a bar."""
     text = row.reason
-    if not text.startswith(("could not run", "not tried")):
+    if not text.startswith(("could not", "not tried")):
         text = f"{'not run' if row.status == 'not run' else 'could not run'}: {text}"
-    # No-break spaces keep the groups of digits of one number together, and an amount with its unit.
-    text = re.sub(r"(?<=\d) (?=\d{3}\b|[KMGTP]?i?B\b)", "\u00a0", text)
-    # What comes last in a reason is the limit that was met: where something is left out, it stays.
-    last = text.rpartition("; ")[2]
-    kept = f"; {last}" if 0 < len(last) <= _REASON_COLUMNS // 2 else ""
-    placeholder = f" ...{kept} (see the table)"
-    return "\n".join(textwrap.wrap(text, _REASON_COLUMNS, max_lines=_REASON_LINES, placeholder=placeholder))
+    # No-break spaces keep a number together, with the word before it and with its unit.
+    text = re.sub(r"(?<!;) (?=\d)|(?<=\d) (?=[KMGTP]?i?B\b)", "\u00a0", text)
+    lines = textwrap.wrap(text, _REASON_COLUMNS)
+    if len(lines) > _REASON_LINES:
+        # What comes last in a reason is the limit that was met: where something is left out, it stays.
+        last = text.rpartition("; ")[2]
+        kept = f"; {last}" if 0 < len(last) <= _REASON_COLUMNS // 2 else ""
+        placeholder = f" ...{kept} (see the table)"
+        return "\n".join(textwrap.wrap(text, _REASON_COLUMNS, max_lines=_REASON_LINES, placeholder=placeholder))
+    # The least width that gives no more lines makes them of about one length.
+    widths = range(max(map(len, text.split(" "))), _REASON_COLUMNS)
+    balanced = (textwrap.wrap(text, width) for width in widths)
+    return "\n".join(next((shorter for shorter in balanced if len(shorter) == len(lines)), lines))
 
 
 def _label(row: Row, planned_sleep_s: float) -> str:
@@ -128,7 +146,7 @@ def _cut(text: str, columns: int = 48) -> str:
     return text if len(text) <= columns else f"{text[: columns - 3].rstrip(' ,')}..."
 
 
-def _chart(altair: Any, study: Study, of_one_size: Sequence[Row], languages: Sequence[str]) -> Any:
+def _chart(altair: Any, study: Study, of_one_size: Sequence[Row], colours: Mapping[str, str]) -> Any:
     ordered = _sorted(of_one_size)
     largest = max((row.max_bytes or 0 for row in ordered), default=0)
     scale, unit = next((u for u in _UNITS if largest >= u[0]), _UNITS[-1])
@@ -137,7 +155,7 @@ def _chart(altair: Any, study: Study, of_one_size: Sequence[Row], languages: Seq
     bad = [datum for datum in data if "peak" not in datum]
     y = altair.Y("program:N", sort=[row.program for row in ordered], axis=None, scale=altair.Scale(padding=0.25))
     domain = [0, largest / scale * 1.1 if largest else 1]
-    x_axis = altair.Axis(title=f"peak memory, {unit}", tickCount=6, grid=True) if good else None
+    x_axis = altair.Axis(title=f"peak memory, {unit}", tickCount=6) if good else None
     x_scale = altair.Scale(domain=domain, nice=False)
 
     def text(of: list[dict[str, object]], field: str, **mark: Any) -> Any:
@@ -151,13 +169,12 @@ def _chart(altair: Any, study: Study, of_one_size: Sequence[Row], languages: Seq
     ]
     if good:
         bars = altair.Chart(altair.Data(values=good))
-        x = altair.X("peak:Q", axis=x_axis, scale=x_scale)
+        # Unstacked: a stack is clipped, under a number that depends on what the process has drawn before.
+        x = altair.X("peak:Q", axis=x_axis, scale=x_scale, stack=None)
         colour = altair.Color(
             "language:N",
             legend=None,
-            scale=altair.Scale(
-                domain=list(languages), range=[_COLOURS[i % len(_COLOURS)] for i in range(len(languages))]
-            ),
+            scale=altair.Scale(domain=list(colours), range=list(colours.values())),
         )
         label_x = altair.X("most:Q", axis=x_axis, scale=x_scale)
         layers += [
@@ -176,8 +193,13 @@ def _chart(altair: Any, study: Study, of_one_size: Sequence[Row], languages: Seq
                 )
                 for end in ("least", "most")
             ]
-    if bad:
-        layers.append(text(bad, "instead", align="left", x=6, dy=-6, fontSize=11, fontStyle="italic", color=_PALE))
+    for lines in range(1, _REASON_LINES + 1):
+        if alike := [datum for datum in bad if str(datum["instead"]).count("\n") == lines - 1]:
+            # Only the first line is set at the middle of its row.
+            middle = {"dy": -(lines - 1) * _REASON_STEP / 2, "lineHeight": _REASON_STEP}
+            layers.append(
+                text(alike, "instead", align="left", x=6, fontSize=11, fontStyle="italic", color=_PALE, **middle)
+            )
     subtitle = [
         *textwrap.wrap(method_line(of_one_size, ranged="lines show their range"), 115),
         *textwrap.wrap(host_line(study), 115),
@@ -191,5 +213,5 @@ def _chart(altair: Any, study: Study, of_one_size: Sequence[Row], languages: Seq
         .properties(width=_WIDTH, height=altair.Step(_STEP), title=title, background="white", padding=16)
         .configure(font="Helvetica, Arial, sans-serif")
         .configure_view(stroke=None)
-        .configure_axis(labelColor=_PALE, titleColor=_PALE, gridColor="#E6E6E6", domain=False, ticks=False)
+        .configure_axis(labelColor=_PALE, titleColor=_PALE, domainColor=_PALE, tickColor=_PALE, grid=False)
     )
