@@ -45,7 +45,7 @@ def _files_below(folder: str) -> set[str]:
     return {
         str(path)
         for path in paths
-        if not made & set(path.parts) and path.suffix != ".so" and path.name != "concmem-sampler"
+        if not made & set(path.parts) and path.suffix not in (".so", ".npz") and path.name != "concmem-sampler"
     }
 
 
