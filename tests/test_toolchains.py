@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -245,15 +246,63 @@ def test_languages_by_any_name() -> None:
 
 
 def test_the_table(fakes: Fakes) -> None:
-    """The command prints a row a toolchain, and of one that is missing the reason and the command that gets it."""
+    """The command prints a row a toolchain; below, where each is, or why it is missing and the command that gets it."""
     printed = CliRunner().invoke(command, ["--programs-dir", str(fakes.folder)])
     assert printed.exit_code == 0
-    row = next(line for line in printed.output.splitlines() if line.startswith("Fake"))
-    assert row.split()[:3] == ["Fake", "fake-threads", "missing"]
-    assert "no toolchain for Fake: fake: no tool; almost fake: no tool" in row
-    assert "concmem toolchains install fake" in printed.output
-    python = next(line for line in printed.output.splitlines() if line.startswith("Python"))
-    assert python.split()[:4] == ["Python", "python", "CPython", sys.version.split()[0].rstrip("+")]
+    lines = printed.output.splitlines()
+    assert next(line for line in lines if line.startswith("Fake")).split() == ["Fake", "fake-threads", "missing"]
+    assert lines[lines.index("missing for fake-threads") + 1 :] == [
+        "no toolchain for Fake: fake: no tool; almost fake: no tool",
+        "to get it:",
+        f"{_install.own_command()} toolchains install fake",
+    ]
+    row, place = (line.split() for line in lines if line.startswith("Python"))
+    assert row == ["Python", "python", "CPython", sys.version.split()[0].rstrip("+")]
+    assert place == ["Python", str(Path(sys.executable).resolve())]
+
+
+@pytest.mark.parametrize("columns", ["80", "120", None], ids=["80", "120", "piped"])
+def test_what_may_be_copied_stays_whole(fakes: Fakes, monkeypatch: pytest.MonkeyPatch, columns: str | None) -> None:
+    """Nothing breaks a path or a command, however long it is and however narrow the terminal; sentences are wrapped."""
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+        monkeypatch.setenv("FORCE_COLOR", "1")  # to rich a terminal
+    long = f"sudo apt-get install {' '.join(f'fake-deb-{number}' for number in range(20))}"
+    fakes.language()
+    manifest = fakes.folder / "fake/language.toml"
+    manifest.write_text(manifest.read_text().replace("ask a friend", long))
+    deep = fakes.folder.parent / ("deep" * 40)
+    script(deep / "fake-interpreter", "echo unknown")
+    monkeypatch.setenv("PATH", str(deep), prepend=":")
+    printed = CliRunner().invoke(command, ["--programs-dir", str(fakes.folder)])
+    assert printed.exit_code == 0
+    lines = _plain(printed.output).splitlines()
+    assert lines[-1] == long
+    assert lines[-2] == "to get it:"
+    reason = lines[lines.index("missing for fake-threads") + 1 : -2]
+    assert any(f"{deep}/fake-interpreter" in line.split() for line in reason)
+    assert (len(reason) > 1) == (columns is not None)
+
+    script(deep / "fake-interpreter", "echo 1.0")
+    drivers.forget()
+    lines = _plain(CliRunner().invoke(command, ["--programs-dir", str(fakes.folder)]).output).splitlines()
+    assert ["Fake", f"{deep}/fake-interpreter"] in [line.split() for line in lines]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
+
+
+def test_without_apt_every_language_can_be_had(fakes: Fakes) -> None:
+    """On another system than Debian each language that is missing comes with one line that says how to get it."""
+    (fakes.bin / "apt-get").unlink()
+    drivers.forget()
+    for folder in {program.folder for program in drivers.load_programs().values()}:
+        language = drivers._manifest.read(folder / "language.toml")
+        what = _install.command(language)
+        by_pip = any(way.pip and not way.apt for way in language.install)
+        assert what.endswith(f"toolchains install {folder.name}") if by_pip else "https://" in what
+        assert "\n" not in what and len(what) <= 80
 
 
 def test_the_exit_code(fakes: Fakes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 
 import click
@@ -14,8 +15,8 @@ from concmem.cli._streams import say
 
 __all__ = ["toolchains"]
 
-_PIPED_WIDTH = 200
-"""Nobody's window is known: wide enough that a command stays on one line."""
+_ENDLESS = 1 << 16
+"""A width at which nothing is broken or cut."""
 
 _programs_dir = click.option(
     "--programs-dir",
@@ -60,21 +61,37 @@ def _print(programs_dirs: tuple[Path, ...]) -> None:
     from concmem.drivers import Missing
     from concmem.toolchains import survey
 
-    rows: dict[tuple[str, ...], list[str]] = {}
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    places: dict[tuple[str, str], None] = {}
+    lacking: dict[Missing, list[str]] = {}
     for name, found in survey(programs_dirs).items():
         if isinstance(found, Missing):
-            what = f"{found.reason}\n{found.install}" if found.install else found.reason
-            row = (found.language, "missing", "", what)
+            row = (found.language, "missing", "")
+            lacking.setdefault(found, []).append(name)
         else:
-            row = (found.language, found.name, found.version, found.path)
+            row = (found.language, found.name, found.version)
+            places[found.language, found.path] = None
         rows.setdefault(row, []).append(name)
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("language", "programs", "toolchain", "version"):
-        table.add_column(column)
-    table.add_column("where found, or what is missing and how to get it", overflow="fold")
-    for (language, toolchain, version, what), names in rows.items():
-        style = "red" if toolchain == "missing" else ""
-        table.add_row(language, Text("\n".join(names)), Text(toolchain, style), version, Text(what))
-    console = PipeConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-    console.print(table, highlight=False)
+        table.add_column(column, no_wrap=True)
+    for (language, toolchain, version), names in rows.items():
+        table.add_row(language, "\n".join(names), Text(toolchain, "red" if toolchain == "missing" else ""), version)
+    console = PipeConsole(highlight=False, markup=False, emoji=False)
+    width = console.width if console.is_terminal else _ENDLESS
+    console.width = _ENDLESS
+    console.print(table)
+
+    # What may be copied stands on a line of its own, which only the terminal may break.
+    if places:
+        console.print("\nfound at", style="bold")
+    widest = max((len(language) for language, _ in places), default=0)
+    for language, path in places:
+        console.print(f"{language:{widest}}  {path}", soft_wrap=True)
+    for what, names in lacking.items():
+        console.print(f"\nmissing for {', '.join(names)}", style="bold red")
+        for line in textwrap.wrap(what.reason, width, break_long_words=False, break_on_hyphens=False):
+            console.print(line, soft_wrap=True)
+        if what.install:
+            console.print(f"to get it:\n{what.install}", soft_wrap=True)
