@@ -18,9 +18,10 @@ from concmem._costs import reading_costs
 from concmem.facts import Host, Source
 from concmem.host import counter_error_bytes, describe
 from concmem.measure import measure
-from concmem.model import Measurement
+from concmem.model import Figure, Measurement
 from concmem.sources import probe
 from concmem.testing import TRUTHS, Truth, Verdict, judge, known
+from concmem.units import format_error
 
 __all__ = ["Check", "Checkup", "Clock", "examine"]
 
@@ -161,15 +162,8 @@ def _run(truth: Truth, args: Sequence[object], usable: frozenset[str]) -> Measur
     )
 
 
-def _allowed(verdict: Verdict) -> str:
-    from concmem.units import format_bytes
-
-    figure = verdict.reading
-    if figure.bytes is None:
-        return ""
-    if figure.status in ("sampled", "exact", "upper_bound"):
-        return {"sampled": "or more", "exact": "none", "upper_bound": "or less"}[figure.status]
-    return f"-{format_bytes(figure.over_bytes)} +{format_bytes(figure.error_bytes)}"
+def _allowed(figure: Figure) -> str:
+    return "" if figure.bytes is None else format_error(figure.status, figure.error_bytes, figure.over_bytes)
 
 
 def _checks(truth: Truth, run: int, verdicts: Sequence[Verdict], sources: dict[str, str]) -> Iterator[Check]:
@@ -179,7 +173,7 @@ def _checks(truth: Truth, run: int, verdicts: Sequence[Verdict], sources: dict[s
             truth_bytes, reading_bytes = verdict.truth_bytes, verdict.reading.bytes
             yield Check(
                 truth.name, truth.what, source, verdict.figure, run, truth_bytes, reading_bytes,
-                verdict.error_bytes, _allowed(verdict), verdict.ok, verdict.reason,
+                verdict.error_bytes, _allowed(verdict.reading), verdict.ok, verdict.reason,
             )  # fmt: skip
 
 

@@ -79,6 +79,8 @@ struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *
     if (known != NULL && known->start_ticks == 0) {
         *at = rows[(uint32_t)pid % SLOTS] - 1;
         known->start_ticks = stat->start_ticks;
+        if (!(known->flags & CM_PROCESS_TOLD)) /* the record was of one of its threads */
+            known->flags &= ~(uint32_t)CM_PROCESS_ENDED;
         return known;
     }
     if (head->processes == head->processes_capacity) {

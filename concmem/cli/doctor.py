@@ -11,6 +11,8 @@ import click
 from concmem.cli._console import PipeConsole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
     from rich.text import Text
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["doctor"]
 
 _PIPED_WIDTH = 120
+_AMOUNTS = ("truth", "reading", "error")
+_OUTCOME = (*_AMOUNTS, "may be off by", "verdict")
+_VERDICTS = {True: "right", False: "WRONG", None: "cannot tell"}
 
 
 @click.command(short_help="What can be measured here, how exactly: proved, not presumed.")
@@ -90,16 +95,15 @@ def _proof(checkup: Checkup) -> Table:
     """A row a program, a column a source: by how much the worst reading differs from truth and start-up size."""
     from rich.table import Table
 
-    from concmem.cli._proof import SOURCES, by_program, truth_of
+    from concmem.cli._proof import SOURCES, by_program
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("program", no_wrap=True)
-    table.add_column("truth", justify="right", no_wrap=True)
     for source in SOURCES.values():
         table.add_column(source, justify="right", no_wrap=True)
     for program, checks in by_program(checkup).items():
         cells = [_cell([check for check in checks if check.source == source]) for source in SOURCES]
-        table.add_row(program, truth_of(checks), *cells)
+        table.add_row(program, *cells)
     return table
 
 
@@ -112,20 +116,27 @@ def _cell(checks: list[Check]) -> Text:
     return Text(error, style="red bold" if ok is False else "dim" if ok is None else "")
 
 
-def _rows(checks: tuple[Check, ...]) -> Table:
+def _rows(checks: Sequence[Check], columns: Sequence[str]) -> Table:
     from rich.table import Table
 
     from concmem.cli._proof import signed
     from concmem.units import format_bytes
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("program", "figure", "source", "truth", "reading", "error", "allowed", "verdict"):
-        table.add_column(name, justify="right" if name in ("truth", "reading", "error") else "left", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in _AMOUNTS else "left", no_wrap=name != "verdict")
     for check in checks:
-        sizes = ("-" if size is None else format_bytes(size) for size in (check.truth_bytes, check.reading_bytes))
-        verdict = {True: "right", False: f"WRONG: {check.reason}", None: f"cannot tell: {check.reason}"}[check.ok]
-        error = "-" if check.error_bytes is None else signed(check.error_bytes)
-        table.add_row(check.program, check.figure, check.source, *sizes, error, check.allowed, verdict)
+        cells = {
+            "program": check.program,
+            "figure": check.figure,
+            "source": check.source,
+            "truth": "-" if check.truth_bytes is None else format_bytes(check.truth_bytes),
+            "reading": "-" if check.reading_bytes is None else format_bytes(check.reading_bytes),
+            "error": "-" if check.error_bytes is None else signed(check.error_bytes),
+            "may be off by": check.allowed,
+            "verdict": _VERDICTS[check.ok] + (f": {check.reason}" if check.reason else ""),
+        }
+        table.add_row(*(cells[name] for name in columns), style="red" if check.ok is False else None)
     return table
 
 
@@ -145,9 +156,12 @@ def _print(checkup: Checkup, every: bool) -> None:
         console.print(fact, markup=False)
     console.print()
     if every:
-        console.print(_rows(checkup.checks))
+        console.print(_rows(checkup.checks, ("program", "figure", "source", *_OUTCOME)))
     else:
-        console.print("Programs of known size, and by how much a source differs from truth and start-up size:")
+        console.print("Programs of known size, and what concmem makes of them; each has its start-up size on top:")
+        console.print(_rows([check for check in checkup.checks if check.figure == "peak"], ("program", *_OUTCOME)))
+        console.print()
+        console.print("By how much each source differs from truth and start-up size together:")
         console.print(_proof(checkup))
         console.print("(in brackets: a source that need not see this; -: it does not tell)", style="dim")
     console.print()
