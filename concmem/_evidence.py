@@ -47,6 +47,7 @@ class Tree:
         unseen: How many may have come and gone without being seen, and when.
         pss_bytes: The largest sum of PSS, or None where there was no reading.
         pss_over_bytes: By how much RSS changed in the course of that reading.
+        least_bytes: What all had at once at the least, by the sizes of each and by what can be shared of them.
         rss_sum_bytes: The largest sum of statm readings.
         rss_high_bytes: The same, lifted by marks that rose between two readings.
         exact_sum_bytes: The largest sum of RSS that the kernel kept, or None.
@@ -74,6 +75,7 @@ class Tree:
     unseen: Sequence[Unseen]
     pss_bytes: int | None
     pss_over_bytes: int
+    least_bytes: int
     rss_sum_bytes: int
     rss_high_bytes: int
     exact_sum_bytes: int | None

@@ -104,6 +104,7 @@ def tree_of(
         unseen=_unseen(timeline, interval_s) if head.unseen else (),
         pss_bytes=most("smaps_rollup") if head.pss_readings else None,
         pss_over_bytes=head.pss_over_bytes,
+        least_bytes=head.least_bytes,
         rss_sum_bytes=head.rss_sum_bytes,
         rss_high_bytes=most("statm"),
         exact_sum_bytes=head.rss_stat_peak_bytes if had("rss_stat") else None,

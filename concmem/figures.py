@@ -94,16 +94,26 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
     return Figure(value, "upper_bound", source, error_bytes, "; ".join(notes))
 
 
+def _least(tree: Tree) -> Figure:
+    """What was whose own can be off by twice the error of a reading: of the one now, and of that when it was met."""
+    over_bytes = 0 if tree.statm_exact else 2 * tree.counter_error_bytes * max(1, tree.max_alive)
+    return Figure(tree.least_bytes, "sampled", "statm", over_bytes=min(over_bytes, tree.least_bytes))
+
+
 def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
     if len(tree.processes) <= 1 and tree.nobody_hidden:
         return largest
-    figure = pss if (pss.bytes or 0) >= (largest.bytes or 0) else largest
+    figure, by = largest, "its largest process alone"
+    if (pss.bytes or 0) >= (largest.bytes or 0):
+        figure, by = pss, "the largest sum of PSS that was read"
+    least = _least(tree)
+    if (least.low_bytes or 0) > (figure.low_bytes or 0):
+        figure, by = least, "the largest sum of RSS less all that can be shared"
     if figure.bytes is None or largest.status == "upper_bound":
         return largest
     if upper.bytes is None:
         note = f"a lower bound: {upper.note}"
         return Figure(figure.bytes, "sampled", figure.source, note=note, over_bytes=figure.over_bytes)
-    by = "the largest sum of PSS that was read" if figure is pss else "its largest process alone"
     note = f"several processes: the lower end is {by}, the upper end what they cannot have exceeded together"
     refused = f"{_refusals(tree)}, so the lower end lacks what those held" if tree.refused else ""
     error_bytes = max(0, upper.bytes + upper.error_bytes - figure.bytes)

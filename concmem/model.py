@@ -156,7 +156,8 @@ class Measurement:
 
     Attributes:
         peak: **The headline**, what the command as a whole needed. With one process that is `largest_peak_rss`;
-            with several the larger of that and `tree_peak_pss`, with `tree_upper_bound` as its upper end.
+            with several the largest of that, `tree_peak_pss` and the sum of RSS less all that can be shared, with
+            `tree_upper_bound` as its upper end.
         root_peak_rss: The root process's own high-water mark.
         largest_peak_rss: The largest single process of the tree.
         tree_peak_pss: The tree at its worst moment, shared pages counted once.

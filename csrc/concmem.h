@@ -139,6 +139,7 @@ struct cm_head {
     uint64_t pss_readings;
     uint64_t pss_ns;
     uint64_t pss_over_bytes; /* by which the largest reading of PSS may be too high */
+    uint64_t least_bytes;    /* what the tree had at once at the least, by what is known of its sharing */
     uint64_t refused;
     uint64_t sampler_cpu_ns;
     uint64_t sampler_rss_bytes;

@@ -161,7 +161,7 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
         error = member_read(s, m, CM_STATM, row);
     if (error == 0) {
         if (m->borrows)
-            row[CM_STATM_RSS] = 0;
+            row[CM_STATM_RSS] = row[CM_STATM_SHARED] = 0;
         if (row[CM_STATM_RSS] > m->peak_rss)
             m->peak_rss = row[CM_STATM_RSS];
         return true;

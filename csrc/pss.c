@@ -102,15 +102,18 @@ static uint64_t moved_pages(struct sampler *s)
 static bool read_tree(struct sampler *s, uint64_t t_ns)
 {
     uint64_t sums[CM_MAX_COLUMNS] = {0};
-    bool any = false;
+    bool any = false, whole = true;
     for (uint32_t i = 0; i < s->nalive; i++) {
         struct member *m = &s->members[s->alive[i]];
-        uint32_t row[CM_MAX_COLUMNS];
+        uint32_t *row = m->rows[CM_SMAPS_ROLLUP];
         if (m->zombie || m->borrows)
             continue;
+        row[CM_SMAPS_SHARED_ANON] = UINT32_MAX;
         int error = member_read(s, m, CM_SMAPS_ROLLUP, row);
-        if (error != 0 && error != -ENODATA && (error != -ESRCH || hidden(s, m)))
+        bool is_there = error != -ESRCH || hidden(s, m);
+        if (error != 0 && error != -ENODATA && is_there)
             s->head->refused++;
+        whole &= error == 0 || !is_there;
         for (uint32_t c = 0; error == 0 && c < cm_sources[CM_SMAPS_ROLLUP]->ncolumns; c++)
             sums[c] += row[c];
         any |= error == 0;
@@ -120,6 +123,8 @@ static bool read_tree(struct sampler *s, uint64_t t_ns)
     }
     if (!any)
         return false;
+    if (whole)
+        least_learn(s);
     uint32_t values[CM_MAX_COLUMNS];
     for (int c = 0; c < CM_MAX_COLUMNS; c++)
         values[c] = sums[c] < UINT32_MAX ? (uint32_t)sums[c] : UINT32_MAX;

@@ -36,6 +36,7 @@ struct member {
     uint64_t pss_faults; /* and at the last reading of PSS, */
     uint32_t pss_rss;    /* with RSS then, pages, */
     bool pss_read;       /* if it was there */
+    uint32_t inherited;  /* anonymous pages that may be another's as well, at the most */
     uint32_t inexact;    /* windows in which a spike can have been lost */
     bool zombie;         /* ended, but its parent has not looked */
     bool borrows;        /* between vfork and exec: its memory is its parent's */
@@ -78,6 +79,9 @@ struct sampler {
     int64_t pss_stood_kib;                 /* what another one may have said, */
     uint64_t pss_moved_ns;                 /* when that changed much, */
     uint32_t pss_most_rss;                 /* and the most RSS at any reading, pages */
+
+    uint64_t least_pages; /* what the tree had at once at the least, */
+    bool least_over;      /* which can be told no longer */
 };
 
 /* own.c: what its own process tells */
@@ -145,6 +149,11 @@ uint64_t note_gap(struct sampler *s, uint64_t now_ns);
 void pss_begin(struct sampler *s);
 int64_t pss_added_kib(const struct sampler *s, const struct member *m);
 void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib, bool limit_reached);
+
+/* least.c: what the tree had at the least, without smaps_rollup */
+void least_met(const struct sampler *s, struct member *m);
+void least_learn(struct sampler *s);
+void least_tick(struct sampler *s, bool swapped);
 
 /* reap.c: ends, own and enforced */
 bool reap_some(struct sampler *s);

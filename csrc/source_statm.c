@@ -18,6 +18,8 @@ static int read_statm(int fd, uint32_t *row)
         return -ENODATA;
     uint64_t pages = cm_number(&at);
     row[CM_STATM_RSS] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX;
+    pages = cm_number(&at);
+    row[CM_STATM_SHARED] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX; /* files' and shared memory's */
     return 0;
 }
 

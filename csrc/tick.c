@@ -128,6 +128,7 @@ void tick(struct sampler *s, uint64_t now_ns)
 
         uint64_t limit = head->memory_limit_bytes;
         bool reached = limit != 0 && bytes(s, high) > limit;
+        least_tick(s, sums.swap > 0);
         pss_tick(s, t_ns, rss, sums.added_kib, reached);
         if (reached && over_limit(s, &sums))
             kill_begin(s, CM_REASON_MEMORY_LIMIT);

@@ -176,6 +176,7 @@ bool tree_meet(struct sampler *s, int pid, uint64_t now_ns)
     tree_entry(s, pid, &stat, now_ns, &m->entry);
     m->parent = stat.ppid;
     m->faults = stat.faults;
+    least_met(s, m);
     m->rows[CM_STATUS][CM_STATUS_THREADS] = (uint32_t)stat.threads;
     member_check_borrowing(s, m);
     member_keep(s, m);

@@ -66,6 +66,7 @@ def tree(*processes: Marks, **more: Any) -> Tree:
         "unseen": (),
         "pss_bytes": None,
         "pss_over_bytes": 0,
+        "least_bytes": 0,
         "rss_sum_bytes": 0,
         "rss_high_bytes": 0,
         "exact_sum_bytes": None,
@@ -99,6 +100,20 @@ def test_headline_of_several_has_both_ends() -> None:
     assert (peak.status, peak.bytes, peak.source) == ("bounded", 31 * MIB, "smaps_rollup")
     assert peak.high_bytes == figures["tree_upper_bound"].high_bytes == (2 + 30) * MIB + 2 * 1000
     assert peak.high_source == figures["tree_upper_bound"].source
+
+
+def test_what_cannot_be_shared_lifts_the_lower_end() -> None:
+    """The headline begins at the largest of what is known; where statm is not exact, that includes its error twice."""
+    processes = marks(2, 30, 0, 1, **SHELL), marks(30, None, 0.1, 0.9)
+    figures = all_figures(tree(*processes, pss_bytes=31 * MIB, least_bytes=32 * MIB))
+    peak = figures["peak"]
+    assert (peak.status, peak.low_bytes, peak.source) == ("bounded", 32 * MIB, "statm")
+    assert peak.high_bytes == figures["tree_upper_bound"].high_bytes
+    assert figures["tree_peak_pss"].bytes == 31 * MIB
+    inexact = all_figures(tree(*processes, least_bytes=32 * MIB, statm_exact=False))["peak"]
+    assert (inexact.bytes, inexact.low_bytes) == (32 * MIB, 32 * MIB - 2 * 2 * 1000)
+    less = all_figures(tree(*processes, pss_bytes=32 * MIB, least_bytes=31 * MIB))["peak"]
+    assert (less.bytes, less.source) == (32 * MIB, "smaps_rollup")
 
 
 def test_those_who_came_and_went_are_allowed_for() -> None:

@@ -54,6 +54,31 @@ def test_forked_pages_are_counted_once_in_pss() -> None:
     assert m.max_alive == 5
 
 
+ONCE = {
+    "forked and not written to": ("fork-share", 100 * MIB, 4, HOLD_S),
+    # With this seed each idles for more than half of the 200 ms before it touches its own: it is met by then.
+    "a part of each one's own": ("workers", 4, 20 * MIB, 20 * MIB, 1, HOLD_S * 1000, 22, 200),
+    "shared on purpose": ("shared", 100 * MIB, 4, HOLD_S),
+}
+
+
+@pytest.mark.parametrize("pss_budget", [0, 0.01])
+@pytest.mark.parametrize("args", ONCE.values(), ids=ONCE)
+def test_lower_end_without_pss(args: tuple[object, ...], pss_budget: float) -> None:
+    """What cannot be shared is told by statm alone, and all that can be counts once: 100 MiB in each case."""
+    m = concmem.measure(known(*map(str, args)), stdout=subprocess.DEVNULL, pss_budget=pss_budget)
+    assert m.peak.low_bytes is not None
+    assert 100 * MIB <= m.peak.low_bytes <= 104 * MIB
+
+
+def test_nothing_is_shared_after_an_exec() -> None:
+    """Three programs of 30 MiB, started by a shell, are 90 MiB, whatever the shell had."""
+    m = concmem.measure(" & ".join([" ".join(known("hold", 30 * MIB, 1, HOLD_S))] * 3) + "; wait", pss_budget=0,
+                        stdout=subprocess.DEVNULL)  # fmt: skip
+    assert m.peak.low_bytes is not None
+    assert 90 * MIB <= m.peak.low_bytes <= 94 * MIB
+
+
 LAUNCHES = {
     "plainly": "{sleep} &",
     "in a subshell": "( {sleep} & )",
