@@ -72,11 +72,11 @@ def test_lower_end_without_pss(args: tuple[object, ...], pss_budget: float) -> N
 
 
 def test_nothing_is_shared_after_an_exec() -> None:
-    """Three programs of 30 MiB, started by a shell, are 90 MiB, whatever the shell had."""
-    m = concmem.measure(" & ".join([" ".join(known("hold", 30 * MIB, 1, HOLD_S))] * 3) + "; wait", pss_budget=0,
-                        stdout=subprocess.DEVNULL)  # fmt: skip
+    """Three programs that grow to 30 MiB, started by a shell, are 90 MiB, whatever the shell had."""
+    ramp = " ".join(known("ramp", 30 * MIB, HOLD_S, 30))
+    m = concmem.measure(f"{ramp} & {ramp} & {ramp} & wait", pss_budget=0, stdout=subprocess.DEVNULL)
     assert m.peak.low_bytes is not None
-    assert 90 * MIB <= m.peak.low_bytes <= 94 * MIB
+    assert 85 * MIB <= m.peak.low_bytes <= 94 * MIB
 
 
 LAUNCHES = {

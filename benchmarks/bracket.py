@@ -1,0 +1,200 @@
+"""
+How narrow the bracket of the headline figure is, against reading PSS at fixed intervals at the same expense.
+
+Two trees: 8 workers that share 100 MiB and each spike 50 MiB at random times, and ``make -j4`` of the 32 C files of
+Brotli, whose source pip fetches from PyPI. The peer finds the tree by psutil and sums the PSS of all its processes at
+an interval at which that takes 1 % of the time, from a random moment on; its lower end is its largest sum, its upper
+end that of a measurement without PSS. All ask for taskstats where it can be had (as root), the last row apart: without
+it any process that somebody else on the machine starts may have been one of the tree's, and counts in the upper end.
+
+Every way once a round, in turn; medians over the rounds. Usage: python benchmarks/bracket.py [ROUNDS]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import psutil
+
+import concmem
+from concmem import sources
+from concmem.testing import known
+
+BUDGET = 0.01
+OURS = "concmem"
+SEED = 1
+WORKERS = ("workers", 8, 100 << 20, 50 << 20, 60, 10, SEED, 30)
+PROJECT = "brotli==1.1.0"
+MAKEFILE = """\
+objects := $(patsubst %.c,%.o,$(wildcard c/common/*.c c/dec/*.c c/enc/*.c c/tools/*.c))
+all: $(objects)
+%.o: %.c
+	@$(CC) -O2 -Ic/include -c -o $@ $<
+"""
+
+
+@attrs.frozen
+class Bracket:
+    """What one run says: ends in bytes, None where there is none, and the share of wall time that went into PSS."""
+
+    low_bytes: int
+    high_bytes: int | None
+    share: float
+    truth_bytes: tuple[int, ...]
+
+    @property
+    def width_bytes(self) -> int | None:
+        """From one end to the other."""
+        return None if self.high_bytes is None else self.high_bytes - self.low_bytes
+
+
+class Poller(threading.Thread):
+    """Sums the PSS of a process and all its descendants at a fixed interval, until it is told to stop."""
+
+    def __init__(self, root_pid: int, first_s: float, interval_s: float) -> None:
+        super().__init__()
+        self._root_pid, self._first_s, self._interval_s = root_pid, first_s, interval_s
+        self._over = threading.Event()
+        self.readings, self.spent_s, self.largest_bytes = 0, 0.0, 0
+
+    def run(self) -> None:
+        """The finding is not counted into the time that was spent, the reading is."""
+        next_s = time.perf_counter() + self._first_s
+        while not self._over.wait(next_s - time.perf_counter()):
+            next_s += self._interval_s
+            pids = []
+            with contextlib.suppress(psutil.NoSuchProcess):
+                root = psutil.Process(self._root_pid)
+                pids = [root.pid, *(process.pid for process in root.children(recursive=True))]
+            read_s, total = time.perf_counter(), 0
+            for pid in pids:
+                with contextlib.suppress(OSError):
+                    total += sources.read("smaps_rollup", pid)["pss"]
+            self.spent_s += time.perf_counter() - read_s
+            self.readings += 1
+            self.largest_bytes = max(self.largest_bytes, total)
+
+    def stop(self) -> None:
+        """Come back when the last reading is over."""
+        self._over.set()
+        self.join()
+
+
+class FixedInterval:
+    """The peer. What its readings took so far gives the interval of the next run; the first run is for that alone."""
+
+    def __init__(self, command: list[str], taskstats: bool) -> None:
+        self._command, self._taskstats = command, taskstats
+        self._readings, self._spent_s = 0, 0.0
+        self._random = random.Random(SEED)
+        self.interval_s = 0.5
+        self()
+
+    def __call__(self) -> dict[str, Bracket]:
+        """One run."""
+        with concmem.start(self._command, pss_budget=0, taskstats=self._taskstats, stdout=concmem.PIPE) as running:
+            assert running.root_pid is not None
+            poller = Poller(running.root_pid, self._random.random() * self.interval_s, self.interval_s)
+            poller.start()
+            try:
+                m = running.wait()
+            finally:
+                poller.stop()
+        self._readings += poller.readings
+        self._spent_s += poller.spent_s
+        self.interval_s = self._spent_s / self._readings / BUDGET
+        share, high_bytes = poller.spent_s / m.tree_wall_s, m.tree_upper_bound.high_bytes
+        return {"PSS at a fixed interval": Bracket(poller.largest_bytes, high_bytes, share, truth(m))}
+
+
+def truth(m: concmem.Measurement) -> tuple[int, ...]:
+    """The least and the most that the tree can have needed, where the program says so itself."""
+    words = (m.stdout or b"").split()
+    return tuple(map(int, words[1:])) if words[:1] == [b"peak"] else ()
+
+
+def ours(name: str, command: list[str], taskstats: bool, exact: bool = False) -> dict[str, Bracket]:
+    """One measurement's headline, and the same as if its lower end were the largest sum of PSS that it read."""
+    m = concmem.measure(
+        command, pss_budget=BUDGET, taskstats=taskstats, exact=exact, stdout=concmem.PIPE, check=True
+    )  # fmt: skip
+    headline = Bracket(m.peak.low_bytes or 0, m.peak.high_bytes, m.sampler.pss_s / m.tree_wall_s, truth(m))
+    by_pss = attrs.evolve(headline, low_bytes=m.tree_peak_pss.low_bytes or 0)
+    return {f"{name}, by its readings of PSS alone": by_pss, name: headline} if name == OURS else {name: headline}
+
+
+def fetched(folder: Path) -> Path:
+    """The project's source with a Makefile for its C files: pip asks it for its metadata, and builds nothing."""
+    pip = [sys.executable, "-m", "pip", "download", "--no-binary", ":all:", "--no-deps"]
+    done = subprocess.run([*pip, "--dest", folder, PROJECT], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"pip cannot fetch {PROJECT}: {(done.stderr.strip().splitlines() or ['it does not say why'])[-1]}")
+    with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
+        archive.extractall(folder)
+    source = next(path for path in folder.iterdir() if path.is_dir())
+    (source / "Makefile").write_text(MAKEFILE)
+    return source
+
+
+def mib(size: float | None) -> str:
+    """An amount as the table shows it."""
+    return "none" if size is None else f"{size / 2**20:.1f}"
+
+
+def middle(brackets: list[Bracket], of: Callable[[Bracket], int | None]) -> float | None:
+    """A median, or None where some run has none."""
+    values = [value for value in map(of, brackets) if value is not None]
+    return statistics.median(values) if len(values) == len(brackets) else None
+
+
+def compare(title: str, command: list[str], rounds: int) -> None:
+    """All ways in turn, `rounds` times, and the table."""
+    usable = {source.name for source in concmem.probe() if source.usable}
+    taskstats = "taskstats" in usable
+    fixed = FixedInterval(command, taskstats)
+    ways: list[Callable[[], dict[str, Bracket]]] = [fixed, lambda: ours(OURS, command, taskstats)]
+    if "rss_stat" in usable:
+        ways.append(lambda: ours(f"{OURS}, exact=True", command, taskstats, exact=True))
+    if taskstats:
+        ways.append(lambda: ours(f"{OURS}, taskstats=False", command, False))
+    seen: dict[str, list[Bracket]] = {}
+    for _ in range(rounds):
+        for way in ways:
+            for name, bracket in way().items():
+                seen.setdefault(name, []).append(bracket)
+    print(f"\n{title}, median of {rounds} rounds, MiB; the fixed interval is {fixed.interval_s:.2f} s")
+    print(f"{'':38} {'truth':>10} {'lower':>7} {'upper':>7} {'width':>7} {'x concmem':>10} {'time':>7}")
+    base = middle(seen[OURS], lambda one: one.width_bytes)
+    for name, found in seen.items():
+        truths = [one.truth_bytes for one in found if one.truth_bytes]
+        ends = " to ".join(f"{statistics.median(end) / 2**20:.0f}" for end in zip(*truths, strict=True)) or "unknown"
+        width = middle(found, lambda one: one.width_bytes)
+        ratio = "-" if width is None or base is None else f"{width / base:.2f}"
+        print(
+            f"{name:38} {ends:>10} {mib(middle(found, lambda one: one.low_bytes)):>7} "
+            f"{mib(middle(found, lambda one: one.high_bytes)):>7} {mib(width):>7} {ratio:>10} "
+            f"{statistics.median(one.share for one in found):7.2%}"
+        )
+
+
+def main() -> None:
+    """Both trees."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    compare("8 workers that share 100 MiB and spike 50 MiB each", known(*WORKERS), rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        compare(f"make -j4 of {PROJECT}", ["make", "-B", "-j4", "-C", str(fetched(Path(folder)))], rounds)
+
+
+if __name__ == "__main__":
+    main()
