@@ -169,6 +169,8 @@ struct cm_head {
     uint64_t cgroup_parts_t_ns;
     uint64_t rss_stat_peak_bytes;
     uint64_t rss_stat_inexact;
+    uint32_t left_groups;      /* somebody was met outside of the groups that the target was born in */
+    uint32_t zero;
 
     uint64_t processes_offset;
     uint64_t processes_capacity;

@@ -108,6 +108,7 @@ void exits_drain(struct sampler *s, uint64_t t_ns)
             memmove(waiting, waiting + 1, --nwaiting * sizeof *waiting);
         waiting[nwaiting++] = (struct waiting){record, t_ns};
     }
+    s->known_ns = t_ns; /* who had ended by now is no parent of what comes next */
 }
 
 void exits_close(struct sampler *s)

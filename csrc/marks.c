@@ -68,6 +68,17 @@ static uint32_t read_some(struct sampler *s, uint64_t since_ns, uint64_t t_ns)
     return lift;
 }
 
+/* As member_reset; a mark that is left as it is goes on to the next window, and nothing of it is lost. */
+static int reset_if_it_may(struct sampler *s, struct member *m)
+{
+    if (!may_wait(s))
+        return 1;
+    uint64_t before_ns = cm_now_ns();
+    int reset = member_reset(s, m);
+    waited_little(s, before_ns, 0);
+    return reset;
+}
+
 /* Reads everybody's, sets it back, and records the window that has ended with it. */
 static uint32_t read_windows(struct sampler *s, uint64_t t_ns)
 {
@@ -77,7 +88,7 @@ static uint32_t read_windows(struct sampler *s, uint64_t t_ns)
         struct member *m = &s->members[s->alive[i]];
         if (!read_mark(s, m, t_ns))
             continue;
-        int reset = member_reset(s, m);
+        int reset = reset_if_it_may(s, m);
         uint32_t hwm = m->rows[CM_STATUS][CM_STATUS_HWM];
         if (reset < 0) /* not its user: its mark goes on as it is */
             s->head->refused++;

@@ -199,6 +199,16 @@ void member_check_borrowing(struct sampler *s, struct member *m)
     m->borrows = differs == 0;
 }
 
+/* A small file of the process: its length, or -errno. */
+static ssize_t look_at(struct sampler *s, struct member *m, const char *file, char *text, size_t n)
+{
+    int fd = member_open(s, m, file);
+    ssize_t got = fd < 0 ? fd : cm_pread_text(fd, text, n);
+    if (fd >= 0)
+        close(fd);
+    return got;
+}
+
 /* Name and arguments change with an exec, of which nobody tells: they are read again after a tick, then after twice
  * the time each. */
 void member_look(struct sampler *s, struct member *m, uint64_t now_ns)
@@ -210,19 +220,20 @@ void member_look(struct sampler *s, struct member *m, uint64_t now_ns)
         return;
     struct cm_head *head = s->head;
     char text[ARGUMENTS_BYTES];
-    int fd = member_open(s, m, "comm");
-    ssize_t got = fd < 0 ? fd : cm_pread_text(fd, text, sizeof text);
-    if (fd >= 0)
-        close(fd);
+    whole_check(s, m);
+    ssize_t got = look_at(s, m, "comm", text, sizeof text);
     if (got > 1) {
         text[got - 1] = 0; /* the line's end */
         memset(entry->comm, 0, sizeof entry->comm);
         memcpy(entry->comm, text, strnlen(text, sizeof entry->comm - 1));
     }
-    fd = member_open(s, m, "cmdline");
-    got = fd < 0 ? fd : cm_pread_text(fd, text, sizeof text);
-    if (fd >= 0)
-        close(fd);
+    if (!may_wait(s)) {
+        m->look_after_ns /= 2; /* the arguments are still to come */
+        return;
+    }
+    uint64_t before_ns = cm_now_ns();
+    got = look_at(s, m, "cmdline", text, sizeof text);
+    waited_little(s, before_ns, 0);
     if (got <= 0)
         return;
     if ((uint32_t)got > entry->text_bytes) {

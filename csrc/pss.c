@@ -7,7 +7,7 @@
  * page for each of its page faults. Where nothing can be gained by that, nothing is read but now and then. While the tree
  * grows, a reading would be out of date at once: one is made when it may double the figure, and one as soon as it stands
  * still. If that one may add an eighth it is made though it takes more than there is, because it would be the figure; but
- * only once it has stood for some times as long as the reading takes, and not before earlier debts are paid, unless RSS
+ * only once it has stood for some times as long as the reading takes, and not with a debt of as much already, unless RSS
  * is far above all that was read before. What is saved while nothing moves is there for when everything does.
  */
 #include <errno.h>
@@ -26,7 +26,8 @@ enum {
     PATIENCE = 2,       /* times the reading's own time, before one that cannot be paid */
     HALF = 2,
     PAGE_NS = 30,       /* what a page takes, until one has been measured, */
-    LEAST_NS = 30000,   /* and a reading of a process of no pages */
+    LEAST_NS = 30000,   /* and a reading of a process of no pages; */
+    ENOUGH_PAGES = 4096, /* of so many it can be told from the rest */
 };
 
 #define MS_NS 1000000u
@@ -62,7 +63,7 @@ static bool wanted(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added
     bool can_pay = s->pss_credit_ns >= takes_ns;
     if (can_pay && gain > 0 && stood_ns > 0 && stood_ns >= takes_ns)
         return true;
-    bool may_borrow = s->pss_credit_ns > 0 || rss > s->pss_most_rss + s->pss_most_rss / HALF;
+    bool may_borrow = s->pss_credit_ns > -takes_ns || rss > s->pss_most_rss + s->pss_most_rss / HALF;
     if (may_borrow && gain > record / EIGHTH && stood_ns >= PATIENCE * takes_ns)
         return true;
     uint64_t since_ns = t_ns - s->pss_read_ns;
@@ -98,7 +99,7 @@ static uint64_t moved_pages(struct sampler *s)
     return pages;
 }
 
-/* False where nobody could be read. */
+/* False where nobody could be read, or one not in time. */
 static bool read_tree(struct sampler *s, uint64_t t_ns)
 {
     uint64_t sums[CM_MAX_COLUMNS] = {0};
@@ -109,7 +110,10 @@ static bool read_tree(struct sampler *s, uint64_t t_ns)
         if (m->zombie || m->borrows)
             continue;
         row[CM_SMAPS_SHARED_ANON] = UINT32_MAX;
+        uint64_t before_ns = cm_now_ns();
         int error = member_read(s, m, CM_SMAPS_ROLLUP, row);
+        if (!waited_little(s, before_ns, m->rows[CM_STATM][CM_STATM_RSS] * s->pss_page_ns + LEAST_NS))
+            return false; /* what was read of the others is out of date */
         bool is_there = error != -ESRCH || hidden(s, m);
         if (error != 0 && error != -ENODATA && is_there)
             s->head->refused++;
@@ -149,14 +153,16 @@ void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib,
 
     uint64_t since_ns = t_ns - s->pss_read_ns;
     bool must = limit_reached && since_ns >= LIMIT_MS * MS_NS && since_ns >= LIMIT_SHARE * s->pss_cost_ns;
-    if (s->head->pss_budget_ppm == 0 || !(wanted(s, t_ns, rss, added_kib) || must))
+    if (s->head->pss_budget_ppm == 0 || !(wanted(s, t_ns, rss, added_kib) || must) || !may_wait(s))
         return;
     uint64_t before_ns = cm_now_ns();
-    s->head->pss_readings += read_tree(s, t_ns);
+    bool done = read_tree(s, t_ns);
     uint64_t cost_ns = cm_now_ns() - before_ns;
+    s->head->pss_readings += done;
     s->pss_credit_ns -= (int64_t)cost_ns;
     s->pss_cost_ns = cost_ns;
-    learn(s, rss != 0 ? cost_ns / rss : PAGE_NS);
+    if (done && rss >= ENOUGH_PAGES)
+        learn(s, cost_ns / rss);
     s->head->pss_ns += cost_ns;
     s->pss_read_ns = t_ns;
     s->pss_stood_kib = s->pss_last_kib;

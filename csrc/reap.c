@@ -124,18 +124,26 @@ void kill_begin(struct sampler *s, uint32_t reason)
     s->head->reason = reason;
 }
 
-/* Whoever is there by now shall stand in the process table; then all that are known are killed at once. */
-static void kill_known(struct sampler *s)
+/*
+ * Kills all that are known, from the top down, and asks each for its children once it cannot have more of them: with
+ * SIGKILL pending a fork comes to nothing. Whoever is found is killed in the same walk. How many were.
+ */
+static uint64_t kill_walk(struct sampler *s)
 {
-    tree_discover(s, cm_now_ns() - s->head->start_ns);
+    uint64_t killed = 0, now_ns = cm_now_ns() - s->head->start_ns;
+    tree_read_children(s, s->own_children_fd, now_ns);
     for (uint32_t i = 0; i < s->nalive;) {
         struct member *m = &s->members[s->alive[i]];
-        if (kill_member(s, m))
-            i++;
-        else
+        if (!m->killed && !kill_member(s, m)) {
             tree_remove(s, m);
+            continue; /* another one has taken its place */
+        }
+        killed += !m->killed;
+        m->killed = true;
+        tree_ask(s, m, now_ns);
+        i++;
     }
-    s->known_killed = true;
+    return killed;
 }
 
 static bool count_child(struct sampler *s, int pid, uint64_t unused)
@@ -151,15 +159,14 @@ static bool kill_child(struct sampler *s, int pid, uint64_t unused)
 }
 
 /*
- * Kills every child at the moment of finding it, again and again until there is none: a list made first and worked off
- * afterwards would never catch up with a tree that keeps forking. Whoever loses its parent by this becomes a child.
- * A child's number is its own until the sampler itself has reaped it, so no stranger can be hit.
+ * Kills everybody at the moment of finding them, again and again until there is nobody: a list made first and worked off
+ * afterwards would never catch up with a tree that keeps forking. Whoever loses its parent by this becomes a child, and
+ * so does who cannot be found otherwise. A child's number is its own until the sampler itself has reaped it, so no
+ * stranger can be hit.
  */
 void kill_sweep(struct sampler *s)
 {
-    if (!s->known_killed)
-        kill_known(s);
-    uint64_t killed = tree_for_children(s, s->own_children_fd, 0, kill_child);
+    uint64_t killed = kill_walk(s) + tree_for_children(s, s->own_children_fd, 0, kill_child);
     if (killed > 0)
         s->kill_ns = cm_now_ns();
     else if (cm_now_ns() - s->kill_ns > GIVE_UP_NS) {

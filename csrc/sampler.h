@@ -9,6 +9,7 @@ enum {
     SLOTS = 131072,
     A_TURN_NS = 20000000, /* the longest that the sampler does nothing but find, or nothing but reap, */
     A_LOOK = 64,          /* with so many processes between two looks at the clock */
+    PATH_BYTES = 512,
     QUIET_TICKS = 4,      /* what has given no sign of change is looked at this often */
 };
 
@@ -38,6 +39,7 @@ struct member {
     bool pss_read;       /* if it was there */
     uint32_t inherited;  /* anonymous pages that may be another's as well, at the most */
     uint32_t inexact;    /* windows in which a spike can have been lost */
+    bool killed;         /* by us */
     bool zombie;         /* ended, but its parent has not looked */
     bool borrows;        /* between vfork and exec: its memory is its parent's */
 };
@@ -55,9 +57,10 @@ struct sampler {
     uint32_t nalive, nused, free;
     int descriptors, max_descriptors;
 
-    bool somebody_ended, settled, killing, known_killed, no_children_left;
+    bool somebody_ended, settled, killing, no_children_left;
     uint64_t kill_ns;
     uint64_t last_tick_ns, not_before_ns, due_ns;
+    uint64_t no_waiting_ns; /* until then nothing is read that can wait for a lock */
     uint32_t status_cursor, thread_cursor;
     int32_t last_number, most_numbers; /* the last that the kernel had given out when it was last asked; pid_max */
     uint32_t unseen;      /* of those, how many were nobody's any more */
@@ -69,6 +72,7 @@ struct sampler {
     struct cm_cgroup group;
     uint64_t group_row[CM_MAX_COLUMNS], group_record, parts_ns;
     struct cm_rss_stat rss_stat;
+    char homes[CM_GROUPS][PATH_BYTES]; /* what /proc/PID/cgroup says of the root in each group, or "" */
     int exits_fd;
     uint64_t known_ns; /* the last tick: who ended before it is known no more by its number */
 
@@ -88,10 +92,15 @@ struct sampler {
 bool own_statm_is_exact(const struct sampler *s);
 void own_size_note(struct sampler *s);
 
+/* waiting.c: for locks of the tree's processes */
+bool may_wait(const struct sampler *s);
+bool waited_little(struct sampler *s, uint64_t since_ns, uint64_t expected_ns);
+
 /* tree.c: who belongs to the tree */
 void tree_begin(struct sampler *s);
 void tree_open(struct sampler *s);
 void tree_discover(struct sampler *s, uint64_t now_ns);
+void tree_ask(struct sampler *s, struct member *m, uint64_t now_ns);
 struct member *tree_find(struct sampler *s, int pid);
 bool tree_meet(struct sampler *s, int pid, uint64_t now_ns);
 void tree_remove(struct sampler *s, struct member *m);
@@ -126,6 +135,7 @@ void track_lacks(struct cm_track *track, int error, const char *why);
 bool track_wanted(const struct sampler *s, int source);
 void whole_open(struct sampler *s);
 void whole_entered(struct sampler *s);
+void whole_check(struct sampler *s, struct member *m);
 void whole_tick(struct sampler *s, uint64_t t_ns);
 void whole_end(struct sampler *s, uint64_t t_ns);
 

@@ -176,8 +176,14 @@ bool tree_meet(struct sampler *s, int pid, uint64_t now_ns)
     tree_entry(s, pid, &stat, now_ns, &m->entry);
     m->parent = stat.ppid;
     m->faults = stat.faults;
+    s->pss_moved_ns = now_ns;
     least_met(s, m);
     m->rows[CM_STATUS][CM_STATUS_THREADS] = (uint32_t)stat.threads;
+    if (s->killing) { /* of whom nothing more will be read */
+        if (s->descriptors >= s->max_descriptors)
+            member_close(s, m);
+        return true;
+    }
     member_check_borrowing(s, m);
     member_keep(s, m);
     member_look(s, m, now_ns);
@@ -227,10 +233,29 @@ void tree_read_children(struct sampler *s, int fd, uint64_t now_ns)
     tree_for_children(s, fd, now_ns, meet_listed);
 }
 
+/* Who its children are. */
+void tree_ask(struct sampler *s, struct member *m, uint64_t now_ns)
+{
+    if (m->children_fd >= 0) {
+        tree_read_children(s, m->children_fd, now_ns);
+        return;
+    }
+    char name[64] = "task/";
+    strcpy(cm_format(name + 5, (uint64_t)m->pid), "/children");
+    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
+    int fd = dir_fd < 0 ? -1 : openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        tree_read_children(s, fd, now_ns);
+        close(fd);
+    }
+    if (dir_fd >= 0 && dir_fd != m->dir_fd)
+        close(dir_fd);
+}
+
 void tree_discover(struct sampler *s, uint64_t now_ns)
 {
     /* The sampler gets a child when somebody of the tree has ended; only a parent that was never met ends unnoticed. */
-    if (s->somebody_ended || s->killing || s->head->ticks % QUIET_TICKS == 1)
+    if (s->somebody_ended || s->head->ticks % QUIET_TICKS == 1)
         tree_read_children(s, s->own_children_fd, now_ns);
     s->somebody_ended = false;
     /* Those that are met on the way are appended, and so asked for their own children in the same sweep; but a line of
@@ -240,20 +265,7 @@ void tree_discover(struct sampler *s, uint64_t now_ns)
         struct member *m = &s->members[s->alive[i]];
         if (m->zombie)
             continue;
-        if (m->children_fd >= 0) {
-            tree_read_children(s, m->children_fd, now_ns);
-            continue;
-        }
-        char name[64] = "task/";
-        strcpy(cm_format(name + 5, (uint64_t)m->pid), "/children");
-        int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open(s, m, ".");
-        int fd = dir_fd < 0 ? -1 : openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
-        if (fd >= 0) {
-            tree_read_children(s, fd, now_ns);
-            close(fd);
-        }
-        if (dir_fd >= 0 && dir_fd != m->dir_fd)
-            close(dir_fd);
+        tree_ask(s, m, now_ns);
     }
     numbers_look(s, now_ns);
     if (s->several_threads)

@@ -56,16 +56,59 @@ void whole_open(struct sampler *s)
     exits_open(s);
 }
 
+/* The line of /proc/PID/cgroup about one of the groups, ended by a NUL: "0::/PATH" or "N:CONTROLLERS:/PATH". */
+static char *line_of(char *text, const char *controller)
+{
+    for (char *line = text; line != NULL && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        char *names = strchr(line, ':');
+        if (names == NULL || strncmp(names + 1, controller, strlen(controller)) != 0 ||
+            names[1 + strlen(controller)] != ':')
+            continue;
+        *strchrnul(line, '\n') = 0;
+        return line;
+    }
+    return NULL;
+}
+
+/* Where the root is just after its birth: it is asked for nothing else before it runs. */
+static void note_homes(struct sampler *s)
+{
+    char text[4096], name[40];
+    strcpy(cm_format(name, (uint64_t)s->head->root_pid), "/cgroup");
+    for (int i = 0; i < CM_GROUPS; i++) {
+        bool used = s->groups[i].fd >= 0 && cm_read_file_at(s->proc_fd, name, text, sizeof text) > 0;
+        char *line = used ? line_of(text, s->groups[i].version == 1 ? "memory" : "") : NULL;
+        if (line != NULL && strlen(line) < PATH_BYTES)
+            strcpy(s->homes[i], line);
+    }
+}
+
 /* The target is there: is it where it was to be? */
 void whole_entered(struct sampler *s)
 {
     struct cm_head *head = s->head;
+    note_homes(s);
     int selector = head->selector_group_fd == head->memory_group_fd ? MEMORY : SELECTOR;
     if (track_wanted(s, CM_CGROUP) && s->groups[MEMORY].refused)
         track_lacks(&head->tracks[CM_CGROUP], s->groups[MEMORY].refused, "the kernel does not let the command into the group");
     if (track_wanted(s, CM_RSS_STAT) && s->groups[selector].refused)
         track_lacks(&head->tracks[CM_RSS_STAT], s->groups[selector].refused,
                     "the kernel does not let the command into the group that tells it from others");
+}
+
+/* Who has moved to another group is missing in what is told of the first; a group below it is as good. */
+void whole_check(struct sampler *s, struct member *m)
+{
+    char text[4096];
+    for (int i = 0; i < CM_GROUPS && !s->head->left_groups; i++) {
+        if (!s->homes[i][0] || m->dir_fd < 0 || cm_read_file_at(m->dir_fd, "cgroup", text, sizeof text) <= 0)
+            continue;
+        char *line = line_of(text, s->groups[i].version == 1 ? "memory" : "");
+        size_t length = strlen(s->homes[i]);
+        s->head->left_groups = line != NULL && (strncmp(line, s->homes[i], length) != 0 ||
+                                                (line[length] != 0 && line[length] != '/'));
+    }
 }
 
 static uint32_t in_kib(uint64_t bytes)
