@@ -111,6 +111,8 @@ class FixedInterval:
                 m = running.wait()
             finally:
                 poller.stop()
+        if not m.exit.ok:
+            raise concmem.CommandFailed(m)
         self._readings += poller.readings
         self._spent_s += poller.spent_s
         self.interval_s = self._spent_s / self._readings / BUDGET
