@@ -146,7 +146,7 @@ def measurement(
     all_marks = [marks_of(entry, lib) for entry in table]
     tracks = _tracks(memory)
     timeline = Timeline(tracks)
-    missing = missing_sources(head) if request.extra else {}
+    missing = missing_sources(head) if request.extra or head.ticks else {}
     charge = charge_of(head, host, missing) if "cgroup" in request.extra else NOT_ASKED
     tree = tree_of(head, all_marks, timeline, host, charge, request.extra)
     figures = all_figures(tree)

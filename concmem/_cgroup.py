@@ -12,7 +12,7 @@ from typing import TypeVar
 import attrs
 
 from concmem import _cgroup_find as find
-from concmem._cgroup_sweep import new_name, remove, sweep
+from concmem._cgroup_sweep import kill, new_name, remove, sweep
 
 __all__ = ["Groups", "make", "probe"]
 
@@ -78,6 +78,12 @@ class Groups:
     nest: bool = False
     _made: list[_Made] = attrs.field(factory=list, init=False)
     _owner_pid: int = attrs.field(factory=os.getpid, init=False)
+
+    def kill(self) -> None:
+        """Kill whatever lives in them: for when nobody else is there to end the tree."""
+        for group in self._made:
+            if group.folder is not None and self._owner_pid == os.getpid():
+                kill(group.folder)
 
     def close(self) -> None:
         """Remove what was made, unless this is a forked child of who made it; what is busy stays for a later sweep."""
@@ -188,17 +194,20 @@ def _memory(root: Path) -> tuple[int, _Made]:
 
 
 def _selector(root: Path) -> _Made:
-    """A group of version 2, with whatever controllers; where none is mounted, on a mount that nobody sees."""
+    """A group of version 2, with whatever controllers; else on a mount that nobody sees."""
+    why = ""
     if own := find.own_group(2, root):
         try:
             _check_moving(own.folder)
             return _create(own.folder, root)
         except OSError as error:
-            raise _NoGroup(_why(error, own.folder, root)) from None
+            why = _why(error, own.folder, root)
     try:
         mount_fd = find.detached_mount()
     except OSError as error:
-        raise _NoGroup(f"no control groups of version 2 are mounted, and none can be: {error.strerror}") from None
+        raise _NoGroup(
+            why or f"no control groups of version 2 are mounted, and none can be: {error.strerror}"
+        ) from None
     try:
         return _create(Path(f"/proc/self/fd/{mount_fd}"), root, mount_fd)
     except OSError as error:

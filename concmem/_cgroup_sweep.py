@@ -14,7 +14,7 @@ from pathlib import Path
 
 from concmem._cgroup_find import text
 
-__all__ = ["new_name", "remove", "sweep"]
+__all__ = ["kill", "new_name", "remove", "sweep"]
 
 _NAME = re.compile(r"concmem-(\d+)-(\d+)-(\d+)-\d+")  # pid, its start, the namespace of both, serial
 
@@ -26,16 +26,16 @@ _left: set[str] = set()  # names of own groups that were still busy when they sh
 os.register_at_fork(after_in_child=_left.clear)
 
 
-def _start_ticks(pid: int | str, root: Path) -> str:
-    """When a process started, in clock ticks after boot: field 22 of /proc/PID/stat, "" where it cannot be read."""
+def _stat(pid: int | str, root: Path) -> tuple[str, int, str]:
+    """State, threads and start in clock ticks after boot: fields 3, 20, 22 of /proc/PID/stat; "" where unreadable."""
     fields = text(root / f"proc/{pid}/stat").rpartition(") ")[2].split()
-    return fields[19] if len(fields) > 19 else ""
+    return (fields[0], int(fields[17]), fields[19]) if len(fields) > 19 else ("", 0, "")
 
 
 @lru_cache(maxsize=8)
 def _self(pid: int, root: Path) -> tuple[str, str]:
     """Start and PID namespace of this process; `pid` is its number, so that a forked child asks anew."""
-    return _start_ticks("self", root) or "0", str(os.stat(root / "proc/self/ns/pid").st_ino)
+    return _stat("self", root)[2] or "0", str(os.stat(root / "proc/self/ns/pid").st_ino)
 
 
 os.register_at_fork(after_in_child=_self.cache_clear)
@@ -51,7 +51,7 @@ def _is_gone(pid: int, start: str, root: Path) -> bool:
     """
     Whether a process of the own PID namespace has ended.
 
-    A zombie has not: it may be the main thread of a process whose others live on.
+    A zombie has, unless it is but the main thread of a process whose others live on.
     """
     try:
         os.kill(pid, 0)
@@ -59,7 +59,8 @@ def _is_gone(pid: int, start: str, root: Path) -> bool:
         return True
     except OSError:
         pass  # another user's
-    return _start_ticks(pid, root) not in (start, "")  # a /proc with hidepid hides living ones
+    state, threads, began = _stat(pid, root)
+    return (state == "Z" and threads <= 1) or began not in (start, "")  # a /proc with hidepid hides living ones
 
 
 def sweep(parent: Path, root: Path) -> None:
@@ -75,7 +76,7 @@ def sweep(parent: Path, root: Path) -> None:
     for name in names:
         match = _NAME.fullmatch(name)
         if knows and match and match[3] == namespace and _is_gone(int(match[1]), match[2], root):
-            _kill(parent / name)
+            kill(parent / name)
             remove(parent / name)
         elif name in _left:
             remove(parent / name, patience_s=0)
@@ -86,7 +87,7 @@ def _living(group: Path) -> set[int]:
     return {int(pid) for folder, _, _ in os.walk(group) for pid in text(Path(folder, "cgroup.procs")).split()} - {0}
 
 
-def _kill(group: Path) -> None:
+def kill(group: Path) -> None:
     """Kill all that lives in a group and below it."""
     with contextlib.suppress(OSError):
         fd = os.open(group / "cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)  # version 2, Linux 5.14

@@ -52,12 +52,14 @@ class Tree:
         rss_high_bytes: The same, lifted by marks that rose between two readings.
         exact_sum_bytes: The largest sum of RSS that the kernel kept, or None.
         exact_sum_lost: How many changes that sum may lack.
+        left_groups: Whether some process was met outside of the control groups that the command was born in.
         several_threads: The most threads at once, where some process had more than one; else 0.
         cpus: CPUs that the tree may use.
         marks_sum_bytes: The largest sum of marks as they stood at a tick.
         max_alive: The most processes that were seen at once.
         survivors: How many could not be killed.
         refused: How many readings the kernel refused.
+        blind: Why no process could be looked at, or "".
         dropped_processes: Processes that are missing in `processes`.
         everybody_told: Whether an exit record of every process was had.
         windows: Whether high-water marks were set back at every reading.
@@ -80,12 +82,14 @@ class Tree:
     rss_high_bytes: int
     exact_sum_bytes: int | None
     exact_sum_lost: int
+    left_groups: bool
     several_threads: int
     cpus: int
     marks_sum_bytes: int
     max_alive: int
     survivors: int
     refused: int
+    blind: str
     dropped_processes: int
     everybody_told: bool
     windows: bool
@@ -110,9 +114,13 @@ class Tree:
         if self.survivors:
             return "some processes could not be ended, and live on"
         if self.largest.inexact:
-            return f"{self.largest.inexact} windows were set back late, and what was held just then can be missing"
+            late = self.largest.inexact
+            windows = "1 window was" if late == 1 else f"{late} windows were"
+            return f"{windows} set back late, and what was held just then can be missing"
         if self.everybody_told:
             return ""
+        if self.blind:
+            return ""  # only the ends are known, and those all
         if any(marks.forgets_children for marks in self.processes):
             return "a process ignores SIGCHLD, so nobody hears how large its children were that nobody read"
         read = max(self.largest.rss_bytes, self.largest.hwm_bytes)

@@ -110,7 +110,8 @@ def process_peak(
     exact = max(0, marks.rss_bytes - (0 if statm_exact else error_bytes))
     over_bytes = min(max(0, value - exact), error_bytes)
     if highest is None:
-        lost = f"{marks.inexact} of its windows were set back late, and what it held just then can be missing"
+        were = "was" if marks.inexact == 1 else "were"
+        lost = f"{marks.inexact} of its windows {were} set back late, and what it held just then can be missing"
         note = lost if marks.inexact else "largest reading; its end was seen by its parent only"
         return Figure(value, "sampled", source, note=note, over_bytes=over_bytes)
     notes = []

@@ -96,6 +96,7 @@ def tree_of(
     def most(source: str, column: int = 0) -> int:
         return largest(track_of(head, source), column) if head.ticks else 0
 
+    ffi, _ = native()
     interval_s = head.interval_ns / 1e9
     return Tree(
         root=next((m for m in marks if m.is_root), None),
@@ -109,12 +110,14 @@ def tree_of(
         rss_high_bytes=most("statm"),
         exact_sum_bytes=head.rss_stat_peak_bytes if had("rss_stat") else None,
         exact_sum_lost=head.rss_stat_inexact,
+        left_groups=bool(head.left_groups),
         several_threads=head.max_threads if head.max_threads > head.max_alive else 0,
         cpus=host.cpus_allowed or host.cpus,
         marks_sum_bytes=most("status"),
         max_alive=head.max_alive,
         survivors=head.survivors,
         refused=head.refused,
+        blind=ffi.string(track_of(head, "children").why_not).decode() if track_of(head, "children").error else "",
         dropped_processes=head.processes_dropped,
         everybody_told=had("taskstats") and not head.exit_records_lost and not head.processes_dropped,
         windows=had("windows"),

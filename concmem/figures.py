@@ -8,7 +8,7 @@ import attrs
 
 from concmem._bounds import largest_sum_bytes
 from concmem._evidence import Tree
-from concmem.model import Figure
+from concmem.model import Figure, Status
 from concmem.units import format_bytes
 
 __all__ = ["Figures", "all_figures"]
@@ -19,7 +19,7 @@ _EXACT_SUM = "kmem:rss_stat by eBPF"
 
 
 def _refusals(tree: Tree) -> str:
-    return f"{tree.refused} readings were refused by the kernel" if tree.refused else ""
+    return tree.blind or (f"{tree.refused} readings were refused by the kernel" if tree.refused else "")
 
 
 def _largest(tree: Tree) -> Figure:
@@ -45,9 +45,14 @@ def _exact_sum(tree: Tree, value: int, note: str) -> Figure:
     Two threads that change the size of one process at the same moment can tell of it in the wrong order. Each such
     change is at most a huge page.
     """
+    lacks = ""
     if tree.exact_sum_lost:
-        lost = f"{tree.exact_sum_lost} changes came too close together to be counted"
-        return Figure(value, "sampled", _EXACT_SUM, note="; ".join(filter(None, (note, lost))))
+        lacks = f"{tree.exact_sum_lost} changes came too close together to be counted"
+    elif tree.left_groups or tree.rss_sum_bytes > value + tree.counter_error_bytes * tree.max_alive:
+        lacks = "some of the tree has left the control group by which the kernel tells it from others, and is missing"
+    if lacks:
+        value = max(value, tree.rss_sum_bytes)
+        return Figure(value, "sampled", _EXACT_SUM, note="; ".join(filter(None, (note, lacks))))
     if not tree.several_threads:
         return Figure(value, "exact", _EXACT_SUM, note=note)
     off_bytes = _HUGE_BYTES * (min(tree.cpus, tree.several_threads) - 1)
@@ -79,7 +84,7 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
         value = max(rss_sum.bytes, largest.low_bytes or 0)
         return Figure(value, "upper_bound", rss_sum.source, rss_sum.error_bytes, note)
     no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
-    if lacks := tree.unheard or ("some processes could not be listed" if tree.dropped_processes else ""):
+    if lacks := tree.blind or tree.unheard or ("some processes could not be listed" if tree.dropped_processes else ""):
         return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note=lacks)
     unseen = () if tree.nobody_hidden else tree.unseen
     if len(tree.processes) > 1 or unseen:
@@ -128,7 +133,10 @@ def _cgroup(tree: Tree) -> Figure:
     parts = ", ".join(f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in charge.parts.items() if size)
     note = "page cache and kernel memory are inside, and not what others were charged for first"
     note += f"; when it was read at its largest: {parts}" if parts else ""
-    return Figure(charge.peak_bytes, "bounded", charge.source, note=note, over_bytes=tree.lot_bytes)
+    if tree.left_groups:
+        note = f"some of the tree has left the group, and what it was charged then is missing; {note}"
+    status: Status = "sampled" if tree.left_groups else "bounded"
+    return Figure(charge.peak_bytes, status, charge.source, note=note, over_bytes=tree.lot_bytes)
 
 
 def _swap(tree: Tree) -> Figure:

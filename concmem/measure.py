@@ -139,6 +139,8 @@ class Running:
         head = self._memory.head
         if phase == lib.CM_PHASE_FAILED:
             raise start_error(self._request, head.stage, head.error)
+        if phase != lib.CM_PHASE_DONE and self._groups is not None:
+            self._groups.kill()
         if phase == lib.CM_PHASE_NEW:
             raise SamplerError(0, "could not begin, for want of memory or descriptors", "concmem-sampler")
         if phase != lib.CM_PHASE_DONE:

@@ -48,10 +48,10 @@ static void note_record(struct cm_process *entry, const struct cm_exit_record *r
     }
 }
 
-static bool take(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns);
+static void put(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns);
 
 /* Those who waited for this parent. */
-static void take_children(struct sampler *s, int parent, uint64_t since_ns)
+static void put_children(struct sampler *s, int parent, uint64_t since_ns)
 {
     for (uint32_t i = 0; i < nwaiting;) {
         struct waiting child = waiting[i];
@@ -60,38 +60,42 @@ static void take_children(struct sampler *s, int parent, uint64_t since_ns)
             continue;
         }
         waiting[i] = waiting[--nwaiting];
-        take(s, &child.record, child.t_ns);
+        put(s, &child.record, child.t_ns);
         i = 0; /* the list has been gone through by others meanwhile */
     }
 }
 
-static bool take(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
+/* Into the table: it belongs there. */
+static void put(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
 {
-    struct cm_process *entry = tree_known(s, record->tgid);
+    struct cm_process *entry = tree_known(s, record->tgid, s->drained_ns);
     if (entry == NULL) {
-        if (record->ppid != s->own_pid && tree_known(s, record->ppid) == NULL)
-            return false;
         struct cm_stat stat = {.ppid = record->ppid};
         uint64_t began_ns = record->elapsed_ns < t_ns ? t_ns - record->elapsed_ns : 0;
         int32_t at;
         memcpy(stat.comm, record->comm, sizeof stat.comm);
         entry = tree_entry(s, record->tgid, &stat, began_ns, &at);
         if (entry == NULL)
-            return true;
+            return;
         entry->since_ns = began_ns;
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
-        take_children(s, record->tgid, began_ns);
+        put_children(s, record->tgid, began_ns);
     }
     note_record(entry, record, t_ns);
-    return true;
+}
+
+static bool belongs(struct sampler *s, const struct cm_exit_record *record)
+{
+    return record->ppid == s->own_pid || tree_known(s, record->tgid, s->drained_ns) != NULL ||
+           tree_known(s, record->ppid, s->drained_ns) != NULL;
 }
 
 /* Whoever has just been met may be the parent that others wait for. */
 void exits_met(struct sampler *s, int pid, uint64_t t_ns)
 {
     if (nwaiting > 0)
-        take_children(s, pid, t_ns > MET_NS ? t_ns - MET_NS : 0);
+        put_children(s, pid, t_ns > MET_NS ? t_ns - MET_NS : 0);
 }
 
 void exits_drain(struct sampler *s, uint64_t t_ns)
@@ -102,13 +106,15 @@ void exits_drain(struct sampler *s, uint64_t t_ns)
     while (cm_taskstats_next(s->exits_fd, &record, &s->head->exit_records_lost) > 0) {
         if (record.ppid == KTHREADD) /* a thread of the kernel */
             continue;
-        if (take(s, &record, t_ns))
+        if (belongs(s, &record)) {
+            put(s, &record, t_ns);
             continue;
+        }
         if (nwaiting == WAITING)
             memmove(waiting, waiting + 1, --nwaiting * sizeof *waiting);
         waiting[nwaiting++] = (struct waiting){record, t_ns};
     }
-    s->known_ns = t_ns; /* who had ended by now is no parent of what comes next */
+    s->drained_ns = t_ns; /* who had ended by now is no parent of what comes next */
 }
 
 void exits_close(struct sampler *s)

@@ -39,7 +39,7 @@ void numbers_begin(struct sampler *s)
 /* Looks at one number: true where it is nobody's any more and never was one of those who are known. */
 static bool is_unseen(struct sampler *s, int pid, uint64_t now_ns)
 {
-    if (tree_find(s, pid) != NULL || tree_known(s, pid) != NULL)
+    if (tree_find(s, pid) != NULL || tree_known(s, pid, s->known_ns) != NULL)
         return false;
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* a thread that is not a main one: refused, but not ESRCH */
     if (pidfd < 0)

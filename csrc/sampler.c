@@ -97,6 +97,20 @@ static void go_first(void)
         setpriority(PRIO_PROCESS, 0, -20);
 }
 
+/* Where it is another PID namespace's, its numbers are those of strangers: nothing may be read then. */
+static bool proc_is_own(struct sampler *s)
+{
+    char text[24];
+    const char *at = text;
+    long got = syscall(SYS_readlinkat, s->proc_fd, "self", text, sizeof text - 1);
+    text[got > 0 ? got : 0] = 0;
+    if ((int)cm_number(&at) == s->own_pid)
+        return true;
+    close(s->proc_fd);
+    s->proc_fd = -1;
+    return false;
+}
+
 /* What can wait until the target has been loaded: on a machine of few CPUs it would only be in its way. */
 static void settle(struct sampler *s)
 {
@@ -107,6 +121,9 @@ static void settle(struct sampler *s)
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     go_first();
     let_go_of_standard_files();
+    if (!proc_is_own(s))
+        track_lacks(&s->head->tracks[CM_CHILDREN], ESRCH,
+                    "/proc is that of another PID namespace: mount one's own (unshare has --mount-proc)");
     tree_open(s);
     numbers_begin(s);
     pss_begin(s);

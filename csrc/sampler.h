@@ -74,6 +74,7 @@ struct sampler {
     struct cm_rss_stat rss_stat;
     char homes[CM_GROUPS][PATH_BYTES]; /* what /proc/PID/cgroup says of the root in each group, or "" */
     int exits_fd;
+    uint64_t drained_ns; /* when its descriptor was last emptied */
     uint64_t known_ns; /* the last tick: who ended before it is known no more by its number */
 
     /* the budget of smaps_rollup: what may be spent now; when it was read last, and what that took */
@@ -105,7 +106,7 @@ struct member *tree_find(struct sampler *s, int pid);
 bool tree_meet(struct sampler *s, int pid, uint64_t now_ns);
 void tree_remove(struct sampler *s, struct member *m);
 struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at);
-struct cm_process *tree_known(struct sampler *s, int pid);
+struct cm_process *tree_known(struct sampler *s, int pid, uint64_t since_ns);
 typedef bool tree_visit(struct sampler *s, int pid, uint64_t now_ns);
 uint64_t tree_for_children(struct sampler *s, int fd, uint64_t now_ns, tree_visit *with);
 void tree_read_children(struct sampler *s, int fd, uint64_t now_ns);

@@ -60,13 +60,13 @@ struct cm_process *member_entry(struct sampler *s, const struct member *m)
     return m->entry < 0 ? NULL : (struct cm_process *)(s->base + s->head->processes_offset) + m->entry;
 }
 
-/* The row of a process that was there at the last tick or is there now; an older one is of somebody else, who had the
- * same number. */
-struct cm_process *tree_known(struct sampler *s, int pid)
+/* The row of a process that is there, or was after `since_ns`; an older one is of somebody else, who had the same
+ * number. */
+struct cm_process *tree_known(struct sampler *s, int pid, uint64_t since_ns)
 {
     int32_t at = rows[(uint32_t)pid % SLOTS] - 1;
     struct cm_process *entry = (struct cm_process *)(s->base + s->head->processes_offset) + at;
-    bool other = at < 0 || entry->pid != pid || ((entry->flags & CM_PROCESS_ENDED) && entry->end_ns < s->known_ns);
+    bool other = at < 0 || entry->pid != pid || ((entry->flags & CM_PROCESS_ENDED) && entry->end_ns < since_ns);
     return other ? NULL : entry;
 }
 
@@ -75,7 +75,7 @@ struct cm_process *tree_known(struct sampler *s, int pid)
 struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at)
 {
     struct cm_head *head = s->head;
-    struct cm_process *known = tree_known(s, pid);
+    struct cm_process *known = tree_known(s, pid, s->known_ns);
     if (known != NULL && known->start_ticks == 0) {
         *at = rows[(uint32_t)pid % SLOTS] - 1;
         known->start_ticks = stat->start_ticks;

@@ -71,12 +71,14 @@ def tree(*processes: Marks, **more: Any) -> Tree:
         "rss_high_bytes": 0,
         "exact_sum_bytes": None,
         "exact_sum_lost": 0,
+        "left_groups": False,
         "several_threads": 0,
         "cpus": 2,
         "marks_sum_bytes": 0,
         "max_alive": len(processes),
         "survivors": 0,
         "refused": 0,
+        "blind": "",
         "dropped_processes": 0,
         "everybody_told": False,
         "windows": False,
@@ -152,6 +154,11 @@ def test_the_kernels_own_sum() -> None:
     assert figures["peak"].high_bytes == figures["tree_upper_bound"].bytes == 45 * MIB
     threads = all_figures(tree(*processes, **facts, several_threads=7))["tree_peak_rss_sum"]
     assert (threads.status, threads.low_bytes, threads.high_bytes) == ("bounded", 43 * MIB, 47 * MIB)
+    for left in ({"left_groups": True}, {"rss_sum_bytes": 60 * MIB}):
+        told = all_figures(tree(*processes, **facts | left))
+        assert told["tree_peak_rss_sum"].status == "sampled"
+        assert "left the control group" in told["tree_peak_rss_sum"].note
+        assert told["tree_upper_bound"].source != told["tree_peak_rss_sum"].source
     lossy = all_figures(tree(*processes, **facts, exact_sum_lost=3))["tree_peak_rss_sum"]
     assert lossy.status == "sampled" and "3 changes" in lossy.note
 
@@ -185,3 +192,5 @@ def test_a_charge_keeps_its_own_name() -> None:
     assert (figures["cgroup_peak"].bytes, figures["cgroup_peak"].low_bytes) == (300 * MIB, 300 * MIB - 4096)
     assert "page cache" in figures["cgroup_peak"].note and "file 299 MiB" in figures["cgroup_peak"].note
     assert "sock" not in figures["cgroup_peak"].note
+    left = all_figures(tree(marks(3, 3, 0, 1, is_root=True), charge=charge, left_groups=True))["cgroup_peak"]
+    assert left.status == "sampled" and "left the group" in left.note

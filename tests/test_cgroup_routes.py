@@ -374,8 +374,9 @@ def test_version_1(machine: Machine) -> None:
     assert "memory/a are read-only" in why_not(machine)
 
 
-def test_a_selector_that_cannot_be(machine: Machine) -> None:
-    """It has its own sentence."""
+def test_a_selector_that_cannot_be(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its own sentence: of the mount that there is, where none of one's own can be had."""
+    monkeypatch.setattr(_cgroup_find, "_syscall", refuse)
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EROFS
     groups = _cgroup.make(memory=False, selector=True, root=machine.root)
     assert groups.selector_fd == -1
@@ -442,7 +443,7 @@ def test_which_names_are_swept(machine: Machine) -> None:
     dead, other = ended_pid(), 1
     (machine.root / "proc/1").mkdir()
     (machine.root / "proc/1/stat").write_text(Path("/proc/1/stat").read_text())
-    start = _cgroup_sweep._start_ticks(other, Path("/"))
+    start = _cgroup_sweep._stat(other, Path("/"))[2]
     goes = [f"concmem-{dead}-5-{namespace}-0", f"concmem-{other}-{int(start) + 1}-{namespace}-3"]
     stays = [
         f"concmem-{dead}-5-{int(namespace) + 1}-0",  # of another namespace
@@ -488,12 +489,12 @@ def test_left_overs_are_killed_as_one(machine: Machine, monkeypatch: pytest.Monk
     _cgroup_sweep._left.clear()
 
 
+def refuse(*_: Any) -> int:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
 def test_no_mount_for_others(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who may not mount hears that."""
-
-    def refuse(*_: Any) -> int:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
     monkeypatch.setattr(_cgroup_find, "_syscall", refuse)
     machine.begin("4:memory:/\n", "")
     groups = _cgroup.make(memory=False, selector=True, root=machine.root)

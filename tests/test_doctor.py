@@ -114,7 +114,8 @@ def test_short_amounts() -> None:
 
 def test_many_runs_are_one_row() -> None:
     """The table has the least and the largest error over all runs, and says how many there were."""
-    text = markdown_table(checkup(check(), attrs.evolve(check(), run=1, error_bytes=-8192)))
+    headline = check(source="headline", figure="peak")
+    text = markdown_table(checkup(check(), attrs.evolve(check(), run=1, error_bytes=-8192), headline))
     assert text.startswith("2 runs of each on Linux ")
-    assert "2 figures judged, 0 outside of what they state." in text
+    assert "3 figures judged, 0 outside of what they state." in text
     assert "| hold: bytes held | 64.0 MiB | -8K .. +4K | - |" in text

@@ -125,6 +125,24 @@ def concmem_rss_bytes(pid: int) -> int:
     raise AssertionError(f"process {pid} has no Rss")
 
 
+@needs("rss_stat")
+def test_who_leaves_the_group_is_missed_and_said() -> None:
+    """A tree that moves itself to another control group is not in the kernel's sum, which is not exact then."""
+    (mount,) = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup2 " in line][:1]
+    elsewhere = Path(mount) / f"test-{os.getpid()}"
+    elsewhere.mkdir()
+    hold = " ".join(known("hold", 50 * MIB, 1, 0.4))
+    try:
+        m = concmem.measure(
+            f"echo 0 > {elsewhere}/cgroup.procs; {hold} & {hold} & wait", stdout=subprocess.DEVNULL, exact=True
+        )
+    finally:
+        elsewhere.rmdir()
+    assert m.tree_peak_rss_sum.status == "sampled" and "left the control group" in m.tree_peak_rss_sum.note
+    assert m.peak.bytes is not None and m.peak.bytes >= 98 * MIB
+    assert m.tree_upper_bound.bytes is None or m.tree_upper_bound.bytes >= 100 * MIB
+
+
 @needs("taskstats")
 def test_exit_records_of_every_process() -> None:
     """1,000 runs of `true` by a shell are 1,000 processes, each with its own mark and its CPU time."""

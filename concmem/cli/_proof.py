@@ -44,9 +44,9 @@ def by_program(checkup: Checkup) -> dict[str, list[Check]]:
 
 
 def truth_of(checks: Sequence[Check]) -> str:
-    """The footprint where it is known, else the largest amount that is."""
+    """The footprint of the whole tree, where it is known."""
     truths = {check.figure: check.truth_bytes for check in checks}
-    size = truths.get("peak") or max((size for size in truths.values() if size is not None), default=None)
+    size = truths.get("peak")
     return "-" if size is None else format_bytes(size)
 
 
@@ -86,7 +86,7 @@ def markdown_table(checkup: Checkup) -> str:
         f"{runs} runs of each on Linux {checkup.host.kernel}, {checkup.host.cpus} CPUs:"
         f" {format_count(len(judged))} figures judged, {len(checkup.wrong)} outside of what they state.",
         "",
-        "| program | truth | " + " | ".join(SOURCES) + " |",
+        "| program | footprint | " + " | ".join(SOURCES) + " |",
         "|---|---:|" + "---:|" * len(SOURCES),
     ]
     for program, checks in by_program(checkup).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from concmem.doctor import Check, Checkup
+    from concmem.facts import Source
 
 __all__ = ["doctor"]
 
@@ -69,10 +71,17 @@ def _sources(checkup: Checkup) -> Table:
     for source in checkup.sources:
         cost_s = checkup.costs_s.get(source.name)
         cost = f"{cost_s * 1e6:.1f} us" if cost_s is not None and cost_s < 1e-4 else format_seconds(cost_s or 0)
-        words = source.needs if source.usable else f"{source.why_not}; to get it: {source.remedy or 'nothing helps'}"
+        words = source.needs if source.usable else _how_to_get(source)
         usable = "[green]yes[/]" if source.usable else "[red]no[/]"
         table.add_row(source.name, usable, cost if cost_s is not None else "-", words)
     return table
+
+
+def _how_to_get(source: Source) -> str:
+    """Why not, and the command that helps; to root, who has all rights already, only what the reason itself says."""
+    if source.remedy and os.geteuid() != 0:
+        return f"{source.why_not}; to get it: {source.remedy}"
+    return source.why_not
 
 
 def _facts(checkup: Checkup) -> list[str]:
