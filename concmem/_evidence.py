@@ -35,7 +35,7 @@ class Charge:
     why_not: str = ""
 
 
-@attrs.frozen
+@attrs.define
 class Tree:
     """
     What is known of the whole tree.

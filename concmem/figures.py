@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypedDict
 
 import attrs
@@ -18,6 +19,12 @@ _HUGE_BYTES = 2 << 20
 _EXACT_SUM = "kmem:rss_stat by eBPF"
 
 
+@lru_cache(maxsize=64)
+def _none(source: str, why: str) -> Figure:
+    """That a figure cannot be had: the same one each time, for most commands lack the same ones."""
+    return Figure(None, "unavailable", source, note=why)
+
+
 def _refusals(tree: Tree) -> str:
     return tree.blind or (f"{tree.refused} readings were refused by the kernel" if tree.refused else "")
 
@@ -32,7 +39,7 @@ def _largest(tree: Tree) -> Figure:
 def _tree_pss(tree: Tree) -> Figure:
     if tree.pss_bytes is None:
         why = _refusals(tree) or "the tree ended before it could be read, or its budget is 0"
-        return Figure(None, "unavailable", "smaps_rollup", note=why)
+        return _none("smaps_rollup", why)
     several = "" if tree.max_alive <= 1 else "read one process after the other: what moves meanwhile can count twice"
     note = "; ".join(filter(None, (several, _refusals(tree))))
     return Figure(tree.pss_bytes, "sampled", "smaps_rollup", note=note, over_bytes=tree.pss_over_bytes)
@@ -68,7 +75,7 @@ def _rss_sum(tree: Tree) -> Figure:
         return _exact_sum(tree, tree.exact_sum_bytes, note)
     value = tree.rss_high_bytes if single else tree.rss_sum_bytes
     if value == 0:
-        return Figure(None, "unavailable", "statm", note=_refusals(tree) or "the tree ended before it could be read")
+        return _none("statm", _refusals(tree) or "the tree ended before it could be read")
     over_bytes = 0 if tree.statm_exact else tree.counter_error_bytes * max(1, tree.max_alive)
     source = "statm, VmHWM" if single else "statm"
     return Figure(value, "sampled", source, note=note, over_bytes=min(over_bytes, value))
@@ -78,14 +85,14 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
     """There wherever nobody can have been of any size."""
     read = max(tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
     if read == 0:
-        return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note="no process could be read")
+        return _none("VmHWM, wait4 ru_maxrss", "no process could be read")
     if rss_sum.status in ("exact", "bounded") and rss_sum.bytes is not None:
         note = f"the kernel's own sum of RSS; {_SEVERAL}, so the tree needed no more"
         value = max(rss_sum.bytes, largest.low_bytes or 0)
         return Figure(value, "upper_bound", rss_sum.source, rss_sum.error_bytes, note)
     no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
     if lacks := tree.blind or tree.unheard or ("some processes could not be listed" if tree.dropped_processes else ""):
-        return Figure(None, "unavailable", "VmHWM, wait4 ru_maxrss", note=lacks)
+        return _none("VmHWM, wait4 ru_maxrss", lacks)
     unseen = () if tree.nobody_hidden else tree.unseen
     if len(tree.processes) > 1 or unseen:
         read = max(read, largest_sum_bytes(tree.processes, unseen, no_larger))
@@ -129,7 +136,7 @@ def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
 def _cgroup(tree: Tree) -> Figure:
     charge = tree.charge
     if charge.peak_bytes is None:
-        return Figure(None, "unavailable", "cgroup", note=charge.why_not)
+        return _none("cgroup", charge.why_not)
     parts = ", ".join(f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in charge.parts.items() if size)
     note = "page cache and kernel memory are inside, and not what others were charged for first"
     note += f"; when it was read at its largest: {parts}" if parts else ""
@@ -141,7 +148,7 @@ def _cgroup(tree: Tree) -> Figure:
 
 def _swap(tree: Tree) -> Figure:
     if tree.swap_bytes is None:
-        return Figure(None, "unavailable", "status VmSwap", note="this machine has no swap")
+        return _none("status VmSwap", "this machine has no swap")
     return Figure(tree.swap_bytes, "sampled", "status VmSwap", note="what is swapped out is in no RSS and no PSS")
 
 
@@ -165,7 +172,7 @@ def all_figures(tree: Tree) -> Figures:
     rss_sum = _rss_sum(tree)
     upper = _upper_bound(tree, largest, rss_sum)
     if tree.root is None:
-        root = Figure(None, "unavailable", "wait4", note="the root was never seen")
+        root = _none("wait4", "the root was never seen")
     else:
         root = largest if tree.root is tree.largest and not tree.unheard else tree.peak_of(tree.root)
     return {

@@ -45,7 +45,6 @@ class Running:
         self._measurement: Measurement | None = None
         self._failure: ConcmemError | None = None
         self._root_pid: int | None = None
-        self._started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         self._groups: Groups | None = None
         try:
             if request.extra & {"cgroup", "rss_stat"}:
@@ -56,7 +55,9 @@ class Running:
                 self._memory.close()
                 self._leave_groups()
         redirection.started()
-        self._host = describe()  # in the target's time rather than in the caller's
+        # All that can be done in the target's time rather than in the caller's.
+        self._started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        self._host = describe()
         self._swapped_before = swapped_bytes(self._host)
 
     def fileno(self) -> int:
