@@ -1,0 +1,27 @@
+/* read_group FOLDER VERSION: what source_cgroup.c reads of a control group, or of a folder of files that is like one. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "internal.h"
+
+int main(int argc, char **argv)
+{
+    static const char *const names[] = {"usage", "anon", "file", "shmem", "kernel", "kernel_stack", "page_tables", "sock"};
+    struct cm_cgroup group;
+    uint64_t row[CM_MAX_COLUMNS] = {0};
+    const char *why = "";
+    int fd = argc > 2 ? open(argv[1], O_RDONLY | O_DIRECTORY) : -1;
+    if (fd < 0 || cm_cgroup_open(&group, fd, atoi(argv[2]), &why) < 0) {
+        printf("{\"why\": \"%s\"}\n", why);
+        return 1;
+    }
+    row[CM_CGROUP_USAGE] = cm_cgroup_usage(&group);
+    cm_cgroup_parts(&group, row);
+    printf("{\"peak\": %" PRIu64, cm_cgroup_peak(&group));
+    for (int i = 0; i < CM_MAX_COLUMNS; i++)
+        printf(", \"%s\": %" PRIu64, names[i], row[i]);
+    printf("}\n");
+    return 0;
+}

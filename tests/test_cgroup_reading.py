@@ -1,0 +1,76 @@
+"""The sampler's own reading of a control group's files, on folders that are like one of either version."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+V2 = {
+    "memory.peak": "322961408\n",
+    "memory.current": "314572800\n",
+    "memory.stat": "anon 1048576\nfile 314000000\nkernel 9000000\nkernel_stack 163840\npagetables 94208\n"
+    "sec_pagetables 0\npercpu 0\nsock 4096\nvmalloc 0\nshmem 4000000\nfile_mapped 77\nanon_thp 0\nslab 8388608\n",
+}
+V1 = {
+    "memory.max_usage_in_bytes": "322961408\n",
+    "memory.usage_in_bytes": "314572800\n",
+    "memory.stat": "cache 314000000\nrss 1048576\nrss_huge 0\nshmem 4000000\ntotal_cache 999\ntotal_rss 999\n",
+    "memory.kmem.usage_in_bytes": "9000000\n",
+    "memory.kmem.tcp.usage_in_bytes": "4096\n",
+}
+READ = {
+    "peak": 322961408,
+    "usage": 314572800,
+    "anon": 1048576,
+    "file": 310000000,  # the kernel counts shared memory among the page cache
+    "shmem": 4000000,
+    "kernel": 9000000,
+    "kernel_stack": 163840,
+    "page_tables": 94208,
+    "sock": 4096,
+}
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program = tmp_path_factory.mktemp("group") / "read_group"
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
+    sources = [ROOT / "tests/c/read_group.c", ROOT / "csrc/source_cgroup.c", ROOT / "csrc/proc.c"]
+    try:
+        subprocess.run([*compiler, *flags, "-o", program, *sources], check=True)
+    except FileNotFoundError:
+        pytest.skip(f"there is no C compiler ({compiler[0]})")
+    return program
+
+
+def read(reader: Path, folder: Path, files: dict[str, str], version: int) -> dict[str, Any]:
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    done = subprocess.run([reader, folder, str(version)], capture_output=True, text=True)
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def test_version_2(reader: Path, tmp_path: Path) -> None:
+    """Peak, present charge and every part of it, each from its own line."""
+    assert read(reader, tmp_path, V2, 2) == READ
+
+
+def test_version_1(reader: Path, tmp_path: Path) -> None:
+    """The same, but of kernel memory only the whole and that of TCP are told; sums of subgroups are not taken."""
+    assert read(reader, tmp_path, V1, 1) == READ | {"kernel_stack": 0, "page_tables": 0}
+
+
+def test_version_2_without_a_peak(reader: Path, tmp_path: Path) -> None:
+    """A kernel before 5.19 tells no maximum, and nothing else is put in its place."""
+    files = {name: content for name, content in V2.items() if name != "memory.peak"}
+    assert read(reader, tmp_path, files, 2) == {"why": "this kernel has no memory.peak (5.19 or later)"}
