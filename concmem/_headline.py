@@ -6,6 +6,7 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from concmem.figures import LEAST_SOURCE
 from concmem.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def explanation(measurement: Measurement) -> list[str]:
     elif peak.source == measurement.tree_peak_pss.source:
         readings = f"{sampler.pss_readings} readings of every process's PSS (smaps_rollup)"
         low += f"the largest of {readings}, shared pages counted once{_when(measurement)}"
+    elif peak.source == LEAST_SOURCE:
+        low += f"RSS of all processes, less all of it that they can share (statm){_when(measurement)}"
     else:
         less = f", less {format_bytes(peak.over_bytes)} by which that may be too high" if peak.over_bytes else ""
         low += f"the largest size of one process ({peak.source}){less}"

@@ -12,9 +12,12 @@ from concmem._evidence import Tree
 from concmem.model import Figure, Status
 from concmem.units import format_bytes
 
-__all__ = ["Figures", "all_figures"]
+__all__ = ["LEAST_SOURCE", "Figures", "all_figures"]
 
 _SEVERAL = "shared pages count once for each process that has them"
+LEAST_SOURCE = "statm, less shared"
+"""Where a lower end is from that is the sum of RSS less all that can be shared."""
+
 _HUGE_BYTES = 2 << 20
 _EXACT_SUM = "kmem:rss_stat by eBPF"
 
@@ -109,7 +112,7 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
 def _least(tree: Tree) -> Figure:
     """What was whose own can be off by twice the error of a reading: of the one now, and of that when it was met."""
     over_bytes = 0 if tree.statm_exact else 2 * tree.counter_error_bytes * max(1, tree.max_alive)
-    return Figure(tree.least_bytes, "sampled", "statm", over_bytes=min(over_bytes, tree.least_bytes))
+    return Figure(tree.least_bytes, "sampled", LEAST_SOURCE, over_bytes=min(over_bytes, tree.least_bytes))
 
 
 def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:

@@ -295,6 +295,25 @@ def test_the_headline_names_both_ends() -> None:
         assert headline(attrs.evolve(one, peak=peak)) == f"true needed {sentence}"
 
 
+def test_the_explanation_names_where_each_end_is_from() -> None:
+    """PSS, one process, RSS less what can be shared: each is called what it is."""
+    import attrs
+
+    from concmem._headline import explanation
+    from concmem.figures import LEAST_SOURCE
+    from concmem.model import Figure
+
+    one = attrs.evolve(concmem.measure(["true"]), tree_peak_pss=Figure(30 << 20, "sampled", "smaps_rollup"))
+    for source, words in (
+        ("smaps_rollup", "readings of every process's PSS"),
+        ("statm", "the largest size of one process (statm)"),
+        (LEAST_SOURCE, "RSS of all processes, less all of it that they can share (statm)"),
+    ):
+        low, high = explanation(attrs.evolve(one, peak=Figure(30 << 20, "bounded", source, 3 << 20)))
+        assert low.startswith("at least 30.0 MiB: ") and words in low
+        assert high.startswith("at most 33.0 MiB: ")
+
+
 class Session:
     """The command in a process group of its own, as a shell starts it, with signals as the terminal sends them."""
 
