@@ -21,10 +21,11 @@ from concmem import drivers
 from concmem.errors import CommandNotFound, ConcmemError, RecordingError, SamplerError
 from concmem.model import Exit, Measurement
 from concmem.study import LineProgress, Plan, Progress, Run, Study, StudyError, bench, load_study, make_progress
-from concmem.study import run as run_module
+from concmem.study import runner as runner_module
 from concmem.study.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, attempt
 from concmem.study.memory import estimate_bytes
 from concmem.study.reasons import limit_reached, own_message, why_failed
+from concmem.study.workloads import WORKLOADS
 
 MIB = 1 << 20
 
@@ -73,7 +74,7 @@ class Bench:
             return drivers.Missing("python", self.missing[program.name], "apt-get install luck")
         return SimpleNamespace(label=self.label)
 
-    def _prepare(self, program: Any, _: Any) -> Any:
+    def _prepare(self, program: Any, _: Any, workload: str = "sleep") -> Any:
         if not self.scripts[program.name]:
             raise drivers.BuildError("the build of it failed:\nerror: no luck")
 
@@ -316,8 +317,8 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
 def test_what_would_not_fit_is_skipped_with_its_figures(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the size before says that the next one needs more than is free, it is not started."""
     harness.scripts = {"one": GOOD}
-    monkeypatch.setattr(run_module, "margin_bytes", lambda: 100 * MIB)
-    monkeypatch.setattr(run_module, "available_bytes", lambda: 500 * MIB)
+    monkeypatch.setattr(runner_module, "margin_bytes", lambda: 100 * MIB)
+    monkeypatch.setattr(runner_module, "available_bytes", lambda: 500 * MIB)
     study = harness.run(tasks=(2000, 1_000_000))
     small, large = study.runs
     assert (small.status, large.status, large.attempts) == ("ok", "skipped", 0)
@@ -330,8 +331,8 @@ def test_what_failed_at_a_smaller_size_is_not_said_to_be_too_large(
 ) -> None:
     """Where a smaller size failed already, that is why a larger one is not tried, not an estimate."""
     harness.scripts = {"one": SAY + "n == 3000 and sys.exit('thread limit reached');" + GOOD.removeprefix(SAY)}
-    monkeypatch.setattr(run_module, "margin_bytes", lambda: 100 * MIB)
-    monkeypatch.setattr(run_module, "available_bytes", lambda: 500 * MIB)
+    monkeypatch.setattr(runner_module, "margin_bytes", lambda: 100 * MIB)
+    monkeypatch.setattr(runner_module, "available_bytes", lambda: 500 * MIB)
     small, failed, large = harness.run(tasks=(2000, 3000, 1_000_000)).runs
     assert (small.status, failed.status, large.status, large.attempts) == ("ok", "failed", "skipped", 0)
     assert large.reason == f"not tried: it could not run with 3 000 tasks already: {failed.reason}"
@@ -384,8 +385,8 @@ def test_progress_that_nobody_reads_ends_no_study(harness: Bench, terminal: bool
 def test_a_program_that_needs_more_than_is_free_is_stopped(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing was known before, the limit during the run keeps the machine's memory free."""
     harness.scripts = {"hog": SAY + "b = b'x' * (200 << 20); say(f'started {n}'); time.sleep(s)"}
-    monkeypatch.setattr(run_module, "margin_bytes", lambda: 0)
-    monkeypatch.setattr(run_module, "available_bytes", lambda: 60 * MIB)
+    monkeypatch.setattr(runner_module, "margin_bytes", lambda: 0)
+    monkeypatch.setattr(runner_module, "available_bytes", lambda: 60 * MIB)
     (run,) = harness.run(tasks=(1,), sleep_s=5).runs
     assert run.status == "failed"
     assert run.reason.startswith("needed more memory than was free, and was stopped at ")
@@ -437,7 +438,7 @@ def test_a_flood_of_output_is_kept_in_bounds() -> None:
     script = "import sys; w = sys.stdout.write; w('x' * 20_000_000 + '\\nstarted 1\\n' + 'y\\n' * 100_000 + 'done 1')"
     seen = attempt([sys.executable, "-S", "-c", script], {}, 1, Limits(30, 30))
     assert seen.measurement.exit.ok
-    assert seen.last_line == "done 1" and seen.done_s is not None and seen.launch_s is not None
+    assert seen.last_line == "done 1" and set(seen.said) == {"started", "done"}
     assert len(seen.lines) == KEPT_LINES
     assert max(map(len, seen.lines)) <= LINE_BYTES
 
@@ -461,8 +462,8 @@ def test_a_command_that_is_not_there_is_an_error() -> None:
 def _attempt(measured: Measurement, errors: Sequence[str] = (), lines: Sequence[str] = (), **changes: Any) -> Attempt:
     return Attempt(
         measurement=attrs.evolve(measured, **changes),
-        launch_s=None,
-        done_s=None,
+        begun_s=0.0,
+        said={},
         most_on_machine=0,
         ended="",
         last_line="",
@@ -502,7 +503,7 @@ def test_the_limit_that_was_met_is_named(measured: Measurement) -> None:
     assert limit_reached(5_000, host, 5_150) == ""
     assert limit_reached(5_000, attrs.evolve(host, limits={}), 5_150) == ""
     failed = _attempt(measured, ["could not start thread"], exit=Exit(1, None, "exited"), max_threads=16_367, host=host)
-    said = why_failed(failed, 9, "thread", finish_s=1, launch_s=1, oom_killed=False)
+    said = why_failed(failed, 9, "thread", WORKLOADS["sleep"], Limits(1, 1), oom_killed=False)
     assert said == (
         "could not start thread (exit code 1); most threads alive at once: 16 367; vm.max_map_count is 65530"
     )
@@ -512,7 +513,7 @@ def test_a_kill_for_want_of_memory_is_told_from_another(measured: Measurement) -
     """SIGKILL is put down to the kernel only where the kernel counted one."""
     killed = _attempt(measured, exit=Exit(None, 9, "signaled"))
     said: Callable[[bool], str] = lambda oom: why_failed(  # noqa: E731
-        killed, 9, "event loop", finish_s=1, launch_s=1, oom_killed=oom
+        killed, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1), oom_killed=oom
     )
     assert said(True) == "it gave no reason (killed by SIGKILL, by the kernel for want of memory)"
     assert said(False) == "it gave no reason (killed by SIGKILL)"

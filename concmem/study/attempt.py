@@ -16,8 +16,9 @@ import attrs
 
 import concmem
 from concmem.model import Measurement
+from concmem.study.workloads import WORKLOADS, Workload
 
-__all__ = ["Attempt", "Limits", "attempt"]
+__all__ = ["Attempt", "Limits", "Said", "attempt"]
 
 KEPT_LINES = 20
 LINE_BYTES = 500
@@ -42,15 +43,29 @@ class Limits:
 
 
 @attrs.frozen
+class Said:
+    """
+    A line of a program's that belongs to its workload.
+
+    Attributes:
+        at_s: When it arrived.
+        count: The number in it.
+    """
+
+    at_s: float
+    count: int
+
+
+@attrs.frozen
 class Attempt:
     """
     What one start gave.
 
     Attributes:
         measurement: What it needed.
-        launch_s: From just before the start of the root until ``started N`` arrived, or None. An upper bound: what
-            the runtime needs to start, and the way through the pipe, are in it.
-        done_s: The same until ``done N``.
+        begun_s: CLOCK_MONOTONIC just before the start of the root.
+        said: When each word of its workload arrived first, from `begun_s`, with the count behind it. Upper bounds:
+            what the runtime needs to start, and the way through the pipe, are in them.
         most_on_machine: The most threads that were seen on the whole machine meanwhile, looked at a few times a second;
             they count against limits of the machine.
         ended: Which limit of `Limits` ended it: ``launch``, ``finish``, or "" where none did.
@@ -60,13 +75,17 @@ class Attempt:
     """
 
     measurement: Measurement
-    launch_s: float | None
-    done_s: float | None
+    begun_s: float
+    said: Mapping[str, Said]
     most_on_machine: int
     ended: Literal["", "launch", "finish"]
     last_line: str
     lines: tuple[str, ...]
     errors: tuple[str, ...]
+
+    def said_s(self, word: str) -> float | None:
+        """When it said that word, or None."""
+        return self.said[word].at_s if word in self.said else None
 
 
 class _Stream:
@@ -102,10 +121,9 @@ def _printable(line: bytes) -> str:
 class _Listener:
     """What a program has said so far."""
 
-    def __init__(self, tasks: int, begun: float) -> None:
-        self._started, self._done, self._begun = f"started {tasks}", f"done {tasks}", begun
-        self.launch_s: float | None = None
-        self.done_s: float | None = None
+    def __init__(self, workload: Workload, tasks: int, begun_s: float) -> None:
+        self._workload, self._tasks, self.begun_s = workload, tasks, begun_s
+        self.said: dict[str, Said] = {}
         self.most_on_machine = 0
         self.last_line = ""
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
@@ -118,16 +136,22 @@ class _Listener:
                 self.errors.append(line)
                 continue
             self.last_line = line
-            if line == self._started and self.launch_s is None:
-                self.launch_s = self.now_s()
-            elif line == self._done:
-                self.done_s = self.now_s()
+            if (heard := self._workload.parse(line, self._tasks)) and heard[0] not in self.said:
+                self.said[heard[0]] = Said(self.now_s(), heard[1])
+
+    @property
+    def launch_s(self) -> float | None:
+        """When all was launched."""
+        launched = self.said.get(self._workload.launched)
+        return None if launched is None else launched.at_s
 
     def now_s(self) -> float:
-        return time.monotonic() - self._begun
+        return time.monotonic() - self.begun_s
 
 
-def attempt(command: Sequence[str], env: Mapping[str, str], tasks: int, limits: Limits) -> Attempt:
+def attempt(
+    command: Sequence[str], env: Mapping[str, str], tasks: int, limits: Limits, work: Workload = WORKLOADS["sleep"]
+) -> Attempt:
     """
     Start a program, listen to it, and end it when it passes a limit.
 
@@ -140,7 +164,7 @@ def attempt(command: Sequence[str], env: Mapping[str, str], tasks: int, limits: 
     streams = [_Stream(reader) for reader, _ in pipes]
     try:
         # The clock starts before the root does: every time taken from it errs on the long side.
-        listener = _Listener(tasks, time.monotonic())
+        listener = _Listener(work, tasks, time.monotonic())
         try:
             running = concmem.start(
                 list(command),
@@ -161,8 +185,8 @@ def attempt(command: Sequence[str], env: Mapping[str, str], tasks: int, limits: 
             stream.close()
     return Attempt(
         measurement=measurement,
-        launch_s=listener.launch_s,
-        done_s=listener.done_s,
+        begun_s=listener.begun_s,
+        said=dict(listener.said),
         most_on_machine=listener.most_on_machine,
         ended=ended,
         last_line=listener.last_line,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import attrs
 
 from concmem.errors import ConcmemError, InvalidRequest
+from concmem.study.workloads import workload
 
 __all__ = ["Cell", "Plan", "StudyError", "cells", "difference"]
 
@@ -48,10 +49,12 @@ class Plan:
     What a study runs.
 
     Attributes:
-        programs: Names of programs; empty means every program that there is.
+        workload: What the tasks do: see `concmem.study.workloads`.
+        variants: Which variants of programs; empty means those that make up the article's study.
+        programs: Names of programs; empty means every program of these variants, ``all`` every program there is.
         tasks: The numbers of tasks, kept in ascending order.
         runs: Runs of every program at every number of tasks.
-        sleep_s: How long each task sleeps.
+        sleep_s: How long each task sleeps; the seconds of another workload.
         seed: Of the order of programs; None lets the study draw one, which it stores.
         programs_dirs: Folders with further programs.
         longest_sleep_s: A run that has not launched all its tasks within its sleep is repeated with twice
@@ -60,6 +63,8 @@ class Plan:
         finish_limit_s: How long a program may take to end after its sleep.
     """
 
+    workload: str = "sleep"
+    variants: tuple[str, ...] = attrs.field(default=(), converter=_unique)
     programs: tuple[str, ...] = attrs.field(default=(), converter=_unique)
     tasks: tuple[int, ...] = attrs.field(default=(1, 10_000, 100_000, 1_000_000), converter=_sorted_counts)
     runs: int = 1
@@ -71,6 +76,7 @@ class Plan:
     finish_limit_s: float = attrs.field(default=300.0, converter=float)
 
     def __attrs_post_init__(self) -> None:
+        workload(self.workload)
         if not self.tasks:
             raise InvalidRequest("the study needs at least one number of tasks")
         if self.tasks[0] < 1:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from concmem.facts import Host
 from concmem.model import Measurement
-from concmem.study.attempt import Attempt
+from concmem.study.attempt import Attempt, Limits
+from concmem.study.workloads import Workload
 from concmem.units import format_bytes, format_count, format_seconds
 
-__all__ = ["limit_reached", "oom_kills", "own_message", "too_late", "why_failed"]
+__all__ = ["limit_reached", "not_seen", "oom_kills", "own_message", "too_late", "too_soon", "why_failed"]
 
 # First what names a cause, then what only names the failure.
 _TELLING = (
@@ -22,6 +23,8 @@ _TELLING = (
 _TRACE = re.compile(r"\s|at \S+\(|note: |goroutine \d|exit status|[-=#]{3}")
 _THREAD_KINDS = frozenset({"thread"})
 _QUOTED = 240
+_ARRIVAL_S = 0.05
+_SEEN_S = 0.2
 
 
 def own_message(attempt: Attempt) -> str:
@@ -39,7 +42,7 @@ def own_message(attempt: Attempt) -> str:
     return ""
 
 
-def why_failed(attempt: Attempt, tasks: int, kind: str, *, finish_s: float, launch_s: float, oom_killed: bool) -> str:
+def why_failed(attempt: Attempt, tasks: int, kind: str, work: Workload, limits: Limits, *, oom_killed: bool) -> str:
     """
     Why an attempt failed; "" where it did what a program must do, whenever it launched.
 
@@ -47,21 +50,22 @@ def why_failed(attempt: Attempt, tasks: int, kind: str, *, finish_s: float, laun
         attempt: What happened.
         tasks: How many tasks it had to start.
         kind: The program's kind.
-        finish_s: How long it had to end, counted from the last launch.
-        launch_s: How long it had to launch.
+        work: What they had to do.
+        limits: How long it had for that.
         oom_killed: Whether the kernel killed some process for want of memory meanwhile.
     """
     measurement = attempt.measurement
     done = measurement.exit
     if attempt.ended == "finish":
-        return f"had not ended {format_seconds(finish_s)} after its last task was launched, and was stopped"
+        return f"had not ended {format_seconds(limits.finish_s)} after its last task was launched, and was stopped"
     if attempt.ended == "launch":
-        return f"had not launched all tasks after {format_seconds(launch_s)}, and was stopped"
+        return f"had not launched all tasks after {format_seconds(limits.launch_s)}, and was stopped"
     if done.reason == "memory_limit":
         return f"needed more memory than was free, and was stopped at {_largest(measurement)}"
     if done.ok:
-        if attempt.launch_s is None:
-            return f"exited with 0 but never said 'started {tasks}'"
+        for word in work.words[:-1]:
+            if word not in attempt.said:
+                return f"exited with 0 but never said '{work.line(word, tasks)}'"
         if attempt.last_line != f"done {tasks}":
             return f"exited with 0 but its last line is not 'done {tasks}': {attempt.last_line[:_QUOTED]!r}"
         return ""
@@ -84,6 +88,27 @@ def too_late(attempt: Attempt, kind: str, sleep_s: float) -> str:
     if kind in _THREAD_KINDS:
         reason += f" (most threads alive at once: {format_count(attempt.measurement.max_threads)})"
     return reason
+
+
+def too_soon(attempt: Attempt, work: Workload, seconds: float) -> str:
+    """Why a program that did all in less time than it needs did not do it; "" where it took that long."""
+    order = [attempt.said[word].at_s for word in work.words]
+    if order != sorted(order):
+        return f"did not say {', '.join(map(repr, work.words))} in this order"
+    resting_s = order[-1] - (order[-2] if work.name == "spawn" else 0.0)
+    # Arrival is later than the saying, by what the pipe and a busy machine take, and not always by the same.
+    if resting_s < 0.99 * seconds - _ARRIVAL_S:
+        return f"said 'done' after {format_seconds(resting_s)}, too soon for what takes {format_seconds(seconds)}"
+    return ""
+
+
+def not_seen(attempt: Attempt, tasks: int, kind: str, sleep_s: float) -> str:
+    """Why a program that says that all its threads sleep is not believed; "" where they were seen, or had no time."""
+    threads = attempt.measurement.max_threads
+    slept_s = sleep_s - attempt.said["started"].at_s
+    if kind not in _THREAD_KINDS or threads >= tasks or slept_s < _SEEN_S:
+        return ""
+    return f"said that {format_count(tasks)} threads sleep, but no more than {format_count(threads)} were seen at once"
 
 
 def limit_reached(threads: int, host: Host, on_machine: int) -> str:

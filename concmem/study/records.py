@@ -49,9 +49,16 @@ class Run:
         sleep_s: How long the tasks slept in the end: more than planned where launching took longer.
         attempts: How many times it was started for that.
         flags: Flags of the runtime that belong to the row.
-        launch_s: From the start of the program until it said that all tasks are launched: the time that launching
-            took, the runtime's own start included, or None.
+        launch_s: From the start of the program until it said that all tasks are launched (of the workload ``spawn``:
+            have ended): the time that launching took, the runtime's own start included, or None.
         done_s: Until it said that all tasks are done, or None.
+        alive: How many of its tasks were seen alive at once, where they can be counted from outside: threads.
+        rate_per_s: Tasks started and ended a second (``spawn``), messages handed over a second (``channel``).
+        plateau: The median RSS while nothing should happen: while all tasks sleep, after all have ended
+            (``spawn``), while the message goes round (``channel``).
+        left_over: How much more it held after its tasks than before them (``spawn``).
+        peak_at_s: When the largest RSS was seen, from the start of the program.
+        instead_of: The planned number of tasks in whose place, as it could not run, this number was found.
         last_lines: The end of what it wrote, both streams.
         exit: How it ended, or None where it was never started.
         measurement: What it needed, or None where it was never started. Of a failed run it says nothing about
@@ -68,6 +75,12 @@ class Run:
     flags: tuple[str, ...] = ()
     launch_s: float | None = None
     done_s: float | None = None
+    alive: int | None = None
+    rate_per_s: float | None = None
+    plateau: Figure | None = None
+    left_over: Figure | None = None
+    peak_at_s: float | None = None
+    instead_of: int | None = None
     last_lines: tuple[str, ...] = ()
     exit: Exit | None = None
     measurement: Measurement | None = attrs.field(default=None, repr=False)
@@ -76,6 +89,13 @@ class Run:
     def cell(self) -> Cell:
         """Which run of the plan this is."""
         return Cell(self.program, self.tasks, self.index)
+
+    @property
+    def overshoot_s(self) -> float | None:
+        """By how much its end came later than the last launched task's sleep allows; only of the workload ``sleep``."""
+        if self.launch_s is None or self.done_s is None:
+            return None
+        return self.done_s - self.launch_s - self.sleep_s
 
     @property
     def peak(self) -> Figure | None:
