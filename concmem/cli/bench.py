@@ -31,12 +31,27 @@ def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float 
     return None if value is None else parse_seconds(value)
 
 
+def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, tuple[tuple[int, int], ...]] | None:
+    if value is None:
+        return None
+    general, *special = value.split(",")
+    pairs = [each.partition(":") for each in special]
+    if not all(general.isdigit() for general in (general, *(runs for _, _, runs in pairs))):
+        raise click.BadParameter("it is to be a number of runs, like 5, or one with exceptions, like 5,1M:3")
+    return int(general), tuple((parse_count(tasks), int(runs)) for tasks, _, runs in pairs)
+
+
 @click.command()
 @click.option("--programs", metavar="A,B", callback=_names, help="Which programs. [default: all]")
 @click.option(
     "--tasks", metavar="N,N", callback=_counts, help="How many tasks each starts at once. [default: 1,10k,100k,1M]"
 )
-@click.option("--runs", metavar="K", type=int, help="Runs of every program at every size. [default: 1]")
+@click.option(
+    "--runs",
+    metavar="K[,N:K]",
+    callback=_runs,
+    help="Runs of every program at every size; 5,1M:3 makes 5, but 3 with a million tasks. [default: 1]",
+)
 @click.option("--sleep", "sleep_s", metavar="S", callback=_seconds, help="How long a task sleeps. [default: 10 s]")
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Where everything goes. [default: study-<date>]"
@@ -51,7 +66,7 @@ def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float 
     type=click.Path(exists=True, file_okay=False, resolve_path=True),
     help="A folder with further languages and programs; may be given several times.",
 )
-def bench(out: Path | None, resume: bool, **options: Any) -> None:
+def bench(out: Path | None, resume: bool, runs: tuple[int, tuple[tuple[int, int], ...]] | None, **options: Any) -> None:
     """
     How much memory do N concurrent tasks need? Run every program at every N, then draw the figures.
 
@@ -61,6 +76,8 @@ def bench(out: Path | None, resume: bool, **options: Any) -> None:
     from concmem import study
     from concmem.report import ReportExtraMissing, print_table, write
 
+    if runs is not None:
+        options["runs"], options["runs_at"] = runs
     directory = out or study.default_directory(resume=resume)
     base = study.load_study(directory).plan if resume else study.Plan()
     plan = attrs.evolve(base, **{name: value for name, value in options.items() if value not in (None, ())})

@@ -3,13 +3,15 @@
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import BarProgress, LineProgress, Progress, make_progress
 from concmem.study.records import Entry, Run, Study
-from concmem.study.rows import Row, rows
+from concmem.study.rows import Row, costs, rows
 from concmem.study.run import bench
+from concmem.study.stats import Cost
 from concmem.study.store import default_directory, load_study
 
 __all__ = [
     "BarProgress",
     "Cell",
+    "Cost",
     "Entry",
     "LineProgress",
     "Plan",
@@ -20,6 +22,7 @@ __all__ = [
     "StudyError",
     "bench",
     "cells",
+    "costs",
     "default_directory",
     "load_study",
     "make_progress",

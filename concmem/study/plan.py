@@ -39,6 +39,10 @@ def _sorted_counts(counts: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(set(counts)))
 
 
+def _pairs(pairs: Iterable[Iterable[int]]) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted((tasks, runs) for tasks, runs in pairs))
+
+
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
@@ -53,7 +57,8 @@ class Plan:
         variants: Which variants of programs; empty means those that make up the article's study.
         programs: Names of programs; empty means every program of these variants, ``all`` every program there is.
         tasks: The numbers of tasks, kept in ascending order.
-        runs: Runs of every program at every number of tasks.
+        runs: Runs of every program at every number of tasks,
+        runs_at: but of these numbers so many: pairs of a number of tasks and its runs.
         sleep_s: How long each task sleeps; the seconds of another workload.
         seed: Of the order of programs; None lets the study draw one, which it stores.
         programs_dirs: Folders with further programs.
@@ -68,6 +73,7 @@ class Plan:
     programs: tuple[str, ...] = attrs.field(default=(), converter=_unique)
     tasks: tuple[int, ...] = attrs.field(default=(1, 10_000, 100_000, 1_000_000), converter=_sorted_counts)
     runs: int = 1
+    runs_at: tuple[tuple[int, int], ...] = attrs.field(default=(), converter=_pairs)
     sleep_s: float = attrs.field(default=10.0, converter=float)
     seed: int | None = None
     programs_dirs: tuple[str, ...] = attrs.field(default=(), converter=_unique)
@@ -81,11 +87,19 @@ class Plan:
             raise InvalidRequest("the study needs at least one number of tasks")
         if self.tasks[0] < 1:
             raise InvalidRequest(f"a program cannot start {self.tasks[0]} tasks: the least is 1")
-        if self.runs < 1:
-            raise InvalidRequest(f"a study cannot make {self.runs} runs of a program: the least is 1")
+        for runs in (self.runs, *(runs for _, runs in self.runs_at)):
+            if runs < 1:
+                raise InvalidRequest(f"a study cannot make {runs} runs of a program: the least is 1")
+        for tasks, _ in self.runs_at:
+            if tasks not in self.tasks:
+                raise InvalidRequest(f"runs are given for {tasks} tasks, which are none of the study's numbers")
         for name in ("sleep_s", "longest_sleep_s", "launch_limit_s", "finish_limit_s"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InvalidRequest(f"{name} must be a finite number of seconds above 0, not {getattr(self, name)}")
+
+    def runs_of(self, tasks: int) -> int:
+        """How many runs there are to be with so many tasks."""
+        return dict(self.runs_at).get(tasks, self.runs)
 
 
 def cells(plan: Plan) -> list[Cell]:
@@ -104,8 +118,8 @@ def cells(plan: Plan) -> list[Cell]:
         raise InvalidRequest("a plan without a seed has no order")
     shuffle = random.Random(plan.seed)
     order: list[Cell] = []
-    for index in range(plan.runs):
-        for tasks in plan.tasks:
+    for index in range(max(map(plan.runs_of, plan.tasks))):
+        for tasks in (tasks for tasks in plan.tasks if index < plan.runs_of(tasks)):
             programs = list(plan.programs)
             shuffle.shuffle(programs)
             order += [Cell(program, tasks, index) for program in programs]
@@ -123,5 +137,5 @@ def difference(stored: Plan, wanted: Plan) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
-        return ",".join(map(str, value)) or "none"
+        return ",".join(":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,8 +9,9 @@ from typing import Literal
 import attrs
 
 from concmem.study.records import Entry, Run, Study
+from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD, Cost, cost, median_interval
 
-__all__ = ["Row", "rows"]
+__all__ = ["Row", "costs", "rows"]
 
 RowStatus = Literal["ok", "partly", "failed", "skipped", "not run"]
 
@@ -21,7 +22,7 @@ class Row:
     One program at one number of tasks.
 
     Attributes:
-        program, title, language, kind, toolchain: Which program, and what ran it.
+        program, title, language, kind, variant, toolchain: Which program, and what ran it.
         flags: Flags of the runtime that belong to the row.
         tasks: How many tasks were alive at once.
         sleep_s: The longest sleep that a run needed.
@@ -33,7 +34,15 @@ class Row:
         error_bytes: By how much the truth can exceed a run's figure: the largest of the runs.
         over_bytes: By how much a figure can exceed the truth.
         figure_status, source: Of the figures; several are joined by " / ".
-        wall_s, launch_s: Medians; None without a figure.
+        interval_low_bytes, interval_high_bytes: Where the median of many runs would lie (`stats.median_interval`);
+            None with fewer than two.
+        plateau_bytes: The median of the runs' plateaus (`Run.plateau`).
+        left_over_bytes: The median of what the runs held more after their tasks (`Run.left_over`).
+        rate_per_s, rate_min_per_s, rate_max_per_s: Of `Run.rate_per_s`: median, least, most.
+        wall_s, cpu_s, launch_s, overshoot_s, peak_at_s: Medians; None without a figure.
+        alive: The most tasks that were seen alive at once in every run, where they can be counted.
+        threads: The most threads that any run had.
+        minor_faults, major_faults: Medians of the page faults.
         reason: Why not ``ok``, in one sentence.
     """
 
@@ -41,6 +50,7 @@ class Row:
     title: str
     language: str
     kind: str
+    variant: str
     toolchain: str
     flags: tuple[str, ...]
     tasks: int
@@ -55,9 +65,40 @@ class Row:
     over_bytes: int = 0
     figure_status: str = ""
     source: str = ""
+    interval_low_bytes: int | None = None
+    interval_high_bytes: int | None = None
+    plateau_bytes: int | None = None
+    left_over_bytes: int | None = None
+    rate_per_s: float | None = None
+    rate_min_per_s: float | None = None
+    rate_max_per_s: float | None = None
     wall_s: float | None = None
+    cpu_s: float | None = None
     launch_s: float | None = None
+    overshoot_s: float | None = None
+    peak_at_s: float | None = None
+    alive: int | None = None
+    threads: int | None = None
+    minor_faults: int | None = None
+    major_faults: int | None = None
     reason: str = ""
+
+    @property
+    def spread(self) -> float | None:
+        """The range as a part of the median; None without a figure."""
+        if not self.median_bytes or self.min_bytes is None or self.max_bytes is None:
+            return None
+        return (self.max_bytes - self.min_bytes) / self.median_bytes
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the range is so wide that a reader must be told."""
+        return self.spread is not None and self.spread > WIDE_SPREAD
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether so many runs went well that the figure can be published."""
+        return self.good_runs >= ENOUGH_RUNS
 
 
 def rows(study: Study) -> list[Row]:
@@ -74,6 +115,15 @@ def rows(study: Study) -> list[Row]:
     ]
 
 
+def costs(study: Study) -> dict[str, Cost]:
+    """What a task costs in each program that has a figure at two numbers of tasks or more."""
+    medians: dict[str, dict[int, int]] = {}
+    for row in rows(study):
+        if row.median_bytes is not None:
+            medians.setdefault(row.program, {})[row.tasks] = row.median_bytes
+    return {program: found for program, of_it in medians.items() if (found := cost(of_it)) is not None}
+
+
 def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
     figures = [figure for run in runs if (figure := run.peak) is not None and figure.bytes is not None]
     good = [run for run in runs if run.peak is not None and run.peak.bytes is not None]
@@ -82,6 +132,7 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         title=entry.title,
         language=entry.language,
         kind=entry.kind,
+        variant=entry.variant,
         toolchain=entry.toolchain,
         flags=next((run.flags for run in runs), ()),
         tasks=tasks,
@@ -94,18 +145,46 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
     if not figures:
         return row
     peaks = [figure.bytes for figure in figures if figure.bytes is not None]
+    interval = median_interval(peaks)
+    made = [run.measurement for run in good if run.measurement is not None]
+    rates = [run.rate_per_s for run in good if run.rate_per_s is not None]
     return attrs.evolve(
         row,
         median_bytes=round(statistics.median(peaks)),
         min_bytes=min(peaks),
         max_bytes=max(peaks),
+        interval_low_bytes=interval and round(interval[0]),
+        interval_high_bytes=interval and round(interval[1]),
         error_bytes=max(figure.error_bytes for figure in figures),
         over_bytes=max(figure.over_bytes for figure in figures),
         figure_status=_joined(figure.status for figure in figures),
         source=_joined(figure.source for figure in figures),
-        wall_s=statistics.median(run.measurement.wall_s for run in good if run.measurement is not None),
-        launch_s=statistics.median(run.launch_s for run in good if run.launch_s is not None),
+        plateau_bytes=_whole(run.plateau.bytes for run in good if run.plateau is not None),
+        left_over_bytes=_whole(run.left_over.bytes for run in good if run.left_over is not None),
+        rate_per_s=_median(rates),
+        rate_min_per_s=min(rates, default=None),
+        rate_max_per_s=max(rates, default=None),
+        wall_s=_median(each.wall_s for each in made),
+        cpu_s=_median(each.user_s + each.system_s for each in made),
+        launch_s=_median(run.launch_s for run in good),
+        overshoot_s=_median(run.overshoot_s for run in good),
+        peak_at_s=_median(run.peak_at_s for run in good),
+        alive=min((run.alive for run in good if run.alive is not None), default=None),
+        threads=max(each.max_threads for each in made),
+        minor_faults=_whole(each.minor_faults for each in made),
+        major_faults=_whole(each.major_faults for each in made),
     )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Of those that are there; None where none is."""
+    there = [value for value in values if value is not None]
+    return statistics.median(there) if there else None
+
+
+def _whole(values: Iterable[int | None]) -> int | None:
+    middle = _median(values)
+    return None if middle is None else round(middle)
 
 
 def _status(runs: Sequence[Run], good: int) -> RowStatus:
