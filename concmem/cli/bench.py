@@ -9,6 +9,7 @@ import attrs
 import click
 
 from concmem.cli._console import PipeConsole
+from concmem.cli._options import amount
 from concmem.cli._streams import say
 from concmem.errors import ConcmemError
 from concmem.units import parse_count, parse_seconds
@@ -25,10 +26,6 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 
 def _counts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     return None if value is None else tuple(parse_count(count) for count in value.split(","))
-
-
-def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    return None if value is None else parse_seconds(value)
 
 
 def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, tuple[tuple[int, int], ...]] | None:
@@ -52,7 +49,9 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     callback=_runs,
     help="Runs of every program at every size; 5,1M:3 makes 5, but 3 with a million tasks. [default: 1]",
 )
-@click.option("--sleep", "sleep_s", metavar="S", callback=_seconds, help="How long a task sleeps. [default: 10 s]")
+@click.option(
+    "--sleep", "sleep_s", metavar="S", callback=amount(parse_seconds), help="How long a task sleeps. [default: 10 s]"
+)
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Where everything goes. [default: study-<date>]"
 )
