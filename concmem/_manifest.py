@@ -34,12 +34,15 @@ __all__ = [
     "ManifestError",
     "Tool",
     "Way",
+    "Workload",
     "fill",
     "read",
     "version_key",
 ]
 
 Kind = Literal["thread", "green thread", "virtual thread", "event loop", "process"]
+Further = Literal["spawn", "channel"]
+Workload = Literal["sleep", Further]
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 ALWAYS = frozenset({"packages", "cache", "this_python"})
@@ -115,11 +118,21 @@ class Entry:
     title: str
     kind: Kind
     file: str
+    workloads: dict[Further, str] = attrs.Factory(dict)
     variant: str = "article"
     least: str = "0"
     begins_together: bool = False
     flags: tuple[FlagRule, ...] = ()
     pins: tuple[Pin, ...] = ()
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The file of each workload, that of ``sleep`` first."""
+        return dict([("sleep", self.file), *self.workloads.items()])
+
+    def name_of(self, workload: str) -> str:
+        """What the program of a workload is called where it is built."""
+        return self.name if workload == "sleep" else f"{self.name}-{workload}"
 
 
 @attrs.frozen(eq=False)
@@ -180,7 +193,10 @@ def _complaints(language: Language) -> Iterator[str]:
         at = f"program[{i}]"
         if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", entry.name):
             yield f"{at}.name: {entry.name!r} is not made of small letters, digits, dots, plus signs and hyphens"
-        for key, name in (("file", entry.file), *((f"pins[{j}].file", pin.file) for j, pin in enumerate(entry.pins))):
+        files = {"file": entry.file}
+        files |= {f"workloads.{workload}": file for workload, file in entry.workloads.items()}
+        files |= {f"pins[{j}].file": pin.file for j, pin in enumerate(entry.pins)}
+        for key, name in files.items():
             if not (language.folder / name).is_file():
                 yield f"{at}.{key}: there is no file {name!r} in {language.folder}"
         for j, pin in enumerate(entry.pins):
@@ -188,7 +204,7 @@ def _complaints(language: Language) -> Iterator[str]:
         above = [rule.tasks_above for rule in entry.flags]
         if above != sorted(above):
             yield f"{at}.flags: tasks_above must rise from rule to rule"
-    names = [entry.name for entry in language.program]
+    names = [entry.name_of(workload) for entry in language.program for workload in entry.sources]
     for name in names:
         if names.count(name) > 1:
             yield f"program: there is more than one named {name!r}"

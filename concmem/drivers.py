@@ -21,8 +21,9 @@ import attrs
 
 from concmem import _build, _detect, _install, _manifest
 from concmem._build import BuildError
-from concmem._manifest import Kind, ManifestError
+from concmem._manifest import Kind, ManifestError, Workload
 from concmem._paths import PROGRAMS
+from concmem.errors import InvalidRequest
 
 __all__ = [
     "BuildError",
@@ -32,6 +33,8 @@ __all__ = [
     "Prepared",
     "Program",
     "Toolchain",
+    "Workload",
+    "choose",
     "detect",
     "forget",
     "load_programs",
@@ -83,17 +86,19 @@ class Missing:
 @attrs.frozen
 class Program:
     """
-    One program: it starts N tasks that sleep, and says so.
+    One program: it starts N tasks, and says so.
 
     Attributes:
         name: What the command line and the files of a study call it.
         language: What it is written in.
         title: What a chart calls it.
         kind: What one of its tasks is.
-        variant: ``article`` for the ten of the article; else what sets it apart from them.
+        variant: ``article`` for the ten of the article, ``idiomatic`` for those that a language's users would write
+            instead, else what sets it apart from both.
         begins_together: None of its tasks begins before all are created, so that N are alive at once however long
             creating them takes.
         folder: Of its language.
+        workloads: What its tasks can do: ``sleep``, and what further workloads there is a source for.
         least: The least version of a toolchain that can make and run it; "0" where any will do.
     """
 
@@ -104,6 +109,7 @@ class Program:
     variant: str
     begins_together: bool
     folder: Path = attrs.field(repr=False)
+    workloads: tuple[str, ...] = ("sleep",)
     least: str = attrs.field(default="0", repr=False)
 
 
@@ -115,26 +121,29 @@ class Prepared:
     Attributes:
         program: Which.
         toolchain: What made it and runs it.
+        workload: What its tasks do.
         env: The whole environment of a run; nothing of the caller's is in it.
     """
 
     program: Program
     toolchain: Toolchain
+    workload: str
     env: dict[str, str]
     _run: tuple[str, ...] = attrs.field(repr=False)
 
-    def command(self, tasks: int, sleep_s: float) -> tuple[str, ...]:
+    def command(self, tasks: int, duration_s: float) -> tuple[str, ...]:
         """
         The argument vector of a run: an absolute path first, no shell and no build tool in it.
 
         Args:
             tasks: How many tasks to start, at least 1.
-            sleep_s: How long each sleeps.
+            duration_s: How long each sleeps; with ``spawn`` how long the program stays when all have ended, with
+                ``channel`` how long the message goes round.
         """
         flags, argv = self.flags(tasks), list[str]()
         for word in self._run:
             argv += flags if word == "{flags}" else (word,)
-        return (*argv, str(tasks), f"{sleep_s:.6f}".rstrip("0").rstrip("."))
+        return (*argv, str(tasks), f"{duration_s:.6f}".rstrip("0").rstrip("."))
 
     def flags(self, tasks: int) -> tuple[str, ...]:
         """The arguments of the runtime without which it could not do this many tasks; part of the row."""
@@ -144,7 +153,7 @@ class Prepared:
 
 def load_programs(extra_dirs: Sequence[Path] = ()) -> dict[str, Program]:
     """
-    All programs by name: concmem's own ten first, in the order of the article, then those of other folders.
+    All programs by name: concmem's own first, in the order of the article, then those of other folders.
 
     Args:
         extra_dirs: Folders that hold a folder a language, each with a ``language.toml``.
@@ -170,9 +179,39 @@ def load_programs(extra_dirs: Sequence[Path] = ()) -> dict[str, Program]:
                     variant=entry.variant,
                     begins_together=entry.begins_together,
                     folder=language.folder,
+                    workloads=tuple(entry.sources),
                     least=entry.least,
                 )
     return programs
+
+
+def choose(found: Mapping[str, Program], names: Sequence[str] = (), variants: Sequence[str] = ()) -> dict[str, Program]:
+    """
+    The programs that are meant, in the order of ``found``.
+
+    Args:
+        found: All that there are, as `load_programs` gives them.
+        names: Their names; ``all`` stands for every one. Where there are none: the ten of the article and all of other
+            folders than concmem's own, or all of the variants, where those are given.
+        variants: Only programs of these.
+
+    Raises:
+        InvalidRequest: There is no such program or variant, or none that is both.
+    """
+    there = tuple(dict.fromkeys(program.variant for program in found.values()))
+    for what, wanted, known in (("program", names, (*found, "all")), ("variant", variants, there)):
+        if unknown := [each for each in wanted if each not in known]:
+            raise InvalidRequest(f"there is no {what} {', '.join(map(repr, unknown))}; there are: {', '.join(known)}")
+
+    def meant(program: Program) -> bool:
+        if names and "all" not in names and program.name not in names:
+            return False
+        return program.variant in variants if variants else bool(names) or _by_default(program)
+
+    chosen = {name: program for name, program in found.items() if meant(program)}
+    if not chosen:
+        raise InvalidRequest(f"none of {', '.join(names)} is of the variant {' or '.join(variants)}")
+    return chosen
 
 
 def detect(program: Program) -> Toolchain | Missing:
@@ -203,21 +242,26 @@ def forget() -> None:
     _install.forget()
 
 
-def prepare(program: Program, toolchain: Toolchain) -> Prepared:
+def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep") -> Prepared:
     """
-    Build a program, unless the cache has it.
+    Build a program for a workload, unless the cache has it.
 
     The cache is keyed by the language's sources and manifest and by the toolchain. Nothing is ever written beside the
     sources, and any number of processes may build at once.
 
     Raises:
+        InvalidRequest: The program has no such workload.
         BuildError: The compiler refuses it, or does not end within 30 minutes.
         CacheError: The cache directory cannot be used.
     """
+    if workload not in program.workloads:
+        raise InvalidRequest(
+            f"{program.name} has no workload {workload!r}; it has {', '.join(map(repr, program.workloads))}"
+        )
     language, entry = _language(program), _entry(program)
     alternative = next(a for a in language.toolchain if a.name == toolchain.name)
-    file = Path(entry.file)
-    values = {**toolchain.values, "program": program.name, "stem": file.stem}
+    file, name = Path(entry.sources[workload]), entry.name_of(workload)
+    values = {**toolchain.values, "program": name, "stem": file.stem}
 
     def places(folder: Path) -> dict[str, str]:
         return {**values, "dir": str(folder), "source": str(folder / file)}
@@ -225,11 +269,15 @@ def prepare(program: Program, toolchain: Toolchain) -> Prepared:
     folder = language.folder
     if alternative.build:
         tools = sorted(item for item in toolchain.values.items() if item[0] not in _manifest.ALWAYS)
-        folder = _build.built(language, alternative, program.name, tools, places)
+        folder = _build.built(language, alternative, name, tools, places)
     final = places(folder)
     env = {"LANG": "C.UTF-8"} | {name: _manifest.fill(text, final) for name, text in alternative.env.items()}
     run = tuple(word if word == "{flags}" else _manifest.fill(word, final) for word in alternative.run)
-    return Prepared(program, toolchain, env, run)
+    return Prepared(program, toolchain, workload, env, run)
+
+
+def _by_default(program: Program) -> bool:
+    return program.variant == "article" or program.folder.parent != PROGRAMS.resolve()
 
 
 def _language(program: Program) -> _manifest.Language:
