@@ -11,6 +11,7 @@ import pytest
 from concmem import drivers
 from concmem._cache import CacheError, cache_dir
 from concmem.drivers import BuildError, ManifestError, Missing, Prepared, Program, Toolchain
+from concmem.errors import InvalidRequest
 
 Write = Callable[..., Path]
 
@@ -37,6 +38,7 @@ name = "fake-threads"
 title = "Fake threads"
 kind = "thread"
 file = "threads.fake"
+workloads = { spawn = "spawn.fake" }
 flags = [{ tasks_above = 10, argv = ["--some"] }, { tasks_above = 100, argv = ["--more", "2"] }]
 
 [[program]]
@@ -69,7 +71,7 @@ def write(tmp_path: Path) -> Write:
     script(tools / "compile", 'echo x >> "$(dirname "$0")/count"; (cat "$1"; echo "$FLAVOUR") > "$2"')
     folder = tmp_path / "programs" / "fake"
     folder.mkdir(parents=True)
-    for name in ("threads.fake", "fibres.fake"):
+    for name in ("threads.fake", "spawn.fake", "fibres.fake"):
         (folder / name).write_text(f"source of {name}\n")
 
     def write(*replacements: tuple[str, str]) -> Path:
@@ -103,8 +105,8 @@ def prepared(write: Write, *replacements: tuple[str, str], name: str = "fake-thr
 
 
 def test_the_ten_in_their_order() -> None:
-    """The ten programs of the article are there, in the order of its table, and named after it."""
-    programs = drivers.load_programs()
+    """The ten programs of the article are what is chosen by default, in the order of its table, with all workloads."""
+    programs = drivers.choose(drivers.load_programs())
     expected = [
         "rust-threads",
         "rust-tokio",
@@ -119,16 +121,66 @@ def test_the_ten_in_their_order() -> None:
     ]
     assert list(programs) == expected
     assert {program.variant for program in programs.values()} == {"article"}
+    assert {program.workloads for program in programs.values()} == {("sleep", "spawn", "channel")}
     assert [name for name, program in programs.items() if program.begins_together] == ["nodejs", "python"]
+
+
+def test_idiomatic_ones_stand_beside_them() -> None:
+    """Each idiomatic program is in a language of the article, and sleeps, and does nothing else."""
+    found = drivers.load_programs()
+    ten, idiomatic = drivers.choose(found), drivers.choose(found, variants=["idiomatic"])
+    languages = {program.language for program in ten.values()}
+    assert {program.language for program in idiomatic.values()} == languages
+    assert {program.workloads for program in idiomatic.values()} == {("sleep",)}
+
+
+@pytest.mark.parametrize(
+    ("names", "variants", "expected"),
+    [
+        ([], [], ["rust-threads", "go", "fake-threads", "fake-fibres"]),
+        ([], ["article"], ["rust-threads", "go", "fake-threads"]),
+        ([], ["idiomatic"], ["go-timers"]),
+        ([], ["tuned", "idiomatic"], ["go-timers", "fake-fibres"]),
+        (["fake-threads", "go-timers"], [], ["go-timers", "fake-threads"]),
+        (["all"], [], ["rust-threads", "go", "go-timers", "fake-threads", "fake-fibres"]),
+        (["go", "all"], [], ["rust-threads", "go", "go-timers", "fake-threads", "fake-fibres"]),
+        (["all"], ["article"], ["rust-threads", "go", "fake-threads"]),
+        (["go", "go-timers"], ["idiomatic"], ["go-timers"]),
+    ],
+)
+def test_which_are_meant(write: Write, names: list[str], variants: list[str], expected: list[str]) -> None:
+    """Names and variants narrow down what there is; without either, further rows of concmem's own are left out."""
+    every = drivers.load_programs([write()])
+    found = {name: every[name] for name in ("rust-threads", "go", "go-timers", "fake-threads", "fake-fibres")}
+    assert list(drivers.choose(found, names, variants)) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "variants", "complaint"),
+    [
+        (["go", "cobol"], [], "there is no program 'cobol'; there are: go, fake-threads, fake-fibres, all"),
+        ([], ["tunde", "x"], "there is no variant 'tunde', 'x'; there are: article, tuned"),
+        (["go", "fake-threads"], ["tuned"], "none of go, fake-threads is of the variant tuned"),
+    ],
+)
+def test_nothing_is_meant(write: Write, names: list[str], variants: list[str], complaint: str) -> None:
+    """What there is not is one sentence that says what there is."""
+    every = drivers.load_programs([write()])
+    found = {name: every[name] for name in ("go", "fake-threads", "fake-fibres")}
+    with pytest.raises(InvalidRequest) as caught:
+        drivers.choose(found, names, variants)
+    assert (str(caught.value), caught.value.exit_code) == (complaint, 2)
 
 
 def test_other_folders_come_after(write: Write) -> None:
     """Programs of another folder follow concmem's own, with everything that their manifest says of them."""
     programs = drivers.load_programs([write()])
-    assert list(programs)[10:] == ["fake-threads", "fake-fibres"]
+    own = list(drivers.load_programs())
+    assert list(programs) == [*own, "fake-threads", "fake-fibres"]
     fibres = programs["fake-fibres"]
     assert (fibres.language, fibres.title, fibres.kind) == ("Fake", "Fake fibres", "green thread")
-    assert (fibres.variant, fibres.begins_together) == ("tuned", True)
+    assert (fibres.variant, fibres.begins_together, fibres.workloads) == ("tuned", True, ("sleep",))
+    assert programs["fake-threads"].workloads == ("sleep", "spawn")
 
 
 def test_a_name_that_is_taken(write: Write) -> None:
@@ -155,6 +207,9 @@ def test_a_folder_without_languages(tmp_path: Path) -> None:
         ('file = "threads.fake"', 'file = "nothing"', r"program\[0\].file: there is no file 'nothing' in .*"),
         ('"fake-threads"', '"Fake Threads"', r"program\[0\].name: 'Fake Threads' is not made of small letters.*"),
         ('"fake-fibres"', '"fake-threads"', "program: there is more than one named 'fake-threads'"),
+        ('"fake-fibres"', '"fake-threads-spawn"', "program: there is more than one named 'fake-threads-spawn'"),
+        ("spawn = ", "spwan = ", r"program\[0\].workloads.*: 'spwan' is none of 'spawn', 'channel'"),
+        ('"spawn.fake"', '"nothing"', r"program\[0\].workloads.spawn: there is no file 'nothing' in .*"),
         ("tasks_above = 10,", "tasks_above = 1000,", r"program\[0\].flags: tasks_above must rise from rule to rule"),
         ('argv = ["--some"]', 'argv = "--some"', r"program\[0\].flags\[0\].argv: '--some' is not a list"),
         ('"{flags}", ', "", r"toolchain\[0\].run: a program has flags, .*"),
@@ -261,6 +316,30 @@ def test_the_command(write: Write, tmp_path: Path, cache: Path) -> None:
     assert ready.command(11, 10.0) == (interpret, "--some", str(built), "11", "10")
     assert ready.command(101, 0) == (interpret, "--more", "2", str(built), "101", "0")
     assert [ready.flags(n) for n in (10, 11, 100, 101)] == [(), ("--some",), ("--some",), ("--more", "2")]
+
+
+def test_a_workload_is_a_program_of_its_own(write: Write, tmp_path: Path, cache: Path) -> None:
+    """Each workload is built once, from its own source and under its own name, with the flags of its program."""
+    wanted = program(write)
+    toolchain = drivers.detect(wanted)
+    assert isinstance(toolchain, Toolchain)
+    for _ in range(2):
+        sleep, spawn = (drivers.prepare(wanted, toolchain, workload) for workload in ("sleep", "spawn"))
+    assert (sleep.workload, spawn.workload) == ("sleep", "spawn")
+    assert len((tmp_path / "tools/count").read_text().split()) == 2
+    (built,) = cache.glob("programs/fake-threads-spawn-*/out")
+    assert built.read_text() == "source of spawn.fake\nof fake-threads-spawn\n"
+    assert spawn.command(11, 1) == (str(tmp_path / "tools/interpret"), "--some", str(built), "11", "1")
+    assert sleep.command(11, 1)[2] != str(built)
+
+
+def test_a_workload_that_a_program_has_not(write: Write) -> None:
+    """Asking for it is one sentence that says which there are."""
+    wanted = program(write)
+    toolchain = drivers.detect(wanted)
+    assert isinstance(toolchain, Toolchain)
+    with pytest.raises(InvalidRequest, match=r"fake-threads has no workload 'channel'; it has 'sleep', 'spawn'$"):
+        drivers.prepare(wanted, toolchain, "channel")
 
 
 def test_the_environment_is_fixed(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,6 +458,7 @@ def test_a_wrapper_is_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     seen = drivers.detect(wanted)
     drivers.forget()
     assert isinstance(seen, Toolchain)
-    command = drivers.prepare(wanted, seen).command(1, 0)
+    ready = drivers.prepare(wanted, seen)
+    command = ready.command(1, 0)
     assert command[0] == plain.path
-    assert subprocess.run(command, env={}, capture_output=True, text=True).stdout == "started 1\ndone 1\n"
+    assert subprocess.run(command, env=ready.env, capture_output=True, text=True).stdout == "started 1\ndone 1\n"

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import re
+import select
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -30,55 +33,150 @@ NO_ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=list(PROGRAMS))
+ALL = [(name, workload) for name, program in PROGRAMS.items() for workload in program.workloads]
+
+
+def of(workload: str) -> pytest.MarkDecorator:
+    """For a test of the programs of one workload."""
+    return pytest.mark.parametrize("ready", [each for each in ALL if each[1] == workload], indirect=True, ids="-".join)
+
+
+@pytest.fixture(scope="module", params=ALL, ids="-".join)
 def ready(request: pytest.FixtureRequest) -> Prepared:
-    """Each program, built; where its toolchain is missing the skip says what and how to get it."""
-    program = PROGRAMS[request.param]
+    """Each program for each of its workloads, built."""
+    return prepared(*request.param)
+
+
+def prepared(name: str, workload: str = "sleep") -> Prepared:
+    """A program, built; where its toolchain is missing the skip says what and how to get it."""
+    program = PROGRAMS[name]
     toolchain = drivers.detect(program)
     if isinstance(toolchain, Missing):
         pytest.skip(f"{toolchain.reason} ({toolchain.install})")
-    return drivers.prepare(program, toolchain)
+    return drivers.prepare(program, toolchain, workload)
 
 
 def run(argv: list[str], ready: Prepared, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, env=ready.env, cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT_S)
 
 
+@of("sleep")
 @pytest.mark.parametrize("tasks", [1, 1000])
 def test_starts_and_ends(ready: Prepared, tasks: int, tmp_path: Path) -> None:
     """
-    Every program says when the last task is started and when all have ended, and no more; from any folder.
+    Every program says when the last task is started and when all have ended, and no more; from any folder, and
+    without a trace there or beside the sources.
 
     A thousand tasks that slept one after the other would outlast the time limit by far.
     """
+    before = sorted(ready.program.folder.rglob("*"))
     done = run(list(ready.command(tasks, 0.25)), ready, tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == (f"started {tasks}\ndone {tasks}\n", "", 0)
     assert list(tmp_path.iterdir()) == []
+    assert sorted(ready.program.folder.rglob("*")) == before
 
 
-def test_started_comes_before_the_sleep_ends(ready: Prepared) -> None:
-    """``started N`` is flushed: it can be read while the tasks sleep, and ``done N`` cannot."""
+@of("spawn")
+@pytest.mark.parametrize("tasks", [1, 100])
+def test_spawns(ready: Prepared, tasks: int, tmp_path: Path) -> None:
+    """Every program that spawns says before the first task, when all have ended and when it ends, and no more."""
+    done = run(list(ready.command(tasks, 0)), ready, tmp_path)
+    expected = f"ready {tasks}\nended {tasks}\ndone {tasks}\n"
+    assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
+
+
+@of("channel")
+@pytest.mark.parametrize("tasks", [1, 100])
+def test_passes_round(ready: Prepared, tasks: int, tmp_path: Path) -> None:
+    """A message that goes round until a moment passed by goes round once, and else whole rounds; then all tasks end."""
+    done = run(list(ready.command(tasks, 0)), ready, tmp_path)
+    expected = f"started {tasks}\npassed {tasks}\ndone {tasks}\n"
+    assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
+
+    begun = time.monotonic()
+    done = run(list(ready.command(tasks, 0.5)), ready, tmp_path)
+    assert time.monotonic() - begun >= 0.5
+    match = re.fullmatch(rf"started {tasks}\npassed (\d+)\ndone {tasks}\n", done.stdout)
+    assert match is not None, done.stdout
+    rounds, rest = divmod(int(match[1]), tasks)
+    assert (rounds > 1, rest, done.stderr, done.returncode) == (True, 0, "", 0)
+
+
+FIRST_LINES = {"sleep": ["started"], "spawn": ["ready", "ended"], "channel": ["started"]}
+
+
+def test_what_is_said_is_said_at_once(ready: Prepared) -> None:
+    """Each line is flushed: what comes before the seconds that were asked for can be read while they pass."""
     with subprocess.Popen(ready.command(10, 30), env=ready.env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
-            assert process.stdout.readline() == b"started 10\n"
+            for word in FIRST_LINES[ready.workload]:
+                assert process.stdout.readline() == f"{word} 10\n".encode()
             assert process.poll() is None
+            assert select.select([process.stdout], [], [], 0.2)[0] == []
         finally:
             process.kill()
 
 
-def test_bad_arguments(ready: Prepared, tmp_path: Path) -> None:
-    """Missing or bad arguments are one usage line on standard error and exit code 2, before anything is started."""
+SECONDS = {"sleep": "SLEEP_SECONDS", "spawn": "IDLE_SECONDS", "channel": "SECONDS"}
+
+
+def test_no_arguments(ready: Prepared, tmp_path: Path) -> None:
+    """Without arguments there is one usage line on standard error and exit code 2, before anything is started."""
+    done = run(list(ready.command(1, 1))[:-2], ready, tmp_path)
+    name = ready.program.name if ready.workload == "sleep" else f"{ready.program.name}-{ready.workload}"
+    usage = f"usage: {name} N [{SECONDS[ready.workload]}=10]\n"
+    assert (done.stdout, done.stderr, done.returncode) == ("", usage, 2)
+
+
+@pytest.mark.parametrize("name", drivers.choose(PROGRAMS))
+def test_bad_arguments(name: str, tmp_path: Path) -> None:
+    """Bad arguments are like none."""
+    ready = prepared(name)
     start = list(ready.command(1, 1))[:-2]
     for arguments in NO_ARGUMENTS:
         done = run([*start, *arguments], ready, tmp_path)
-        usage = f"usage: {ready.program.name} N [SLEEP_SECONDS=10]\n"
+        usage = f"usage: {name} N [SLEEP_SECONDS=10]\n"
         assert (arguments, done.stdout, done.stderr, done.returncode) == (arguments, "", usage, 2)
 
 
-@pytest.mark.parametrize("ready", [n for n, p in PROGRAMS.items() if p.kind == "thread"], indirect=True)
-def test_a_thread_that_cannot_be_started(ready: Prepared) -> None:
+THREADS = [name for name, program in PROGRAMS.items() if program.kind == "thread"]
+
+
+@pytest.mark.parametrize("name", THREADS)
+def test_spawned_threads_are_threads(name: str, tmp_path: Path) -> None:
+    """Every thread takes a number of its own: so many have been given away meanwhile, or more where others run."""
+    ready, tasks = prepared(name, "spawn"), 2000
+    before = last_pid()
+    done = run(list(ready.command(tasks, 0)), ready, tmp_path)
+    assert done.returncode == 0
+    pid_max = int(Path("/proc/sys/kernel/pid_max").read_text())
+    assert (last_pid() - before) % pid_max >= tasks
+
+
+def last_pid() -> int:
+    """The number that the kernel gave to a process or thread last."""
+    return int(Path("/proc/loadavg").read_text().split()[-1])
+
+
+@pytest.mark.parametrize("name", THREADS)
+def test_a_ring_of_threads_has_them_all_at_once(name: str) -> None:
+    """When ``started N`` is read, N threads beside the first stand in the ring."""
+    ready, tasks = prepared(name, "channel"), 100
+    with subprocess.Popen(ready.command(tasks, 30), env=ready.env, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"started 100\n"
+            assert len(list(Path(f"/proc/{process.pid}/task").iterdir())) >= tasks + 1
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("workload", ["sleep", "channel"])
+@pytest.mark.parametrize("name", THREADS)
+def test_a_thread_that_cannot_be_started(name: str, workload: str) -> None:
     """Where the system refuses a thread, the program ends at once, not with 0, and says which thread and why."""
+    ready = prepared(name, workload)
     if (prlimit := shutil.which("prlimit")) is None:
         pytest.skip("no prlimit, which limits the address space (Debian's util-linux)")
     # A thread's stack is address space. The JVM reserves much more for itself at its start than Rust does.
@@ -92,7 +190,7 @@ def test_a_thread_that_cannot_be_started(ready: Prepared) -> None:
 
 def test_more_processes_than_the_default(tmp_path: Path) -> None:
     """Elixir's flag for many processes is given where, and only where, the default is too small."""
-    ready = prepared_elixir()
+    ready = prepared("elixir")
     assert ready.flags(262_000) == ()
     assert ready.flags(262_001) == ("--erl", "+P 1048576")
     assert ready.flags(1_000_000) == ("--erl", "+P 1048576")
@@ -102,11 +200,3 @@ def test_more_processes_than_the_default(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "could not start process " in done.stderr
     assert "started" not in done.stdout
-
-
-def prepared_elixir() -> Prepared:
-    program = PROGRAMS["elixir"]
-    toolchain = drivers.detect(program)
-    if isinstance(toolchain, Missing):
-        pytest.skip(f"{toolchain.reason} ({toolchain.install})")
-    return drivers.prepare(program, toolchain)

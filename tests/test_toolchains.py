@@ -237,8 +237,8 @@ def test_languages_by_any_name() -> None:
     """A language is asked for by its name, its folder or a program of it, in any case; others are refused."""
     programs = drivers.load_programs()
     for name in ("C#", "csharp", "CSharp"):
-        assert list(toolchains._asked([name], programs)) == ["csharp"]
-    assert list(toolchains._asked(["java"], programs)) == ["java-threads", "java-virtual-threads"]
+        assert {program.language for program in toolchains._asked([name], programs).values()} == {"C#"}
+    assert list(toolchains._asked(["java"], programs)) == [name for name in programs if name.startswith("java")]
     assert list(toolchains._asked(["java-threads"], programs)) == ["java-threads"]
     assert list(toolchains._asked([], programs)) == list(programs)
     with pytest.raises(InvalidRequest, match="there is no language 'cobol'; there are rust, go, java, "):

@@ -1,27 +1,10 @@
 using System;
 using System.Collections.Generic;
-using System.Globalization;
 using System.Threading.Tasks;
 
 /// <summary>N tasks of the thread pool that await a delay.</summary>
 public static class Delays
 {
-    private static bool TryRead(string[] args, out int tasks, out TimeSpan sleep)
-    {
-        double seconds = 10;
-        tasks = 0;
-        sleep = TimeSpan.Zero;
-        if (args.Length < 1 || args.Length > 2
-            || !int.TryParse(args[0], NumberStyles.None, CultureInfo.InvariantCulture, out tasks) || tasks < 1
-            || (args.Length == 2 && !double.TryParse(args[1], NumberStyles.Float, CultureInfo.InvariantCulture, out seconds))
-            || !(seconds >= 0 && seconds <= 2000000))
-        {
-            return false;
-        }
-        sleep = TimeSpan.FromSeconds(seconds);
-        return true;
-    }
-
     private static async Task Run(int count, TimeSpan sleep)
     {
         var tasks = new List<Task>();
@@ -39,9 +22,8 @@ public static class Delays
     {
         int count;
         TimeSpan sleep;
-        if (!TryRead(args, out count, out sleep))
+        if (!Arguments.TryRead("csharp N [SLEEP_SECONDS=10]", args, out count, out sleep))
         {
-            Console.Error.WriteLine("usage: csharp N [SLEEP_SECONDS=10]");
             return 2;
         }
         Run(count, sleep).GetAwaiter().GetResult();

@@ -1,18 +1,18 @@
-/** The command line that all programs share: {@code N [SLEEP_SECONDS=10]}. */
+/** The command line that all programs share: how many tasks, and a number of seconds that is 10 if not given. */
 final class Arguments {
     final int tasks;
-    final long sleepMillis;
+    final long millis;
 
-    private Arguments(int tasks, double sleepSeconds) {
-        if (tasks < 1 || !(sleepSeconds >= 0 && sleepSeconds < 1e9)) {
+    private Arguments(int tasks, double seconds) {
+        if (tasks < 1 || !(seconds >= 0 && seconds < 1e9)) {
             throw new NumberFormatException();
         }
         this.tasks = tasks;
-        this.sleepMillis = Math.round(sleepSeconds * 1000);
+        this.millis = Math.round(seconds * 1000);
     }
 
-    /** Ends the program with a usage line where the arguments cannot be read. */
-    static Arguments read(String program, String[] args) {
+    /** Ends the program with the usage line where the arguments cannot be read. */
+    static Arguments read(String usage, String[] args) {
         try {
             if (args.length == 1 || args.length == 2) {
                 return new Arguments(Integer.parseInt(args[0]), args.length == 2 ? Double.parseDouble(args[1]) : 10);
@@ -20,7 +20,7 @@ final class Arguments {
         } catch (NumberFormatException unreadable) {
             // Told below.
         }
-        System.err.println("usage: " + program + " N [SLEEP_SECONDS=10]");
+        System.err.println("usage: " + usage);
         System.exit(2);
         throw new AssertionError();
     }

@@ -4,27 +4,19 @@ import java.util.List;
 /** N threads of the operating system that sleep. */
 public class Threads {
     public static void main(String[] args) throws InterruptedException {
-        Arguments arguments = Arguments.read("java-threads", args);
+        Arguments arguments = Arguments.read("java-threads N [SLEEP_SECONDS=10]", args);
         int tasks = arguments.tasks;
-        long sleepMillis = arguments.sleepMillis;
+        long sleepMillis = arguments.millis;
 
         List<Thread> threads = new ArrayList<>();
         for (int i = 1; i <= tasks; i++) {
-            Thread thread = new Thread(() -> {
+            threads.add(Starting.start(i, () -> {
                 try {
                     Thread.sleep(sleepMillis);
                 } catch (InterruptedException e) {
                     Thread.currentThread().interrupt();
                 }
-            });
-            try {
-                thread.start();
-            } catch (OutOfMemoryError e) {
-                System.err.println("could not start thread " + i + ": " + e.getMessage());
-                // Returning would wait for the threads that did start.
-                System.exit(1);
-            }
-            threads.add(thread);
+            }));
         }
         System.out.println("started " + tasks);
         for (Thread thread : threads) {

@@ -5,9 +5,9 @@ import java.util.List;
 /** N virtual threads that sleep. */
 public class VirtualThreads {
     public static void main(String[] args) throws InterruptedException {
-        Arguments arguments = Arguments.read("java-virtual-threads", args);
+        Arguments arguments = Arguments.read("java-virtual-threads N [SLEEP_SECONDS=10]", args);
         int tasks = arguments.tasks;
-        Duration sleep = Duration.ofMillis(arguments.sleepMillis);
+        Duration sleep = Duration.ofMillis(arguments.millis);
 
         List<Thread> threads = new ArrayList<>();
         for (int i = 0; i < tasks; i++) {

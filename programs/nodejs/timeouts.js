@@ -2,24 +2,12 @@
 "use strict";
 
 const { promisify } = require("node:util");
+const { readArguments } = require("./arguments.js");
 
 const sleep = promisify(setTimeout);
 
-function readArguments([tasks, seconds = "10", ...rest]) {
-  const read = { tasks: Number(tasks || NaN), seconds: Number(seconds || NaN) };
-  // A timer counts milliseconds in 31 bits, and fires at once beyond that.
-  const good =
-    rest.length === 0 && Number.isSafeInteger(read.tasks) && read.tasks > 0 && read.seconds >= 0 && read.seconds < 2 ** 31 / 1000;
-  return good ? read : null;
-}
-
 async function main() {
-  const read = readArguments(process.argv.slice(2));
-  if (read === null) {
-    console.error("usage: nodejs N [SLEEP_SECONDS=10]");
-    process.exitCode = 2;
-    return;
-  }
+  const read = readArguments("nodejs N [SLEEP_SECONDS=10]");
   const tasks = [];
   for (let i = 0; i < read.tasks; i++) {
     tasks.push(sleep(read.seconds * 1000));

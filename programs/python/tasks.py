@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+
+import arguments
 
 
 async def run(count: int, sleep_s: float) -> None:
@@ -14,21 +15,5 @@ async def run(count: int, sleep_s: float) -> None:
     print("done", count)
 
 
-def main(arguments: list[str]) -> int:
-    """Read ``N [SLEEP_SECONDS=10]``; 2 where that cannot be read."""
-    try:
-        if not 1 <= len(arguments) <= 2:
-            raise ValueError(arguments)
-        count = int(arguments[0])
-        sleep_s = float(arguments[1]) if len(arguments) == 2 else 10.0
-        if count < 1 or not 0 <= sleep_s < 1e9:
-            raise ValueError(arguments)
-    except ValueError:
-        print("usage: python N [SLEEP_SECONDS=10]", file=sys.stderr)
-        return 2
-    asyncio.run(run(count, sleep_s))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    asyncio.run(run(*arguments.read("python N [SLEEP_SECONDS=10]")))

@@ -1,24 +1,24 @@
-//! The command line that all programs share: `N [SLEEP_SECONDS=10]`.
+//! The command line that all programs share: how many tasks, and a number of seconds that is 10 where it is not given.
 
 use std::process::exit;
 use std::time::Duration;
 
 fn parse(arguments: &[String]) -> Option<(usize, Duration)> {
-    let (tasks, sleep) = match arguments {
+    let (tasks, seconds) = match arguments {
         [tasks] => (tasks, "10"),
-        [tasks, sleep] => (tasks, sleep.as_str()),
+        [tasks, seconds] => (tasks, seconds.as_str()),
         _ => return None,
     };
     let tasks = tasks.parse().ok().filter(|&n| n > 0)?;
-    let sleep: f64 = sleep.parse().ok().filter(|s| (0.0..1e9).contains(s))?;
-    Some((tasks, Duration::from_secs_f64(sleep)))
+    let seconds: f64 = seconds.parse().ok().filter(|s| (0.0..1e9).contains(s))?;
+    Some((tasks, Duration::from_secs_f64(seconds)))
 }
 
-/// How many tasks to start and how long each sleeps; exits with a usage line where that cannot be read.
-pub fn read(program: &str) -> (usize, Duration) {
+/// The number of tasks and the duration; exits with the usage line where they cannot be read.
+pub fn read(usage: &str) -> (usize, Duration) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     parse(&arguments).unwrap_or_else(|| {
-        eprintln!("usage: {program} N [SLEEP_SECONDS=10]");
+        eprintln!("usage: {usage}");
         exit(2)
     })
 }

@@ -3,7 +3,7 @@
 use async_std::task::{self, JoinHandle};
 
 fn main() {
-    let (tasks, sleep) = arguments::read("rust-async-std");
+    let (tasks, sleep) = arguments::read("rust-async-std N [SLEEP_SECONDS=10]");
     task::block_on(async {
         let mut handles: Vec<JoinHandle<()>> = Vec::new();
         for _ in 0..tasks {

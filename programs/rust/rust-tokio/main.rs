@@ -5,7 +5,7 @@ use tokio::time;
 
 #[tokio::main]
 async fn main() {
-    let (tasks, sleep) = arguments::read("rust-tokio");
+    let (tasks, sleep) = arguments::read("rust-tokio N [SLEEP_SECONDS=10]");
     let mut handles: Vec<JoinHandle<()>> = Vec::new();
     for _ in 0..tasks {
         handles.push(tokio::spawn(async move {

@@ -1,0 +1,24 @@
+using System;
+using System.Globalization;
+
+/// <summary>The command line that all programs share.</summary>
+public static class Arguments
+{
+    /// <summary>Reads the number of tasks and a duration of 10 s if not given; tells the usage where it cannot.</summary>
+    public static bool TryRead(string usage, string[] args, out int tasks, out TimeSpan duration)
+    {
+        double seconds = 10;
+        tasks = 0;
+        duration = TimeSpan.Zero;
+        if (args.Length < 1 || args.Length > 2
+            || !int.TryParse(args[0], NumberStyles.None, CultureInfo.InvariantCulture, out tasks) || tasks < 1
+            || (args.Length == 2 && !double.TryParse(args[1], NumberStyles.Float, CultureInfo.InvariantCulture, out seconds))
+            || !(seconds >= 0 && seconds <= 2000000))
+        {
+            Console.Error.WriteLine("usage: " + usage);
+            return false;
+        }
+        duration = TimeSpan.FromSeconds(seconds);
+        return true;
+    }
+}

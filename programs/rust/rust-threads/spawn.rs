@@ -1,0 +1,21 @@
+//! N threads of the operating system that end at once.
+
+mod starting;
+
+use starting::start;
+use std::thread;
+
+fn main() {
+    let (tasks, idle) = arguments::read("rust-threads-spawn N [IDLE_SECONDS=10]");
+    starting::tell_panics();
+    println!("ready {tasks}");
+    // A scope counts its threads and waits for all, though nobody keeps their handles.
+    thread::scope(|scope| {
+        for i in 1..=tasks {
+            start(i, |thread| thread.spawn_scoped(scope, || ()));
+        }
+    });
+    println!("ended {tasks}");
+    thread::sleep(idle);
+    println!("done {tasks}");
+}
