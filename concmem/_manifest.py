@@ -34,15 +34,13 @@ __all__ = [
     "ManifestError",
     "Tool",
     "Way",
-    "Workload",
     "fill",
     "read",
     "version_key",
 ]
 
 Kind = Literal["thread", "green thread", "virtual thread", "event loop", "process"]
-Further = Literal["spawn", "channel"]
-Workload = Literal["sleep", Further]
+Workload = Literal["spawn", "channel"]  # besides sleep, which is what every program does
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 ALWAYS = frozenset({"packages", "cache", "this_python"})
@@ -118,7 +116,7 @@ class Entry:
     title: str
     kind: Kind
     file: str
-    workloads: dict[Further, str] = attrs.Factory(dict)
+    workloads: dict[Workload, str] = attrs.Factory(dict)
     variant: str = "article"
     least: str = "0"
     begins_together: bool = False

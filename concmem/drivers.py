@@ -21,7 +21,7 @@ import attrs
 
 from concmem import _build, _detect, _install, _manifest
 from concmem._build import BuildError
-from concmem._manifest import Kind, ManifestError, Workload
+from concmem._manifest import Kind, ManifestError
 from concmem._paths import PROGRAMS
 from concmem.errors import InvalidRequest
 
@@ -33,7 +33,6 @@ __all__ = [
     "Prepared",
     "Program",
     "Toolchain",
-    "Workload",
     "choose",
     "detect",
     "forget",

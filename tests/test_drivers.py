@@ -12,6 +12,7 @@ from concmem import drivers
 from concmem._cache import CacheError, cache_dir
 from concmem.drivers import BuildError, ManifestError, Missing, Prepared, Program, Toolchain
 from concmem.errors import InvalidRequest
+from concmem.study.workloads import WORKLOADS
 
 Write = Callable[..., Path]
 
@@ -121,7 +122,7 @@ def test_the_ten_in_their_order() -> None:
     ]
     assert list(programs) == expected
     assert {program.variant for program in programs.values()} == {"article"}
-    assert {program.workloads for program in programs.values()} == {("sleep", "spawn", "channel")}
+    assert {program.workloads for program in programs.values()} == {tuple(WORKLOADS)}
     assert [name for name, program in programs.items() if program.begins_together] == ["nodejs", "python"]
 
 
