@@ -38,7 +38,7 @@ class Found:
 
 
 def packages_dir(language: Language) -> Path:
-    """Where packages from PyPI are installed for a language, and for nothing else."""
+    """Where packages from PyPI and npm are installed for a language, and for nothing else."""
     return cache_dir() / "packages" / language.folder.name
 
 

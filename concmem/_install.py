@@ -41,8 +41,8 @@ class InstallError(ConcmemError, RuntimeError):
 
 
 def is_open(way: Way) -> bool:
-    """Whether a way leads anywhere on this kind of system: apt knows, or may know, all that it needs of apt."""
-    return all(_apt_package(choice) for choice in way.apt)
+    """Whether a way leads anywhere here: apt knows, or may know, all that it needs of apt; npm is there if needed."""
+    return all(_apt_package(choice) for choice in way.apt) and (not way.npm or shutil.which("npm") is not None)
 
 
 def apt_missing(way: Way) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def command(language: Language) -> str:
         if not absent or os.geteuid() == 0:
             return ours
         root = shlex.join(["sudo", *_APT, *absent]) if apt_has_lists() else "sudo apt-get update"
-        return f"{root} && {ours}" if way.pip or not apt_has_lists() else root
+        return f"{root} && {ours}" if way.pip or way.npm or not apt_has_lists() else root
     return language.hand
 
 
@@ -94,24 +94,34 @@ def go(way: Way, language: Language, say: Say) -> None:
     """
     if absent := apt_missing(way):
         _run([*_APT, *absent], say, env={"DEBIAN_FRONTEND": "noninteractive"})
-    if way.pip:
+    if way.pip or way.npm:
         target = packages_dir(language)
         shutil.rmtree(target, ignore_errors=True)
-        publish(target, lambda folder: _pip(way, folder, say))
+        publish(target, lambda folder: _packages(way, folder, say))
 
 
-def _pip(way: Way, folder: Path, say: Say) -> None:
-    options = ["--no-deps"] if way.no_deps else []
-    argv = [*_installer(), "install", "--target", str(folder), *options, *way.pip]
-    # A user's own "always --user" or "only in a virtual environment" contradicts --target.
-    _run(argv, say, env={"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"})
+def _packages(way: Way, folder: Path, say: Say) -> None:
+    if way.pip:
+        _pip(way, folder, say)
+    if way.npm:
+        # Scripts of packages would run as whoever installs, and none is needed to get a program that is in one.
+        _run(["npm", "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", *way.npm], say)
     for name in way.executable:
         path = folder / name
         path.chmod(path.stat().st_mode | 0o111)
 
 
+def _pip(way: Way, folder: Path, say: Say) -> None:
+    options = ["--no-deps"] if way.no_deps else []
+    argv = [*_installer(), "install", "--target", str(folder), *options, *way.pip]
+    # A user's own "always --user" or "only in a virtual environment" contradicts --target. Whoever installs, packages
+    # with machine code must be those for the interpreter that is {this_python}.
+    env = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_PYTHON": sys.executable, "UV_PYTHON": sys.executable}
+    _run(argv, say, env=env)
+
+
 def _installer() -> list[str]:
-    """The interpreter's own pip, else any: a wheel that holds programs asks for no particular interpreter."""
+    """The interpreter's own pip, else any."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     if uv := shutil.which("uv"):

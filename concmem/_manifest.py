@@ -88,6 +88,7 @@ class Way:
     pip: tuple[str, ...] = ()
     no_deps: bool = False
     executable: tuple[str, ...] = ()
+    npm: tuple[str, ...] = ()
     apt: tuple[str, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,13 +30,14 @@ def survey(extra_dirs: Sequence[Path] = ()) -> dict[str, Toolchain | Missing]:
 
 def install(languages: Sequence[str] = (), say: Say = print, extra_dirs: Sequence[Path] = ()) -> dict[str, Missing]:
     """
-    Get what is missing: packages from PyPI into folders of the cache directory, Debian packages as root.
+    Get what is missing: packages from PyPI and npm into folders of the cache directory, Debian packages as root.
 
     Of a language's ways the first that is open is gone, the next where that does not help. What needs root is told in
     one line and left out where the user is not root.
 
     Args:
-        languages: Their names, or those of their folders or programs; all where none is given.
+        languages: Their names, or those of their folders or programs, or ``all``. Where none is given: what the ten
+            programs of the article need, and those of other folders than concmem's own.
         say: Is given each command before it runs, and each complaint, as a line of text.
         extra_dirs: Folders of programs besides concmem's own.
 
@@ -58,7 +60,7 @@ def install(languages: Sequence[str] = (), say: Say = print, extra_dirs: Sequenc
         if _install.apt_has_lists():
             say(f"needs root: sudo apt-get update && sudo apt-get install -y --no-install-recommends {packages}")
         else:  # which of the packages this system has is not known
-            again = f"{_install.own_command()} toolchains install"
+            again = f"{_install.own_command()} {shlex.join(['toolchains', 'install', *languages])}"
             say(f"needs root: sudo apt-get update; then {again} says which packages are missing")
     now = {name: drivers.detect(program) for name, program in asked.items()}
     return {name: found for name, found in now.items() if isinstance(found, Missing)}
@@ -103,8 +105,10 @@ def _satisfied(programs: Sequence[Program]) -> bool:
 
 
 def _asked(languages: Sequence[str], programs: dict[str, Program]) -> dict[str, Program]:
-    if not languages:
+    if "all" in languages:
         return programs
+    if not languages:
+        return drivers.choose(programs)
     asked: dict[str, Program] = {}
     for wanted in languages:
         matches = {

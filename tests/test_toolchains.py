@@ -25,7 +25,7 @@ run = ["{tool}"]
 
 [[toolchain.tool]]
 name = "tool"
-look = ["fake-interpreter", "{packages}/fake/interpreter"]
+look = ["fake-interpreter", "{packages}/fake/interpreter", "{packages}/node_modules/fake/interpreter"]
 ask = ["{tool}", "--version"]
 answer = '(?P<version>[\\d.]+)'
 
@@ -54,6 +54,11 @@ PIP = """
 [[install]]
 pip = ["fake-package"]
 executable = ["fake/interpreter"]
+"""
+
+NPM = """
+[[install]]
+npm = ["fake-package"]
 """
 
 APT = """
@@ -107,6 +112,11 @@ class Fakes:
         """What pip does; its third argument is the folder to install into."""
         script(self.bin / "pip", f'echo pip "$@" >> {self.log}\n{body}')
 
+    def npm(self) -> None:
+        """An npm that has the package; its third argument is the folder to install into."""
+        body = 'cd "$3"; mkdir -p node_modules/fake; cd node_modules/fake; echo "#!/bin/sh\necho 8.2" > interpreter'
+        script(self.bin / "npm", f"{body}; chmod +x interpreter")
+
     def apt(self, package: str = "fake-deb") -> None:
         """An apt that has one package, whose installation brings ``fake-interpreter``."""
         interpreter = self.bin / "fake-interpreter"
@@ -145,6 +155,35 @@ def test_packages_go_into_a_folder_of_their_own(fakes: Fakes, tmp_path: Path) ->
     assert len(said) == 1
     assert said[0].startswith(f"{tmp_path}/bin/pip install --target {tmp_path}/cache/packages/")
     assert said[0].endswith(" fake-package")
+
+
+def test_packages_are_for_this_python(fakes: Fakes) -> None:
+    """Whichever pip or uv installs: packages with machine code are to be those for the interpreter of concmem."""
+    fakes.pip(f'mkdir -p "$3/fake"; echo > "$3/fake/interpreter"; echo "$PIP_PYTHON $UV_PYTHON" >> {fakes.log}')
+    fakes.install()
+    assert fakes.log.read_text().splitlines()[-1] == f"{sys.executable} {sys.executable}"
+
+
+def test_packages_of_npm_go_there_too(fakes: Fakes, tmp_path: Path) -> None:
+    """A package from the npm registry lands in the same folder's node_modules; no script of it is run."""
+    fakes.language(NPM)
+    fakes.npm()
+    missing, said = fakes.install()
+    assert missing == {}
+    toolchain = fakes.found()
+    assert isinstance(toolchain, Toolchain)
+    assert toolchain.path == str(tmp_path / "cache/packages/fake/node_modules/fake/interpreter")
+    assert len(said) == 1
+    assert said[0].startswith(f"npm install --prefix {tmp_path}/cache/packages/")
+    assert "--ignore-scripts" in said[0].split()
+
+
+def test_without_npm(fakes: Fakes) -> None:
+    """Where there is no npm a way by it is not gone, and not advised."""
+    fakes.language(NPM)
+    missing, said = fakes.install()
+    assert said == []
+    assert missing["fake-threads"].install == "ask a friend"
 
 
 def test_what_is_there_is_left_alone(fakes: Fakes) -> None:
@@ -236,13 +275,31 @@ def test_a_failed_package_leaves_nothing(fakes: Fakes, tmp_path: Path) -> None:
 def test_languages_by_any_name() -> None:
     """A language is asked for by its name, its folder or a program of it, in any case; others are refused."""
     programs = drivers.load_programs()
-    for name in ("C#", "csharp", "CSharp"):
-        assert {program.language for program in toolchains._asked([name], programs).values()} == {"C#"}
-    assert list(toolchains._asked(["java"], programs)) == [name for name in programs if name.startswith("java")]
-    assert list(toolchains._asked(["java-threads"], programs)) == ["java-threads"]
-    assert list(toolchains._asked([], programs)) == list(programs)
+
+    def asked(*languages: str) -> list[str]:
+        return list(toolchains._asked(languages, programs))
+
+    java = [name for name, program in programs.items() if program.language == "Java"]
+    for name in ("java", "Java", "JAVA"):
+        assert asked(name) == java
+    assert {"java-threads", "java-virtual-threads"} <= set(java)
+    assert asked("java-threads") == ["java-threads"]
+    assert {"csharp", "csharp-nativeaot"} <= set(asked("c#"))
+    assert "csharp-nativeaot" not in asked("CSharp")
+    assert asked("csharp-nativeaot") == ["csharp-nativeaot"]
     with pytest.raises(InvalidRequest, match="there is no language 'cobol'; there are rust, go, java, "):
         toolchains._asked(["go", "cobol"], programs)
+
+
+def test_what_is_got_unasked(fakes: Fakes) -> None:
+    """Without a name only what the article's ten and programs of other folders need is got; ``all`` is everything."""
+    programs = drivers.load_programs([fakes.folder])
+    unasked = toolchains._asked([], programs)
+    assert "fake-threads" in unasked
+    assert len(unasked) == 11
+    assert {program.variant for program in unasked.values()} == {"article"}
+    assert "zig-threads" not in unasked
+    assert toolchains._asked(["all"], programs) == programs
 
 
 def test_the_table(fakes: Fakes) -> None:
@@ -256,9 +313,9 @@ def test_the_table(fakes: Fakes) -> None:
         "to get it:",
         f"{_install.own_command()} toolchains install fake",
     ]
-    row, place = (line.split() for line in lines if line.startswith("Python"))
-    assert row == ["Python", "python", "CPython", sys.version.split()[0].rstrip("+")]
-    assert place == ["Python", str(Path(sys.executable).resolve())]
+    python = [line.split() for line in lines if line.startswith("Python")]
+    assert ["Python", "python", "CPython", sys.version.split()[0].rstrip("+")] in python
+    assert ["Python", str(Path(sys.executable).resolve())] in python
 
 
 @pytest.mark.parametrize("columns", ["80", "120", None], ids=["80", "120", "piped"])

@@ -44,10 +44,11 @@ def toolchains(ctx: click.Context, programs_dirs: tuple[Path, ...]) -> None:
 @click.pass_obj
 def install(above: tuple[Path, ...], languages: tuple[str, ...], programs_dirs: tuple[Path, ...]) -> None:
     """
-    Get the toolchains that are missing, or those of some languages only.
+    Get the toolchains that are missing: those of the article's ten programs, of some languages only, or of "all".
 
-    Packages from PyPI go into folders of concmem's cache directory; Debian packages are installed by apt-get, as root
-    only. Ends with 0 where every program that was asked for can be run afterwards, else with 1 and a line for each.
+    Packages from PyPI and npm go into folders of concmem's cache directory; Debian packages are installed by apt-get,
+    as root only. Ends with 0 where every program that was asked for can be run afterwards, else with 1 and a line for
+    each.
     """
     from concmem.toolchains import install as get
 

@@ -68,12 +68,12 @@ def write_figures(study: Study, directory: Path) -> list[Path]:
 
 def _colours(languages: Iterable[str]) -> dict[str, str]:
     """
-    A colour for each language. One of concmem's own has the same in every study, whatever else is in it.
+    A colour for each language. One of the article's has the same in every study, whatever else is in it.
 
     Beyond as many as there are, colours come again: every bar has its name beside it.
     """
-    own = (program.language for program in drivers.load_programs().values())
-    return dict(zip(dict.fromkeys((*own, *languages)), itertools.cycle(_COLOURS), strict=False))
+    first = (program.language for program in drivers.load_programs().values() if program.variant == "article")
+    return dict(zip(dict.fromkeys((*first, *languages)), itertools.cycle(_COLOURS), strict=False))
 
 
 def finding(of_one_size: Sequence[Row]) -> str:
