@@ -173,6 +173,13 @@ def test_nothing_is_meant(write: Write, names: list[str], variants: list[str], c
     assert (str(caught.value), caught.value.exit_code) == (complaint, 2)
 
 
+def test_the_page_has_every_program() -> None:
+    """The documentation's table has a row for each program, in their order, and says of it what its manifest says."""
+    page = (Path(__file__).parents[1] / "docs/programs.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(.+)` \| (.+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    assert rows == [(name, p.title, p.kind, p.variant) for name, p in drivers.load_programs().items()]
+
+
 def test_other_folders_come_after(write: Write) -> None:
     """Programs of another folder follow concmem's own, with everything that their manifest says of them."""
     programs = drivers.load_programs([write()])

@@ -129,9 +129,9 @@ def test_no_arguments(ready: Prepared, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("", usage, 2)
 
 
-@pytest.mark.parametrize("name", drivers.choose(PROGRAMS))
+@pytest.mark.parametrize("name", [name for name, program in PROGRAMS.items() if program.variant != "idiomatic"])
 def test_bad_arguments(name: str, tmp_path: Path) -> None:
-    """Bad arguments are like none."""
+    """Bad arguments are like none. (Idiomatic programs have the reader of those beside them.)"""
     ready = prepared(name)
     start = list(ready.command(1, 1))[:-2]
     for arguments in NO_ARGUMENTS:
@@ -140,10 +140,12 @@ def test_bad_arguments(name: str, tmp_path: Path) -> None:
         assert (arguments, done.stdout, done.stderr, done.returncode) == (arguments, "", usage, 2)
 
 
-THREADS = [name for name, program in PROGRAMS.items() if program.kind == "thread"]
+def threads(workload: str) -> list[str]:
+    """The programs whose tasks are threads, and have this workload."""
+    return [name for name, its in ALL if its == workload and PROGRAMS[name].kind == "thread"]
 
 
-@pytest.mark.parametrize("name", THREADS)
+@pytest.mark.parametrize("name", threads("spawn"))
 def test_spawned_threads_are_threads(name: str, tmp_path: Path) -> None:
     """Every thread takes a number of its own: so many have been given away meanwhile, or more where others run."""
     ready, tasks = prepared(name, "spawn"), 2000
@@ -159,7 +161,7 @@ def last_pid() -> int:
     return int(Path("/proc/loadavg").read_text().split()[-1])
 
 
-@pytest.mark.parametrize("name", THREADS)
+@pytest.mark.parametrize("name", threads("channel"))
 def test_a_ring_of_threads_has_them_all_at_once(name: str) -> None:
     """When ``started N`` is read, N threads beside the first stand in the ring."""
     ready, tasks = prepared(name, "channel"), 100
@@ -172,8 +174,9 @@ def test_a_ring_of_threads_has_them_all_at_once(name: str) -> None:
             process.kill()
 
 
-@pytest.mark.parametrize("workload", ["sleep", "channel"])
-@pytest.mark.parametrize("name", THREADS)
+@pytest.mark.parametrize(
+    ("name", "workload"), [(name, workload) for workload in ("sleep", "channel") for name in threads(workload)]
+)
 def test_a_thread_that_cannot_be_started(name: str, workload: str) -> None:
     """Where the system refuses a thread, the program ends at once, not with 0, and says which thread and why."""
     ready = prepared(name, workload)
@@ -188,15 +191,21 @@ def test_a_thread_that_cannot_be_started(name: str, workload: str) -> None:
     assert "done" not in done.stdout
 
 
-def test_more_processes_than_the_default(tmp_path: Path) -> None:
-    """Elixir's flag for many processes is given where, and only where, the default is too small."""
-    ready = prepared("elixir")
+@pytest.mark.parametrize(
+    ("name", "flags", "few"),
+    [("elixir", ("--erl", "+P 1048576"), ("--erl", "+P 1024")), ("erlang", ("+P", "1048576"), ("+P", "1024"))],
+    ids=["elixir", "erlang"],
+)
+def test_more_processes_than_the_default(
+    name: str, flags: tuple[str, ...], few: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The flag for many processes is given where, and only where, the default is too small."""
+    ready = prepared(name)
     assert ready.flags(262_000) == ()
-    assert ready.flags(262_001) == ("--erl", "+P 1048576")
-    assert ready.flags(1_000_000) == ("--erl", "+P 1048576")
+    assert ready.flags(262_001) == flags
+    assert ready.flags(1_000_000) == flags
     start = list(ready.command(1, 1))
-    small = [start[0], "--erl", "+P 1024", *start[1:-2], "2000", "1"]
-    done = run(small, ready, tmp_path)
+    done = run([start[0], *few, *start[1:-2], "2000", "1"], ready, tmp_path)
     assert done.returncode == 1
     assert "could not start process " in done.stderr
     assert "started" not in done.stdout

@@ -247,8 +247,8 @@ def test_what_is_drawn_depends_on_the_runs_alone(study: Study) -> None:
 
 
 def test_a_language_has_its_own_colour() -> None:
-    """Whichever languages are in a study, each of concmem's own has the same colour, and no two have one."""
-    own = list(dict.fromkeys(program.language for program in load_programs().values()))
+    """Whichever languages are in a study, each of the article has the same colour, and no two of those have one."""
+    own = list(dict.fromkeys(program.language for program in load_programs().values() if program.variant == "article"))
     every = _colours(own)
     assert len(set(every.values())) == len(own)
     for language in own:
