@@ -11,6 +11,7 @@ import pytest
 
 from concmem import drivers
 from concmem.study import Plan, Run, bench
+from concmem.study.workloads import WORKLOADS
 
 MIB = 1 << 20
 SAY = (
@@ -37,7 +38,15 @@ LYING = {
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str, *, kind: str = "event loop", **options: Any) -> Run:
     """One run of 3 tasks of a program that is a Python script."""
-    program = SimpleNamespace(name="it", title="It", language="x", kind=kind, variant="article", begins_together=True)
+    program = SimpleNamespace(
+        name="it",
+        title="It",
+        language="x",
+        kind=kind,
+        variant="article",
+        begins_together=True,
+        workloads=tuple(WORKLOADS),
+    )
 
     def command(tasks: int, seconds: float) -> tuple[str, ...]:
         # The warm-up's seconds are 0.

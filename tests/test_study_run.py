@@ -18,7 +18,7 @@ from rich.console import Console
 
 import concmem
 from concmem import drivers
-from concmem.errors import CommandNotFound, ConcmemError, RecordingError, SamplerError
+from concmem.errors import CommandNotFound, ConcmemError, InvalidRequest, RecordingError, SamplerError
 from concmem.model import Exit, Measurement
 from concmem.study import LineProgress, Plan, Progress, Run, Study, StudyError, bench, load_study, make_progress
 from concmem.study import runner as runner_module
@@ -65,6 +65,7 @@ class Bench:
                 kind=self.kind,
                 variant="article",
                 begins_together=self.together,
+                workloads=("sleep",),
             )
             for name in (*self.scripts, *self.missing)
         }
@@ -74,7 +75,7 @@ class Bench:
             return drivers.Missing("python", self.missing[program.name], "apt-get install luck")
         return SimpleNamespace(label=self.label)
 
-    def _prepare(self, program: Any, _: Any, workload: str = "sleep") -> Any:
+    def _prepare(self, program: Any, _: Any, workload: str) -> Any:
         if not self.scripts[program.name]:
             raise drivers.BuildError("the build of it failed:\nerror: no luck")
 
@@ -275,7 +276,7 @@ def test_a_study_is_not_mixed_with_another(harness: Bench) -> None:
         harness.run(tasks=(1,))
     with pytest.raises(StudyError, match="another plan: tasks is 1 there and 1,2 here"):
         harness.run(tasks=(1, 2), resume=True)
-    with pytest.raises(StudyError, match="there is no program 'none', 'no'; there are: one"):
+    with pytest.raises(InvalidRequest, match="there is no program 'none', 'no'; there are: one, all"):
         harness.run(programs=("none", "one", "no"))
     with pytest.raises(StudyError, match="there is no study in"):
         bench(harness.plan(), harness.directory / "elsewhere", resume=True)
@@ -537,8 +538,14 @@ def test_the_command_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
     for options, said in (
-        (["--programs", ""], "concmem: Invalid value for '--programs': it names no program"),
-        (["--programs", " , "], "concmem: Invalid value for '--programs': it names no program"),
+        (["--programs", ""], "concmem: Invalid value for '--programs': it names nothing"),
+        (["--programs", " , "], "concmem: Invalid value for '--programs': it names nothing"),
+        (["--variant", ","], "concmem: Invalid value for '--variant': it names nothing"),
+        (["--variant", "odd"], "concmem: there is no variant 'odd'; there are: article, "),
+        (["--workload", "dance"], "concmem: there is no workload 'dance'; there are: sleep, spawn, channel"),
+        (["--runs", "two"], "concmem: Invalid value for '--runs': it is to be a number of runs"),
+        (["--runs", "2,3:1"], "concmem: runs are given for 3 tasks, which are none of"),
+        (["--programs", "c-threads", "--workload", "spawn"], "concmem: c-threads has no workload 'spawn'; "),
         (["--programs", "cobol"], "concmem: there is no program 'cobol'; there are: rust-threads, "),
         (["--tasks", "many"], "concmem: 'many' is not a number"),
         (["--tasks", "0"], "concmem: a program cannot start 0 tasks"),

@@ -20,7 +20,7 @@ __all__ = ["bench"]
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     names = None if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
     if names == ():
-        raise click.BadParameter("it names no program")
+        raise click.BadParameter("it names nothing")
     return names
 
 
@@ -39,7 +39,11 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
 
 
 @click.command()
-@click.option("--programs", metavar="A,B", callback=_names, help="Which programs. [default: all]")
+@click.option(
+    "--programs", metavar="A,B", callback=_names, help="Which programs; all is every one. [default: the article's ten]"
+)
+@click.option("--variant", "variants", metavar="V,V", callback=_names, help="Only programs of these variants.")
+@click.option("--workload", metavar="W", help="What the tasks do: sleep, spawn, channel. [default: sleep]")
 @click.option(
     "--tasks", metavar="N,N", callback=_counts, help="How many tasks each starts at once. [default: 1,10k,100k,1M]"
 )

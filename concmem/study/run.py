@@ -41,7 +41,8 @@ def bench(plan: Plan, out: str | Path, *, resume: bool = False, progress: Progre
         The study, as `load_study` reads it.
 
     Raises:
-        StudyError: There is no such program; `out` is not empty; it holds a study with another plan, of another
+        InvalidRequest: There is no such program.
+        StudyError: `out` is not empty; it holds a study with another plan, of another
             machine or of other toolchains.
         RecordingError: What is to be resumed cannot be read.
     """
@@ -51,7 +52,7 @@ def bench(plan: Plan, out: str | Path, *, resume: bool = False, progress: Progre
     if resume:
         stored = store.plan()
         plan = attrs.evolve(plan, programs=plan.programs or stored.programs, seed=_or(plan.seed, stored.seed))
-    plan = attrs.evolve(plan, programs=_resolve(plan.programs, found), seed=_or(plan.seed, secrets.randbits(32)))
+    plan = attrs.evolve(plan, programs=_chosen(plan, found), seed=_or(plan.seed, secrets.randbits(32)))
     if resume:
         store.check(plan)
     else:
@@ -67,12 +68,17 @@ def _or(given: int | None, otherwise: int | None) -> int | None:
     return otherwise if given is None else given
 
 
-def _resolve(names: tuple[str, ...], found: Mapping[str, drivers.Program]) -> tuple[str, ...]:
+def _chosen(plan: Plan, found: Mapping[str, drivers.Program]) -> tuple[str, ...]:
     """The programs that are meant, in the order in which they are listed everywhere."""
-    unknown = [name for name in names if name not in found]
-    if unknown:
-        raise StudyError(f"there is no program {', '.join(map(repr, unknown))}; there are: {', '.join(found)}")
-    return tuple(name for name in found if name in names or not names)
+    chosen = drivers.choose(found, plan.programs, plan.variants)
+    able = tuple(name for name, program in chosen.items() if plan.workload in program.workloads)
+    unable = [name for name in plan.programs if name in chosen and name not in able]
+    if unable or not able:
+        has = ", ".join(name for name, program in found.items() if plan.workload in program.workloads)
+        raise StudyError(
+            f"{', '.join(unable) or 'no program that is meant'} has no workload {plan.workload!r}; it is in: {has}"
+        )
+    return able
 
 
 class _Session:

@@ -85,7 +85,7 @@ class Runner:
             entry = attrs.evolve(entry, toolchain=toolchain.label)
             check(entry)
             try:
-                prepared = drivers.prepare(program, toolchain)
+                prepared = drivers.prepare(program, toolchain, self._plan.workload)
             except drivers.BuildError as error:
                 entry = attrs.evolve(entry, missing=_one_line(str(error)))
             else:
