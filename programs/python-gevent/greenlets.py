@@ -10,6 +10,7 @@ import gevent
 def run(count: int, sleep_s: float) -> None:
     """Start `count` greenlets that sleep `sleep_s` seconds, and wait for all."""
     greenlets = [gevent.spawn(gevent.sleep, sleep_s) for _ in range(count)]
+    gevent.sleep(0)  # back when all have begun, between which the loop looks at its timers
     print("started", count, flush=True)
     gevent.joinall(greenlets)
     print("done", count)
