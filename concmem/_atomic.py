@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["replacing"]
+__all__ = ["replacing", "unfinished"]
+
+_UNFINISHED = re.compile(r"\..+\.[0-9]+\.[0-9a-f]{8}")
 
 
 @contextlib.contextmanager
@@ -27,3 +30,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
+
+
+def unfinished(folder: Path) -> Iterator[Path]:
+    """The files in a folder that `replacing` is writing, or was when its process was killed."""
+    return (path for path in folder.iterdir() if _UNFINISHED.fullmatch(path.name))

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
+import concmem
 from concmem._paths import SAMPLER
+from concmem.model import Figure, Measurement
+from concmem.study import Entry, Plan, Run, Study
 
 # Whoever runs the tests may have had signals ignored (nohup, a script's "&"), which every target would inherit.
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
@@ -109,3 +112,70 @@ def host_python(marked: Marked) -> Callable[..., Any]:
         return json.loads(done.stdout.splitlines()[-1])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def measured() -> Measurement:
+    """A true measurement, as the pattern of made-up ones."""
+    return concmem.measure(["/bin/true"])
+
+
+@pytest.fixture
+def make_study(measured: Measurement, tmp_path: Path) -> Callable[..., Study]:
+    """
+    Make up a study, not stored, of these cells: for each the peaks of its runs in MiB, or why it was skipped.
+
+    All else is as in any other of the same test, but for what is changed by name: of the plan, the host, each run,
+    each program's entry.
+    """
+
+    def make(
+        name: str,
+        cells: Mapping[tuple[str, int], Sequence[float] | str],
+        *,
+        plan: Mapping[str, Any] | None = None,
+        host: Mapping[str, Any] | None = None,
+        run: Mapping[str, Any] | None = None,
+        entry: Mapping[str, Any] | None = None,
+        version: str = "0.1",
+    ) -> Study:
+        machine = attrs.evolve(measured.host, **(host or {}))
+        programs = tuple(dict.fromkeys(program for program, _ in cells))
+        runs = []
+        for (program, tasks), peaks in cells.items():
+            common = {"program": program, "tasks": tasks, "sleep_s": 10.0, **(run or {})}
+            if isinstance(peaks, str):
+                runs.append(Run(index=0, status="skipped", reason=peaks, **common))
+                continue
+            for index, mib in enumerate(peaks):
+                made = attrs.evolve(
+                    measured,
+                    peak=Figure(int(mib * (1 << 20)), "bounded", "wait4 ru_maxrss", error_bytes=4096),
+                    host=machine,
+                    started_at=f"2020-01-01T00:00:{len(runs):02}+00:00 {name}",
+                )
+                runs.append(Run(index=index, status="ok", launch_s=0.25, measurement=made, **common))
+        return Study(
+            path=tmp_path / name,
+            plan=Plan(
+                **{
+                    "programs": programs,
+                    "tasks": [tasks for _, tasks in cells],
+                    "runs": max((len(peaks) for peaks in cells.values() if not isinstance(peaks, str)), default=1),
+                    "seed": 1,
+                    **(plan or {}),
+                }
+            ),
+            host=machine,
+            programs=tuple(
+                Entry(**{**_ENTRY, "name": program, "title": program.title(), **(entry or {})}) for program in programs
+            ),
+            runs=tuple(runs),
+            started_at="2020-01-01T00:00:00+00:00",
+            version=version,
+        )
+
+    return make
+
+
+_ENTRY = {"language": "Own", "kind": "thread", "variant": "article", "begins_together": False, "toolchain": "own 1.0"}

@@ -19,7 +19,8 @@ from concmem import report
 from concmem.drivers import load_programs
 from concmem.model import Figure, Measurement
 from concmem.report.figures import _colours, _instead, finding, write_figures
-from concmem.report.tables import csv_text, markdown, print_table
+from concmem.report.formats import csv_text
+from concmem.report.tables import markdown, print_table
 from concmem.study import Entry, Plan, Run, Study, rows
 from concmem.study.store import Store
 

@@ -16,6 +16,8 @@ from concmem.units import parse_count, parse_seconds
 
 __all__ = ["bench"]
 
+_QUICK = {"tasks": (1, 1_000, 10_000), "sleep_s": 1.0, "runs": 1, "runs_at": ()}
+
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     names = None if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
@@ -59,6 +61,7 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Where everything goes. [default: study-<date>]"
 )
+@click.option("--quick", is_flag=True, help="As --tasks 1,1k,10k --sleep 1 --runs 1, where these are not given.")
 @click.option("--resume", is_flag=True, help="Go on with the study in DIR, or with the one begun last.")
 @click.option("--seed", metavar="S", type=int, help="Of the order of the programs. [default: drawn, and stored]")
 @click.option(
@@ -69,7 +72,13 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     type=click.Path(exists=True, file_okay=False, resolve_path=True),
     help="A folder with further languages and programs; may be given several times.",
 )
-def bench(out: Path | None, resume: bool, runs: tuple[int, tuple[tuple[int, int], ...]] | None, **options: Any) -> None:
+def bench(
+    out: Path | None,
+    resume: bool,
+    quick: bool,
+    runs: tuple[int, tuple[tuple[int, int], ...]] | None,
+    **options: Any,
+) -> None:
     """
     How much memory do N concurrent tasks need? Run every program at every N, then draw the figures.
 
@@ -79,25 +88,24 @@ def bench(out: Path | None, resume: bool, runs: tuple[int, tuple[tuple[int, int]
     from concmem import study
     from concmem.report import ReportExtraMissing, print_table, write
 
-    if runs is not None:
-        options["runs"], options["runs_at"] = runs
     directory = out or study.default_directory(resume=resume)
     base = study.load_study(directory).plan if resume else study.Plan()
-    plan = attrs.evolve(base, **{name: value for name, value in options.items() if value not in (None, ())})
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if runs is not None:
+        given["runs"], given["runs_at"] = runs
+    plan = attrs.evolve(base, **{**(_QUICK if quick else {}), **given})
     shown = click.format_filename(directory)
     progress = study.make_progress(PipeConsole(stderr=True), f"The study goes into {shown}")
     try:
         done = study.bench(plan, directory, resume=resume, progress=progress)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, study.StudyNotStored) as error:
         try:
             stored = len(study.load_study(directory).runs)
         except ConcmemError:  # it had not begun
-            raise KeyboardInterrupt from None
-        say(
-            f"interrupted; {stored} run{'' if stored == 1 else 's'} stored. "
-            f"To go on: concmem bench --resume --out {shown}"
-        )
-        raise SystemExit(130) from None
+            raise error from None
+        why, status = ("interrupted", 130) if isinstance(error, KeyboardInterrupt) else (error, error.exit_code)
+        say(f"{why}; {stored} run{'' if stored == 1 else 's'} stored. To go on: concmem bench --resume --out {shown}")
+        raise SystemExit(status) from None
     # Nobody who reads no further than the first lines shall miss the files.
     try:
         paths = write(directory)

@@ -1,24 +1,68 @@
-"""``concmem report``: the tables and figures of a stored study."""
+"""``concmem report``: the tables and figures of a stored study, or two studies compared."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from concmem.cli._console import PipeConsole
+from concmem.cli._options import file
 
 __all__ = ["report"]
+
+_FORMATS = ("md", "csv", "json", "parquet")
 
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-def report(directory: Path) -> None:
+@click.argument("other", metavar="[B]", required=False, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(_FORMATS), help="Print this form alone, and write no other file.")
+@click.option(
+    "--out", metavar="FILE", callback=file(*(f".{form}" for form in _FORMATS)), help="Where that goes, not printed."
+)
+def report(directory: Path, other: Path | None, form: str | None, out: Path | None) -> None:
     """
-    Draw the figures of the study in DIR and print its table.
+    Draw the figures of the study in DIR and print its table; or compare it with the study in B, cell by cell.
 
-    Writes figure-1.svg and .png, ... (one for every number of tasks), table.md and table.csv into DIR.
+    Writes figure-1.svg and .png, ... (one for every number of tasks), table.md and table.csv into DIR. A comparison
+    is only printed.
     """
+    form = form or (out.suffix[1:].lower() if out else None)
+    if form is not None:
+        _give(_made(directory, other, form), form, out)
+    elif other is not None:
+        from concmem.report import compare, print_comparison
+        from concmem.study import load_study
+
+        print_comparison(compare(load_study(directory), load_study(other)), PipeConsole())
+    else:
+        _write(directory)
+
+
+def _made(directory: Path, other: Path | None, form: str) -> bytes:
+    from concmem import report
+    from concmem.study import load_study
+
+    study = load_study(directory)
+    if other is None:
+        return report.study_bytes(study, form)
+    if form not in report.COMPARISON_FORMATS:
+        raise click.UsageError(f"a comparison has no {form} form, but {', '.join(report.COMPARISON_FORMATS)}")
+    return report.comparison_bytes(report.compare(study, load_study(other)), form)
+
+
+def _give(content: bytes, form: str, out: Path | None) -> None:
+    if out is not None:
+        out.write_bytes(content)
+    elif form == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("Parquet is no text for a terminal: give a file with --out, or a pipe")
+    else:
+        click.echo(content, nl=False)
+
+
+def _write(directory: Path) -> None:
     from concmem.report import print_table, write
     from concmem.study import load_study
 

@@ -1,7 +1,21 @@
-"""Tables and figures of what was measured."""
+"""Tables and figures of what was measured, and two studies compared."""
 
 from concmem.report._write import write
+from concmem.report.compare import Comparison, compare
+from concmem.report.compare_tables import print_comparison
 from concmem.report.figures import ReportExtraMissing
+from concmem.report.formats import COMPARISON_FORMATS, STUDY_FORMATS, comparison_bytes, study_bytes
 from concmem.report.tables import print_table
 
-__all__ = ["ReportExtraMissing", "print_table", "write"]
+__all__ = [
+    "COMPARISON_FORMATS",
+    "STUDY_FORMATS",
+    "Comparison",
+    "ReportExtraMissing",
+    "compare",
+    "comparison_bytes",
+    "print_comparison",
+    "print_table",
+    "study_bytes",
+    "write",
+]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from concmem.report.figures import need_extra, write_figures
-from concmem.report.tables import csv_text, markdown
+from concmem.report.formats import csv_text
+from concmem.report.tables import markdown
 from concmem.study import StudyError, load_study
 
 __all__ = ["write"]

@@ -1,55 +1,18 @@
-"""The table of a study: for a terminal, as Markdown, and in full as CSV."""
+"""The table of a study: for a terminal and as Markdown."""
 
 from __future__ import annotations
-
-import csv
-import io
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from concmem.report._markdown import escape, table
 from concmem.report._words import STATUS_WORDS, Note, by_memory, host_line, method_line, notes
-from concmem.study import Row, Study, rows
+from concmem.study import Row, Study
 from concmem.units import format_bytes, format_count, format_error, format_seconds
 
-__all__ = ["csv_text", "markdown", "print_table", "terminal_table"]
-
-_COLUMNS = (
-    "program", "title", "language", "kind", "toolchain", "flags", "tasks", "sleep_s", "runs", "good_runs", "status",
-    "median_bytes", "min_bytes", "max_bytes", "error_bytes", "over_bytes", "figure_status", "source", "wall_s",
-    "launch_s", "reason",
-)  # fmt: skip
-
-_NO_LIMIT = {"error_bytes": "sampled", "over_bytes": "upper_bound"}
-"""With which status of a figure a column says nothing of the truth."""
-
-
-def csv_text(study: Study) -> str:
-    """
-    Every row in full, with the columns of `Row`.
-
-    Bytes and seconds as plain numbers; empty where there is no figure. ``error_bytes`` and ``over_bytes`` are by how
-    much the truth can exceed, and fall short of, a figure; empty where that is not known: the one where
-    ``figure_status`` has ``sampled`` in it, the other where it has ``upper_bound``.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for row in rows(study):
-        writer.writerow([_plain(row, name) for name in _COLUMNS])
-    return out.getvalue()
-
-
-def _plain(row: Row, name: str) -> str:
-    value: object = getattr(row, name)
-    statuses = row.figure_status.split(" / ")
-    if value is None or (name in _NO_LIMIT and (row.median_bytes is None or _NO_LIMIT[name] in statuses)):
-        return ""
-    if isinstance(value, tuple):
-        return " ".join(value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+__all__ = ["markdown", "print_table", "terminal_table"]
 
 
 def _marks(found: list[Note], row: Row) -> str:
@@ -110,7 +73,7 @@ def markdown(study: Study) -> str:
         f"Each program starts N tasks that sleep {plan.sleep_s:g} s, all alive at once. "
         f"Measured with concmem {study.version} from {study.started_at} on (seed {plan.seed}).",
         "",
-        *_table(
+        *table(
             ["program", "kind", *map(format_count, plan.tasks)],
             [
                 [program, group[0].kind, *(f"{_amount(row)}{_superscript(_marks(found, row))}" for row in group)]
@@ -121,10 +84,10 @@ def markdown(study: Study) -> str:
         "",
     ]
     if found:
-        out += [*(f"{note.number}. {_escape(str(note))}" for note in found), ""]
+        out += [*(f"{note.number}. {escape(str(note))}" for note in found), ""]
     every = [row for _, group in programs for row in group]
     out += ["## What ran", ""]
-    out += _table(
+    out += table(
         ["program", "title", "toolchain"],
         [[program, group[0].title, group[0].toolchain or "none"] for program, group in programs],
     )
@@ -142,7 +105,7 @@ def markdown(study: Study) -> str:
         "",
     ]
     good = [row for row in every if row.median_bytes is not None]
-    out += _table(
+    out += table(
         ["program", "tasks", "peak", "range", "runs", "error", "status", "source", "launching", "wall"],
         [_reading(row) for row in good],
     )
@@ -166,20 +129,3 @@ def _reading(row: Row) -> list[str]:
 
 def _superscript(marks: str) -> str:
     return f"<sup>{marks[1:-1]}</sup>" if marks else ""
-
-
-def _table(head: list[str], body: list[list[str]], *, right: int = 0) -> list[str]:
-    rule = ["---"] * (len(head) - right) + ["--:"] * right
-    return [_line(head), _line(rule), *(_line([_cell(text) for text in line]) for line in body)]
-
-
-def _line(texts: list[str]) -> str:
-    return f"| {' | '.join(texts)} |"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _escape(text: str) -> str:
-    return "".join(f"\\{c}" if c in "\\`*_<>[]" else c for c in text)

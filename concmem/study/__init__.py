@@ -1,12 +1,13 @@
 """How much memory do N concurrent tasks need? The study: its plan, its runs, its store."""
 
+from concmem.study.merge import merge
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import BarProgress, LineProgress, Progress, make_progress
 from concmem.study.records import Entry, Run, Study
 from concmem.study.rows import Row, costs, rows
 from concmem.study.run import bench
 from concmem.study.stats import Cost
-from concmem.study.store import default_directory, load_study
+from concmem.study.store import StudyNotStored, default_directory, load_study
 
 __all__ = [
     "BarProgress",
@@ -20,11 +21,13 @@ __all__ = [
     "Run",
     "Study",
     "StudyError",
+    "StudyNotStored",
     "bench",
     "cells",
     "costs",
     "default_directory",
     "load_study",
     "make_progress",
+    "merge",
     "rows",
 ]

@@ -10,7 +10,11 @@ import attrs
 from concmem.errors import ConcmemError, InvalidRequest
 from concmem.study.workloads import workload
 
-__all__ = ["Cell", "Plan", "StudyError", "cells", "difference"]
+__all__ = ["WHICH_RUNS", "Cell", "Plan", "StudyError", "cells", "difference", "differences"]
+
+
+WHICH_RUNS = frozenset({"variants", "programs", "tasks", "runs", "runs_at", "seed", "programs_dirs"})
+"""Attributes of a plan that say which runs are made, and in which order; all others say how one is made."""
 
 
 class StudyError(ConcmemError, ValueError):
@@ -126,13 +130,15 @@ def cells(plan: Plan) -> list[Cell]:
     return order
 
 
+def differences(there: Plan, here: Plan) -> dict[str, tuple[str, str]]:
+    """What tells two plans apart: of each attribute that does, what it is there and here."""
+    both = {field.name: (getattr(there, field.name), getattr(here, field.name)) for field in attrs.fields(Plan)}
+    return {name: (_shown(one), _shown(other)) for name, (one, other) in both.items() if one != other}
+
+
 def difference(stored: Plan, wanted: Plan) -> str:
-    """What tells two plans apart, as ``"runs is 1 there and 3 here"``; empty where nothing does."""
-    for field in attrs.fields(Plan):
-        there, here = getattr(stored, field.name), getattr(wanted, field.name)
-        if there != here:
-            return f"{field.name} is {_shown(there)} there and {_shown(here)} here"
-    return ""
+    """The first of `differences`, as ``"runs is 1 there and 3 here"``; empty where there is none."""
+    return next((f"{name} is {a} there and {b} here" for name, (a, b) in differences(stored, wanted).items()), "")
 
 
 def _shown(value: object) -> str:

@@ -14,6 +14,7 @@ from concmem import drivers
 from concmem._version import __version__
 from concmem.host import describe
 from concmem.study.eta import Eta
+from concmem.study.machines import kind_difference
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import Progress
 from concmem.study.records import Entry, Run, Study
@@ -42,8 +43,9 @@ def bench(plan: Plan, out: str | Path, *, resume: bool = False, progress: Progre
 
     Raises:
         InvalidRequest: There is no such program.
-        StudyError: `out` is not empty; it holds a study with another plan, of another
-            machine or of other toolchains.
+        StudyError: `out` is not empty; it holds a study with another plan, of another machine or of other toolchains,
+            or one that is being run.
+        StudyNotStored: The disk is full, say; what had been stored is, and a resumed study goes on from there.
         RecordingError: What is to be resumed cannot be read.
     """
     store = Store(Path(out))
@@ -57,10 +59,11 @@ def bench(plan: Plan, out: str | Path, *, resume: bool = False, progress: Progre
         store.check(plan)
     else:
         store.begin()
-    session = _Session(plan, store, progress or Progress())
-    if resume:
-        session.take_over(store.read())
-    session.run({name: found[name] for name in plan.programs})
+    with store.alone():
+        session = _Session(plan, store, progress or Progress())
+        if resume:
+            session.take_over(store.read())
+        session.run({name: found[name] for name in plan.programs})
     return store.read()
 
 
@@ -100,12 +103,8 @@ class _Session:
         """Keep what is stored; what was skipped then may be possible now."""
         self._runs = {run.cell: run for run in study.runs if run.status != "skipped"}
         self._entries = {entry.name: entry for entry in study.programs}
-        for name in ("kernel", "machine", "cpu_model", "cpus_allowed"):
-            there, here = getattr(study.host, name), getattr(self._host, name)
-            if there != here:
-                raise StudyError(
-                    f"the study in {study.path} is of another machine: {name} is {there} there, {here} here"
-                )
+        if differs := kind_difference(study.host, self._host):
+            raise StudyError(f"the study in {study.path} is of another machine: {differs}")
         self._started_at = study.started_at
 
     def run(self, programs: Mapping[str, drivers.Program]) -> None:

@@ -7,10 +7,15 @@ Everything is deterministic: the same runs give the same intervals.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
-__all__ = ["ENOUGH_RUNS", "WIDE_SPREAD", "Cost", "cost", "median_interval"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["ENOUGH_RUNS", "WIDE_SPREAD", "Cost", "cost", "median_interval", "ratio_interval"]
 
 ENOUGH_RUNS = 5
 """With fewer good runs than these a figure is not one to publish."""
@@ -39,9 +44,43 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
         return None
     import numpy as np
 
-    drawn = np.random.default_rng(0).choice(np.asarray(values, dtype=float), size=(_RESAMPLES, len(values)))
+    return _middle(_medians(values, np.random.default_rng(0)))
+
+
+def ratio_interval(over: Sequence[float], under: Sequence[float]) -> tuple[float, float] | None:
+    """
+    Where the ratio of the medians of many runs would lie, with 95 % confidence: both sides resampled by themselves.
+
+    Args:
+        over: One value of each run, all above 0.
+        under: Likewise, of the other side; there may be more or fewer.
+
+    Returns:
+        The ends, or None with fewer than two values on either side. What `median_interval` says of few values holds.
+    """
+    if len(over) < 2 or len(under) < 2:
+        return None
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    return _middle(_medians(over, generator) / _medians(under, generator))
+
+
+def _medians(values: Sequence[float], generator: np.random.Generator) -> NDArray[np.float64]:
+    """The medians of so many samples as large as that of `values`, drawn from it, shape (_RESAMPLES,)."""
+    import numpy as np
+
+    drawn = generator.choice(np.asarray(values, dtype=float), size=(_RESAMPLES, len(values)))
+    medians: NDArray[np.float64] = np.median(drawn, axis=1)
+    return medians
+
+
+def _middle(drawn: NDArray[np.float64]) -> tuple[float, float]:
+    """Between which ends `_CONFIDENCE` of them lie."""
+    import numpy as np
+
     tail = 50 * (1 - _CONFIDENCE)
-    low, high = np.percentile(np.median(drawn, axis=1), [tail, 100 - tail])
+    low, high = np.percentile(drawn, [tail, 100 - tail])
     return float(low), float(high)
 
 

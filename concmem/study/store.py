@@ -8,8 +8,13 @@ run is complete.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import json
+import os
+import shutil
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,13 +23,13 @@ import attrs
 import cattrs
 from cattrs.preconf.json import make_converter
 
-from concmem._atomic import replacing
-from concmem.errors import RecordingError
+from concmem._atomic import replacing, unfinished
+from concmem.errors import ConcmemError, RecordingError
 from concmem.model import Measurement
 from concmem.study.plan import Plan, StudyError, difference
 from concmem.study.records import Run, Study, run_path
 
-__all__ = ["SCHEMA", "Store", "default_directory", "load_study"]
+__all__ = ["SCHEMA", "Store", "StudyNotStored", "default_directory", "load_study", "run_content"]
 
 SCHEMA = 1
 """
@@ -32,6 +37,13 @@ The number of the stored form, in every file that is written.
 
 1: the first.
 """
+
+
+class StudyNotStored(ConcmemError, OSError):
+    """A file of a study could not be written: the disk is full, say. What had been stored before is whole."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} could not be stored: {self.strerror}"
 
 
 @lru_cache(maxsize=1)
@@ -42,8 +54,16 @@ def _converter() -> cattrs.Converter:
     return made
 
 
+@contextlib.contextmanager
+def _storing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StudyNotStored(error.errno, error.strerror or str(error), str(path)) from error
+
+
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with replacing(path) as file:
+    with _storing(path), replacing(path) as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")
 
 
@@ -85,13 +105,51 @@ class Store:
         Raises:
             StudyError: It holds something already, or cannot be made.
         """
+        self.check_empty()
         try:
-            if self.path.is_dir() and any(self.path.iterdir()):
-                hint = "resume the study in it, or choose another" if self.exists else "choose another"
-                raise StudyError(f"{self.path} is not empty: {hint}")
-            (self.path / "runs").mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StudyError(f"{self.path} cannot hold the study: {error.strerror}") from error
+
+    def check_empty(self) -> None:
+        """
+        See to it that nothing is lost when a study is begun here.
+
+        Raises:
+            StudyError: The directory holds something already, or is none.
+        """
+        try:
+            there = set(self.path.iterdir()) - set(unfinished(self.path))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StudyError(f"{self.path} cannot hold the study: {error.strerror}") from error
+        if there:
+            hint = "resume the study in it, or choose another" if self.exists else "choose another"
+            raise StudyError(f"{self.path} is not empty: {hint}")
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """
+        Be the only one who writes into it; what processes that were killed left unfinished is removed.
+
+        Raises:
+            StudyError: Another process runs the study.
+        """
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # which ends with the process, however that ends
+            except BlockingIOError:
+                raise StudyError(f"the study in {self.path} is being run by another process") from None
+            except OSError:  # a file system without locks
+                pass
+            for each in (self.path, self.path / "runs"):
+                for path in unfinished(each) if each.is_dir() else ():
+                    path.unlink()
+            yield
+        finally:
+            os.close(folder)
 
     def plan(self) -> Plan:
         """
@@ -122,10 +180,20 @@ class Store:
     def add(self, run: Run) -> None:
         """Store a run, in place of the one that there is, if any; its timeline too, where it has one."""
         path = run_path(self.path, run.cell)
-        path.parent.mkdir(exist_ok=True)
-        if run.measurement is not None:
-            run.measurement.timeline.save(path.with_suffix(".npz"))
-        _write_json(path, {"what": "concmem run", "schema": SCHEMA, **_converter().unstructure(run)})
+        with _storing(path):
+            path.parent.mkdir(exist_ok=True)
+            if run.measurement is not None:
+                run.measurement.timeline.save(path.with_suffix(".npz"))
+        _write_json(path, run_content(run))
+
+    def copy(self, run: Run, timeline: Path) -> None:
+        """Store a run of another study, and its timeline where there is one."""
+        path = run_path(self.path, run.cell)
+        with _storing(path):
+            path.parent.mkdir(exist_ok=True)
+            if timeline.exists():
+                shutil.copyfile(timeline, path.with_suffix(".npz"))
+        _write_json(path, run_content(run))
 
     def read(self) -> Study:
         """
@@ -151,6 +219,11 @@ class Store:
         content = _read_json(path, "concmem study")
         study: Study = _structure(path, {**content, "path": self.path, "runs": ()}, Study)
         return study
+
+
+def run_content(run: Run) -> dict[str, Any]:
+    """What is stored of a run, as plain JSON types."""
+    return {"what": "concmem run", "schema": SCHEMA, **_converter().unstructure(run)}
 
 
 def _structure(path: Path, content: dict[str, Any], kind: type[Any]) -> Any:

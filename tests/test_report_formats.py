@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import builtins
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from concmem import report
+from concmem.cli.report import report as command
+from concmem.model import Figure
+from concmem.report.formats import csv_text
+from concmem.report.tables import markdown
+from concmem.study import Row, Study, rows
+from concmem.study.store import Store
+
+Make = Callable[..., Study]
+CELLS = {("go", 1): [2, 3], ("go", 10_000): [30.5, 32], ("go", 20_000): [58, 61], ("rust", 1): "no rust here"}
+COLUMNS = [field.name for field in attrs.fields(Row)]
+
+
+@pytest.fixture
+def study(make_study: Make) -> Study:
+    """Two programs, one without any figure; runs with flags."""
+    return make_study("study", CELLS, run={"flags": ("+P", "5")})
+
+
+@pytest.fixture
+def stored(study: Study) -> Path:
+    """The same, stored."""
+    store = Store(study.path)
+    store.begin()
+    store.write(study)
+    for run in study.runs:
+        store.add(run)
+    return study.path
+
+
+def _report(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "concmem", "report", *map(str, arguments)], capture_output=True, timeout=60
+    )
+
+
+def test_the_csv_has_a_column_for_every_attribute(study: Study) -> None:
+    """In the order of `Row`; amounts are whole numbers, what is not there is empty, flags stand in one cell."""
+    lines = list(csv.DictReader(io.StringIO(csv_text(study))))
+    assert list(lines[0]) == COLUMNS and len(lines) == 6
+    assert (lines[1]["median_bytes"], lines[1]["flags"]) == (str(int(31.25 * (1 << 20))), "+P 5")
+    assert lines[1]["interval_low_bytes"] == str(int(30.5 * (1 << 20)))
+    assert (lines[3]["median_bytes"], lines[3]["status"], lines[3]["reason"]) == ("", "skipped", "no rust here")
+
+
+def test_the_json_has_rows_and_a_head(study: Study) -> None:
+    """Plan, machine, toolchains and what a task costs; of a row every attribute as its own type."""
+    content = json.loads(report.study_bytes(study, "json"))
+    assert (content["what"], content["schema"], content["version"]) == ("concmem rows", 1, "0.1")
+    assert content["plan"]["tasks"] == [1, 10_000, 20_000] and content["host"]["kernel"] == study.host.kernel
+    assert [entry["toolchain"] for entry in content["programs"]] == ["own 1.0", "own 1.0"]
+    assert list(content["costs"]) == ["go"] and 2000 < content["costs"]["go"]["each_bytes"] < 4000
+    for line, row in zip(content["rows"], rows(study), strict=True):
+        assert list(line) == COLUMNS
+        assert (line["median_bytes"], line["flags"]) == (row.median_bytes, list(row.flags))
+
+
+def test_the_parquet_reads_back(study: Study) -> None:
+    """The rows of the JSON with a type for each column, also one without a value, and its head as metadata."""
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed (pip install 'concmem[parquet]')")
+    from pyarrow import parquet
+
+    content = json.loads(report.study_bytes(study, "json"))
+    table = parquet.read_table(io.BytesIO(report.study_bytes(study, "parquet")))
+    assert table.to_pylist() == content.pop("rows")
+    assert json.loads(table.schema.metadata[b"concmem"]) == content
+    assert table.schema.field("median_bytes").type == pyarrow.int64()
+    assert table.schema.field("rate_per_s").type == pyarrow.float64()
+    assert table.schema.field("title").type == pyarrow.string()
+    assert table.schema.field("flags").type == pyarrow.list_(pyarrow.string())
+
+
+def test_without_pyarrow_one_sentence_says_what_to_install(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All other forms can be had all the same."""
+    real = builtins.__import__
+
+    def refuse(name: str, *rest: Any) -> Any:
+        if name == "pyarrow":
+            raise ImportError("No module named 'pyarrow'", name="pyarrow")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(report.ReportExtraMissing, match=r"pyarrow, which is missing: pip install 'concmem\[parquet\]'"):
+        report.study_bytes(study, "parquet")
+    assert report.study_bytes(study, "md").decode() == markdown(study)
+
+
+def test_a_margin_that_is_not_known_is_no_margin(study: Study) -> None:
+    """Of a reading that is a lower bound no form gives an upper margin, least of all 0."""
+    sampled = tuple(
+        attrs.evolve(
+            run,
+            measurement=run.measurement and attrs.evolve(run.measurement, peak=Figure(5 << 20, "sampled", "statm")),
+        )
+        for run in study.runs
+    )
+    line = json.loads(report.study_bytes(attrs.evolve(study, runs=sampled), "json"))["rows"][0]
+    assert (line["median_bytes"], line["error_bytes"], line["over_bytes"]) == (5 << 20, None, 0)
+
+
+def test_a_comparison_has_both_rows(study: Study) -> None:
+    """In JSON as they are, in CSV with a letter before each column's name; absent ones are null and empty."""
+    other = attrs.evolve(study, plan=attrs.evolve(study.plan, programs=("go",)), programs=study.programs[:1])
+    comparison = report.compare(study, other)
+    content = json.loads(report.comparison_bytes(comparison, "json"))
+    assert content["what"] == "concmem comparison" and content["differences"] == []
+    first, *_, last = content["pairs"]
+    assert (first["program"], first["ratio"], first["verdict"], first["is_far"]) == ("go", 1.0, "same", False)
+    assert list(first["a"]) == COLUMNS and first["a"] == first["b"]
+    assert (last["a"]["status"], last["b"], last["ratio"]) == ("not run", None, None)
+    lines = list(csv.DictReader(io.StringIO(report.comparison_bytes(comparison, "csv").decode())))
+    assert len(lines) == 6
+    assert {f"{name}_{column}" for name in "ab" for column in COLUMNS} - set(lines[0]) == {
+        "a_program", "a_tasks", "b_program", "b_tasks"
+    }  # fmt: skip
+    assert (lines[0]["a_median_bytes"], lines[0]["ratio"]) == (str(5 << 19), "1")
+    assert (lines[-1]["b_median_bytes"], lines[-1]["b_status"], lines[-1]["ratio"]) == ("", "", "")
+
+
+@pytest.mark.parametrize("form", report.STUDY_FORMATS)
+def test_the_command_prints_one_form_alone(stored: Path, form: str) -> None:
+    """What the library gives goes to a pipe, or into a file whose ending says the form; no other file is written."""
+    if form == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed (pip install 'concmem[parquet]')")
+    before = sorted(stored.rglob("*"))
+    done = _report(stored, "--format", form)
+    assert (done.returncode, done.stderr) == (0, b"")
+    out = stored.parent / f"rows.{form}"
+    assert _report(stored, "--out", out).stdout == b""
+    assert out.read_bytes() == done.stdout and len(done.stdout) > 500
+    assert sorted(stored.rglob("*")) == before
+
+
+def test_the_command_offers_what_the_library_makes() -> None:
+    """`--format` lists the library's forms: what a new one there would need."""
+    (option,) = (each for each in command.params if each.name == "form")
+    assert tuple(option.type.choices) == report.STUDY_FORMATS
+
+
+def test_parquet_is_kept_from_a_terminal(stored: Path) -> None:
+    """There it ends with 2 and one sentence, and not a byte of it is shown."""
+    master, slave = pty.openpty()
+    try:
+        arguments = [sys.executable, "-m", "concmem", "report", str(stored), "--format", "parquet"]
+        done = subprocess.run(arguments, stdout=slave, stderr=subprocess.PIPE, text=True, timeout=60)
+        os.set_blocking(master, False)
+        with pytest.raises(BlockingIOError):
+            os.read(master, 1)
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("concmem: Parquet is no text for a terminal: give a file with --out, or a pipe")

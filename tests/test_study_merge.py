@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from concmem.errors import RecordingError
+from concmem.report import compare
+from concmem.study import Study, StudyError, StudyNotStored, load_study, merge, rows
+from concmem.study.machines import kind_difference
+from concmem.study.store import Store
+
+Make = Callable[..., Study]
+
+
+@pytest.fixture
+def make(make_study: Make) -> Make:
+    """As `make_study`, and stored."""
+
+    def stored(name: str, *arguments: Any, **changes: Any) -> Study:
+        study = make_study(name, *arguments, **changes)
+        store = Store(study.path)
+        store.begin()
+        store.write(study)
+        for run in study.runs:
+            store.add(run)
+        return load_study(study.path)
+
+    return stored
+
+
+def _peaks(study: Study) -> dict[tuple[str, int], list[float]]:
+    found: dict[tuple[str, int], list[float]] = {}
+    for run in study.runs:
+        if run.peak is not None and run.peak.bytes is not None:
+            found.setdefault((run.program, run.tasks), []).append(run.peak.bytes / (1 << 20))
+    return found
+
+
+def test_all_runs_of_all_studies_are_there(make: Make, tmp_path: Path) -> None:
+    """Counted anew within each cell, each with its timeline; programs, sizes and numbers of runs join; sources stay."""
+    a = make("a", {("go", 1): [1, 2], ("go", 10): [3, 4]})
+    b = make("b", {("go", 1): [5, 6, 7], ("rust", 1): [8]}, plan={"runs": 3, "seed": 9})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    joined = merge([a.path, b.path], tmp_path / "out")
+    assert _peaks(joined) == {("go", 1): [1, 2, 5, 6, 7], ("go", 10): [3, 4], ("rust", 1): [8]}
+    assert [run.index for run in joined.runs] == [0, 1, 2, 3, 4, 0, 1, 0]
+    plan = joined.plan
+    assert (plan.programs, plan.tasks, plan.runs, plan.runs_at, plan.seed) == (
+        ("go", "rust"),
+        (1, 10),
+        5,
+        ((10, 2),),
+        1,
+    )
+    assert [entry.name for entry in joined.programs] == ["go", "rust"]
+    for run in joined.runs:
+        assert joined.timeline_path(run).read_bytes()
+    assert {path: path.read_bytes() for path in before} == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    found = {(row.program, row.tasks): row for row in rows(joined)}
+    assert (found["go", 1].good_runs, found["rust", 10].status) == (5, "not run")
+
+
+def test_a_run_that_two_studies_hold_counts_once(make: Make, tmp_path: Path) -> None:
+    """By its content, whatever its index: merging again, or with itself, adds nothing; a lost timeline is found."""
+    a = make("a", {("go", 1): [1, 2], ("rust", 1): "no rust"})
+    b = make("b", {("go", 1): [2, 3], ("rust", 1): "no rust", ("c", 1): "no c"})
+    once = merge([a.path, b.path], tmp_path / "once")
+    assert _peaks(once) == {("go", 1): [1, 2, 2, 3]}, "two runs that needed the same are two runs"
+    (once.timeline_path(once.runs[0])).unlink()
+    again = merge([once.path, b.path, once.path, a.path], tmp_path / "again")
+    assert again.runs == once.runs
+    assert again.plan == once.plan
+    assert all(again.timeline_path(run).exists() for run in again.runs if run.measurement is not None)
+    assert not any(pair.is_far for pair in compare(once, again).pairs)
+
+
+def test_failed_runs_that_were_never_measured_are_not_taken_for_one(make: Make, tmp_path: Path) -> None:
+    """Several alike in one study are several; the same ones in another study are the same."""
+    a = make("a", {("go", 1): "gone"})
+    store = Store(a.path)
+    for index in range(3):
+        store.add(attrs.evolve(a.runs[0], status="failed", index=index))
+    b = make("b", {("go", 1): "gone"})
+    Store(b.path).add(attrs.evolve(a.runs[0], status="failed"))
+    joined = merge([a.path, b.path], tmp_path / "out")
+    assert [(run.status, run.index) for run in joined.runs] == [("failed", 0), ("failed", 1), ("failed", 2)]
+
+
+def test_what_was_skipped_in_one_and_ran_in_another_ran(make: Make, tmp_path: Path) -> None:
+    """Also its toolchain is that of where it ran, in either order."""
+    a = make("a", {("go", 1): "no go here", ("rust", 1): "no rust"}, entry={"toolchain": "", "missing": "not here"})
+    b = make("b", {("go", 1): [1]})
+    for order, name in (([a, b], "ab"), ([b, a], "ba")):
+        joined = merge([study.path for study in order], tmp_path / name)
+        assert {(run.program, run.status) for run in joined.runs} == {("go", "ok"), ("rust", "skipped")}
+        entries = {entry.name: entry for entry in joined.programs}
+        assert (entries["go"].toolchain, entries["go"].missing) == ("own 1.0", "")
+        assert entries["rust"].missing == "not here"
+
+
+def test_machines_of_one_kind_may_be_several(make: Make, tmp_path: Path) -> None:
+    """A little more memory is the same kind, and every run keeps its host; so does the version of each concmem."""
+    a = make("a", {("go", 1): [1]}, host={"memory_bytes": 100 << 30})
+    b = make("b", {("go", 1): [2]}, host={"memory_bytes": 102 << 30}, version="0.2")
+    joined = merge([a.path, b.path], tmp_path / "out")
+    hosts = [run.measurement.host.memory_bytes >> 30 for run in joined.runs if run.measurement]
+    assert (hosts, joined.version) == ([100, 102], "0.1 / 0.2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"plan": {"sleep_s": 1}}, "sleep_s is 10 there and 1 here"),
+        ({"plan": {"workload": "spawn"}}, "workload is sleep there and spawn here"),
+        ({"plan": {"longest_sleep_s": 90}}, "longest_sleep_s is 60 there and 90 here"),
+        ({"host": {"kernel": "9.9"}}, "kernel is 6.1 there and 9.9 here"),
+        ({"host": {"kernel": "6.1", "thp": "always"}}, "thp is never there and always here"),
+        ({"host": {"kernel": "6.1", "thp": "never", "memory_bytes": 90 << 30}}, "memory is 100 GiB there and 90.0 GiB"),
+        ({"entry": {"toolchain": "own 2.0"}}, "go has toolchain own 1.0 there and own 2.0 here"),
+        ({"entry": {"begins_together": True}}, "go has begins_together False there and True here"),
+    ],
+)
+def test_what_does_not_compare_is_not_merged(make: Make, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    """One sentence names both and the difference; nothing is written."""
+    host = {"kernel": "6.1", "thp": "never", "memory_bytes": 100 << 30}
+    a = make("a", {("go", 1): [1]}, host=host)
+    b = make("b", {("go", 1): [1]}, **{"host": host, **changes})
+    with pytest.raises(StudyError) as caught:
+        merge([a.path, b.path], tmp_path / "out")
+    assert str(caught.value).startswith(f"{b.path} cannot be merged with {a.path}: {said}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_the_kind_of_a_machine(make: Make) -> None:
+    """A machine is of its own kind; 5 % of memory more or less is allowed, both ways alike."""
+    host = attrs.evolve(make("a", {("go", 1): [1]}).host, memory_bytes=100)
+    assert kind_difference(host, host) == ""
+    for memory, same in ((96, True), (105, True), (94, False), (106, False)):
+        other = attrs.evolve(host, memory_bytes=memory)
+        assert (kind_difference(host, other) == "", kind_difference(other, host) == "") == (same, same)
+    assert kind_difference(attrs.evolve(host, cpu_model=""), attrs.evolve(host, cpu_model="A")) == (
+        "cpu_model is unknown there and A here"
+    )
+
+
+def test_a_folder_in_use_is_refused_an_empty_one_is_taken(make: Make, tmp_path: Path) -> None:
+    """One of the sources is in use too; a file is no folder."""
+    a = make("a", {("go", 1): [1]})
+    (tmp_path / "empty").mkdir()
+    assert merge([a.path], tmp_path / "empty").runs == a.runs
+    with pytest.raises(StudyError, match="a is not empty: resume the study in it, or choose another"):
+        merge([a.path], a.path)
+    (tmp_path / "file").touch()
+    with pytest.raises(StudyError, match="file cannot hold the study: Not a directory"):
+        merge([a.path], tmp_path / "file")
+    assert merge([a.path], tmp_path / "new" / "deep").runs == a.runs
+
+
+def test_a_merging_that_fails_leaves_nothing(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full in the middle, an interrupt, a damaged file: no folder, and no half of one."""
+    a = make("a", {("go", 1): [1, 2]})
+    real, left = Store.copy, [1]
+
+    def full(self: Store, *arguments: Any) -> None:
+        if not left:
+            raise StudyNotStored(28, "No space left on device", "somewhere")
+        left.pop()
+        real(self, *arguments)
+
+    monkeypatch.setattr(Store, "copy", full)
+    with pytest.raises(StudyNotStored, match="out could not be stored: No space left on device"):
+        merge([a.path], tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"] and not left
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "copy", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        merge([a.path], tmp_path / "out")
+    (a.path / "runs" / "go-1-1.json").write_text("{")
+    with pytest.raises(RecordingError, match=r"go-1-1\.json: not JSON"):
+        merge([a.path], tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_command_merges(make: Make, tmp_path: Path) -> None:
+    """It says what came together and how to go on; what cannot be is one sentence and exit code 2."""
+    a, b = make("a", {("go", 1): [1]}), make("b", {("rust", 1): [1]}, plan={"sleep_s": 1})
+    Store(b.path).write(attrs.evolve(b, plan=attrs.evolve(b.plan, sleep_s=10)))
+
+    def concmem(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "concmem", "merge", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    done = concmem("a", "b", "--out", "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "2 runs of 2 programs in out. Its figures and tables: concmem report out\n"
+    assert json.loads((tmp_path / "out" / "study.json").read_text())["plan"]["programs"] == ["go", "rust"]
+    for arguments, said in (
+        (("a", "none", "--out", "new"), "concmem: there is no study in none"),
+        (("a", "--out", "out"), "concmem: out is not empty: "),
+        (("a",), "concmem: Missing option '--out'"),
+        (("--out", "new"), "concmem: Missing argument 'DIR...'"),
+    ):
+        done = concmem(*arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert done.stderr.startswith(said)
+    assert a.runs and not (tmp_path / "new").exists()
