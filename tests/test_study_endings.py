@@ -1,0 +1,285 @@
+"""Studies that are ended in the middle, by Ctrl-C, SIGKILL and a full disk, as real processes with a real program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+
+from concmem.study import load_study
+
+pytestmark = pytest.mark.slow
+
+LANGUAGE = """\
+name = "Counted"
+
+[[toolchain]]
+name = "Python"
+label = "Python {version}"
+run = ["{python}", "-S", "{source}"]
+
+[[toolchain.tool]]
+name = "python"
+look = ["PYTHON"]
+ask = ["{python}", "-c", "import platform; print(platform.python_version())"]
+answer = '(?P<version>.+)'
+
+[[program]]
+name = "counted"
+title = "Counted"
+kind = "event loop"
+file = "counted.py"
+begins_together = true
+"""
+PROGRAM = """\
+import sys, time
+tasks, sleep_s = int(sys.argv[1]), float(sys.argv[2])
+if sleep_s:  # else it is warmed up
+    with open(COUNT, "a") as file:
+        file.write(f"{tasks}\\n")
+print(f"started {tasks}", flush=True)
+time.sleep(sleep_s)
+print(f"done {tasks}", flush=True)
+"""
+DIES_BEFORE_A_FILE = """\
+import os, signal, sys
+from concmem import _atomic
+from concmem.__main__ import main
+
+left, replace = [int(sys.argv.pop(1))], os.replace
+
+def dying(*paths):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(*paths)
+
+_atomic.os.replace = dying
+main()
+"""
+FULL_DISK = """\
+mount -t tmpfs -o "size=$1k" none disk || exit 99
+shift
+"$@" --out disk/study >/dev/null 2>said.full; echo $? >code.full
+cp -r disk/study half
+mount -o remount,size=64m disk
+resume=
+if [ -e disk/study/study.json ]; then resume=--resume; fi
+"$@" $resume --out disk/study >/dev/null 2>said.roomy; echo $? >code.roomy
+cp -r disk/study whole
+"""
+
+
+@attrs.frozen
+class Counted:
+    """A folder with a study of one program, every size of which is one run, and a file that has a line a start."""
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """The study's own folder."""
+        return self.folder / "study"
+
+    def command(self, tasks: Sequence[int], *options: str, python: Sequence[str] = ("-m", "concmem")) -> list[str]:
+        """What runs such a study, in any folder."""
+        plan = ["--programs", "counted", "--tasks", ",".join(map(str, tasks)), "--sleep", "0.3", "--seed", "1"]
+        return [sys.executable, *python, "bench", "--programs-dir", str(self.folder / "programs"), *plan, *options]
+
+    def begin(self, tasks: Sequence[int], **options: Sequence[str]) -> subprocess.Popen[str]:
+        """The command in a session of its own; it resumes what there is to resume."""
+        resume = ["--resume"] if (self.path / "study.json").exists() else []
+        return subprocess.Popen(
+            self.command(tasks, "--out", "study", *resume, **options),
+            cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def starts(self) -> Counter[int]:
+        """How often the program was started with each size."""
+        count = self.folder / "count"
+        return Counter(map(int, count.read_text().split())) if count.exists() else Counter()
+
+    def stored(self, path: Path | None = None) -> dict[int, bytes]:
+        """The runs that are stored, whole, by their size."""
+        path = path or self.path
+        if not (path / "study.json").exists():
+            return {}
+        study = load_study(path)
+        assert all(run.status == "ok" and study.timeline_path(run).exists() for run in study.runs)
+        return {run.tasks: (path / "runs" / f"counted-{run.tasks}-0.json").read_bytes() for run in study.runs}
+
+    def running(self) -> list[str]:
+        """The command lines of the program's processes."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = path.read_bytes()
+            except OSError:
+                continue
+            if str(self.folder / "programs" / "counted.py").encode() in line:
+                found.append(line.decode())
+        return found
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> Iterator[Counted]:
+    """Such a folder; whatever it left running has ended soon after the test's last command has."""
+    programs = tmp_path / "programs" / "counted"
+    programs.mkdir(parents=True)
+    (programs / "language.toml").write_text(LANGUAGE.replace("PYTHON", sys.executable))
+    (programs / "counted.py").write_text(PROGRAM.replace("COUNT", repr(str(tmp_path / "count"))))
+    yield Counted(tmp_path)
+
+
+def _until_gone(counted: Counted) -> None:
+    deadline = time.monotonic() + 5
+    while running := counted.running():
+        assert time.monotonic() < deadline, running
+        time.sleep(0.02)
+
+
+def _complete(counted: Counted, tasks: Sequence[int], cut: int) -> None:
+    """End the study; every run is there, and beyond one start a run there were only those that had been cut short."""
+    with counted.begin(tasks) as process:
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    study = load_study(counted.path)
+    assert [(run.tasks, run.status) for run in study.runs] == [(n, "ok") for n in tasks]
+    starts = counted.starts()
+    assert set(starts) == set(tasks) and sum(starts.values()) <= len(tasks) + cut
+    assert [path for path in counted.path.rglob(".*")] == [], "what killed processes had left is removed"
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_group", "code"),
+    [(signal.SIGINT, False, 130), (signal.SIGINT, True, 130), (signal.SIGKILL, False, -signal.SIGKILL)],
+)
+def test_ended_at_any_moment_it_goes_on(counted: Counted, number: int, whole_group: bool, code: int) -> None:
+    """
+    Again and again a study is ended at another moment of a run, and resumed: what is stored stays as it is.
+
+    As a terminal does, Ctrl-C goes to the whole group; from elsewhere to the command alone. Whatever the moment,
+    nothing of the program goes on running.
+    """
+    tasks = range(1, 13)
+    kept: dict[int, bytes] = {}
+    for delay_s in (0.0, 0.12, 0.25, 0.37):
+        with counted.begin(tasks) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith("["):
+                    break
+            time.sleep(delay_s)
+            (os.killpg if whole_group else os.kill)(process.pid, number)
+            rest = process.stderr.read()
+            assert process.wait(20) == code, rest
+        _until_gone(counted)
+        stored = counted.stored()
+        assert len(stored) > len(kept) and kept.items() <= stored.items()
+        kept = stored
+        if number == signal.SIGINT:
+            assert rest.splitlines()[-1] == (
+                f"concmem: interrupted; {len(kept)} run{'s'[: len(kept) > 1]} stored. "
+                "To go on: concmem bench --resume --out study"
+            )
+    before = counted.starts()
+    _complete(counted, tasks, cut=4)
+    after = counted.starts()
+    assert {n: after[n] for n in kept} == {n: before[n] for n in kept}
+    assert kept.items() <= counted.stored().items()
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_killed_between_any_two_files_it_goes_on(counted: Counted, nth: int) -> None:
+    """
+    SIGKILL just before each file of a study takes its place: also where a run has its timeline and not yet its JSON.
+
+    Such a run is none. The files are study.json twice, then for each of two runs its timeline and its JSON.
+    """
+    with counted.begin((1, 2), python=("-c", DIES_BEFORE_A_FILE, str(nth))) as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, said
+    assert len(list(counted.path.rglob(".*"))) == 1, "one file was being written"
+    timelines = {path.stem for path in counted.path.glob("runs/*.npz")}
+    runs = {path.stem for path in counted.path.glob("runs/[!.]*.json")}
+    assert (len(timelines), len(runs)) == {1: (0, 0), 2: (0, 0), 3: (0, 0), 4: (1, 0), 5: (1, 1), 6: (2, 1)}[nth]
+    kept = counted.stored()
+    assert len(kept) == len(runs)
+    _complete(counted, (1, 2), cut=1)
+    assert kept.items() <= counted.stored().items()
+    assert all(counted.starts()[tasks] == 1 for tasks in kept)
+
+
+@pytest.fixture
+def own_mounts() -> list[str]:
+    """What gives a command a mount namespace of its own, in which it may mount a small disk."""
+    prefix = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    try:
+        tried = subprocess.run([*prefix, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, timeout=10)
+    except FileNotFoundError:
+        pytest.skip("unshare (of util-linux) is not there, and with it no small disk")
+    if tried.returncode != 0:
+        pytest.skip(f"no small disk can be mounted here: {tried.stderr.decode().strip()}")
+    return prefix
+
+
+@pytest.mark.parametrize("size_kib", [4, 16, 24, 32, 80])
+def test_a_full_disk_ends_it_and_room_lets_it_go_on(counted: Counted, own_mounts: list[str], size_kib: int) -> None:
+    """The disk has room for the head alone, for half a run, for some: one sentence, and what is stored is whole."""
+    (counted.folder / "disk").mkdir()
+    tasks = range(1, 6)
+    subprocess.run(
+        [*own_mounts, "sh", "-c", FULL_DISK, "sh", str(size_kib), *counted.command(tasks)],
+        cwd=counted.folder, timeout=120, check=True,
+    )  # fmt: skip
+    said, code, code_roomy = ((counted.folder / name).read_text() for name in ("said.full", "code.full", "code.roomy"))
+    half, whole = (counted.stored(counted.folder / name) for name in ("half", "whole"))
+    last = said.splitlines()[-1]
+    assert int(code) == 125 and "Traceback" not in said
+    assert last.startswith("concmem: disk/study/") and " could not be stored: No space left on device" in last
+    if (counted.folder / "half" / "study.json").exists():
+        assert last.endswith(
+            f"; {len(half)} run{'' if len(half) == 1 else 's'} stored. "
+            "To go on: concmem bench --resume --out disk/study"
+        )
+    least, most = {4: (0, 0), 16: (0, 0), 24: (0, 1), 32: (0, 1), 80: (1, 4)}[size_kib]
+    assert least <= len(half) <= most
+    assert int(code_roomy) == 0, (counted.folder / "said.roomy").read_text()
+    assert set(whole) == set(tasks) and half.items() <= whole.items()
+    starts = counted.starts()
+    assert sum(starts.values()) <= len(tasks) + 1 and all(starts[n] == 1 for n in half)
+
+
+def test_two_processes_do_not_run_one_study(counted: Counted) -> None:
+    """The second one ends at once with one sentence, and the first one goes on; when that has ended, another may."""
+    tasks = range(1, 31)
+    with counted.begin(tasks) as first:
+        assert first.stderr is not None
+        for line in first.stderr:
+            if line.startswith("["):
+                break
+        with counted.begin(tasks) as second:
+            _, said = second.communicate(timeout=60)
+        assert (second.returncode, said) == (2, "concmem: the study in study is being run by another process\n")
+        assert first.poll() is None
+        first.send_signal(signal.SIGINT)
+        first.stderr.read()
+    _until_gone(counted)
+    stored, starts = counted.stored(), counted.starts()
+    assert set(starts.values()) == {1}
+    with counted.begin(tasks) as third:
+        assert third.stderr is not None
+        for line in third.stderr:
+            if line.startswith("["):
+                break
+        third.send_signal(signal.SIGINT)
+        third.stderr.read()
+    assert stored.items() < counted.stored().items()
