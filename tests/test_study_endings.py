@@ -258,6 +258,24 @@ def test_a_full_disk_ends_it_and_room_lets_it_go_on(counted: Counted, own_mounts
     assert sum(starts.values()) <= len(tasks) + 1 and all(starts[n] == 1 for n in half)
 
 
+def test_a_disk_without_room_for_the_report_loses_no_run(counted: Counted, own_mounts: list[str]) -> None:
+    """All runs fit, the figures do not: one sentence says how to draw them later."""
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
+    (counted.folder / "disk").mkdir()
+    subprocess.run(
+        [*own_mounts, "sh", "-c", FULL_DISK, "sh", "200", *counted.command((1, 2))],
+        cwd=counted.folder, timeout=120, check=True,
+    )  # fmt: skip
+    assert (counted.folder / "code.full").read_text().strip() == "125"
+    assert (counted.folder / "said.full").read_text().splitlines()[-1] == (
+        "concmem: the report in disk/study could not be written: No space left on device; "
+        "to try again: concmem report disk/study"
+    )
+    assert counted.stored(counted.folder / "half") == counted.stored(counted.folder / "whole")
+    assert counted.starts() == {1: 1, 2: 1}
+    assert (counted.folder / "whole" / "figure-2.png").exists()
+
+
 def test_two_processes_do_not_run_one_study(counted: Counted) -> None:
     """The second one ends at once with one sentence, and the first one goes on; when that has ended, another may."""
     tasks = range(1, 31)

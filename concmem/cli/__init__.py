@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 def _sentence(error: BaseException) -> str:
     """What an error says, in the order in which people write it: what it is about, then what is wrong."""
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.strerror and type(error).__str__ is OSError.__str__:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return str(error) or type(error).__name__
 

@@ -1,6 +1,6 @@
 """Tables and figures of what was measured, and two studies compared."""
 
-from concmem.report._write import write
+from concmem.report._write import ReportNotWritten, write
 from concmem.report.compare import Comparison, compare
 from concmem.report.compare_tables import print_comparison
 from concmem.report.figures import ReportExtraMissing
@@ -12,6 +12,7 @@ __all__ = [
     "STUDY_FORMATS",
     "Comparison",
     "ReportExtraMissing",
+    "ReportNotWritten",
     "compare",
     "comparison_bytes",
     "print_comparison",

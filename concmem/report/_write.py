@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from concmem._headline import legible
+from concmem.errors import ConcmemError
 from concmem.report.figures import need_extra, write_figures
 from concmem.report.formats import csv_text
 from concmem.report.tables import markdown
 from concmem.study import StudyError, load_study
 
-__all__ = ["write"]
+__all__ = ["ReportNotWritten", "write"]
+
+
+class ReportNotWritten(ConcmemError, OSError):
+    """A file of a report could not be written: the disk is full, say. The study itself is whole."""
+
+    def __str__(self) -> str:
+        where = legible(str(self.filename))
+        return f"the report in {where} could not be written: {self.strerror}; to try again: concmem report {where}"
 
 
 def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
@@ -27,15 +37,19 @@ def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
         StudyError: There is no study, or no run in it.
         RecordingError: A file of it cannot be read.
         ReportExtraMissing: Figures are wanted, and what draws them is not installed; nothing has been written.
+        ReportNotWritten: The disk is full, say.
     """
     study = load_study(study_dir)
     if not study.runs:
         raise StudyError(f"the study in {study.path} has no run yet: there is nothing to report")
     if figures:
         need_extra()
-    paths = write_figures(study, study.path) if figures else []
-    for name, text in (("table.md", markdown(study)), ("table.csv", csv_text(study))):
-        path = study.path / name
-        path.write_text(text, encoding="utf-8")
-        paths.append(path)
+    try:
+        paths = write_figures(study, study.path) if figures else []
+        for name, text in (("table.md", markdown(study)), ("table.csv", csv_text(study))):
+            path = study.path / name
+            path.write_text(text, encoding="utf-8")
+            paths.append(path)
+    except OSError as error:
+        raise ReportNotWritten(error.errno, error.strerror, str(study.path)) from error
     return paths
