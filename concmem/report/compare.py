@@ -169,13 +169,18 @@ def _why_missing(a: Row | None, b: Row | None) -> str:
 
 
 def _unlike(a: Row, b: Row) -> Iterator[Difference]:
-    for what, one, other in (
-        ("toolchain", a.toolchain, b.toolchain),
-        ("flags", " ".join(a.flags), " ".join(b.flags)),
-        ("sleep", f"{a.sleep_s:g} s", f"{b.sleep_s:g} s"),
+    for each in (
+        Difference("toolchain", a.toolchain or "none", b.toolchain or "none"),
+        Difference("flags", " ".join(a.flags) or "none", " ".join(b.flags) or "none"),
+        sleep_difference(a.sleep_s, b.sleep_s),
     ):
-        if one != other:
-            yield Difference(what, one or "none", other or "none")
+        if each.a != each.b:
+            yield each
+
+
+def sleep_difference(a_s: float, b_s: float) -> Difference:
+    """How long tasks slept in each."""
+    return Difference("sleep", f"{a_s:g} s", f"{b_s:g} s")
 
 
 def _reason(a: Row, b: Row, pair: Pair, found: Sequence[Difference]) -> str:

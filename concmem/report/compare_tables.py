@@ -9,7 +9,7 @@ from rich.text import Text
 from concmem._headline import legible
 from concmem.report._markdown import escape, table
 from concmem.report._words import Note, host_line
-from concmem.report.compare import Comparison, Pair
+from concmem.report.compare import Comparison, Pair, sleep_difference
 from concmem.study import Row
 from concmem.units import format_bytes, format_count
 
@@ -18,7 +18,8 @@ __all__ = ["comparison_markdown", "finding", "print_comparison"]
 _LARGE = 10_000
 _METHOD = (
     "B/A is the ratio of the medians; beside it, between which it would lie with many runs (95 %, both resampled). "
-    "The same is what has 1 between these, or differs by no more than 10 % of the smaller."
+    "The same is what has 1 between these, or differs by no more than 10 % of the smaller. A dash stands where a cell "
+    "is not in a study's plan."
 )
 
 
@@ -62,21 +63,28 @@ def _has(row: Row | None) -> bool:
 
 def _about(comparison: Comparison) -> list[str]:
     """What the studies are, and in what they, or their machines, are not alike."""
+    both = (("A", comparison.a), ("B", comparison.b))
     lines = [
-        f"{name} is {legible(str(study.path))}, begun {study.started_at} with concmem {study.version} on "
-        f"{host_line(study)}."
-        for name, study in (("A", comparison.a), ("B", comparison.b))
+        f"{name} is {legible(str(study.path))}, begun {study.started_at} with concmem {study.version}."
+        for name, study in both
     ]
+    machines = {name: host_line(study) for name, study in both}
+    if machines["A"] == machines["B"]:
+        machines = {"Both": machines["A"]}
+    lines += [f"{name} on {machine}." for name, machine in machines.items()]
     if comparison.differences:
         lines.append(f"Not alike: {'; '.join(map(str, comparison.differences))}.")
     return lines
 
 
 def _notes(comparison: Comparison) -> list[Note]:
-    """What is to be known of cells; equal sentences of one program are put together."""
+    """What is to be known of cells, and is not said of the studies; equal sentences of a program are put together."""
+    planned = sleep_difference(comparison.a.plan.sleep_s, comparison.b.plan.sleep_s)
     found: dict[tuple[str, str], list[int]] = {}
-    for pair in (pair for pair in comparison.pairs if _has(pair.a) or _has(pair.b)):
-        for text in filter(None, (*map(str, pair.unlike), pair.reason)):
+    for pair in comparison.pairs:
+        if pair.a is None or pair.b is None or not (_has(pair.a) or _has(pair.b)):
+            continue
+        for text in filter(None, (*(str(each) for each in pair.unlike if each != planned), pair.reason)):
             found.setdefault((pair.program, text), []).append(pair.tasks)
     return [Note(i, program, tuple(tasks), text) for i, ((program, text), tasks) in enumerate(found.items(), 1)]
 
