@@ -14,10 +14,12 @@ from typing import Any
 
 import attrs
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 import concmem
 from concmem import drivers
+from concmem.cli.bench import bench as bench_command
 from concmem.errors import CommandNotFound, ConcmemError, InvalidRequest, RecordingError, SamplerError
 from concmem.model import Exit, Measurement
 from concmem.study import LineProgress, Plan, Progress, Run, Study, StudyError, bench, load_study, make_progress
@@ -572,6 +574,31 @@ def test_the_command_goes_from_plan_to_table(tmp_path: Path) -> None:
     again = _concmem("bench", "--resume", "--out", "small", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "2 of 2 runs are there already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], ((1, 10_000, 100_000, 1_000_000), 10.0, 1, ())),
+        (["--quick"], ((1, 1_000, 10_000), 1.0, 1, ())),
+        (["--quick", "--tasks", "5", "--sleep", "2"], ((5,), 2.0, 1, ())),
+        (["--runs", "5,1k:3", "--quick"], ((1, 1_000, 10_000), 1.0, 5, ((1_000, 3),))),
+    ],
+)
+def test_quick_is_a_plan_in_which_what_is_given_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], expected: tuple[Any, ...]
+) -> None:
+    """It stands for sizes up to 10 000, a second of sleep and one run; each of these can be given all the same."""
+    plans: list[Plan] = []
+
+    def take(plan: Plan, *_: Any, **__: Any) -> None:
+        plans.append(plan)
+        raise StudyError("that was all")
+
+    monkeypatch.setattr(concmem.study, "bench", take)
+    CliRunner().invoke(bench_command, ["--out", str(tmp_path / "new"), *options])
+    (plan,) = plans
+    assert (plan.tasks, plan.sleep_s, plan.runs, plan.runs_at) == expected
 
 
 def test_control_c_says_how_to_go_on(tmp_path: Path) -> None:
