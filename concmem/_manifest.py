@@ -121,6 +121,7 @@ class Entry:
     variant: str = "article"
     least: str = "0"
     begins_together: bool = False
+    mappings: int = 2
     flags: tuple[FlagRule, ...] = ()
     pins: tuple[Pin, ...] = ()
 

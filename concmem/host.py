@@ -13,7 +13,7 @@ from pathlib import Path
 
 from concmem.facts import Host
 
-__all__ = ["counter_error_bytes", "describe", "memory_groups", "swapped_bytes"]
+__all__ = ["control_groups", "counter_error_bytes", "describe", "forget", "swapped_bytes", "threads_on_machine"]
 
 
 def _text(path: str) -> str:
@@ -33,25 +33,29 @@ def _limit(name: int) -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def _memory_mounts(proc: str) -> tuple[str | None, str | None]:
-    """Where the control groups of version 2, and those of version 1 for memory, are mounted."""
+def _group_mounts(proc: str, controller: str) -> tuple[str | None, str | None]:
+    """Where the control groups of version 2, and those of version 1 with this controller, are mounted."""
     mounts = [line.split() for line in _text(f"{proc}/mounts").splitlines()]
     v2 = next((fields[1] for fields in mounts if fields[2] == "cgroup2"), None)
-    v1 = next((fields[1] for fields in mounts if fields[2] == "cgroup" and "memory" in fields[3].split(",")), None)
+    v1 = next((fields[1] for fields in mounts if fields[2] == "cgroup" and controller in fields[3].split(",")), None)
     return v2, v1
 
 
-def memory_groups(proc: str = "/proc/self") -> Iterator[tuple[Path, int]]:
+def control_groups(controller: str, proc: str = "/proc/self") -> Iterator[tuple[Path, int]]:
     """
-    The control groups whose memory limits hold for this process: the own one, then outwards; each with its version.
+    The control groups whose limits hold for this process: the own one, then outwards; each with its version.
 
     A folder may be missing, where the group is not in this namespace.
+
+    Args:
+        controller: ``memory``, ``pids``: of version 1 only the groups with this one.
+        proc: The folder of the process.
     """
-    v2, v1 = _memory_mounts(proc)
+    v2, v1 = _group_mounts(proc, controller)
     own = {
         fields[1]: fields[2] for line in _text(f"{proc}/cgroup").splitlines() if len(fields := line.split(":", 2)) == 3
     }
-    for mount, key, version in ((v2, "", 2), (v1, "memory", 1)):
+    for mount, key, version in ((v2, "", 2), (v1, controller, 1)):
         path = next((p for names, p in own.items() if key in names.split(",")), None)
         if mount is None or path is None:
             continue
@@ -64,9 +68,9 @@ def memory_groups(proc: str = "/proc/self") -> Iterator[tuple[Path, int]]:
 
 def _cgroups() -> tuple[str, int | None]:
     """The version, and the least memory limit from the own group up."""
-    v2, v1 = _memory_mounts("/proc/self")
+    v2, v1 = _group_mounts("/proc/self", "memory")
     limits = []
-    for group, number in memory_groups():
+    for group, number in control_groups("memory"):
         limit = _number(f"{group}/{'memory.max' if number == 2 else 'memory.limit_in_bytes'}")
         if limit is not None and limit < 1 << 60:  # v1 writes "none" as a huge number
             limits.append(limit)
@@ -110,6 +114,19 @@ def _describe(cpus_allowed: int) -> Host:
 def describe() -> Host:
     """This machine: read once, but for the CPUs that the calling thread may use now."""
     return _describe(len(os.sched_getaffinity(0)))
+
+
+def forget() -> None:
+    """Read the machine anew when it is next asked for: its limits have been changed."""
+    _describe.cache_clear()
+
+
+def threads_on_machine() -> int:
+    """How many threads there are now; 0 where it cannot be had. One small read of /proc/loadavg, of no process."""
+    try:
+        return int(_text("/proc/loadavg").split()[3].partition("/")[2])
+    except (IndexError, ValueError):
+        return 0
 
 
 def swapped_bytes(host: Host) -> int | None:

@@ -68,6 +68,7 @@ class Bench:
                 variant="article",
                 begins_together=self.together,
                 workloads=("sleep",),
+                mappings=2,
             )
             for name in (*self.scripts, *self.missing)
         }
@@ -140,6 +141,16 @@ def test_launching_that_outlasts_the_sleep_is_repeated(harness: Bench) -> None:
     (run,) = harness.run(tasks=(2,), longest_sleep_s=10).runs
     assert (run.status, run.sleep_s > 0.15, run.attempts > 1) == ("ok", True, True)
     assert run.launch_s is not None and 0.25 < run.launch_s <= run.sleep_s
+
+
+def test_runs_of_a_cell_sleep_equally_long(harness: Bench) -> None:
+    """What the first run has found out about the sleep, the second begins with."""
+    harness.scripts, harness.together = {"slow": SLOW}, False
+    first, second = harness.run(tasks=(2,), longest_sleep_s=10, runs=2).runs
+    assert first.status == second.status == "ok"
+    assert first.attempts > 1 and second.sleep_s >= first.sleep_s
+    commands = [command[2] for command in harness.commands]
+    assert commands.count("0.15") == 1, "the second did not try again what had been too short"
 
 
 def test_who_never_launches_in_time_has_no_figure(harness: Bench) -> None:

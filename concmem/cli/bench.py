@@ -63,6 +63,11 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
 )
 @click.option("--quick", is_flag=True, help="As --tasks 1,1k,10k --sleep 1 --runs 1, where these are not given.")
 @click.option("--resume", is_flag=True, help="Go on with the study in DIR, or with the one begun last.")
+@click.option(
+    "--lift-limits",
+    is_flag=True,
+    help="Raise limits on threads for the study, then put them back (root).",
+)
 @click.option("--seed", metavar="S", type=int, help="Of the order of the programs. [default: drawn, and stored]")
 @click.option(
     "--programs-dir",
@@ -76,6 +81,7 @@ def bench(
     out: Path | None,
     resume: bool,
     quick: bool,
+    lift_limits: bool,
     runs: tuple[int, tuple[tuple[int, int], ...]] | None,
     **options: Any,
 ) -> None:
@@ -97,7 +103,7 @@ def bench(
     shown = click.format_filename(directory)
     progress = study.make_progress(PipeConsole(stderr=True), f"The study goes into {shown}")
     try:
-        done = study.bench(plan, directory, resume=resume, progress=progress)
+        done = study.bench(plan, directory, resume=resume, lift_limits=lift_limits, progress=progress)
     except (KeyboardInterrupt, study.StudyNotStored) as error:
         try:
             stored = len(study.load_study(directory).runs)

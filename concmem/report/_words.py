@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from concmem.study import Row, Study, rows
+from concmem.study import Row, Study, largest_rows, rows
+from concmem.study.limits import Obstacle
 from concmem.units import format_bytes, format_count
 
-__all__ = ["STATUS_WORDS", "Note", "by_memory", "host_line", "method_line", "notes", "number_of"]
+__all__ = ["STATUS_WORDS", "Note", "by_memory", "host_line", "lift_line", "method_line", "notes", "number_of"]
 
 STATUS_WORDS = {
     "exact": "the kernel's own maximum, exact to the page",
@@ -100,19 +101,39 @@ class Note:
 def notes(study: Study, programs: Sequence[tuple[str, list[Row]]]) -> list[Note]:
     """Why cells have no figure, and what is special about those that have one; equal sentences are put together."""
     found: dict[tuple[str, str], list[int]] = {}
+    largest = {(row.program, row.instead_of): row for row in largest_rows(study)}
     for program, program_rows in programs:
         for row in program_rows:
-            for text in _remarks(row, study.plan.sleep_s):
+            for text in _remarks(row, study.plan.sleep_s, largest.get((program, row.tasks))):
                 found.setdefault((program, text), []).append(row.tasks)
     return [Note(i, program, tuple(tasks), text) for i, ((program, text), tasks) in enumerate(found.items(), 1)]
 
 
-def _remarks(row: Row, planned_sleep_s: float) -> list[str]:
+def lift_line(study: Study) -> str:
+    """The commands that would let more threads run, where limits stopped some; "" where none did."""
+    met: dict[str, Obstacle] = {}
+    for run in study.runs:
+        for obstacle in run.obstacles if run.status == "failed" else ():
+            if obstacle.lift and (obstacle.name not in met or obstacle.needed > met[obstacle.name].needed):
+                met[obstacle.name] = obstacle
+    if not met:
+        return ""
+    commands = "; ".join(obstacle.lift for obstacle in met.values())
+    return f"To let more threads run: {commands}. concmem bench --lift-limits does it for one study"
+
+
+def _remarks(row: Row, planned_sleep_s: float, largest: Row | None) -> list[str]:
     remarks = []
     if row.status == "partly":
         remarks.append(f"{row.good_runs} of {row.runs} runs have a figure; {row.reason}")
     elif row.reason:
         remarks.append(row.reason)
+    if largest is not None and largest.median_bytes is not None:
+        remarks.append(
+            f"the largest number that ran is {format_count(largest.tasks)}: {format_bytes(largest.median_bytes)}"
+        )
+    if row.is_wide and row.spread is not None:
+        remarks.append(f"its runs range over {row.spread:.0%} of the median")
     if row.median_bytes is not None and row.sleep_s > planned_sleep_s:
         remarks.append(f"slept {row.sleep_s:g} s instead of {planned_sleep_s:g} s, so that all were alive at once")
     if row.flags:

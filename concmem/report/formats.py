@@ -14,7 +14,7 @@ from concmem.report.compare import Comparison, Pair
 from concmem.report.compare_tables import comparison_markdown, finding
 from concmem.report.figures import ReportExtraMissing
 from concmem.report.tables import markdown
-from concmem.study import Row, Study, costs, rows
+from concmem.study import Row, Study, costs, largest_rows, rows
 
 __all__ = ["COMPARISON_FORMATS", "STUDY_FORMATS", "comparison_bytes", "csv_text", "row_record", "study_bytes"]
 
@@ -41,9 +41,13 @@ def row_record(row: Row) -> dict[str, Any]:
     return record
 
 
+def _every(study: Study) -> list[Row]:
+    return [*rows(study), *largest_rows(study)]
+
+
 def csv_text(study: Study) -> str:
     """Every row in full, a column for each attribute of `Row`; empty where `row_record` has None."""
-    return _csv([field.name for field in attrs.fields(Row)], (row_record(row) for row in rows(study)))
+    return _csv([field.name for field in attrs.fields(Row)], (row_record(row) for row in _every(study)))
 
 
 def _csv(columns: Iterable[str], records: Iterable[Mapping[str, Any]]) -> str:
@@ -84,7 +88,7 @@ def _head(study: Study) -> dict[str, Any]:
 
 
 def _study_json(study: Study) -> str:
-    return _json({**_head(study), "rows": [row_record(row) for row in rows(study)]})
+    return _json({**_head(study), "rows": [row_record(row) for row in _every(study)]})
 
 
 def _parquet(study: Study) -> bytes:
@@ -108,7 +112,7 @@ def _parquet(study: Study) -> bytes:
         [(field.name, kind(hints[field.name])) for field in attrs.fields(Row)],
         metadata={"concmem": json.dumps(_head(study))},
     )
-    table = pyarrow.Table.from_pylist([row_record(row) for row in rows(study)], schema=schema)
+    table = pyarrow.Table.from_pylist([row_record(row) for row in _every(study)], schema=schema)
     out = io.BytesIO()
     parquet.write_table(table, out)
     return out.getvalue()

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from concmem.report._markdown import escape, table
-from concmem.report._words import STATUS_WORDS, Note, by_memory, host_line, method_line, notes
+from concmem.report._words import STATUS_WORDS, Note, by_memory, host_line, lift_line, method_line, notes
 from concmem.study import Row, Study
 from concmem.units import format_bytes, format_count, format_error, format_seconds
 
@@ -54,7 +54,7 @@ def terminal_table(study: Study) -> RenderableType:
         below += [listed, ""]
     every = [row for _, program_rows in programs for row in program_rows]
     ran = "Run by " + "; ".join(dict.fromkeys(row.toolchain for row in every if row.toolchain))
-    below += [Text(f"{line}.") for line in (method_line(every), ran, host_line(study))]
+    below += [Text(f"{line}.") for line in filter(None, (lift_line(study), method_line(every), ran, host_line(study)))]
     return Group("Peak memory by number of tasks", table, *below)
 
 
@@ -85,6 +85,8 @@ def markdown(study: Study) -> str:
     ]
     if found:
         out += [*(f"{note.number}. {escape(str(note))}" for note in found), ""]
+    if lift := lift_line(study):
+        out += [f"{lift}.", ""]
     every = [row for _, group in programs for row in group]
     out += ["## What ran", ""]
     out += table(

@@ -4,7 +4,7 @@ from concmem.study.merge import merge
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import BarProgress, LineProgress, Progress, make_progress
 from concmem.study.records import Entry, Run, Study
-from concmem.study.rows import Row, costs, rows
+from concmem.study.rows import Row, costs, largest_rows, rows
 from concmem.study.run import bench
 from concmem.study.stats import Cost
 from concmem.study.store import StudyNotStored, default_directory, load_study
@@ -26,6 +26,7 @@ __all__ = [
     "cells",
     "costs",
     "default_directory",
+    "largest_rows",
     "load_study",
     "make_progress",
     "merge",

@@ -9,12 +9,12 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Literal
 
 import attrs
 
 import concmem
+from concmem.host import threads_on_machine
 from concmem.model import Measurement
 from concmem.study.workloads import WORKLOADS, Workload
 
@@ -207,7 +207,7 @@ def _listen(
         while True:
             timeout_s = _LOOK_S if ended else max(0.0, _limit_s(listener, limits) - listener.now_s())
             events = selector.select(min(timeout_s, _LOOK_S))
-            listener.most_on_machine = max(listener.most_on_machine, _threads_on_machine())
+            listener.most_on_machine = max(listener.most_on_machine, threads_on_machine())
             for key, _ in events:
                 if key.data is not None:
                     stream, is_error = key.data
@@ -223,14 +223,6 @@ def _listen(
     for stream, is_error in zip(streams, (False, True), strict=True):
         _drain(stream, is_error, listener)
     return ended
-
-
-def _threads_on_machine() -> int:
-    """One small read that touches no process; 0 where it cannot be had."""
-    try:
-        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 def _limit_s(listener: _Listener, limits: Limits) -> float:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import psutil
 
-from concmem.host import memory_groups
+from concmem.host import control_groups
 from concmem.study.records import Run
 from concmem.units import format_count
 
-__all__ = ["available_bytes", "estimate_bytes", "margin_bytes"]
+__all__ = ["available_bytes", "each_bytes", "estimate_bytes", "margin_bytes"]
 
 _LEAST_MARGIN_BYTES = 256 << 20
 _TELLING_TASKS = 1000
+_LEAST_EACH_BYTES = 8192
 _FILES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     2: ("memory.max", "memory.current", "inactive_file"),
@@ -66,9 +67,20 @@ def estimate_bytes(runs: Iterable[Run], program: str, tasks: int) -> tuple[int, 
     return int(peaks[largest] + each * (tasks - largest)), f"its run with {format_count(largest)} tasks"
 
 
+def each_bytes(runs: Iterable[Run], program: str) -> int:
+    """What one task has resident, judged by the run with the most tasks; two pages where none has 1,000 or more."""
+    peaks = {
+        run.tasks: run.peak.bytes
+        for run in runs
+        if run.program == program and run.peak is not None and run.peak.bytes is not None
+    }
+    largest = max(peaks, default=0)
+    return peaks[largest] // largest if largest >= _TELLING_TASKS else _LEAST_EACH_BYTES
+
+
 def _left_in_cgroups(proc: str = "/proc/self") -> Iterable[int]:
     """What each control group around us with a limit of its own still gives; file cache counts as free."""
-    for group, version in memory_groups(proc):
+    for group, version in control_groups("memory", proc):
         if (left := _left(group, *_FILES[version])) is not None:
             yield left
 

@@ -27,6 +27,9 @@ class Progress:
     def begin(self, total: int, stored: int) -> None:
         """The study has so many runs, of which so many are stored already."""
 
+    def note(self, text: str) -> None:
+        """Something that whoever looks on should know."""
+
     def preparing(self, program: str) -> None:
         """A program is being built or warmed up."""
 
@@ -95,6 +98,10 @@ class LineProgress(Progress):
         if stored:
             self._say(f"{stored} of {total} runs are there already")
 
+    def note(self, text: str) -> None:
+        """Say it."""
+        self._say(text)
+
     def preparing(self, program: str) -> None:
         """Say what is built or warmed up."""
         self._say(f"preparing {program}")
@@ -150,6 +157,10 @@ class BarProgress(Progress):
             self._bar.console.print(Text(self._heading))
         self._bar.update(self._task, total=total, completed=stored)
         self._bar.start()
+
+    def note(self, text: str) -> None:
+        """Print it above the bar."""
+        self._bar.console.print(Text(text))
 
     def preparing(self, program: str) -> None:
         """Name what is built or warmed up."""

@@ -9,6 +9,7 @@ import attrs
 
 from concmem.facts import Host
 from concmem.model import Exit, Figure, Measurement
+from concmem.study.limits import Obstacle
 from concmem.study.plan import Cell, Plan
 
 __all__ = ["Entry", "Run", "RunStatus", "Study", "run_path"]
@@ -59,6 +60,7 @@ class Run:
         left_over: How much more it held after its tasks than before them (``spawn``).
         peak_at_s: When the largest RSS was seen, from the start of the program.
         instead_of: The planned number of tasks in whose place, as it could not run, this number was found.
+        obstacles: Limits of the machine that so many threads would meet, found before the start.
         last_lines: The end of what it wrote, both streams.
         exit: How it ended, or None where it was never started.
         measurement: What it needed, or None where it was never started. Of a failed run it says nothing about
@@ -81,6 +83,7 @@ class Run:
     left_over: Figure | None = None
     peak_at_s: float | None = None
     instead_of: int | None = None
+    obstacles: tuple[Obstacle, ...] = ()
     last_lines: tuple[str, ...] = ()
     exit: Exit | None = None
     measurement: Measurement | None = attrs.field(default=None, repr=False)

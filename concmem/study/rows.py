@@ -11,7 +11,7 @@ import attrs
 from concmem.study.records import Entry, Run, Study
 from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD, Cost, cost, median_interval
 
-__all__ = ["Row", "costs", "rows"]
+__all__ = ["Row", "costs", "largest_rows", "rows"]
 
 RowStatus = Literal["ok", "partly", "failed", "skipped", "not run"]
 
@@ -30,6 +30,7 @@ class Row:
         status: ``ok``, ``partly`` (some runs failed: the figures are those of the others), ``failed``, ``skipped``,
             or ``not run`` (the study is not finished).
         good_runs: How many of them have a figure.
+        instead_of: The planned number of tasks in whose place, as it could not run, this was the largest that did.
         median_bytes, min_bytes, max_bytes: Of the peaks; None without a figure.
         error_bytes: By how much the truth can exceed a run's figure: the largest of the runs.
         over_bytes: By how much a figure can exceed the truth.
@@ -82,6 +83,7 @@ class Row:
     minor_faults: int | None = None
     major_faults: int | None = None
     reason: str = ""
+    instead_of: int | None = None
 
     @property
     def spread(self) -> float | None:
@@ -115,10 +117,23 @@ def rows(study: Study) -> list[Row]:
     ]
 
 
+def largest_rows(study: Study) -> list[Row]:
+    """The largest numbers of tasks that ran, of programs for which a planned number was too large."""
+    entries = {entry.name: entry for entry in study.programs}
+    found: dict[tuple[str, int, int], list[Run]] = {}
+    for run in study.runs:
+        if run.instead_of is not None:
+            found.setdefault((run.program, run.tasks, run.instead_of), []).append(run)
+    return [
+        attrs.evolve(_row(entries[program], tasks, runs, study.plan.sleep_s), instead_of=instead_of)
+        for (program, tasks, instead_of), runs in found.items()
+    ]
+
+
 def costs(study: Study) -> dict[str, Cost]:
     """What a task costs in each program that has a figure at two numbers of tasks or more."""
     medians: dict[str, dict[int, int]] = {}
-    for row in rows(study):
+    for row in (*rows(study), *largest_rows(study)):
         if row.median_bytes is not None:
             medians.setdefault(row.program, {})[row.tasks] = row.median_bytes
     return {program: found for program, of_it in medians.items() if (found := cost(of_it)) is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import secrets
 import time
@@ -12,8 +13,11 @@ import attrs
 
 from concmem import drivers
 from concmem._version import __version__
-from concmem.host import describe
+from concmem.host import describe, threads_on_machine
 from concmem.study.eta import Eta
+from concmem.study.largest import seek, sought
+from concmem.study.lift import Change, lifted, restore
+from concmem.study.limits import limits_here
 from concmem.study.machines import kind_difference
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import Progress
@@ -24,7 +28,14 @@ from concmem.study.store import Store
 __all__ = ["bench"]
 
 
-def bench(plan: Plan, out: str | Path, *, resume: bool = False, progress: Progress | None = None) -> Study:
+def bench(
+    plan: Plan,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    lift_limits: bool = False,
+    progress: Progress | None = None,
+) -> Study:
     """
     Run a study and store it, each run as soon as it has ended.
 
@@ -36,6 +47,7 @@ def bench(plan: Plan, out: str | Path, *, resume: bool = False, progress: Progre
             resumed has its own of both.
         out: The directory, which must be empty or missing.
         resume: Go on with the study in `out`: make the runs that are missing, and try those again that were skipped.
+        lift_limits: Raise the machine's limits on threads as far as the plan needs, and put them back afterwards.
         progress: What is to be told meanwhile; nothing by default.
 
     Returns:
@@ -48,6 +60,7 @@ def bench(plan: Plan, out: str | Path, *, resume: bool = False, progress: Progre
         StudyNotStored: The disk is full, say; what had been stored is, and a resumed study goes on from there.
         RecordingError: What is to be resumed cannot be read.
     """
+    progress = progress or Progress()
     store = Store(Path(out))
     plan = attrs.evolve(plan, programs_dirs=tuple(str(Path(folder).resolve()) for folder in plan.programs_dirs))
     found = drivers.load_programs([Path(folder) for folder in plan.programs_dirs])
@@ -59,8 +72,13 @@ def bench(plan: Plan, out: str | Path, *, resume: bool = False, progress: Progre
         store.check(plan)
     else:
         store.begin()
-    with store.alone():
-        session = _Session(plan, store, progress or Progress())
+    for change in restore():
+        progress.note(f"put back what a study that was killed had raised: {change}")
+    with store.alone(), contextlib.ExitStack() as stack:
+        if lift_limits:
+            for change in stack.enter_context(_lifted(plan, found)):
+                progress.note(f"raised until the study has ended: {change}")
+        session = _Session(plan, store, progress)
         if resume:
             session.take_over(store.read())
         session.run({name: found[name] for name in plan.programs})
@@ -84,6 +102,15 @@ def _chosen(plan: Plan, found: Mapping[str, drivers.Program]) -> tuple[str, ...]
     return able
 
 
+def _lifted(plan: Plan, found: Mapping[str, drivers.Program]) -> contextlib.AbstractContextManager[list[Change]]:
+    """The limits raised as far as the plan's programs of threads need it."""
+    mappings = [found[name].mappings for name in plan.programs if found[name].kind == "thread"]
+    return lifted(
+        lambda: limits_here(describe(), max(mappings, default=1), threads_of_others=threads_on_machine()),
+        max(plan.tasks) if mappings else 0,
+    )
+
+
 class _Session:
     """One process's work on a study."""
 
@@ -94,7 +121,9 @@ class _Session:
         self._eta = Eta(plan)
         self._runs: dict[Cell, Run] = {}
         self._entries: dict[str, Entry] = {}
+        self._order: list[Cell] = []
         self._left: list[Cell] = []
+        self._begun_s = 0.0
         self._runner = Runner(plan, self._tell)
         self._host = describe()
         self._started_at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
@@ -108,30 +137,39 @@ class _Session:
         self._started_at = study.started_at
 
     def run(self, programs: Mapping[str, drivers.Program]) -> None:
-        order = cells(self._plan)
+        order = self._order = cells(self._plan)
         left = self._left = [cell for cell in order if cell not in self._runs]
         progress = self._progress
         self._write()
         progress.begin(len(order), len(order) - len(left))
         try:
+            threads = [name for name, program in programs.items() if program.kind == "thread"]
             needed = {cell.program for cell in left}
+            needed |= {wanted.program for wanted in sought(self._plan, self._runs.values(), threads)}
             for name, program in programs.items():
                 if name in needed:
                     progress.preparing(name)
                     self._entries[name] = self._runner.prepare(program, self._same_toolchain)
             self._write()
-            while left:
-                cell = left[0]
-                begun = time.monotonic()
-                run = self._runner.run(cell, self._runs.values())
-                self._store.add(run)
-                self._runs[cell] = run
-                took_s = time.monotonic() - begun
-                self._eta.learn(run, took_s)
-                del left[0]
-                progress.finished(run, took_s, len(order) - len(left), len(order), self._eta.left_s(left))
+            while self._left:
+                self._keep(self._make(self._left[0]))
+            for wanted in sought(self._plan, self._runs.values(), threads):
+                seek(self._plan, wanted, tuple(self._runs.values()), self._make, self._keep)
         finally:
             progress.end()
+
+    def _make(self, cell: Cell) -> Run:
+        self._begun_s = time.monotonic()
+        return self._runner.run(cell, self._runs.values())
+
+    def _keep(self, run: Run) -> None:
+        self._store.add(run)
+        self._runs[run.cell] = run
+        took_s = time.monotonic() - self._begun_s
+        self._eta.learn(run, took_s)
+        self._left = [cell for cell in self._left if cell != run.cell]
+        done = len(self._order) - len(self._left)
+        self._progress.finished(run, took_s, done, len(self._order), self._eta.left_s(self._left))
 
     def _write(self) -> None:
         self._store.write(

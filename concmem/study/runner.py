@@ -14,8 +14,10 @@ import attrs
 from concmem import drivers
 from concmem._headline import legible
 from concmem.errors import ConcmemError, SamplerError
+from concmem.host import describe, threads_on_machine
 from concmem.study.attempt import Attempt, Limits, attempt
-from concmem.study.memory import available_bytes, estimate_bytes, margin_bytes
+from concmem.study.limits import KERNEL_BYTES_EACH, MEMORY, Obstacle, limits_here, memory_limit, obstacles
+from concmem.study.memory import available_bytes, each_bytes, estimate_bytes, margin_bytes
 from concmem.study.plan import Cell, Plan
 from concmem.study.quantities import left_over, plateau
 from concmem.study.reasons import not_seen, oom_kills, too_late, too_soon, why_failed
@@ -114,10 +116,18 @@ class Runner:
             return attrs.evolve(run, reason=f"could not run: {self._missing[cell.program]}")
         prepared = self._prepared[cell.program]
         run = attrs.evolve(run, flags=prepared.flags(cell.tasks))
-        if too_large := _too_large(cell, tuple(before)):
+        made = tuple(before)
+        if too_large := _too_large(cell, made):
             return attrs.evolve(run, reason=too_large)
+        if prepared.program.kind == "thread":
+            run = attrs.evolve(run, obstacles=_obstacles(cell, prepared.program.mappings, made))
+            # Where another limit stops it sooner, it stops by itself, and says where.
+            if run.obstacles and run.obstacles[0].name == MEMORY:
+                return attrs.evolve(run, reason=f"{format_count(cell.tasks)} threads: {run.obstacles[0]}")
         longest_s = max(self._plan.longest_sleep_s, self._plan.sleep_s)
-        sleep_s = self._plan.sleep_s
+        # All runs of a cell sleep equally long, once it is known how long that must be.
+        alike = [other.sleep_s for other in made if other.status == "ok" and _same(other, cell)]
+        sleep_s = max(alike, default=self._plan.sleep_s)
         attempts = 1
         while True:
             self._tell(cell, sleep_s, attempts)
@@ -137,7 +147,7 @@ class Runner:
         limits = Limits(
             launch_s=run.sleep_s if races else plan.launch_limit_s,
             finish_s=run.sleep_s + plan.finish_limit_s,
-            memory_bytes=max(1, available_bytes() - margin_bytes()),
+            memory_bytes=self._memory_limit_bytes(run, kind),
         )
         kills = oom_kills()
         command = prepared.command(run.tasks, run.sleep_s)
@@ -159,6 +169,11 @@ class Runner:
             or (not_seen(seen, run.tasks, kind, run.sleep_s) if plan.workload == "sleep" else "")
         )
         return self._judged(run, seen, reason, kind)
+
+    def _memory_limit_bytes(self, run: Run, kind: str) -> int:
+        """What the tree may have resident; threads must leave room for what the kernel keeps for them."""
+        kernel_bytes = run.tasks * KERNEL_BYTES_EACH if kind == "thread" else 0
+        return max(1, available_bytes() - margin_bytes() - min(kernel_bytes, available_bytes() // 2))
 
     def _judged(self, run: Run, seen: Attempt, reason: str, kind: str) -> Run:
         work, measurement = self._workload, seen.measurement
@@ -196,6 +211,18 @@ class Runner:
             together = self._prepared[run.program].program.begins_together
             ends_s = min(ends_s, run.sleep_s + (begins_s if together else 0.0))
         return begins_s, ends_s
+
+
+def _same(run: Run, cell: Cell) -> bool:
+    return (run.program, run.tasks) == (cell.program, cell.tasks)
+
+
+def _obstacles(cell: Cell, mappings: int, before: Sequence[Run]) -> tuple[Obstacle, ...]:
+    """Which limits so many threads will meet here and now."""
+    free_bytes = max(0, available_bytes() - margin_bytes())
+    limits = limits_here(describe(), mappings, threads_of_others=threads_on_machine())
+    limits.append(memory_limit(each_bytes(before, cell.program), free_bytes))
+    return tuple(obstacles(limits, cell.tasks))
 
 
 def _too_large(cell: Cell, before: Sequence[Run]) -> str:
