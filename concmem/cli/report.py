@@ -24,10 +24,11 @@ _FORMATS = ("md", "csv", "json", "parquet")
 )
 def report(directory: Path, other: Path | None, form: str | None, out: Path | None) -> None:
     """
-    Draw the figures of the study in DIR and print its table; or compare it with the study in B, cell by cell.
+    Draw the figures of the study in DIR, print its table and which of the article's claims hold; or compare it with
+    the study in B, cell by cell.
 
-    Writes figure-1.svg and .png, ... (one for every number of tasks), table.md and table.csv into DIR. A comparison
-    is only printed.
+    Writes figure-1.svg and .png, ... (one for every number of tasks), table.md and .csv, claims.md and .json into DIR.
+    A comparison is only printed.
     """
     form = form or (out.suffix[1:].lower() if out else None)
     if form is not None:
@@ -63,10 +64,13 @@ def _give(content: bytes, form: str, out: Path | None) -> None:
 
 
 def _write(directory: Path) -> None:
-    from concmem.report import print_table, write
+    from concmem.report import print_claims, print_table, write
     from concmem.study import load_study
 
     paths = write(directory)
-    print_table(load_study(directory), PipeConsole())
+    study = load_study(directory)
+    print_table(study, PipeConsole())
+    click.echo()
+    print_claims(study, PipeConsole())
     click.echo()
     click.echo(f"Written: {', '.join(path.name for path in paths)} in {click.format_filename(directory)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from concmem._headline import legible
 from concmem.errors import ConcmemError
+from concmem.report.claims import claims_json, claims_markdown
 from concmem.report.figures import need_extra, write_figures
 from concmem.report.formats import csv_text
 from concmem.report.tables import markdown
@@ -24,7 +25,7 @@ class ReportNotWritten(ConcmemError, OSError):
 
 def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
     """
-    Write ``table.md``, ``table.csv`` and the figures of a study, finished or not, beside what it stored.
+    Write the table, the claims and the figures of a study, finished or not, beside what it stored.
 
     Args:
         study_dir: The directory of the study.
@@ -44,9 +45,15 @@ def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
         raise StudyError(f"the study in {study.path} has no run yet: there is nothing to report")
     if figures:
         need_extra()
+    texts = {
+        "table.md": markdown(study),
+        "table.csv": csv_text(study),
+        "claims.md": claims_markdown(study),
+        "claims.json": claims_json(study),
+    }
     try:
         paths = write_figures(study, study.path) if figures else []
-        for name, text in (("table.md", markdown(study)), ("table.csv", csv_text(study))):
+        for name, text in texts.items():
             path = study.path / name
             path.write_text(text, encoding="utf-8")
             paths.append(path)

@@ -1,8 +1,10 @@
-"""How much memory do N concurrent tasks need? The study: its plan, its runs, its store."""
+"""How much memory do N concurrent tasks need? The study: its plan, its runs, its store, the claims that it judges."""
 
+from concmem.study.claims import Verdict, claims
 from concmem.study.merge import merge
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import BarProgress, LineProgress, Progress, make_progress
+from concmem.study.published import Published, Source, published
 from concmem.study.records import Entry, Run, Study
 from concmem.study.rows import Row, costs, largest_rows, rows
 from concmem.study.run import bench
@@ -17,18 +19,23 @@ __all__ = [
     "LineProgress",
     "Plan",
     "Progress",
+    "Published",
     "Row",
     "Run",
+    "Source",
     "Study",
     "StudyError",
     "StudyNotStored",
+    "Verdict",
     "bench",
     "cells",
+    "claims",
     "costs",
     "default_directory",
     "largest_rows",
     "load_study",
     "make_progress",
     "merge",
+    "published",
     "rows",
 ]

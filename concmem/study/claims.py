@@ -1,0 +1,204 @@
+"""
+The article's claims, each judged by a study's figures.
+
+The article is "How Much Memory Do You Need to Run 1 Million Concurrent Tasks?" of 2023; `concmem.study.published` has
+its figures. Every claim is one entry of `CLAIMS`: what is said, how that is read, and what judges it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from concmem.study.judges import (
+    ARTICLE,
+    LARGE,
+    NATIVE,
+    RUST_ASYNC,
+    Judge,
+    all_below,
+    beats_a_rust_runtime,
+    cannot_run,
+    is_competitive,
+    is_within,
+    most_are_late,
+    times,
+    times_the_best,
+    under_idle,
+)
+from concmem.study.judging import Cells
+from concmem.study.records import Study
+from concmem.study.rows import rows
+from concmem.units import format_bytes
+
+__all__ = ["CLAIMS", "Claim", "Verdict", "claims"]
+
+
+@attrs.frozen
+class Verdict:
+    """
+    What a study says of a claim.
+
+    Attributes:
+        key: The claim's short name.
+        tasks: The number of tasks that it is about.
+        claim: What is claimed, in our words.
+        found: What was found, with figures.
+        verdict: In these words.
+        why: How that was judged, or why it cannot be.
+    """
+
+    key: str
+    tasks: int
+    claim: str
+    found: str
+    verdict: Literal["holds", "does not hold", "cannot be judged"]
+    why: str
+
+
+@attrs.frozen
+class Claim:
+    """
+    One claim of the article.
+
+    Attributes:
+        key: A short name.
+        tasks: The number of tasks that it is about.
+        claim: What is claimed, in our words.
+        reading: What must be so for it to hold.
+        judge: Judges it.
+    """
+
+    key: str
+    tasks: int
+    claim: str
+    reading: str
+    judge: Judge = attrs.field(repr=False)
+
+    def verdict(self, cells: Cells) -> Verdict:
+        """What these figures say of it."""
+        answer, found = self.judge(cells, self.tasks)
+        if answer.holds is None:
+            return Verdict(self.key, self.tasks, self.claim, found, "cannot be judged", answer.obstacle)
+        verdict: Literal["holds", "does not hold"] = "holds" if answer.holds else "does not hold"
+        return Verdict(self.key, self.tasks, self.claim, found, verdict, self.reading)
+
+
+def claims(study: Study) -> list[Verdict]:
+    """Every claim, judged by the figures of a study, finished or not; those about few tasks first."""
+    if study.plan.workload != "sleep":
+        why = f"it is about tasks that sleep, and the workload of this study is {study.plan.workload}"
+        return [Verdict(each.key, each.tasks, each.claim, "no figure", "cannot be judged", why) for each in CLAIMS]
+    cells = Cells(rows(study))
+    return [claim.verdict(cells) for claim in CLAIMS]
+
+
+def _but(programs: tuple[str, ...], *without: str) -> tuple[str, ...]:
+    return tuple(program for program in programs if program not in without)
+
+
+_QUARTER = 0.25
+_NO_LIMIT = float("inf")
+# The article does not say whether its MB are of 10^6 or of 2^20 bytes: either will do.
+_ABOUT_250_MB = 250e6 * (1 - _QUARTER), 250 * (1 << 20) * (1 + _QUARTER)
+_ABOUT_HALF_AGAIN = 1.5 * (1 - _QUARTER), 1.5 * (1 + _QUARTER)
+
+CLAIMS = (
+    Claim(
+        "go-and-rust-least", 1, "Go and Rust need the least memory.",
+        "each of their four programs needs less than each of the other six",
+        all_below(NATIVE, _but(ARTICLE, *NATIVE)),
+    ),
+    Claim(
+        "dotnet-most", 1, ".NET needs the most memory.",
+        "C# needs more than each of the other nine programs",
+        all_below(_but(ARTICLE, "csharp"), ("csharp",)),
+    ),
+    Claim(
+        "java-threads-250-mb", 10_000, "Java threads take about 250 MB.",
+        f"they take {' to '.join(map(format_bytes, _ABOUT_250_MB))}: within a quarter, MB being 10^6 or 2^20 bytes",
+        is_within("java-threads", *_ABOUT_250_MB),
+    ),
+    Claim(
+        "rust-threads-under-idle", 10_000, "Rust threads take less than many other runtimes take idle.",
+        "two or more of Go, Java, .NET, Node.js, Python and Elixir take more for one task, as in the article's figures",
+        under_idle,
+    ),
+    Claim(
+        "goroutines-half-again", 10_000, "As it is retold, goroutines take about 50 % more than Rust threads.",
+        f"Go needs {' to '.join(map(str, _ABOUT_HALF_AGAIN))} times as much: within a quarter of 1.5 times",
+        times("go", "rust-threads", *_ABOUT_HALF_AGAIN),
+    ),
+    Claim(
+        "goroutines-over-half", 10_000, "As it is written, goroutines take more than 50 % of what Rust threads take.",
+        "Go needs more than 0.5 times as much",
+        times("go", "rust-threads", 0.5, _NO_LIMIT),
+    ),
+    Claim(
+        "rust-threads-cannot-run", 100_000, "So many Rust threads cannot run.",
+        "no run had all of them alive at once",
+        cannot_run("rust-threads"),
+    ),
+    Claim(
+        "java-threads-cannot-run", 100_000, "So many Java threads cannot run.",
+        "no run had all of them alive at once",
+        cannot_run("java-threads"),
+    ),
+    Claim(
+        "go-behind-rust", 100_000, "Go has fallen behind Rust.",
+        "both of Rust's asynchronous programs need less than Go",
+        all_below(RUST_ASYNC, ("go",)),
+    ),
+    Claim(
+        "go-behind-java", 100_000, "Go has fallen behind Java.",
+        "Java's virtual threads need less than Go",
+        all_below(("java-virtual-threads",), ("go",)),
+    ),
+    Claim(
+        "go-behind-csharp", 100_000, "Go has fallen behind C#.",
+        "C# needs less than Go",
+        all_below(("csharp",), ("go",)),
+    ),
+    Claim(
+        "go-behind-nodejs", 100_000, "Go has fallen behind Node.js.",
+        "Node.js needs less than Go",
+        all_below(("nodejs",), ("go",)),
+    ),
+    Claim(
+        "dotnet-hardly-grows", 100_000, ".NET hardly needs more than for one task.",
+        f"C# needs less than {1 + _QUARTER:g} times as much",
+        times("csharp", "csharp", 0, 1 + _QUARTER, other_tasks=1),
+    ),
+    Claim(
+        "csharp-competitive", 1_000_000, "C# is competitive.",
+        "it is among the better half of the article's eight programs without native threads",
+        is_competitive,
+    ),
+    Claim(
+        "csharp-beats-a-rust-runtime", 1_000_000, "C# needs less than one of the Rust runtimes.",
+        "it needs less than Tokio or less than async-std",
+        beats_a_rust_runtime,
+    ),
+    Claim(
+        "go-12-times-the-best", 1_000_000, "Go needs over 12 times as much as the best.",
+        "it needs more than 12 times what one of the article's other programs without native threads needs",
+        times_the_best("go", _but(LARGE, "go"), 12),
+    ),
+    Claim(
+        "go-twice-java", 1_000_000, "Go needs over twice as much as Java.",
+        "it needs more than 2 times what Java's virtual threads need",
+        times("go", "java-virtual-threads", 2, _NO_LIMIT),
+    ),
+    Claim(
+        "tokio-least", 1_000_000, "Tokio needs the least memory.",
+        "it needs less than each of the article's other seven programs without native threads",
+        all_below(("rust-tokio",), _but(LARGE, "rust-tokio")),
+    ),
+    Claim(
+        "most-over-12-s", 1_000_000, "Most programs take over 12 s.",
+        "more than half of the eight take over 2 s longer than their tasks sleep, which was 10 s there; by the median",
+        most_are_late,
+    ),
+)  # fmt: skip
+"""All of them, those about few tasks first."""
