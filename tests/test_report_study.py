@@ -122,7 +122,7 @@ def test_the_table_fits_the_terminal(study: Study, width: int) -> None:
     text = out.getvalue()
     assert max(len(line) for line in text.splitlines()) <= width
     assert "\x1b" not in text and "\N{HORIZONTAL ELLIPSIS}" not in text
-    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    lines = {line.split()[0]: line for line in reversed(text.splitlines()) if line.strip()}
     assert lines["lean"].split() == ["lean", "3.00", "MiB", "[1,2]", "13.0", "MiB", "[2,3]"]
     assert lines["fat"].split() == ["fat", "40.0", "MiB", "2.93", "GiB", "[4]"]
     assert "slept 20 s instead of 10 s" in " ".join(text.split())

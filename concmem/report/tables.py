@@ -9,7 +9,9 @@ from rich.text import Text
 
 from concmem.report._markdown import escape, table
 from concmem.report._words import STATUS_WORDS, Note, by_memory, host_line, lift_line, method_line, notes
+from concmem.report.grids import COST_HEAD, Grid, cost_lines, cost_sentence, grids
 from concmem.study import Row, Study
+from concmem.study.workloads import workload
 from concmem.units import format_bytes, format_count, format_error, format_seconds
 
 __all__ = ["markdown", "print_table", "terminal_table"]
@@ -54,8 +56,30 @@ def terminal_table(study: Study) -> RenderableType:
         below += [listed, ""]
     every = [row for _, program_rows in programs for row in program_rows]
     ran = "Run by " + "; ".join(dict.fromkeys(row.toolchain for row in every if row.toolchain))
+    for grid in grids(study):
+        below += [grid.heading, _plain_table(study, grid)]
+    if costed := cost_lines(study):
+        below += ["What a task costs", _cost_table(costed), Text(f"{cost_sentence()}."), ""]
     below += [Text(f"{line}.") for line in filter(None, (lift_line(study), method_line(every), ran, host_line(study)))]
     return Group("Peak memory by number of tasks", table, *below)
+
+
+def _plain_table(study: Study, grid: Grid) -> Table:
+    table = Table("program", box=box.SIMPLE_HEAD, pad_edge=False)
+    for tasks in study.plan.tasks:
+        table.add_column(format_count(tasks), justify="right")
+    for program, texts in grid.lines:
+        table.add_row(program, *texts)
+    return table
+
+
+def _cost_table(lines: list[tuple[str, ...]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in COST_HEAD:
+        table.add_column(name, justify="left" if name == "program" else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*(text.replace("\N{PLUS-MINUS SIGN}", "+-") for text in line))  # a terminal may have ASCII alone
+    return table
 
 
 def print_table(study: Study, console: Console) -> None:
@@ -70,7 +94,7 @@ def markdown(study: Study) -> str:
     plan = study.plan
     out = ["# How much memory do N concurrent tasks need?", ""]
     out += [
-        f"Each program starts N tasks that sleep {plan.sleep_s:g} s, all alive at once. "
+        f"Each program starts N {workload(plan.workload).title.format(seconds=plan.sleep_s)}. "
         f"Measured with concmem {study.version} from {study.started_at} on (seed {plan.seed}).",
         "",
         *table(
@@ -87,6 +111,13 @@ def markdown(study: Study) -> str:
         out += [*(f"{note.number}. {escape(str(note))}" for note in found), ""]
     if lift := lift_line(study):
         out += [f"{lift}.", ""]
+    for grid in grids(study):
+        head = ["program", *map(format_count, plan.tasks)]
+        out += [f"## {grid.heading}", ""]
+        out += [*table(head, [[program, *texts] for program, texts in grid.lines], right=len(plan.tasks)), ""]
+    if costed := cost_lines(study):
+        out += ["## What a task costs", "", f"{cost_sentence()}.", ""]
+        out += [*table(list(COST_HEAD), [list(line) for line in costed], right=len(COST_HEAD) - 1), ""]
     every = [row for _, group in programs for row in group]
     out += ["## What ran", ""]
     out += table(

@@ -57,7 +57,7 @@ WORKLOADS = {
     for each in (
         Workload(
             name="sleep",
-            title="tasks that sleep {seconds:g} s",
+            title="tasks that sleep {seconds:g} s, all alive at once",
             words=("started", "done"),
             launched="started",
             begins="started",
