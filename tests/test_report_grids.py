@@ -23,9 +23,9 @@ def printed(study: Study) -> str:
 def test_a_task_s_cost_stands_apart_from_the_floor(make_study: Callable[..., Study]) -> None:
     """20 MiB and 1 KiB a task, found again; the cheaper task comes first; two cells have no interval."""
     line = {("go", n): [20 + n / 1024] for n in (1, 10_000, 100_000)}
-    study = make_study("it", {**line, ("lean", 1): [2], ("lean", 1024): [3]})
+    study = make_study("it", {**line, ("lean", 1): [2], ("lean", 2048): [3]})
     lean, go = cost_lines(study)
-    assert (lean[:2], lean[2:5]) == (("lean", "2.00 MiB"), ("", "1 025 B", ""))
+    assert (lean[:2], lean[2:5]) == (("lean", "2.00 MiB"), ("", "512 B", ""))
     assert (go[0], go[1], go[3], go[5][:2]) == ("go", "20.0 MiB", "1 024 B", "0%")
     assert "What a task costs" in printed(study) and "## What a task costs" in markdown(study)
     assert max(map(len, printed(study).splitlines())) <= 80
