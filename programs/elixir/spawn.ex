@@ -4,23 +4,24 @@ defmodule Main do
   def main(arguments) do
     {count, idle_ms} = Arguments.read(arguments, "elixir-spawn N [IDLE_SECONDS=10]")
     main = self()
+    # Not a message from each: collecting garbage goes through all that wait in the mailbox.
+    alive = :atomics.new(1, [])
+    :atomics.put(alive, 1, count)
     IO.puts("ready #{count}")
 
     Enum.each(1..count, fn i ->
-      Starting.start(i, fn -> Task.start(fn -> send(main, :ended) end) end)
+      Starting.start(i, fn ->
+        Task.start(fn ->
+          if :atomics.sub_get(alive, 1, 1) == 0, do: send(main, :all_ended)
+        end)
+      end)
     end)
 
-    await(count)
-    IO.puts("ended #{count}")
+    receive do
+      :all_ended -> IO.puts("ended #{count}")
+    end
+
     Process.sleep(idle_ms)
     IO.puts("done #{count}")
-  end
-
-  defp await(0), do: :ok
-
-  defp await(alive) do
-    receive do
-      :ended -> await(alive - 1)
-    end
   end
 end
