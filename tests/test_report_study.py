@@ -18,7 +18,9 @@ import concmem
 from concmem import report
 from concmem.drivers import load_programs
 from concmem.model import Figure, Measurement
-from concmem.report.figures import _colours, _instead, finding, write_figures
+from concmem.report._bar_texts import instead
+from concmem.report.charts import language_colours
+from concmem.report.figures import finding, write_figures
 from concmem.report.formats import csv_text
 from concmem.report.tables import markdown, print_table
 from concmem.study import Entry, Plan, Run, Study, rows
@@ -229,7 +231,7 @@ def test_everything_is_written_beside_the_study(study: Study) -> None:
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
     _stored(study)
     paths = report.write(study.path)
-    assert [path.name for path in paths[-4:]] == ["table.md", "table.csv", "claims.md", "claims.json"]
+    assert [path.name for path in paths[-5:]] == ["table.md", "table.csv", "claims.md", "claims.json", "index.html"]
     assert report.write(study.path) == paths
     assert all(path.parent == study.path and path.stat().st_size > 0 for path in paths)
 
@@ -238,7 +240,7 @@ def test_what_is_drawn_depends_on_the_runs_alone(study: Study) -> None:
     """A study that was copied without its timelines gives the same tables and figures to the byte, in any process."""
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
     _stored(study)
-    drawn = {path: path.read_bytes() for path in report.write(study.path)}
+    drawn = {path: path.read_bytes() for path in report.write(study.path) if path.name != "index.html"}
     timelines = list((study.path / "runs").glob("*.npz"))
     for path in (*drawn, *timelines):
         path.unlink()
@@ -250,11 +252,11 @@ def test_what_is_drawn_depends_on_the_runs_alone(study: Study) -> None:
 def test_a_language_has_its_own_colour() -> None:
     """Whichever languages are in a study, each of the article has the same colour, and no two of those have one."""
     own = list(dict.fromkeys(program.language for program in load_programs().values() if program.variant == "article"))
-    every = _colours(own)
+    every = language_colours(own)
     assert len(set(every.values())) == len(own)
     for language in own:
-        assert _colours(["Fortran", language])[language] == every[language]
-    assert _colours(["Fortran"])["Fortran"] not in every.values()
+        assert language_colours(["Fortran", language])[language] == every[language]
+    assert language_colours(["Fortran"])["Fortran"] not in every.values()
 
 
 def test_a_study_without_any_figure_is_drawn(study: Study, measured: Measurement) -> None:
@@ -313,7 +315,7 @@ def test_a_study_without_a_run_is_not_reported(study: Study) -> None:
 def test_a_reason_of_usual_length_stands_whole(study: Study, reason: str) -> None:
     """Nothing of it is left out, no line is too long, and its lines are of about one length."""
     row = next(row for row in rows(study) if (row.program, row.tasks) == ("threads", 100_000))
-    lines = _instead(attrs.evolve(row, reason=reason)).split("\n")
+    lines = instead(attrs.evolve(row, reason=reason), 100).split("\n")
     assert " ".join(lines).replace("\u00a0", " ") == reason
     assert 60 < min(map(len, lines)) <= max(map(len, lines)) <= 100
 
@@ -323,12 +325,12 @@ def test_a_shortened_reason_keeps_its_numbers_and_its_limit(study: Study) -> Non
     row = next(row for row in rows(study) if (row.program, row.tasks) == ("threads", 100_000))
     for length in range(60, 300):
         filler = "x " * (length // 2) + "y" * (length % 2)
-        text = _instead(attrs.evolve(row, reason=f"{filler}; most alive: 32 448 at once; kernel.pid_max is 32768"))
+        text = instead(attrs.evolve(row, reason=f"{filler}; most alive: 32 448 at once; kernel.pid_max is 32768"), 100)
         plain = text.replace("\n", " ").replace("\u00a0", " ")
         assert plain.removesuffix(" (see the table)").endswith("; kernel.pid_max is 32768")
         assert len(text.splitlines()) <= 3
         assert ("32\u00a0448" in text) == ("448" in text) == ("32" in text.replace("32768", ""))
-    assert _instead(attrs.evolve(row, reason="not tried: it could not")) == "not tried: it could not"
+    assert instead(attrs.evolve(row, reason="not tried: it could not"), 100) == "not tried: it could not"
 
 
 def test_the_command_names_a_folder_that_holds_no_study(tmp_path: Path) -> None:

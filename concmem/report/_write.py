@@ -9,6 +9,7 @@ from concmem.errors import ConcmemError
 from concmem.report.claims import claims_json, claims_markdown
 from concmem.report.figures import need_extra, write_figures
 from concmem.report.formats import csv_text
+from concmem.report.page import page
 from concmem.report.tables import markdown
 from concmem.study import StudyError, load_study
 
@@ -25,11 +26,11 @@ class ReportNotWritten(ConcmemError, OSError):
 
 def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
     """
-    Write the table, the claims and the figures of a study, finished or not, beside what it stored.
+    Write the table, the claims, the figures and the page of a study, finished or not, beside what it stored.
 
     Args:
         study_dir: The directory of the study.
-        figures: Whether to draw, which needs the report extra.
+        figures: Whether to draw figures and page, which needs the report extra.
 
     Returns:
         The files, the figures first.
@@ -51,6 +52,8 @@ def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
         "claims.md": claims_markdown(study),
         "claims.json": claims_json(study),
     }
+    if figures:
+        texts["index.html"] = page(study)
     try:
         paths = write_figures(study, study.path) if figures else []
         for name, text in texts.items():

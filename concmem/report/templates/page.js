@@ -1,0 +1,158 @@
+"use strict";
+
+const {charts, timelines, titles, colours} = JSON.parse(document.getElementById("data").textContent);
+const ERRORS = 1; // as Vega counts levels
+const byId = (id) => document.getElementById(id);
+
+/** Draw a chart into the element of its name. Expressions are interpreted, so that no text is ever run as a program. */
+async function draw(name, datasets = {}, params = {}) {
+  const chart = charts[name];
+  const spec = {...chart, datasets: {...chart.datasets, ...datasets}};
+  spec.params = (chart.params ?? []).map((param) => param.name in params ? {...param, value: params[param.name]} : param);
+  const {view} = await vegaEmbed(byId(`chart-${name}`), spec, {
+    actions: false, ast: true, renderer: "svg", mode: "vega-lite", logLevel: ERRORS,
+    tooltip: {disableDefaultStyle: true},
+  });
+  return view;
+}
+
+// --- Timelines ------------------------------------------------------------------------------------------------------
+
+const PER_SECOND = 10000, KIB = 1024;
+const UNITS = [[1 << 30, "GiB"], [1 << 20, "MiB"], [KIB, "KiB"]];
+
+/** The points of a curve from the differences that are stored. */
+function points([times, amounts], unit) {
+  let t = 0, kib = 0;
+  return times.map((difference, i) => {
+    t += difference;
+    kib += amounts[i];
+    return {t: t / PER_SECOND, amount: kib * KIB / unit};
+  });
+}
+
+const three = (value) => Number(value.toPrecision(3)).toString();
+const thousands = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, "\u00a0");
+
+class Timelines {
+  constructor() {
+    this.program = byId("of-program");
+    this.tasks = byId("of-tasks");
+    this.run = byId("of-run");
+    this.from = byId("from");
+    this.to = byId("to");
+    this.fill(this.program, timelines.map((each) => [each.program, titles[each.program]]));
+    this.program.selectedIndex = 0;
+    this.program.addEventListener("change", () => this.offerTasks());
+    this.tasks.addEventListener("change", () => this.offerRuns());
+    this.run.addEventListener("change", () => this.show());
+    for (const input of [this.from, this.to]) input.addEventListener("change", () => this.zoom(+this.from.value, +this.to.value));
+    byId("whole").addEventListener("click", () => this.zoom(0, this.chosen.end));
+    byId("start-only").addEventListener("click", () => this.zoom(0, this.startEnd()));
+    this.offerTasks();
+  }
+
+  /** Offer these pairs of value and text, and keep what was chosen where it is still there; otherwise take the last. */
+  fill(select, options) {
+    const before = select.value;
+    select.replaceChildren(...[...new Map(options)].map(([value, text]) => new Option(text, value)));
+    select.value = before;
+    if (select.selectedIndex < 0) select.selectedIndex = select.length - 1;
+  }
+
+  get ofProgram() { return timelines.filter((each) => each.program === this.program.value); }
+  get ofTasks() { return this.ofProgram.filter((each) => each.tasks === +this.tasks.value); }
+  get chosen() { return this.ofTasks.find((each) => each.index === +this.run.value); }
+
+  offerTasks() {
+    const sizes = this.ofProgram.map((each) => each.tasks).sort((a, b) => a - b);
+    this.fill(this.tasks, sizes.map((tasks) => [tasks, thousands(tasks)]));
+    this.offerRuns();
+  }
+
+  offerRuns() {
+    this.fill(this.run, this.ofTasks.map((each) => [each.index, each.index + 1]));
+    this.show();
+  }
+
+  /** The part in which tasks are started; a tenth of the run where that is not known. */
+  startEnd() { return Math.min(this.chosen.end, this.chosen.launched ? this.chosen.launched * 1.25 : this.chosen.end / 10); }
+
+  async show() {
+    const run = this.chosen;
+    const most = points(run.rss, 1).reduce((best, point) => point.amount > best.amount ? point : best);
+    const [unit, name] = UNITS.find(([size]) => most.amount >= size) ?? UNITS.at(-1);
+    const left = (t) => t > run.end / 2;
+    const peak = {t: most.t, amount: most.amount / unit, left: left(most.t), label: `${three(most.amount / unit)} ${name} at ${three(most.t)} s`};
+    const events = [[run.launched, "all started"], [run.done, "all done"]].filter(([t]) => t)
+      .map(([t, label]) => ({t, label, left: left(t)}));
+    const plateau = run.plateau ? [{amount: run.plateau / unit, label: `${three(run.plateau / unit)} ${name} while nothing changes`}] : [];
+    const rss = points(run.rss, unit);
+    // The last reading holds until the end.
+    if (rss.at(-1).t < run.end) rss.push({...rss.at(-1), t: run.end});
+    const data = {rss, pss: points(run.pss, unit), peak: [peak], events, plateau};
+    const colour = colours[run.program];
+    byId("timeline-title").textContent = `${titles[run.program]} with ${thousands(run.tasks)} task${run.tasks === 1 ? "" : "s"}: at most ${peak.label}`;
+    this.view = await draw("timeline", data, {from_s: 0, to_s: run.end, top: peak.amount * 1.12, unit: name, colour});
+    this.strip = await draw("overview", {rss}, {to_s: run.end, colour});
+    this.strip.addSignalListener("part", (_, {t}) => t ? this.zoom(...t, true) : this.zoom(0, run.end, true));
+    this.zoom(0, run.end, true);
+  }
+
+  /** Show a part of the run; mark it in the strip, unless it was chosen there. */
+  zoom(from, to, chosenThere = false) {
+    const start = Math.max(0, Math.min(from, to)), end = Math.min(this.chosen.end, Math.max(from, to));
+    if (!(end > start)) return;
+    this.from.value = three(start);
+    this.to.value = three(end);
+    this.view.signal("from_s", start).signal("to_s", end).runAsync();
+    if (chosenThere) return;
+    const isWhole = start === 0 && end === this.chosen.end;
+    this.strip.signal("part_x", isWhole ? [0, 0] : [start, end].map(this.strip.scale("strip_x"))).runAsync();
+  }
+}
+
+// --- The table ------------------------------------------------------------------------------------------------------
+
+class Table {
+  constructor(table, filter, shown) {
+    this.body = table.tBodies[0];
+    this.headings = [...table.tHead.rows[0].cells];
+    this.rows = [...this.body.rows];
+    this.words = this.rows.map((row) => row.textContent.toLowerCase().replace(/\s+/g, ""));
+    this.shown = shown;
+    this.headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => this.sort(column)));
+    filter.addEventListener("input", () => this.filter(filter.value));
+    this.filter(filter.value);
+  }
+
+  /** Rows stay in which every word is found; "10 000" is one, and found in "10 000" only as a whole. */
+  filter(text) {
+    const wanted = text.toLowerCase().replace(/(\d) (?=\d{3}\b)/g, "$1").split(/\s+/).filter(Boolean);
+    let count = 0;
+    this.rows.forEach((row, i) => {
+      row.hidden = !wanted.every((word) => this.words[i].includes(word));
+      count += !row.hidden;
+    });
+    this.shown.textContent = `${count} of ${this.rows.length} rows`;
+  }
+
+  /** Ascending, then descending; cells without a value stay last. */
+  sort(column) {
+    const up = this.headings[column].ariaSort !== "ascending";
+    this.headings.forEach((heading, i) => { heading.ariaSort = i !== column ? "none" : up ? "ascending" : "descending"; });
+    const key = (row) => row.cells[column].dataset.key;
+    const isNumeric = this.headings[column].classList.contains("number");
+    const compare = (a, b) => isNumeric ? a - b : a.localeCompare(b);
+    const ordered = [...this.rows].sort((one, other) => {
+      const [a, b] = [key(one), key(other)];
+      if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);
+      return up ? compare(a, b) : compare(b, a);
+    });
+    this.body.append(...ordered);
+  }
+}
+
+new Table(byId("all"), byId("filter"), byId("shown"));
+for (const {dataset: {chart}} of document.querySelectorAll("[data-chart]")) if (!["timeline", "overview"].includes(chart)) draw(chart);
+if (timelines.length) new Timelines();
