@@ -19,8 +19,9 @@ import concmem
 from concmem.cli.bench import bench as bench_command
 from concmem.model import Figure, Measurement
 from concmem.report import page_words as words
-from concmem.report.charts import DARK, LIGHT, looks, spread_out
+from concmem.report.charts import spread_out
 from concmem.report.charts_timeline import differences, kept, packed
+from concmem.report.looks import DARK, LIGHT, looks
 from concmem.report.page import page
 from concmem.study import Entry, Plan, Run, Study, costs, rows
 from concmem.study.store import Store
@@ -247,11 +248,12 @@ def test_text_and_marks_stand_out(opened: Callable[..., Opened], scheme: str) ->
     colours = found.page.evaluate(
         """() => {
           const of = (selector, name) => [...new Set([...document.querySelectorAll(selector)]
+            .filter((element) => element.textContent !== "\u00d7")  // a cross is a mark
             .map((element) => getComputedStyle(element)[name]))];
           return {
             paper: of("body", "backgroundColor"),
             text: [...of("p, h1, h2, td, th, li, dt, dd, summary, nav a, small, label", "color"),
-                   ...of("svg text:not(.crosses_marks > text)", "fill")],
+                   ...of("svg text", "fill")],
             marks: [...of("g.bars_marks > path, g.dots_marks > path", "fill")],
           };
         }"""
@@ -326,6 +328,19 @@ def test_a_timeline_is_chosen_and_enlarged(opened: Callable[..., Opened]) -> Non
     found.page.click("#whole")
     assert part() == whole and ticks() == all_ticks
     assert found.said == []
+
+
+def test_all_programs_are_seen_over_time(opened: Callable[..., Opened]) -> None:
+    """Each has one line, and its name beside it, at the number of tasks that is chosen."""
+    found = opened()
+    for tasks in ("1000000", "1"):
+        found.page.select_option("#of-all", tasks)
+        programs = len({program for (program, of), peaks in CELLS.items() if of == int(tasks) and peaks != str(peaks)})
+        found.page.wait_for_function(
+            f"document.querySelectorAll('#chart-together g.names_marks text').length === {programs}"
+        )
+        assert found.count("#chart-together g[class*='runs_marks'] > path") == programs
+    assert "takes longest" in found.page.inner_text("#together-title") and found.said == []
 
 
 def test_it_prints_light_and_whole(opened: Callable[..., Opened], study: Study, tmp_path: Path) -> None:

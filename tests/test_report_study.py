@@ -19,9 +19,9 @@ from concmem import report
 from concmem.drivers import load_programs
 from concmem.model import Figure, Measurement
 from concmem.report._bar_texts import instead
-from concmem.report.charts import language_colours
 from concmem.report.figures import finding, write_figures
 from concmem.report.formats import csv_text
+from concmem.report.looks import language_colours
 from concmem.report.tables import markdown, print_table
 from concmem.study import Entry, Plan, Run, Study, rows
 from concmem.study.store import Store

@@ -27,8 +27,8 @@ def report(directory: Path, other: Path | None, form: str | None, out: Path | No
     Draw the figures of the study in DIR, print its table and which of the article's claims hold; or compare it with
     the study in B, cell by cell.
 
-    Writes figure-1.svg and .png, ... (one for every number of tasks), table.md and .csv, claims.md and .json into DIR.
-    A comparison is only printed.
+    Writes index.html, which has all of it, figure-1.svg and .png, ... (one for every number of tasks), table.md and
+    .csv, claims.md and .json into DIR. A comparison is only printed.
     """
     form = form or (out.suffix[1:].lower() if out else None)
     if form is not None:

@@ -1,45 +1,40 @@
-"""What all charts have alike: their colours and marks, their axes, and the library that draws them."""
+"""What all charts have alike: their axes and names, and the library that draws them."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from concmem import drivers
 from concmem.errors import ConcmemError
+from concmem.report.looks import Theme
 from concmem.units import format_bytes, format_count, format_seconds
 
 __all__ = [
+    "ABOVE_AXIS",
     "BYTES",
     "COUNTS",
     "CROSS",
-    "DARK",
     "FITTING",
-    "LIGHT",
-    "ON_PAGE",
     "SECONDS",
-    "Look",
     "ReportExtraMissing",
     "Scale",
-    "Theme",
-    "Told",
     "configured",
-    "css_colours",
-    "language_colours",
-    "looks",
+    "names_beside",
     "need_extra",
     "spread_out",
-    "told_apart",
 ]
 
 CROSS = "\N{MULTIPLICATION SIGN}"
 """Stands where a program could not run."""
 FITTING = {"type": "fit-x", "contains": "padding"}
 """How a chart whose rows have a fixed height takes the width of what it is put into."""
+ABOVE_AXIS = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -9, "ticks": False}
+"""Where the title of an upright axis stands: to be read without turning one's head."""
+_NAME_STEP = 14
+"""Pixels between two names beside each other's."""
 _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 
 
@@ -63,112 +58,6 @@ def need_extra() -> Any:
             f"figures need the report extra, and {error.name} is missing: pip install 'concmem[report]'"
         ) from error
     return altair
-
-
-@attrs.frozen
-class Theme:
-    """
-    The colours of a chart, as CSS has them.
-
-    Attributes:
-        ink: Of what is read.
-        pale: Of what explains.
-        rule: Of lines in the background.
-        paper: Behind all.
-        colours: One a language.
-    """
-
-    ink: str
-    pale: str
-    rule: str
-    paper: str
-    colours: tuple[str, ...]
-
-
-# Okabe and Ito's colours, which stay apart for every kind of colour vision, their black made lighter.
-LIGHT = Theme(
-    "#222222", "#6B6B6B", "#E2E2E2", "#FFFFFF",
-    ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#4D4D4D", "#B8A900"),
-)  # fmt: skip
-# The same hues, those lighter that would sink into a dark paper, and the two blues kept apart.
-DARK = Theme(
-    "#E8E6E3", "#A3A09B", "#33363B", "#15171A",
-    ("#2E8FD6", "#E69F00", "#12B083", "#D98CB8", "#9AD8F8", "#EC7A2B", "#BDBDBD", "#D8CB3C"),
-)  # fmt: skip
-
-
-def css_colours(theme: Theme) -> dict[str, str]:
-    """A theme as CSS variables; `ON_PAGE` is what refers to them."""
-    named = {"--ink": theme.ink, "--pale": theme.pale, "--rule": theme.rule, "--paper": theme.paper}
-    return named | {f"--c{i}": colour for i, colour in enumerate(theme.colours)}
-
-
-ON_PAGE = Theme("var(--ink)", "var(--pale)", "var(--rule)", "var(--paper)", tuple(f"var(--c{i})" for i in range(8)))
-"""Drawn as SVG within a page, a chart follows the page's own colours, however they change."""
-
-
-def language_colours(languages: Iterable[str], theme: Theme = LIGHT) -> dict[str, str]:
-    """
-    A colour for each language. One of the article's has the same in every study, whatever else is in it.
-
-    Beyond as many as there are, colours come again: no chart tells programs apart by colour alone.
-    """
-    first = (program.language for program in drivers.load_programs().values() if program.variant == "article")
-    return dict(zip(dict.fromkeys((*first, *languages)), itertools.cycle(theme.colours), strict=False))
-
-
-@attrs.frozen
-class Look:
-    """How a program's line and points are drawn: as those of no other program."""
-
-    colour: str
-    shape: str
-    dash: tuple[int, ...]
-
-
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right", "triangle-left")
-_DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (10, 3), (4, 4), (1, 3), (12, 2, 2, 2, 2, 2))
-
-
-def looks(programs: Mapping[str, str], theme: Theme) -> dict[str, Look]:
-    """
-    The look of each program: the colour is its language's, shape and dash tell it from others of that colour.
-
-    Args:
-        programs: The language of each program.
-        theme: Where the colours come from.
-    """
-    colours = language_colours(programs.values(), theme)
-    used: dict[str, int] = {}
-    found = {}
-    for program, language in programs.items():
-        colour = colours[language]
-        n = used[colour] = used.get(colour, -1) + 1
-        found[program] = Look(colour, _SHAPES[n % len(_SHAPES)], _DASHES[n % len(_DASHES)])
-    return found
-
-
-@attrs.frozen
-class Told:
-    """What tells programs apart in a chart: Altair's channels, without legends."""
-
-    colour: Any
-    shape: Any
-    dash: Any
-
-
-def told_apart(altair: Any, programs: Iterable[str], looks: Mapping[str, Look]) -> Told:
-    """The channels for data with a field ``program``, each of these with its own look."""
-    names = list(dict.fromkeys(programs))
-
-    def channel(kind: Any, values: Iterable[Any]) -> Any:
-        return kind("program:N", legend=None, scale=altair.Scale(domain=names, range=list(values)))
-
-    return Told(
-        channel(altair.Color, (looks[name].colour for name in names)),
-        channel(altair.Shape, (looks[name].shape for name in names)),
-        channel(altair.StrokeDash, (list(looks[name].dash) for name in names)),
-    )
 
 
 @attrs.frozen
@@ -218,12 +107,27 @@ def configured(chart: Any, theme: Theme) -> Any:
     """A whole chart with the fonts and colours of all."""
     axis = {"labelColor": theme.pale, "titleColor": theme.pale, "domainColor": theme.pale, "tickColor": theme.pale}
     return (
-        chart.configure(font=_FONT, background=theme.paper, padding=1)
+        chart.configure(font=_FONT, background=theme.paper, padding={"left": 1, "right": 8, "top": 1, "bottom": 1})
         .configure_view(stroke=None)
         .configure_axis(**axis, grid=False, gridColor=theme.rule, titleFontWeight="normal", titleFontSize=12)
         .configure_legend(labelColor=theme.pale, titleColor=theme.pale, symbolStrokeWidth=1.5)
         .configure_title(color=theme.ink, subtitleColor=theme.pale)
     )
+
+
+def names_beside(ends: Sequence[Mapping[str, Any]], domain: tuple[float, float], height: int) -> list[dict[str, Any]]:
+    """
+    Lines' ends, each with ``at`` besides: where on a logarithmic axis its name stands, so that all can be read.
+
+    Args:
+        ends: With an ``amount`` each.
+        domain: Of the axis.
+        height: Of the chart, in pixels.
+    """
+    low, high = map(math.log, domain)
+    apart = _NAME_STEP * (high - low) / height
+    heights = spread_out([math.log(end["amount"]) for end in ends], apart, low, high)
+    return [{**end, "at": math.exp(at)} for end, at in zip(ends, heights, strict=True)]
 
 
 def spread_out(values: Sequence[float], apart: float, low: float, high: float) -> list[float]:

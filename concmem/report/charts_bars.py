@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from concmem.report._bar_texts import REASON_LINES, cut, instead, label
-from concmem.report.charts import CROSS, FITTING, Theme, configured, language_colours, need_extra
+from concmem.report.charts import CROSS, FITTING, configured, need_extra
+from concmem.report.looks import Theme, language_colours
 from concmem.study import Published, Row, Study, largest_rows, published, rows
 from concmem.units import format_bytes
 

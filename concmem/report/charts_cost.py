@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from concmem.report.charts import BYTES, FITTING, Look, Theme, configured, need_extra, told_apart
+from concmem.report.charts import BYTES, FITTING, configured, need_extra
+from concmem.report.looks import Look, Theme, told_apart
 from concmem.study.stats import Cost
 
 __all__ = ["dots"]

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from concmem.report._words import number_of
-from concmem.report.charts import (
-    BYTES,
-    COUNTS,
-    CROSS,
-    SECONDS,
-    Look,
-    Scale,
-    Theme,
-    Told,
-    configured,
-    need_extra,
-    spread_out,
-    told_apart,
-)
+from concmem.report.charts import ABOVE_AXIS, BYTES, COUNTS, CROSS, SECONDS, Scale, configured, names_beside, need_extra
+from concmem.report.looks import Look, Theme, Told, told_apart
 from concmem.study import Row
 from concmem.study.workloads import Workload
-from concmem.units import format_count
 
 __all__ = ["PEAK", "Quantity", "lines", "start_up"]
 
-_NAME_STEP = 14
-"""Pixels between two names beside the lines' ends."""
+_CROSS = {"fontSize": 19, "fontWeight": "bold", "baseline": "middle"}
 
 
 @attrs.frozen
@@ -147,9 +132,7 @@ class _Drawing:
             *self._names(ends),
         ]
         if crossed := [end for end in ends if end["failed"]]:
-            cross = self._on(crossed, name="crosses").mark_text(
-                text=CROSS, dx=13, fontSize=19, fontWeight="bold", baseline="middle"
-            )
+            cross = self._on(crossed, name="crosses").mark_text(text=CROSS, dx=13, **_CROSS)
             layers.append(cross.encode(y=self._y("amount"), tooltip="why:N"))
         seen = alt.condition(pointed, alt.value(1), alt.value(0.15))
         layered = alt.layer(*(layer.encode(opacity=seen) for layer in layers))
@@ -157,22 +140,25 @@ class _Drawing:
 
     def _end(self, last: Mapping[str, Any], failed: Row | None) -> dict[str, Any]:
         if failed is None or failed.tasks < last["tasks"]:
-            return {**last, "failed": False, "name": last["title"], "why": last["tooltip"]}
+            return {**last, "failed": False, "why": last["tooltip"]}
         why = f"{last['title']}, {number_of(failed.tasks)}: {failed.reason}"
-        return {**last, "failed": True, "name": f"{last['title']}, to {format_count(last['tasks'])}", "why": why}
+        return {**last, "failed": True, "why": why}
 
     def _names(self, ends: list[dict[str, Any]]) -> list[Any]:
         """Right of all, each as near to the height of its line's end as the others allow."""
-        low, high = map(math.log, self._domain)
-        apart = _NAME_STEP * (high - low) / self.height
-        heights = spread_out([math.log(end["amount"]) for end in ends], apart, low, high)
-        placed = [{**end, "at": math.exp(height)} for end, height in zip(ends, heights, strict=True)]
-        on = self._on(placed).encode(x=self.altair.value(self.altair.ExprRef("width")), y=self._y("at"))
-        name = on.mark_text(align="left", baseline="middle", dx=24, fontSize=11.5)
-        return [
-            on.mark_point(filled=True, size=40, xOffset=15).encode(shape=self._told.shape),
-            name.encode(text="name:N", color=self.altair.value(self.theme.ink), tooltip="why:N"),
-        ]
+        placed = names_beside(ends, self._domain, self.height)
+
+        def on(some: list[dict[str, Any]]) -> Any:
+            return self._on(some).encode(x=self.altair.value(self.altair.ExprRef("width")), y=self._y("at"))
+
+        whole, failed = ([end for end in placed if end["failed"] is each] for each in (False, True))
+        name = on(placed).mark_text(align="left", baseline="middle", dx=23, fontSize=11.5)
+        marks = [name.encode(text="title:N", color=self.altair.value(self.theme.ink), tooltip="why:N")]
+        if whole:
+            marks.append(on(whole).mark_point(filled=True, size=40, xOffset=15).encode(shape=self._told.shape))
+        if failed:
+            marks.append(on(failed).mark_text(text=CROSS, dx=15, **_CROSS))
+        return marks
 
     def _on(self, data: list[dict[str, Any]], **named: str) -> Any:
         alt, least, most = self.altair, self.counts[0], self.counts[-1]
@@ -186,7 +172,7 @@ class _Drawing:
     def _y(self, field: str) -> Any:
         scale = self.quantity.scale
         ticks = scale.ticks(self._domain, self.height // 45)
-        axis = self.altair.Axis(values=ticks, labelExpr=scale.label, grid=True, domain=False, ticks=False)
+        axis = self.altair.Axis(values=ticks, labelExpr=scale.label, grid=True, domain=False, **ABOVE_AXIS)
         log = self.altair.Scale(type="log", domain=list(self._domain), nice=False)
         return self.altair.Y(f"{field}:Q", title=self.quantity.title, scale=log, axis=axis)
 

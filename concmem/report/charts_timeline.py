@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from concmem.report.charts import Theme, configured, need_extra
+from concmem.report.charts import ABOVE_AXIS, BYTES, configured, names_beside, need_extra
+from concmem.report.looks import Look, Theme, told_apart
 from concmem.study import Run, Study
 from concmem.timeline import Timeline
 
@@ -12,13 +15,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["differences", "kept", "overview", "packed", "timeline"]
+__all__ = ["differences", "kept", "overview", "packed", "timeline", "together"]
 
 _BUCKETS = 400
 """Each gives up to four points: about as many as a chart has pixels across."""
 _PER_SECOND = 10_000
 """Times are kept to 0.1 ms: the finest distance of readings is 1 ms."""
 _UNIT = 1 << 10
+_TALL = 360
 _EXTENT = 62
 """Pixels for the labels of amounts, so that both charts begin at the same place."""
 
@@ -93,6 +97,66 @@ def differences(t_s: NDArray[np.float64], values: NDArray[np.int64]) -> list[lis
     indexes = kept(t_s, values)
     times = np.rint(t_s[indexes] * _PER_SECOND).astype(np.int64)
     return [np.diff(column, prepend=0).tolist() for column in (times, values[indexes] // _UNIT)]
+
+
+def together(
+    packs: Sequence[Mapping[str, Any]], titles: Mapping[str, str], looks: Mapping[str, Look], theme: Theme
+) -> Any:
+    """
+    The chart of one run of each program, all with the same number of tasks; its data are given by the page's script.
+
+    Data: ``runs`` with ``program``, ``t`` (seconds) and ``amount`` (bytes). Parameters: ``tasks``, and ``to_s``, the
+    end of the time.
+
+    Args:
+        packs: What `packed` gave of all runs that have a timeline.
+        titles: How each program is called.
+        looks: How each is drawn.
+        theme: The colours of all else.
+    """
+    alt = need_extra()
+    largest: dict[int, dict[str, int]] = {}
+    for pack in packs:
+        top = max(itertools.accumulate(pack["rss"][1])) * _UNIT
+        largest.setdefault(pack["tasks"], {}).setdefault(pack["program"], top)
+    tops = [top for of_size in largest.values() for top in of_size.values()]
+    domain = BYTES.domain([min(tops) / 2, max(tops)])
+    names = [
+        name
+        for tasks, of_size in largest.items()
+        for name in names_beside(
+            [{"program": p, "title": titles[p], "tasks": tasks, "amount": top} for p, top in of_size.items()],
+            domain,
+            _TALL,
+        )
+    ]
+    axis = alt.Axis(values=BYTES.ticks(domain), labelExpr=BYTES.label, grid=True, domain=False, **ABOVE_AXIS)
+
+    def y(field: str) -> Any:
+        log = alt.Scale(type="log", domain=list(domain), nice=False)
+        return alt.Y(f"{field}:Q", title="RSS of all its processes", axis=axis, scale=log)
+
+    x = alt.X(
+        "t:Q", title="time since the start, s", scale=alt.Scale(domain=[0, alt.ExprRef("to_s")], nice=False),
+        axis=alt.Axis(tickCount=7),
+    )  # fmt: skip
+    told = told_apart(alt, [name["program"] for name in names], looks)
+    pointed = alt.selection_point(name="pointed", fields=["program"], on="pointerover", clear="pointerout")
+    seen = alt.condition(pointed, alt.value(1), alt.value(0.15))
+    line = alt.Chart(alt.NamedData("runs"), name="runs").mark_line(interpolate="step-after", strokeWidth=1.6, clip=True)
+    on = (
+        alt.Chart(alt.Data(values=names))
+        .transform_filter("datum.tasks === tasks")
+        .encode(x=alt.value(alt.ExprRef("width")), y=y("at"), opacity=seen)
+    )
+    layers = [
+        line.encode(x=x, y=y("amount"), color=told.colour, strokeDash=told.dash, opacity=seen),
+        on.mark_point(filled=True, size=40, xOffset=15).encode(color=told.colour, shape=told.shape),
+        on.properties(name="names").mark_text(align="left", baseline="middle", dx=23, fontSize=11.5, color=theme.ink)
+        .encode(text="title:N").add_params(pointed),
+    ]  # fmt: skip
+    chart = alt.layer(*layers).add_params(alt.param(name="tasks", value=1), alt.param(name="to_s", value=1))
+    return configured(chart.properties(width="container", height=_TALL), theme)
 
 
 def timeline(theme: Theme) -> Any:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from concmem.report._words import host_line, method_line, number_of
-from concmem.report.charts import LIGHT, ReportExtraMissing, need_extra
+from concmem.report.charts import ReportExtraMissing, need_extra
 from concmem.report.charts_bars import BESIDE, bars, in_order
+from concmem.report.looks import LIGHT
 from concmem.study import Row, Study, rows
 from concmem.units import format_bytes
 

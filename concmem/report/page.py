@@ -9,13 +9,14 @@ from typing import Any
 
 from concmem.report import page_words as words
 from concmem.report._words import STATUS_WORDS, by_memory, host_line, lift_line, method_line, notes, number_of
-from concmem.report.charts import DARK, LIGHT, ON_PAGE, css_colours, looks, need_extra
+from concmem.report.charts import need_extra
 from concmem.report.charts_bars import ABOVE, bars, marks_elsewhere
 from concmem.report.charts_cost import dots
 from concmem.report.charts_lines import PEAK, lines, start_up
-from concmem.report.charts_timeline import overview, packed, timeline
+from concmem.report.charts_timeline import overview, packed, timeline, together
 from concmem.report.claims import summary
 from concmem.report.figures import finding
+from concmem.report.looks import DARK, LIGHT, ON_PAGE, css_colours, looks
 from concmem.report.page_table import columns
 from concmem.study import Row, Study, claims, costs, largest_rows, published, rows
 from concmem.study.workloads import workload
@@ -66,7 +67,7 @@ def _content(study: Study) -> dict[str, Any]:
     titles = {entry.name: entry.title for entry in study.programs}
     drawn = looks({entry.name: entry.language for entry in study.programs}, ON_PAGE)
     cost, verdicts, timelines = costs(study), claims(study), list(_timelines(study))
-    charts = dict(_charts(study, every, titles))
+    charts = dict(_charts(study, every, titles, timelines))
     does = workload(study.plan.workload)
     return {
         "study": study,
@@ -83,6 +84,7 @@ def _content(study: Study) -> dict[str, Any]:
         "growth_title": words.growth_title(every),
         "costs_title": words.costs_title(cost, titles),
         "costs": [(titles[name], each) for name, each in sorted(cost.items(), key=lambda item: item[1].each_bytes)],
+        "cost_parts": [(part, words.cost_title(cost, titles, part)) for part in ("each", "floor")],
         "start_title": words.start_title(study, every),
         "bars_title": words.bars_title(every),
         "elsewhere": marks_elsewhere(study),
@@ -126,7 +128,9 @@ def _every(study: Study) -> list[Row]:
     ]
 
 
-def _charts(study: Study, every: Sequence[Row], titles: dict[str, str]) -> Iterator[tuple[str, Any]]:
+def _charts(
+    study: Study, every: Sequence[Row], titles: dict[str, str], timelines: Sequence[dict[str, Any]]
+) -> Iterator[tuple[str, Any]]:
     """All charts that have anything to draw, by the names that the template calls them."""
     drawn = looks({entry.name: entry.language for entry in study.programs}, ON_PAGE)
     for n, tasks in enumerate(study.plan.tasks):
@@ -134,9 +138,11 @@ def _charts(study: Study, every: Sequence[Row], titles: dict[str, str]) -> Itera
     found = {"growth": lines(every, PEAK, drawn, ON_PAGE, _TALL)}
     for n, quantity in enumerate(start_up(workload(study.plan.workload))):
         found[f"start-{n}"] = lines(every, quantity, drawn, ON_PAGE, _LOW)
-    for part, title in (("each", "bytes a task"), ("floor", "floor, memory without a task")):
+    for part, title in (("each", "memory a task"), ("floor", "memory without a task")):
         found[f"cost-{part}"] = dots(costs(study), titles, part, title, drawn, ON_PAGE)
-    found |= {"timeline": timeline(ON_PAGE), "overview": overview(ON_PAGE)}
+    if timelines:
+        found |= {"together": together(timelines, titles, drawn, ON_PAGE)}
+        found |= {"timeline": timeline(ON_PAGE), "overview": overview(ON_PAGE)}
     yield from ((name, chart) for name, chart in found.items() if chart is not None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from concmem.report._words import number_of
 from concmem.report.charts_bars import in_order
@@ -18,6 +18,7 @@ from concmem.units import format_bytes, format_count, format_seconds
 __all__ = [
     "bars_title",
     "commands",
+    "cost_title",
     "costs_title",
     "deck",
     "growth_title",
@@ -129,13 +130,21 @@ def _times(factor: float) -> str:
     return f"{factor:.{1 if factor < 9.95 else 0}f}-fold" if factor < 999.5 else f"{format_count(round(factor))}-fold"
 
 
-def costs_title(costs: dict[str, Cost], titles: dict[str, str]) -> str:
+def costs_title(costs: Mapping[str, Cost], titles: Mapping[str, str]) -> str:
     """Where a task is cheapest, and where dearest."""
     ends = _ends((cost.each_bytes, titles[program]) for program, cost in costs.items() if cost.each_bytes > 0)
     if not ends:
         return "What a task costs cannot be told from these sizes"
     (least, lean), (most, fat) = ends
     return f"A task costs {format_bytes(least)} in {lean}, {format_bytes(most)} in {fat}"
+
+
+def cost_title(costs: Mapping[str, Cost], titles: Mapping[str, str], part: str) -> str:
+    """The least and the most of one part of a cost: ``each`` or ``floor``."""
+    what = {"each": "A task adds", "floor": "Without a task there are"}[part]
+    found = [(getattr(cost, f"{part}_bytes"), titles[program]) for program, cost in costs.items()]
+    ends = _ends(each for each in found if each[0] > 0)
+    return what if ends is None else f"{what} {format_bytes(ends[0][0])} to {format_bytes(ends[1][0])}"
 
 
 def start_title(study: Study, rows: Sequence[Row]) -> str:

@@ -34,6 +34,37 @@ function points([times, amounts], unit) {
 const three = (value) => Number(value.toPrecision(3)).toString();
 const thousands = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, "\u00a0");
 
+/** Offer these pairs of value and text, and keep what was chosen where it is still there; otherwise take the last. */
+function fill(select, options) {
+  const before = select.value;
+  select.replaceChildren(...[...new Map(options)].map(([value, text]) => new Option(text, value)));
+  select.value = before;
+  if (select.selectedIndex < 0) select.selectedIndex = select.length - 1;
+}
+
+const bySize = (runs) => runs.map(({tasks}) => tasks).sort((a, b) => a - b).map((tasks) => [tasks, thousands(tasks)]);
+const ofTasks = (tasks) => `${thousands(tasks)} task${tasks === 1 ? "" : "s"}`;
+
+/** All programs with the number of tasks that is chosen: of each the first run that has a timeline. */
+class Together {
+  constructor() {
+    this.select = byId("of-all");
+    fill(this.select, bySize(timelines));
+    this.select.addEventListener("change", () => this.show());
+    this.show();
+  }
+
+  async show() {
+    const tasks = +this.select.value;
+    const first = new Map(timelines.filter((each) => each.tasks === tasks).reverse().map((each) => [each.program, each]));
+    const runs = [...first.values()].flatMap(({program, rss}) => points(rss, 1).map((point) => ({program, ...point})));
+    const last = [...first.values()].reduce((late, each) => each.end > late.end ? each : late);
+    byId("together-title").textContent = `With ${ofTasks(tasks)}, ${titles[last.program]} takes longest: ${three(last.end)} s`;
+    await draw("together", {runs: runs.filter(({amount}) => amount > 0)}, {tasks, to_s: last.end});
+  }
+}
+
+/** One run, of which a part can be enlarged. */
 class Timelines {
   constructor() {
     this.program = byId("of-program");
@@ -41,7 +72,7 @@ class Timelines {
     this.run = byId("of-run");
     this.from = byId("from");
     this.to = byId("to");
-    this.fill(this.program, timelines.map((each) => [each.program, titles[each.program]]));
+    fill(this.program, timelines.map((each) => [each.program, titles[each.program]]));
     this.program.selectedIndex = 0;
     this.program.addEventListener("change", () => this.offerTasks());
     this.tasks.addEventListener("change", () => this.offerRuns());
@@ -52,26 +83,17 @@ class Timelines {
     this.offerTasks();
   }
 
-  /** Offer these pairs of value and text, and keep what was chosen where it is still there; otherwise take the last. */
-  fill(select, options) {
-    const before = select.value;
-    select.replaceChildren(...[...new Map(options)].map(([value, text]) => new Option(text, value)));
-    select.value = before;
-    if (select.selectedIndex < 0) select.selectedIndex = select.length - 1;
-  }
-
   get ofProgram() { return timelines.filter((each) => each.program === this.program.value); }
   get ofTasks() { return this.ofProgram.filter((each) => each.tasks === +this.tasks.value); }
   get chosen() { return this.ofTasks.find((each) => each.index === +this.run.value); }
 
   offerTasks() {
-    const sizes = this.ofProgram.map((each) => each.tasks).sort((a, b) => a - b);
-    this.fill(this.tasks, sizes.map((tasks) => [tasks, thousands(tasks)]));
+    fill(this.tasks, bySize(this.ofProgram));
     this.offerRuns();
   }
 
   offerRuns() {
-    this.fill(this.run, this.ofTasks.map((each) => [each.index, each.index + 1]));
+    fill(this.run, this.ofTasks.map((each) => [each.index, each.index + 1]));
     this.show();
   }
 
@@ -92,8 +114,8 @@ class Timelines {
     if (rss.at(-1).t < run.end) rss.push({...rss.at(-1), t: run.end});
     const data = {rss, pss: points(run.pss, unit), peak: [peak], events, plateau};
     const colour = colours[run.program];
-    byId("timeline-title").textContent = `${titles[run.program]} with ${thousands(run.tasks)} task${run.tasks === 1 ? "" : "s"}: at most ${peak.label}`;
-    this.view = await draw("timeline", data, {from_s: 0, to_s: run.end, top: peak.amount * 1.12, unit: name, colour});
+    byId("timeline-title").textContent = `${titles[run.program]} with ${ofTasks(run.tasks)}: at most ${peak.label}`;
+    this.view = await draw("timeline", data, {from_s: 0, to_s: run.end, top: peak.amount * 1.2, unit: name, colour});
     this.strip = await draw("overview", {rss}, {to_s: run.end, colour});
     this.strip.addSignalListener("part", (_, {t}) => t ? this.zoom(...t, true) : this.zoom(0, run.end, true));
     this.zoom(0, run.end, true);
@@ -154,5 +176,8 @@ class Table {
 }
 
 new Table(byId("all"), byId("filter"), byId("shown"));
-for (const {dataset: {chart}} of document.querySelectorAll("[data-chart]")) if (!["timeline", "overview"].includes(chart)) draw(chart);
-if (timelines.length) new Timelines();
+for (const {dataset: {chart}} of document.querySelectorAll("[data-chart]")) if (!["together", "timeline", "overview"].includes(chart)) draw(chart);
+if (timelines.length) {
+  new Together();
+  new Timelines();
+}
