@@ -384,6 +384,34 @@ def test_other_workloads_have_a_page(
     assert "sleep 0.1 s" not in found.page.inner_text("header")
 
 
+def test_a_study_without_a_figure_has_a_page(opened: Callable[..., Opened], study: Study, tmp_path: Path) -> None:
+    """One in which nothing could run says so, and so does one that has not come far."""
+    for name, runs in (
+        ("failed", [attrs.evolve(run, status="failed", reason="no", measurement=None) for run in study.runs]),
+        ("begun", study.runs[:2]),
+    ):
+        path = tmp_path / f"{name}.html"
+        path.write_text(page(attrs.evolve(study, path=tmp_path, runs=tuple(runs))), encoding="utf-8")
+        found = opened(path)
+        assert found.said == [] and found.count("#all tbody tr") == len(CELLS)
+    assert found.page.locator("#all td.peak", has_text="not run").count() == len(CELLS) - 1
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_many_programs_have_room(opened: Callable[..., Opened], make_study: Any, tmp_path: Path, width: int) -> None:
+    """With 30 programs no name is written over another, and nothing is wider than the window."""
+    cells = {(f"program-{i}", tasks): [3 + i / 9 + tasks / 9e3] * 5 for i in range(30) for tasks in (1, 1_000, 10_000)}
+    path = tmp_path / "index.html"
+    path.write_text(page(make_study("many", cells)), encoding="utf-8")
+    found = opened(path, width=width)
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= width
+    for chart in ("growth", "start-0"):
+        names = found.page.locator(f"#chart-{chart} g.names_marks > text")
+        boxes = sorted((name.bounding_box() for name in names.all()), key=lambda box: box["y"])
+        assert len(boxes) == 30
+        assert all(above["y"] + 11 <= below["y"] for above, below in itertools.pairwise(boxes))
+
+
 def test_no_maximum_is_lost_in_thinning_out() -> None:
     """The largest, its time, the ends, and of every span the least and the largest are kept; so much and no more."""
     generator = np.random.default_rng(3)

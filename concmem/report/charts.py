@@ -18,6 +18,7 @@ __all__ = [
     "COUNTS",
     "CROSS",
     "FITTING",
+    "NAME_STEP",
     "SECONDS",
     "ReportExtraMissing",
     "Scale",
@@ -33,7 +34,7 @@ FITTING = {"type": "fit-x", "contains": "padding"}
 """How a chart whose rows have a fixed height takes the width of what it is put into."""
 ABOVE_AXIS = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -9, "ticks": False}
 """Where the title of an upright axis stands: to be read without turning one's head."""
-_NAME_STEP = 14
+NAME_STEP = 14
 """Pixels between two names beside each other's."""
 _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 
@@ -125,7 +126,7 @@ def names_beside(ends: Sequence[Mapping[str, Any]], domain: tuple[float, float],
         height: Of the chart, in pixels.
     """
     low, high = map(math.log, domain)
-    apart = _NAME_STEP * (high - low) / height
+    apart = NAME_STEP * (high - low) / height
     heights = spread_out([math.log(end["amount"]) for end in ends], apart, low, high)
     return [{**end, "at": math.exp(at)} for end, at in zip(ends, heights, strict=True)]
 

@@ -148,11 +148,11 @@ class _Drawing:
         """Right of all, each as near to the height of its line's end as the others allow."""
         placed = names_beside(ends, self._domain, self.height)
 
-        def on(some: list[dict[str, Any]]) -> Any:
-            return self._on(some).encode(x=self.altair.value(self.altair.ExprRef("width")), y=self._y("at"))
+        def on(some: list[dict[str, Any]], **named: str) -> Any:
+            return self._on(some, **named).encode(x=self.altair.value(self.altair.ExprRef("width")), y=self._y("at"))
 
         whole, failed = ([end for end in placed if end["failed"] is each] for each in (False, True))
-        name = on(placed).mark_text(align="left", baseline="middle", dx=23, fontSize=11.5)
+        name = on(placed, name="names").mark_text(align="left", baseline="middle", dx=23, fontSize=11.5)
         marks = [name.encode(text="title:N", color=self.altair.value(self.theme.ink), tooltip="why:N")]
         if whole:
             marks.append(on(whole).mark_point(filled=True, size=40, xOffset=15).encode(shape=self._told.shape))

@@ -22,7 +22,6 @@ _BUCKETS = 400
 _PER_SECOND = 10_000
 """Times are kept to 0.1 ms: the finest distance of readings is 1 ms."""
 _UNIT = 1 << 10
-_TALL = 360
 _EXTENT = 62
 """Pixels for the labels of amounts, so that both charts begin at the same place."""
 
@@ -100,7 +99,7 @@ def differences(t_s: NDArray[np.float64], values: NDArray[np.int64]) -> list[lis
 
 
 def together(
-    packs: Sequence[Mapping[str, Any]], titles: Mapping[str, str], looks: Mapping[str, Look], theme: Theme
+    packs: Sequence[Mapping[str, Any]], titles: Mapping[str, str], looks: Mapping[str, Look], theme: Theme, height: int
 ) -> Any:
     """
     The chart of one run of each program, all with the same number of tasks; its data are given by the page's script.
@@ -113,6 +112,7 @@ def together(
         titles: How each program is called.
         looks: How each is drawn.
         theme: The colours of all else.
+        height: In pixels.
     """
     alt = need_extra()
     largest: dict[int, dict[str, int]] = {}
@@ -127,7 +127,7 @@ def together(
         for name in names_beside(
             [{"program": p, "title": titles[p], "tasks": tasks, "amount": top} for p, top in of_size.items()],
             domain,
-            _TALL,
+            height,
         )
     ]
     axis = alt.Axis(values=BYTES.ticks(domain), labelExpr=BYTES.label, grid=True, domain=False, **ABOVE_AXIS)
@@ -156,7 +156,7 @@ def together(
         .encode(text="title:N").add_params(pointed),
     ]  # fmt: skip
     chart = alt.layer(*layers).add_params(alt.param(name="tasks", value=1), alt.param(name="to_s", value=1))
-    return configured(chart.properties(width="container", height=_TALL), theme)
+    return configured(chart.properties(width="container", height=height), theme)
 
 
 def timeline(theme: Theme) -> Any:

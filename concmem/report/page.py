@@ -9,7 +9,7 @@ from typing import Any
 
 from concmem.report import page_words as words
 from concmem.report._words import STATUS_WORDS, by_memory, host_line, lift_line, method_line, notes, number_of
-from concmem.report.charts import need_extra
+from concmem.report.charts import NAME_STEP, need_extra
 from concmem.report.charts_bars import ABOVE, bars, marks_elsewhere
 from concmem.report.charts_cost import dots
 from concmem.report.charts_lines import PEAK, lines, start_up
@@ -25,6 +25,7 @@ from concmem.units import format_bytes, format_count
 __all__ = ["page"]
 
 _TALL, _LOW = 430, 270
+"""Heights of charts in pixels, where there are not more programs than have room for their names."""
 
 
 def page(study: Study) -> str:
@@ -69,6 +70,7 @@ def _content(study: Study) -> dict[str, Any]:
     cost, verdicts, timelines = costs(study), claims(study), list(_timelines(study))
     charts = dict(_charts(study, every, titles, timelines))
     does = workload(study.plan.workload)
+    flags = {row.program: " ".join(row.flags) for row in every if row.flags}
     return {
         "study": study,
         "workload": does,
@@ -98,7 +100,7 @@ def _content(study: Study) -> dict[str, Any]:
         "titles": titles,
         "colours_of": {name: look.colour for name, look in drawn.items()},
         "programs": set(study.plan.programs),
-        "flags": {row.program: " ".join(row.flags) for row in every if row.flags},
+        "asides": {**flags, **{entry.name: entry.missing for entry in study.programs if entry.missing}},
         "facts": list(_facts(study)),
         "claims_title": summary(verdicts).removesuffix("."),
         "lift": lift_line(study),
@@ -135,13 +137,14 @@ def _charts(
     drawn = looks({entry.name: entry.language for entry in study.programs}, ON_PAGE)
     for n, tasks in enumerate(study.plan.tasks):
         yield f"bars-{n}", bars(study, [row for row in rows(study) if row.tasks == tasks], ABOVE, ON_PAGE)
-    found = {"growth": lines(every, PEAK, drawn, ON_PAGE, _TALL)}
+    tall, low = (max(height, NAME_STEP * len(study.plan.programs)) for height in (_TALL, _LOW))
+    found = {"growth": lines(every, PEAK, drawn, ON_PAGE, tall)}
     for n, quantity in enumerate(start_up(workload(study.plan.workload))):
-        found[f"start-{n}"] = lines(every, quantity, drawn, ON_PAGE, _LOW)
+        found[f"start-{n}"] = lines(every, quantity, drawn, ON_PAGE, low)
     for part, title in (("each", "memory a task"), ("floor", "memory without a task")):
         found[f"cost-{part}"] = dots(costs(study), titles, part, title, drawn, ON_PAGE)
     if timelines:
-        found |= {"together": together(timelines, titles, drawn, ON_PAGE)}
+        found |= {"together": together(timelines, titles, drawn, ON_PAGE, tall)}
         found |= {"timeline": timeline(ON_PAGE), "overview": overview(ON_PAGE)}
     yield from ((name, chart) for name, chart in found.items() if chart is not None)
 
