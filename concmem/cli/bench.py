@@ -77,12 +77,18 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     type=click.Path(exists=True, file_okay=False, resolve_path=True),
     help="A folder with further languages and programs; may be given several times.",
 )
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Make the runs on the workers of this Dask scheduler, like tcp://host:8786. [default: on this machine]",
+)
 def bench(
     out: Path | None,
     resume: bool,
     quick: bool,
     lift_limits: bool,
     runs: tuple[int, tuple[tuple[int, int], ...]] | None,
+    scheduler: str | None,
     **options: Any,
 ) -> None:
     """
@@ -103,14 +109,17 @@ def bench(
     shown = click.format_filename(directory)
     progress = study.make_progress(PipeConsole(stderr=True), f"The study goes into {shown}")
     try:
-        done = study.bench(plan, directory, resume=resume, lift_limits=lift_limits, progress=progress)
-    except (KeyboardInterrupt, study.StudyNotStored) as error:
+        done = study.bench(
+            plan, directory, resume=resume, lift_limits=lift_limits, progress=progress, scheduler=scheduler
+        )
+    except (KeyboardInterrupt, study.StudyNotStored, study.ClusterError) as error:
         try:
             stored = len(study.load_study(directory).runs)
         except ConcmemError:  # it had not begun
             raise error from None
         why, status = ("interrupted", 130) if isinstance(error, KeyboardInterrupt) else (error, error.exit_code)
-        say(f"{why}; {stored} run{'' if stored == 1 else 's'} stored. To go on: concmem bench --resume --out {shown}")
+        again = f"concmem bench --resume --out {shown}" + (f" --scheduler {scheduler}" if scheduler else "")
+        say(f"{why}; {stored} run{'' if stored == 1 else 's'} stored. To go on: {again}")
         raise SystemExit(status) from None
     # Nobody who reads no further than the first lines shall miss the files.
     try:

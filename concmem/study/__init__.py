@@ -2,6 +2,7 @@
 
 from concmem.study.claims import Verdict, claims
 from concmem.study.merge import merge
+from concmem.study.place import ClusterError, ClusterExtraMissing
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import BarProgress, LineProgress, Progress, make_progress
 from concmem.study.published import Published, Source, published
@@ -14,6 +15,8 @@ from concmem.study.store import StudyNotStored, default_directory, load_study
 __all__ = [
     "BarProgress",
     "Cell",
+    "ClusterError",
+    "ClusterExtraMissing",
     "Cost",
     "Entry",
     "LineProgress",

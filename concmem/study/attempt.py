@@ -7,7 +7,7 @@ import re
 import selectors
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -150,12 +150,18 @@ class _Listener:
 
 
 def attempt(
-    command: Sequence[str], env: Mapping[str, str], tasks: int, limits: Limits, work: Workload = WORKLOADS["sleep"]
+    command: Sequence[str],
+    env: Mapping[str, str],
+    tasks: int,
+    limits: Limits,
+    work: Workload = WORKLOADS["sleep"],
+    look: Callable[[], None] = lambda: None,
 ) -> Attempt:
     """
     Start a program, listen to it, and end it when it passes a limit.
 
-    An exception (Ctrl-C, say) ends the whole tree before it travels on.
+    An exception (Ctrl-C, or what `look` raises, which is called several times a second) ends the whole tree before it
+    travels on.
 
     Raises:
         ConcmemError: It could not be started.
@@ -178,7 +184,7 @@ def attempt(
             for _, writer in pipes:
                 os.close(writer)
         with running:
-            ended = _listen(running, listener, streams, limits)
+            ended = _listen(running, listener, streams, limits, look)
             measurement = running.wait()
     finally:
         for stream in streams:
@@ -196,7 +202,11 @@ def attempt(
 
 
 def _listen(
-    running: concmem.Running, listener: _Listener, streams: Sequence[_Stream], limits: Limits
+    running: concmem.Running,
+    listener: _Listener,
+    streams: Sequence[_Stream],
+    limits: Limits,
+    look: Callable[[], None],
 ) -> Literal["", "launch", "finish"]:
     """Listen until the tree has ended; say which limit ended it."""
     ended: Literal["", "launch", "finish"] = ""
@@ -207,6 +217,7 @@ def _listen(
         while True:
             timeout_s = _LOOK_S if ended else max(0.0, _limit_s(listener, limits) - listener.now_s())
             events = selector.select(min(timeout_s, _LOOK_S))
+            look()
             listener.most_on_machine = max(listener.most_on_machine, threads_on_machine())
             for key, _ in events:
                 if key.data is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import attrs
 
+from concmem.study.place import Made
 from concmem.study.plan import Cell, Plan
 from concmem.study.records import Run
 
@@ -69,7 +70,7 @@ def guesses(wanted: Sought) -> Iterator[int]:
 
 
 def seek(
-    plan: Plan, wanted: Sought, before: Sequence[Run], make: Callable[[Cell], Run], store: Callable[[Run], None]
+    plan: Plan, wanted: Sought, before: Sequence[Run], make: Callable[[Cell], Made], store: Callable[[Made], None]
 ) -> None:
     """
     Find it, and make as many runs of it as the planned number was to have.
@@ -84,12 +85,16 @@ def seek(
     there = [run for run in before if run.program == wanted.program and run.instead_of == wanted.instead_of]
     tasks = there[0].tasks if there else None
     for guess in () if there else guesses(wanted):
-        run = attrs.evolve(make(Cell(wanted.program, guess, 0)), instead_of=wanted.instead_of)
-        if run.status == "ok":
-            store(run)
-            tasks, there = guess, [run]
+        made = make(Cell(wanted.program, guess, 0))
+        if made.run.status == "ok":
+            store(_marked(made, wanted))
+            tasks, there = guess, [made.run]
             break
     if tasks is None:
         return
     for index in set(range(plan.runs_of(wanted.instead_of))) - {run.index for run in there}:
-        store(attrs.evolve(make(Cell(wanted.program, tasks, index)), instead_of=wanted.instead_of))
+        store(_marked(make(Cell(wanted.program, tasks, index)), wanted))
+
+
+def _marked(made: Made, wanted: Sought) -> Made:
+    return attrs.evolve(made, run=attrs.evolve(made.run, instead_of=wanted.instead_of))

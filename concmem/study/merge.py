@@ -51,6 +51,7 @@ def merge(directories: Iterable[str | Path], out: str | Path) -> Study:
     joined = attrs.evolve(
         studies[0],
         plan=_plan([study.plan for study in studies], [run for run, _ in runs]),
+        hosts={name: host for study in reversed(studies) for name, host in study.hosts.items()},
         programs=tuple(entries.values()),
         started_at=min((study.started_at for study in studies), key=datetime.datetime.fromisoformat),
         version=" / ".join(dict.fromkeys(study.version for study in studies)),

@@ -27,8 +27,8 @@ class Progress:
     def begin(self, total: int, stored: int) -> None:
         """The study has so many runs, of which so many are stored already."""
 
-    def note(self, text: str) -> None:
-        """Something that whoever looks on should know."""
+    def note(self, sentence: str) -> None:
+        """Something besides the runs that whoever watches should know."""
 
     def preparing(self, program: str) -> None:
         """A program is being built or warmed up."""
@@ -98,9 +98,9 @@ class LineProgress(Progress):
         if stored:
             self._say(f"{stored} of {total} runs are there already")
 
-    def note(self, text: str) -> None:
+    def note(self, sentence: str) -> None:
         """Say it."""
-        self._say(text)
+        self._say(sentence)
 
     def preparing(self, program: str) -> None:
         """Say what is built or warmed up."""
@@ -158,9 +158,9 @@ class BarProgress(Progress):
         self._bar.update(self._task, total=total, completed=stored)
         self._bar.start()
 
-    def note(self, text: str) -> None:
+    def note(self, sentence: str) -> None:
         """Print it above the bar."""
-        self._bar.console.print(Text(text))
+        self._bar.console.print(Text(sentence, style="yellow"))
 
     def preparing(self, program: str) -> None:
         """Name what is built or warmed up."""

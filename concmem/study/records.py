@@ -59,6 +59,7 @@ class Run:
             (``spawn``), while the message goes round (``channel``).
         left_over: How much more it held after its tasks than before them (``spawn``).
         peak_at_s: When the largest RSS was seen, from the start of the program.
+        machine: The name of the machine that made it (``uname -n``), by which `Study.hosts` describes it.
         instead_of: The planned number of tasks in whose place, as it could not run, this number was found.
         obstacles: Limits of the machine that so many threads would meet, found before the start.
         last_lines: The end of what it wrote, both streams.
@@ -82,6 +83,7 @@ class Run:
     plateau: Figure | None = None
     left_over: Figure | None = None
     peak_at_s: float | None = None
+    machine: str = ""
     instead_of: int | None = None
     obstacles: tuple[Obstacle, ...] = ()
     last_lines: tuple[str, ...] = ()
@@ -114,7 +116,8 @@ class Study:
     Attributes:
         path: Its directory.
         plan: What was to be run, the seed included.
-        host: The machine.
+        host: The machine; of several, which are all of its kind, the first.
+        hosts: The machines that took part, by their names.
         programs: What was found of each program.
         runs: The runs that are there, in the order of the plan's programs, tasks and indexes.
         started_at: When it was begun, as ISO 8601 with its UTC offset.
@@ -128,6 +131,7 @@ class Study:
     runs: tuple[Run, ...] = attrs.field(default=(), repr=False)
     started_at: str
     version: str
+    hosts: dict[str, Host] = attrs.field(factory=dict, repr=False)
 
     def timeline_path(self, run: Run) -> Path:
         """Where the timeline of a run is stored."""

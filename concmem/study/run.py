@@ -1,29 +1,29 @@
-"""Run a study: prepare the programs, run every cell of the plan in its order, store each run as it ends."""
+"""Run a study: have the programs prepared and every cell of the plan run in its order, store each run as it ends."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import secrets
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import attrs
 
 from concmem import drivers
 from concmem._version import __version__
+from concmem.facts import Host
 from concmem.host import describe, threads_on_machine
 from concmem.study.eta import Eta
-from concmem.study.largest import seek, sought
+from concmem.study.largest import Sought, seek, sought
 from concmem.study.lift import Change, lifted, restore
 from concmem.study.limits import limits_here
-from concmem.study.machines import kind_difference
+from concmem.study.place import ClusterExtraMissing, Made, Order, Place, here
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import Progress
 from concmem.study.records import Entry, Run, Study
-from concmem.study.runner import Runner
 from concmem.study.store import Store
+from concmem.timeline import Timeline
 
 __all__ = ["bench"]
 
@@ -35,20 +35,23 @@ def bench(
     resume: bool = False,
     lift_limits: bool = False,
     progress: Progress | None = None,
+    scheduler: str | None = None,
 ) -> Study:
     """
     Run a study and store it, each run as soon as it has ended.
 
     A program without a toolchain, a build that fails and a run that would not fit into memory become rows with their
-    reason. An exception, Ctrl-C among them, ends the run in flight and leaves all others stored.
+    reason. An exception, Ctrl-C among them, ends the runs in flight and leaves all others stored. Another study that is
+    at work on this machine is waited for.
 
     Args:
         plan: What to run. Where it names no programs, all of them; where it has no seed, one is drawn. A study that is
             resumed has its own of both.
         out: The directory, which must be empty or missing.
         resume: Go on with the study in `out`: make the runs that are missing, and try those again that were skipped.
-        lift_limits: Raise the machine's limits on threads as far as the plan needs, and put them back afterwards.
+        lift_limits: Raise this machine's limits on threads as far as the plan needs, and put them back afterwards.
         progress: What is to be told meanwhile; nothing by default.
+        scheduler: The address of a Dask scheduler on whose workers the runs are made, instead of on this machine.
 
     Returns:
         The study, as `load_study` reads it.
@@ -56,11 +59,16 @@ def bench(
     Raises:
         InvalidRequest: There is no such program.
         StudyError: `out` is not empty; it holds a study with another plan, of another machine or of other toolchains,
-            or one that is being run.
+            or one that is being run; `scheduler` is no address; limits cannot be lifted.
         StudyNotStored: The disk is full, say; what had been stored is, and a resumed study goes on from there.
         RecordingError: What is to be resumed cannot be read.
+        ClusterExtraMissing: With `scheduler`: Dask is not installed.
+        ClusterError: The scheduler cannot be reached or is gone, or no worker can be used.
     """
     progress = progress or Progress()
+    if lift_limits and scheduler is not None:
+        raise StudyError("only this machine's limits can be lifted: on the machines of a scheduler, do it there")
+    place = here if scheduler is None else _on(scheduler)
     store = Store(Path(out))
     plan = attrs.evolve(plan, programs_dirs=tuple(str(Path(folder).resolve()) for folder in plan.programs_dirs))
     found = drivers.load_programs([Path(folder) for folder in plan.programs_dirs])
@@ -74,15 +82,25 @@ def bench(
         store.begin()
     for change in restore():
         progress.note(f"put back what a study that was killed had raised: {change}")
-    with store.alone(), contextlib.ExitStack() as stack:
+    with store.alone(), ExitStack() as stack:
         if lift_limits:
             for change in stack.enter_context(_lifted(plan, found)):
                 progress.note(f"raised until the study has ended: {change}")
-        session = _Session(plan, store, progress)
+        session = _Session(plan, store, progress, place)
         if resume:
             session.take_over(store.read())
         session.run({name: found[name] for name in plan.programs})
     return store.read()
+
+
+def _on(scheduler: str) -> Callable[[Order], AbstractContextManager[Place]]:
+    try:
+        from concmem.study.cluster import on_cluster
+    except ImportError as error:
+        raise ClusterExtraMissing(
+            f"a scheduler needs the cluster extra, and {error.name} is missing: pip install 'concmem[cluster]'"
+        ) from error
+    return on_cluster(scheduler)
 
 
 def _or(given: int | None, otherwise: int | None) -> int | None:
@@ -102,7 +120,7 @@ def _chosen(plan: Plan, found: Mapping[str, drivers.Program]) -> tuple[str, ...]
     return able
 
 
-def _lifted(plan: Plan, found: Mapping[str, drivers.Program]) -> contextlib.AbstractContextManager[list[Change]]:
+def _lifted(plan: Plan, found: Mapping[str, drivers.Program]) -> AbstractContextManager[list[Change]]:
     """The limits raised as far as the plan's programs of threads need it."""
     mappings = [found[name].mappings for name in plan.programs if found[name].kind == "thread"]
     return lifted(
@@ -114,69 +132,88 @@ def _lifted(plan: Plan, found: Mapping[str, drivers.Program]) -> contextlib.Abst
 class _Session:
     """One process's work on a study."""
 
-    def __init__(self, plan: Plan, store: Store, progress: Progress) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, progress: Progress, place: Callable[[Order], AbstractContextManager[Place]]
+    ) -> None:
         self._plan = plan
         self._store = store
         self._progress = progress
+        self._place = place
         self._eta = Eta(plan)
         self._runs: dict[Cell, Run] = {}
         self._entries: dict[str, Entry] = {}
         self._order: list[Cell] = []
         self._left: list[Cell] = []
-        self._begun_s = 0.0
-        self._runner = Runner(plan, self._tell)
-        self._host = describe()
+        self._threads: list[str] = []
+        self._like: Host | None = None
+        self._hosts: dict[str, Host] = {}
+        self._at_once = 1
         self._started_at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
 
     def take_over(self, study: Study) -> None:
         """Keep what is stored; what was skipped then may be possible now."""
         self._runs = {run.cell: run for run in study.runs if run.status != "skipped"}
         self._entries = {entry.name: entry for entry in study.programs}
-        if differs := kind_difference(study.host, self._host):
-            raise StudyError(f"the study in {study.path} is of another machine: {differs}")
+        self._like = study.host
+        self._hosts = dict(study.hosts)
         self._started_at = study.started_at
 
     def run(self, programs: Mapping[str, drivers.Program]) -> None:
-        order = self._order = cells(self._plan)
-        left = self._left = [cell for cell in order if cell not in self._runs]
+        self._order = cells(self._plan)
+        self._left = [cell for cell in self._order if cell not in self._runs]
+        self._threads = [name for name, program in programs.items() if program.kind == "thread"]
         progress = self._progress
-        self._write()
-        progress.begin(len(order), len(order) - len(left))
+        progress.begin(len(self._order), len(self._order) - len(self._left))
         try:
-            threads = [name for name, program in programs.items() if program.kind == "thread"]
-            needed = {cell.program for cell in left}
-            needed |= {wanted.program for wanted in sought(self._plan, self._runs.values(), threads)}
-            for name, program in programs.items():
-                if name in needed:
-                    progress.preparing(name)
-                    self._entries[name] = self._runner.prepare(program, self._same_toolchain)
-            self._write()
-            while self._left:
-                self._keep(self._make(self._left[0]))
-            for wanted in sought(self._plan, self._runs.values(), threads):
-                seek(self._plan, wanted, tuple(self._runs.values()), self._make, self._keep)
+            if self._left or self._sought():
+                with self._place(Order(self._plan, self._like, self._tell, progress.note)) as place:
+                    self._prepare(place, programs)
+                    for made in place.make(tuple(self._left), self._runs.values()):
+                        self._keep(place, made)
+                    for wanted in self._sought():
+                        self._seek(place, wanted)
         finally:
             progress.end()
 
-    def _make(self, cell: Cell) -> Run:
-        self._begun_s = time.monotonic()
-        return self._runner.run(cell, self._runs.values())
+    def _prepare(self, place: Place, programs: Mapping[str, drivers.Program]) -> None:
+        self._write(place)
+        needed = {cell.program for cell in self._left} | {wanted.program for wanted in self._sought()}
+        for name, program in programs.items():
+            if name in needed:
+                self._progress.preparing(name)
+                self._entries[name] = place.prepare(program, self._same_toolchain)
+        self._write(place)
 
-    def _keep(self, run: Run) -> None:
+    def _keep(self, place: Place, made: Made) -> None:
+        run = made.run
+        if run.machine not in self._hosts:
+            self._write(place)
         self._store.add(run)
-        self._runs[run.cell] = run
-        took_s = time.monotonic() - self._begun_s
-        self._eta.learn(run, took_s)
+        self._runs[run.cell] = _without_timeline(run)
+        self._eta.learn(run, made.took_s)
         self._left = [cell for cell in self._left if cell != run.cell]
+        self._at_once = place.at_once
         done = len(self._order) - len(self._left)
-        self._progress.finished(run, took_s, done, len(self._order), self._eta.left_s(self._left))
+        self._progress.finished(run, made.took_s, done, len(self._order), self._left_s())
 
-    def _write(self) -> None:
+    def _sought(self) -> list[Sought]:
+        return sought(self._plan, self._runs.values(), self._threads)
+
+    def _seek(self, place: Place, wanted: Sought) -> None:
+        def make(cell: Cell) -> Made:
+            (made,) = place.make((cell,), self._runs.values())
+            return made
+
+        seek(self._plan, wanted, tuple(self._runs.values()), make, lambda made: self._keep(place, made))
+
+    def _write(self, place: Place) -> None:
+        self._hosts.update(place.hosts)
         self._store.write(
             Study(
                 path=self._store.path,
                 plan=self._plan,
-                host=self._host,
+                host=self._like or place.host,
+                hosts=self._hosts,
                 programs=tuple(self._entries[name] for name in self._plan.programs if name in self._entries),
                 started_at=self._started_at,
                 version=__version__,
@@ -184,7 +221,10 @@ class _Session:
         )
 
     def _tell(self, cell: Cell, sleep_s: float, attempt: int) -> None:
-        self._progress.running(cell, sleep_s, attempt, self._eta.left_s(self._left))
+        self._progress.running(cell, sleep_s, attempt, self._left_s())
+
+    def _left_s(self) -> float:
+        return self._eta.left_s(self._left) / self._at_once
 
     def _same_toolchain(self, entry: Entry) -> None:
         before = self._entries.get(entry.name)
@@ -194,3 +234,10 @@ class _Session:
                 f"the runs of {entry.name} in {self._store.path} were made with {before.toolchain}; "
                 f"here is {entry.toolchain}: begin a new study"
             )
+
+
+def _without_timeline(run: Run) -> Run:
+    """A run that need no longer be stored: a study has hundreds, and timelines are of megabytes."""
+    if run.measurement is None:
+        return run
+    return attrs.evolve(run, measurement=attrs.evolve(run.measurement, timeline=Timeline()))

@@ -7,6 +7,7 @@ Whoever has a plan and a `Runner` can make any of its runs; nothing here knows o
 from __future__ import annotations
 
 import contextlib
+import platform
 from collections.abc import Callable, Iterable, Sequence
 
 import attrs
@@ -51,11 +52,18 @@ class Runner:
     Args:
         plan: The study's.
         tell: See `Tell`.
+        look: Called several times a second while a program runs; what it raises ends the program and travels on.
     """
 
-    def __init__(self, plan: Plan, tell: Tell = lambda cell, sleep_s, attempt: None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        tell: Tell = lambda cell, sleep_s, attempt: None,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
         self._plan = plan
         self._tell = tell
+        self._look = look
         self._workload = workload(plan.workload)
         self._missing: dict[str, str] = {}
         self._prepared: dict[str, drivers.Prepared] = {}
@@ -99,7 +107,7 @@ class Runner:
     def _warm_up(self, prepared: drivers.Prepared) -> None:
         # What goes wrong here goes wrong in the run too, which keeps the reason.
         with contextlib.suppress(ConcmemError):
-            attempt(prepared.command(1, 0.0), prepared.env, 1, _WARM_UP, self._workload)
+            attempt(prepared.command(1, 0.0), prepared.env, 1, _WARM_UP, self._workload, self._look)
 
     def run(self, cell: Cell, before: Iterable[Run]) -> Run:
         """
@@ -107,10 +115,15 @@ class Runner:
 
         Args:
             cell: Which; its program has been prepared.
-            before: Runs of the same study on this machine, which tell how much memory this one will need.
+            before: Runs of the same study on machines like this one, which tell how much memory this one will need.
         """
         run = Run(
-            program=cell.program, tasks=cell.tasks, index=cell.index, status="skipped", sleep_s=self._plan.sleep_s
+            program=cell.program,
+            tasks=cell.tasks,
+            index=cell.index,
+            status="skipped",
+            sleep_s=self._plan.sleep_s,
+            machine=platform.node(),
         )
         if cell.program not in self._prepared:
             return attrs.evolve(run, reason=f"could not run: {self._missing[cell.program]}")
@@ -152,7 +165,7 @@ class Runner:
         kills = oom_kills()
         command = prepared.command(run.tasks, run.sleep_s)
         try:
-            seen = attempt(command, prepared.env, run.tasks, limits, self._workload)
+            seen = attempt(command, prepared.env, run.tasks, limits, self._workload, self._look)
         except SamplerError as error:  # nothing is learnt about the program: a resumed study tries it again
             return attrs.evolve(run, status="skipped", reason=f"could not be measured: {_said(error)}")
         except ConcmemError as error:
