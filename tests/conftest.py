@@ -18,7 +18,7 @@ import pytest
 import concmem
 from concmem._paths import SAMPLER
 from concmem.model import Figure, Measurement
-from concmem.study import Entry, Plan, Run, Study
+from concmem.study import Entry, Plan, Run, Study, alone
 
 # Whoever runs the tests may have had signals ignored (nohup, a script's "&"), which every target would inherit.
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
@@ -79,6 +79,16 @@ def own_children() -> set[int]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
             found |= {int(pid) for pid in (task / "children").read_text().split()}
     return found
+
+
+@pytest.fixture
+def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """To this test's studies, and those of the Pythons that it starts, the machine is free, whoever else has it."""
+    name = f"\0concmem-test-{uuid.uuid4().hex}"
+    monkeypatch.setattr(alone, "_NAME", name)
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text(f"from concmem.study import alone\nalone._NAME = {name!r}\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from concmem.study import load_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_machine")]
 
 LANGUAGE = """\
 name = "Counted"

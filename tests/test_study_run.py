@@ -29,6 +29,8 @@ from concmem.study.memory import estimate_bytes
 from concmem.study.reasons import limit_reached, own_message, why_failed
 from concmem.study.workloads import WORKLOADS
 
+pytestmark = pytest.mark.usefixtures("own_machine")
+
 MIB = 1 << 20
 
 SAY = "import sys, time; n, s = int(sys.argv[1]), float(sys.argv[2]); say = lambda t: print(t, flush=True)\n"

@@ -211,12 +211,13 @@ class _Cluster:
 
     def _give(self, worker: _Worker) -> None:
         if worker.site is None:
-            self._ask(worker, None, look_over, __version__)
+            if self._host is not None or worker is next(iter(self._workers.values())):
+                self._ask(worker, None, look_over, __version__)
             return
         placed = [other for other in self._workers.values() if other.site is not None]
         if any(o.answer is not None and o.site.boot_id == worker.site.boot_id for o in placed if o.site):
             return
-        # What the first one finds is what the others must find.
+        # The others must find what the first one finds.
         for program in self._checks if worker is placed[0] else self._entries:
             if program not in worker.prepared:
                 self._ask(worker, program, prepare, self._study, self._order.plan, program)
