@@ -176,6 +176,7 @@ def attempt(
                 list(command),
                 env=dict(env),
                 memory_limit_bytes=limits.memory_bytes,
+                taskstats=True,
                 stdin=concmem.DEVNULL,
                 stdout=pipes[0][1],
                 stderr=pipes[1][1],
