@@ -25,7 +25,8 @@ from concmem.study import Cell, ClusterError, Plan, Progress, Study, bench, load
 from concmem.timeline import Timeline
 
 pytest.importorskip("distributed", reason="distributed is not installed (pip install 'concmem[cluster]')")
-from concmem.study import cluster as cluster_module
+from concmem.study import cluster as cluster_of_study
+from concmem.study import dispatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_machine")]
 
@@ -224,6 +225,27 @@ def test_workers_share_a_study_and_a_machine_runs_one_program_at_a_time(cluster:
         assert sorted(progress.running_cells, key=str) == sorted((run.cell for run in study.runs), key=str)
 
 
+def test_workers_may_come_while_it_runs(cluster: Cluster) -> None:
+    """The first one is waited for; another that comes during the first run takes its turns as soon as it is ready."""
+
+    class Late(Notes):
+        def note(self, sentence: str) -> None:
+            super().note(sentence)
+            cluster.worker("alpha")
+
+        def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
+            if not self.running_cells:
+                cluster.worker("beta")
+            super().running(cell, sleep_s, attempt, left_s)
+
+    progress = Late()
+    study = cluster.bench(progress, runs=3)
+    assert progress.notes == [f"there is no worker to use at {cluster.address}; waiting 30 s for one"]
+    assert {run.status for run in study.runs} == {"ok"}
+    made = {name: sum(run.machine == name for run in study.runs) for name in study.hosts}
+    assert made.keys() == {"alpha", "beta"} and min(made.values()) >= 4, made
+
+
 def test_the_cell_of_a_worker_that_is_killed_is_run_again(cluster: Cluster) -> None:
     """SIGKILL in the middle of a run: the other worker makes it, nothing of the first attempt is left, none is lost."""
     workers = {name: cluster.worker(name) for name in ("alpha", "beta")}
@@ -264,8 +286,8 @@ def test_workers_that_do_not_compare_are_not_used(cluster: Cluster) -> None:
     assert {run.measurement.host.kernel for run in study.runs if run.measurement} == {describe().kernel}
     assert sorted(progress.notes) == [
         "worker bare is not used: it was not started with --resources concmem=1",
-        "worker newer is not used: toolchain of one is Python 9 there, "
-        f"{study.programs[0].toolchain} on the first worker",
+        "worker newer is not used: one is not as on the first worker: "
+        f"toolchain is Python 9 there and {study.programs[0].toolchain} here",
         f"worker old is not used: it has concmem 0.0.1, but the study is run by {study.version}",
         f"worker other is not used: it is on another kind of machine: kernel is 2.4 there and {describe().kernel} here",
     ]
@@ -297,7 +319,7 @@ def test_a_study_goes_on_after_an_interrupt_with_or_without_the_scheduler(cluste
 
 def test_a_resumed_study_takes_workers_of_its_own_kind(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker of another kind of machine, or with another toolchain than the stored runs, is not used."""
-    monkeypatch.setattr(cluster_module, "_WORKERS_S", 1)
+    monkeypatch.setattr(dispatch, "_WORKERS_S", 1)
     with pytest.raises(KeyboardInterrupt):
         bench(cluster.plan(), cluster.folder / "study", progress=Notes(interrupt_in=3))
     cluster.worker("other", OTHER_KERNEL)
@@ -316,7 +338,7 @@ def test_a_resumed_study_takes_workers_of_its_own_kind(cluster: Cluster, monkeyp
 
 def test_a_folder_of_programs_that_a_worker_has_not(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker is not used, and the reason names the folder."""
-    monkeypatch.setattr(cluster_module, "_WORKERS_S", 1)
+    monkeypatch.setattr(dispatch, "_WORKERS_S", 1)
     cluster.worker("alpha")
 
     class Moving(Notes):
@@ -354,7 +376,7 @@ def test_who_cannot_be_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """No scheduler: exit code 1; no address: 2; one sentence each, and the folder can be used afterwards."""
-    monkeypatch.setattr(cluster_module, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(cluster_of_study, "_CONNECT_S", 0.5)
     monkeypatch.chdir(tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -373,7 +395,7 @@ def test_who_cannot_be_reached(
 
 def test_no_worker_at_all(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the wait that was announced, one sentence says how to start one."""
-    monkeypatch.setattr(cluster_module, "_WORKERS_S", 1)
+    monkeypatch.setattr(dispatch, "_WORKERS_S", 1)
     progress = Notes()
     with pytest.raises(ClusterError) as caught:
         cluster.bench(progress)
