@@ -213,6 +213,7 @@ print(f"done {n}", flush=True)
 """
 
 
+@pytest.mark.usefixtures("own_machine")
 def test_the_largest_number_that_runs_is_found(tmp_path: Path) -> None:
     """A program that cannot have 60 threads: 100 fails, and a number near 60 is measured as often as 100 was to be."""
     folder = tmp_path / "programs" / "limited"

@@ -13,6 +13,8 @@ from concmem import drivers
 from concmem.study import Plan, Run, bench
 from concmem.study.workloads import WORKLOADS
 
+pytestmark = pytest.mark.usefixtures("own_machine")
+
 MIB = 1 << 20
 SAY = (
     "import mmap, sys, threading, time; n, s = int(sys.argv[1]), float(sys.argv[2])\n"
