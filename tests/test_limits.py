@@ -13,13 +13,13 @@ import attrs
 import pytest
 
 import concmem
-from concmem import drivers
 from concmem.facts import Host
 from concmem.study import Plan, StudyError, bench, largest_rows
 from concmem.study.largest import Sought, guesses, sought
 from concmem.study.lift import lifted, restore
 from concmem.study.limits import KERNEL_BYTES_EACH, Limit, limits_here, memory_limit, obstacles
 from concmem.study.records import Run
+from concmem.testing import known
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change limits of the machine")
 HOLD = """
@@ -96,25 +96,11 @@ def test_memory_is_a_limit_that_nothing_lifts() -> None:
 
 
 def test_what_the_kernel_keeps_for_a_thread_is_about_what_is_stated() -> None:
-    """2,000 sleeping threads take at least 16 KiB each beside their RSS, and no more than is stated."""
-    if isinstance(found := drivers.detect(program := drivers.load_programs()["python-threads"]), drivers.Missing):
-        pytest.skip(found.reason)
-    ready = drivers.prepare(program, found)
-    with subprocess.Popen(ready.command(2000, 20), env=ready.env, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            before = _kernel_bytes()
-            assert child.stdout.readline() == "started 2000\n"
-            held = _kernel_bytes() - before
-        finally:
-            child.kill()
-    assert held / 2000 + 2048 >= 16 << 10, "the first threads may have been there at the first reading"
-    assert held / 2000 <= KERNEL_BYTES_EACH
-
-
-def _kernel_bytes() -> int:
-    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-    return sum(int(f[1]) << 10 for f in lines if f[0] in ("KernelStack:", "PageTables:", "SUnreclaim:"))
+    """By the charge of their own control group, 2,000 threads take no more than is stated each, and not much less."""
+    m = concmem.measure(known("hold", 0, 2000, 1), stdout=subprocess.DEVNULL, cgroup=True)
+    if "kernel" not in m.cgroup_parts:
+        pytest.skip(f"what the kernel keeps for a group cannot be read here: {m.cgroup_peak.note}")
+    assert 0.8 * KERNEL_BYTES_EACH <= m.cgroup_parts["kernel"] / 2000 <= 1.1 * KERNEL_BYTES_EACH
 
 
 @needs_root
