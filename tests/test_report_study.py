@@ -116,6 +116,14 @@ def test_the_csv_holds_every_row_in_full(study: Study) -> None:
     assert failed["reason"] == LIMIT
 
 
+def test_reasons_that_differ_in_numbers_alone_are_said_once(study: Study) -> None:
+    """Of three runs that stopped at three counts of threads the first is told, and another cause beside it."""
+    reasons = ("stopped at thread 16 369; pid_max is 9", "timed out", "stopped at thread 370; pid_max is 10")
+    runs = [Run(program="fat", tasks=1, index=i, status="failed", sleep_s=1, reason=r) for i, r in enumerate(reasons)]
+    (row,) = [row for row in rows(attrs.evolve(study, runs=runs)) if (row.program, row.tasks) == ("fat", 1)]
+    assert row.reason == "stopped at thread 16 369; pid_max is 9 / timed out"
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_table_fits_the_terminal(study: Study, width: int) -> None:
     """No line is wider than the terminal, no cell is cut or wrapped, and a pipe gets no escape sequences."""

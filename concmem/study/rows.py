@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -155,7 +156,7 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         runs=len(runs),
         status=_status(runs, len(good)),
         good_runs=len(good),
-        reason=_joined(_why_none(run) for run in runs if run not in good) if runs else "the study has not come to it",
+        reason=_reasons(_why_none(run) for run in runs if run not in good) if runs else "the study has not come to it",
     )
     if not figures:
         return row
@@ -215,6 +216,14 @@ def _why_none(run: Run) -> str:
         return run.reason
     figure = run.peak
     return f"its peak is unavailable: {figure.note}" if figure is not None else run.status
+
+
+def _reasons(texts: Iterable[str]) -> str:
+    """Of those that differ in nothing but numbers the first."""
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(re.sub(r"\d[\d ,.]*", "0", text), text)
+    return _joined(first.values())
 
 
 def _joined(texts: Iterable[str]) -> str:
