@@ -175,7 +175,11 @@ def read(path: Path) -> Language:
         raise ManifestError(f"{path}: {error}") from error
     except Exception as error:
         what, _, key = cattrs.transform_error(error, path="", format_exception=_describe)[0].rpartition(" @ ")
-        raise ManifestError(f"{path}: {key.lstrip('.')}: {what}" if key else f"{path}: {what}") from error
+        wrong = f"{key.lstrip('.')}: {what}" if key else what
+    else:
+        wrong = ""
+    if wrong:
+        raise ManifestError(f"{path}: {wrong}")
     language = attrs.evolve(language, folder=path.parent.resolve())
     for complaint in _complaints(language):
         raise ManifestError(f"{path}: {complaint}")

@@ -56,7 +56,9 @@ def measurement_from_dict(stored: dict[str, Any], timeline: Timeline | None = No
     except Exception as error:
         from cattrs import transform_error
 
-        raise RecordingError(f"this is no measurement of concmem: {'; '.join(transform_error(error))}") from None
+        wrong = "; ".join(transform_error(error))
+    # Not from within: some ways to pickle an error take along what it came from, and cattrs' errors do not come back.
+    raise RecordingError(f"this is no measurement of concmem: {wrong}")
 
 
 def _beside(path: Path) -> Path:

@@ -232,9 +232,12 @@ def _structure(path: Path, content: dict[str, Any], kind: type[Any]) -> Any:
         return _converter().structure({name: value for name, value in content.items() if name in known}, kind)
     except (cattrs.BaseValidationError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, cattrs.BaseValidationError) and (own := error.subgroup(RecordingError)) is not None:
-            raise RecordingError(f"{path}: {_first(own)}") from error
-        told = cattrs.transform_error(error) if isinstance(error, cattrs.BaseValidationError) else [str(error)]
-        raise RecordingError(f"{path}: damaged: {told[0]}") from error
+            wrong = str(_first(own))
+        elif isinstance(error, cattrs.BaseValidationError):
+            wrong = f"damaged: {cattrs.transform_error(error)[0]}"
+        else:
+            wrong = f"damaged: {error}"
+    raise RecordingError(f"{path}: {wrong}")
 
 
 def _first(error: BaseException) -> BaseException:
