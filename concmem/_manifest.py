@@ -121,7 +121,7 @@ class Entry:
     variant: str = "article"
     least: str = "0"
     begins_together: bool = False
-    mappings: int = 2
+    mappings: int = 0
     flags: tuple[FlagRule, ...] = ()
     pins: tuple[Pin, ...] = ()
 

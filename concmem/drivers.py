@@ -97,7 +97,7 @@ class Program:
         begins_together: None of its tasks begins before all are created, so that N are alive at once however long
             creating them takes.
         folder: Of its language.
-        mappings: How many memory mappings one of its threads takes.
+        mappings: How many memory mappings one of its tasks takes; 0 where tasks share them.
         workloads: What its tasks can do: ``sleep``, and what further workloads there is a source for.
         least: The least version of a toolchain that can make and run it; "0" where any will do.
     """
@@ -110,7 +110,7 @@ class Program:
     begins_together: bool
     folder: Path = attrs.field(repr=False)
     workloads: tuple[str, ...] = ("sleep",)
-    mappings: int = attrs.field(default=2, repr=False)
+    mappings: int = attrs.field(default=0, repr=False)
     least: str = attrs.field(default="0", repr=False)
 
 
@@ -179,7 +179,7 @@ def load_programs(extra_dirs: Sequence[Path] = ()) -> dict[str, Program]:
                     kind=entry.kind,
                     variant=entry.variant,
                     begins_together=entry.begins_together,
-                    mappings=entry.mappings,
+                    mappings=entry.mappings or (2 if entry.kind == "thread" else 0),
                     folder=language.folder,
                     workloads=tuple(entry.sources),
                     least=entry.least,

@@ -48,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str, *, kind: str
         variant="article",
         begins_together=True,
         workloads=tuple(WORKLOADS),
-        mappings=2,
+        mappings=0,
     )
 
     def command(tasks: int, seconds: float) -> tuple[str, ...]:

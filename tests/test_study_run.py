@@ -25,8 +25,9 @@ from concmem.model import Exit, Measurement
 from concmem.study import LineProgress, Plan, Progress, Run, Study, StudyError, bench, load_study, make_progress
 from concmem.study import runner as runner_module
 from concmem.study.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, attempt
+from concmem.study.limits import Limit
 from concmem.study.memory import estimate_bytes
-from concmem.study.reasons import limit_reached, own_message, why_failed
+from concmem.study.reasons import own_message, why_failed
 from concmem.study.workloads import WORKLOADS
 
 pytestmark = pytest.mark.usefixtures("own_machine")
@@ -70,7 +71,7 @@ class Bench:
                 variant="article",
                 begins_together=self.together,
                 workloads=("sleep",),
-                mappings=2,
+                mappings=0,
             )
             for name in (*self.scripts, *self.missing)
         }
@@ -509,17 +510,11 @@ def test_the_program_is_quoted(measured: Measurement, errors: list[str], lines: 
     assert own_message(_attempt(measured, errors, lines)) == said
 
 
-def test_the_limit_that_was_met_is_named(measured: Measurement) -> None:
-    """Numbers near a limit of the machine name it; others name none."""
-    host = attrs.evolve(measured.host, limits={"pid_max": 32768, "threads_max": 190_000, "max_map_count": 65530})
-    assert limit_reached(32_500, host, 32_700) == "kernel.pid_max is 32768"
-    assert limit_reached(16_367, host, 16_500) == "vm.max_map_count is 65530"
-    assert limit_reached(32_700, host, 0) == "kernel.pid_max is 32768"
-    assert limit_reached(12_000, host, 32_700) == "kernel.pid_max is 32768, and others had 20 700 threads"
-    assert limit_reached(5_000, host, 5_150) == ""
-    assert limit_reached(5_000, attrs.evolve(host, limits={}), 5_150) == ""
-    failed = _attempt(measured, ["could not start thread"], exit=Exit(1, None, "exited"), max_threads=16_367, host=host)
-    said = why_failed(failed, 9, "thread", WORKLOADS["sleep"], Limits(1, 1), oom_killed=False)
+def test_the_limit_that_was_met_stands_in_the_reason(measured: Measurement) -> None:
+    """After what the program said itself, and how many threads it had."""
+    mappings = Limit("vm.max_map_count", 65530, None, 1 << 31, each=4)
+    failed = _attempt(measured, ["could not start thread"], exit=Exit(1, None, "exited"), max_threads=16_367)
+    said = why_failed(failed, 9, "thread", WORKLOADS["sleep"], Limits(1, 1), oom_killed=False, of_machine=[mappings])
     assert said == (
         "could not start thread (exit code 1); most threads alive at once: 16 367; vm.max_map_count is 65530"
     )

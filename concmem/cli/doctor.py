@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from concmem.cli._console import PipeConsole
+from concmem.cli._streams import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,10 @@ def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
     of a program of known size does not hold.
     """
     from concmem.doctor import examine
+    from concmem.study.lift import PUT_BACK, restore
+
+    for change in restore():
+        say(f"{PUT_BACK}: {change}")
 
     def progress(done: int, total: int) -> None:
         if sys.stderr.isatty():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import attrs
 
 from concmem.study import Row, Study, largest_rows, rows
-from concmem.study.limits import Obstacle
+from concmem.study.limits import MEMORY, commands
 from concmem.units import format_bytes, format_count
 
 __all__ = ["STATUS_WORDS", "Note", "by_memory", "host_line", "lift_line", "method_line", "notes", "number_of"]
@@ -110,16 +111,17 @@ def notes(study: Study, programs: Sequence[tuple[str, list[Row]]]) -> list[Note]
 
 
 def lift_line(study: Study) -> str:
-    """The commands that would let more threads run, where limits stopped some; "" where none did."""
-    met: dict[str, Obstacle] = {}
-    for run in study.runs:
-        for obstacle in run.obstacles if run.status == "failed" else ():
-            if obstacle.lift and (obstacle.name not in met or obstacle.needed > met[obstacle.name].needed):
-                met[obstacle.name] = obstacle
-    if not met:
+    """The commands that would let more tasks run, where limits of the machine stopped some; "" where none did."""
+    lifts = commands(
+        obstacle
+        for run in study.runs
+        if run.status != "ok"
+        # Limits wider than memory stop nothing.
+        for obstacle in itertools.takewhile(lambda obstacle: obstacle.name != MEMORY, run.obstacles)
+    )
+    if not lifts:
         return ""
-    commands = "; ".join(obstacle.lift for obstacle in met.values())
-    return f"To let more threads run: {commands}. concmem bench --lift-limits does it for one study"
+    return f"To let more tasks run: {'; '.join(lifts)}. concmem bench --lift-limits does it for one study"
 
 
 def _remarks(row: Row, planned_sleep_s: float, largest: Row | None) -> list[str]:

@@ -1,8 +1,8 @@
-"""The largest number of tasks that does run, where a planned one cannot for a limit of the machine."""
+"""The largest number of tasks that does run, where a planned one cannot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -25,41 +25,50 @@ class Sought:
     Attributes:
         program: Its name.
         instead_of: The least planned number that could not run.
-        alive: How many of its threads were seen alive at once in that.
+        below: How many it can have at most, as far as is known.
         above: The largest number that did run.
     """
 
     program: str
     instead_of: int
-    alive: int
+    below: int
     above: int
 
 
-def sought(plan: Plan, runs: Iterable[Run], programs: Collection[str]) -> list[Sought]:
+def sought(plan: Plan, runs: Iterable[Run]) -> list[Sought]:
     """
-    For which of these programs it is worth looking: those of which a planned number was tried, failed in every run, and
-    had more threads alive meanwhile than any number that did run; and whose largest has not all its runs yet.
+    For which programs it is worth looking.
+
+    Those of which no run of a planned number went well, and of which it is known how many they can have: threads that
+    were alive meanwhile, else what fits below a limit of the machine. That must be more than any number that did run.
+    Whose largest has all its runs already is not looked for again.
     """
     made = list(runs)
     found = []
-    for program in (name for name in plan.programs if name in programs):
-        own = [run for run in made if run.program == program and run.tasks in plan.tasks]
+    for program in plan.programs:
+        own = [run for run in made if run.program == program and run.instead_of is None]
         good = {run.tasks for run in own if run.status == "ok"}
-        failed = [run for run in own if run.status == "failed" and run.tasks not in good]
-        if not failed:
+        least = min((run.tasks for run in own if run.tasks not in good and _most(run)), default=None)
+        if least is None:
             continue
-        least = min(run.tasks for run in failed)
-        alive = max(run.alive or 0 for run in failed)
+        below = min(least, max(_most(run) for run in own if run.tasks == least))
         above = max((tasks for tasks in good if tasks < least), default=1)
         complete = sum(run.program == program and run.instead_of == least for run in made) >= plan.runs_of(least)
-        if alive > above and not complete:
-            found.append(Sought(program, least, min(alive, least), above))
+        if below > above and not complete:
+            found.append(Sought(program, least, below, above))
     return found
 
 
+def _most(run: Run) -> int:
+    """How many tasks of a run that did not go well there could be at once; 0 where nothing tells."""
+    if run.alive is not None:
+        return run.alive
+    return run.obstacles[0].room if run.obstacles else 0
+
+
 def guesses(wanted: Sought) -> Iterator[int]:
-    """Numbers to try, in two significant digits: a little below what was alive, and down from there."""
-    tasks = wanted.alive * _BELOW
+    """Numbers to try, in two significant digits: a little below what there can be, and down from there."""
+    tasks = wanted.below * _BELOW
     for _ in range(_GUESSES):
         unit = 10 ** max(0, len(str(int(tasks))) - 2)
         rounded = int(tasks) // unit * unit

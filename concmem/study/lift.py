@@ -21,9 +21,10 @@ from concmem.host import forget
 from concmem.study.limits import Limit
 from concmem.study.plan import StudyError
 
-__all__ = ["NOTES", "Change", "lifted", "restore"]
+__all__ = ["NOTES", "PUT_BACK", "Change", "check_allowed", "lifted", "restore"]
 
 NOTES = Path("/run/concmem")
+PUT_BACK = "put back what a study that was killed had raised"
 
 
 @attrs.frozen
@@ -42,7 +43,18 @@ class Change:
     raised: int
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.before} to {self.raised}"
+        return f"{self.file} from {self.before} to {self.raised}"
+
+
+def check_allowed() -> None:
+    """
+    See to it that limits can be lifted at all.
+
+    Raises:
+        StudyError: Not by this user.
+    """
+    if os.geteuid() != 0:
+        raise StudyError("only root can lift the machine's limits")
 
 
 @contextlib.contextmanager
@@ -58,8 +70,7 @@ def lifted(find: Callable[[], Sequence[Limit]], tasks: int, notes: Path = NOTES)
     Raises:
         StudyError: Not root, or somebody else has raised them at this moment, or they cannot be written.
     """
-    if os.geteuid() != 0:
-        raise StudyError("only root can lift the machine's limits")
+    check_allowed()
     with _alone(notes) as free:
         if not free:
             raise StudyError("another study has lifted the limits at this moment: wait until it has ended")
@@ -132,11 +143,15 @@ def _put_back(notes: Path) -> list[Change]:
         return []
     except (OSError, ValueError, TypeError) as error:
         raise StudyError(f"{note} cannot be read, which says what limits were before: {error}") from error
-    put_back = []
-    for change in changes:
-        if _read(change.file) == change.raised:
+    put_back = [change for change in changes if _read(change.file) == change.raised]
+    refused: list[StudyError] = []
+    for change in put_back:
+        try:
             _write(change.file, change.before)
-            put_back.append(change)
+        except StudyError as error:  # the others are put back all the same
+            refused.append(error)
+    if refused:
+        raise refused[0]
     note.unlink()
     return put_back
 

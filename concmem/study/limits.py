@@ -1,25 +1,27 @@
 """
-What of the machine stops N threads: found out before they are started.
+What of the machine stops N tasks: found out before they are started.
 
 A thread takes a number from `kernel.pid_max` and counts against `kernel.threads-max`, against ``pids.max`` of every
-control group around it and, of an ordinary user, against ``RLIMIT_NPROC``; its stack and the guard pages beside it
-take mappings, of which an address space has `vm.max_map_count`. And it takes memory, most of it the kernel's own, which
-no figure of RSS shows. Tasks of other kinds meet none of these.
+control group around it (systemd's ``TasksMax``) and, of an ordinary user, against ``RLIMIT_NPROC``. And it takes
+memory, most of it the kernel's own, which no figure of RSS shows. A stack with guard pages beside it, of a thread or of
+a fiber, takes mappings, of which an address space has `vm.max_map_count`. Tasks of other kinds meet none of these.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import resource
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
+import psutil
 
-from concmem.facts import Host
+from concmem.drivers import Program
 from concmem.host import control_groups
 from concmem.units import format_bytes
 
-__all__ = ["KERNEL_BYTES_EACH", "MEMORY", "Limit", "Obstacle", "limits_here", "memory_limit", "obstacles"]
+__all__ = ["KERNEL_BYTES_EACH", "MEMORY", "Limit", "Obstacle", "commands", "limits_here", "memory_limit", "obstacles"]
 
 MEMORY = "memory"
 
@@ -29,23 +31,26 @@ What the kernel keeps for a thread, measured with 10,000 of them: its stack (16 
 tables of a stack of its own.
 """
 _MOST_PIDS = 1 << 22
-_MOST = (1 << 30) - 1
+_MOST_THREADS = (1 << 30) - 1
+_MOST = (1 << 31) - 1
 _SLACK = 2048
-"""What a runtime and the machine may start besides."""
+"""What a runtime and the machine may start or map besides."""
 
 
 @attrs.frozen
 class Limit:
     """
-    One limit on how many threads there can be.
+    One limit on how many tasks there can be.
 
     Attributes:
         name: As in documentation: ``kernel.pid_max``.
         value: What it is set to.
         file: Where it is set, or None where it is no file.
         most: What it can be set to.
-        each: How many a thread takes.
+        each: How many a task takes.
         taken: How many are taken by others.
+        slack: How many are taken besides.
+        of_machine: Whether it counts every thread of the machine.
     """
 
     name: str
@@ -54,32 +59,36 @@ class Limit:
     most: int
     each: int = 1
     taken: int = 0
+    slack: int = _SLACK
+    of_machine: bool = False
 
     @property
     def room(self) -> int:
-        """How many threads fit below it."""
+        """How many tasks fit below it."""
         return max(0, self.value - self.taken) // self.each
 
     def needed(self, tasks: int) -> int:
-        """What it must be for so many, and for what is started besides."""
-        return tasks * self.each + self.taken + _SLACK
+        """What it must be for so many, and for what there is besides."""
+        return tasks * self.each + self.taken + self.slack
 
 
 @attrs.frozen
 class Obstacle:
     """
-    What keeps a program from having N threads.
+    What keeps a program from having N tasks.
 
     Attributes:
         name: Of the limit.
         value: What it is set to.
         needed: What it would have to be.
-        lift: The command that sets it to that; "" where nothing can.
+        room: How many tasks fit below it.
+        lift: The command that sets it to what is needed; "" where nothing can.
     """
 
     name: str
     value: int
     needed: int
+    room: int
     lift: str = ""
 
     def __str__(self) -> str:
@@ -88,29 +97,41 @@ class Obstacle:
         return f"{self.name} is {self.value}, {self.needed} are needed"
 
 
-def limits_here(host: Host, mappings_each: int, root: str = "/", threads_of_others: int = 0) -> list[Limit]:
+def limits_here(programs: Iterable[Program], *, of_others: int, root: str = "/") -> list[Limit]:
     """
-    The limits of this machine that threads meet.
+    The limits of this machine that tasks of any of these programs meet.
 
     Args:
-        host: The machine, for the limits that are the process's own.
-        mappings_each: How many mappings a thread of the program takes.
+        programs: Which.
+        of_others: How many threads the machine has already.
         root: What stands for the root of the file system.
-        threads_of_others: How many threads the machine has already.
     """
+    meant = list(programs)
+    threads = any(program.kind == "thread" for program in meant)
+    mappings = max((program.mappings for program in meant), default=0)
     kernel, vm = Path(root, "proc/sys/kernel"), Path(root, "proc/sys/vm")
-    found = [
-        *_from_file("kernel.pid_max", kernel / "pid_max", _MOST_PIDS, taken=threads_of_others),
-        *_from_file("kernel.threads-max", kernel / "threads-max", _MOST, taken=threads_of_others),
-        *_from_file("vm.max_map_count", vm / "max_map_count", (1 << 31) - 1, each=mappings_each),
-    ]
-    for group, _ in control_groups("pids", str(Path(root, "proc/self"))):
-        taken = _number(group / "pids.current") or 0
-        found += _from_file(f"pids.max of {group}", group / "pids.max", _MOST, taken=taken)
-    nproc = host.limits.get("nproc")
-    if nproc is not None and os.geteuid() != 0:
-        found.append(Limit("RLIMIT_NPROC", nproc, None, _MOST, taken=threads_of_others))
+    found: list[Limit] = []
+    if threads:
+        for name, most in (("pid_max", _MOST_PIDS), ("threads-max", _MOST_THREADS)):
+            found += _from_file(f"kernel.{name}", kernel / name, most, taken=of_others, of_machine=True)
+    if mappings:
+        found += _from_file("vm.max_map_count", vm / "max_map_count", _MOST, each=mappings)
+    if threads:
+        for group, _ in control_groups("pids", str(Path(root, "proc/self"))):
+            taken = _number(group / "pids.current") or 0
+            found += _from_file(f"pids.max of {group}", group / "pids.max", _MOST_PIDS, taken=taken)
+        found += _of_user()
     return found
+
+
+def _of_user() -> Iterator[Limit]:
+    """What an ordinary user may have; the kernel holds nobody to it who is root."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    if os.geteuid() == 0 or soft == resource.RLIM_INFINITY:
+        return
+    own = [each.info for each in psutil.process_iter(["uids", "num_threads"])]
+    taken = sum(info["num_threads"] or 0 for info in own if info["uids"] and info["uids"].real == os.getuid())
+    yield Limit("RLIMIT_NPROC", soft, None, _MOST if hard == resource.RLIM_INFINITY else hard, taken=taken)
 
 
 def memory_limit(each_bytes: int, free_bytes: int) -> Limit:
@@ -121,16 +142,25 @@ def memory_limit(each_bytes: int, free_bytes: int) -> Limit:
         each_bytes: What one has resident; what the kernel keeps for it (`KERNEL_BYTES_EACH`) comes on top.
         free_bytes: What can be used.
     """
-    return Limit(MEMORY, free_bytes, None, free_bytes, each=each_bytes + KERNEL_BYTES_EACH)
+    return Limit(MEMORY, free_bytes, None, free_bytes, each=each_bytes + KERNEL_BYTES_EACH, slack=0)
 
 
 def obstacles(limits: Sequence[Limit], tasks: int) -> list[Obstacle]:
-    """Which of these limits so many threads would meet, the narrowest first."""
+    """Which of these limits so many tasks would meet, the narrowest first."""
     met = [limit for limit in limits if limit.room < tasks]
     return [
-        Obstacle(limit.name, limit.value, limit.needed(tasks), _command(limit, tasks))
+        Obstacle(limit.name, limit.value, limit.needed(tasks), limit.room, _command(limit, tasks))
         for limit in sorted(met, key=lambda limit: limit.room)
     ]
+
+
+def commands(met: Iterable[Obstacle]) -> list[str]:
+    """What lifts all of these, a command a limit; empty where nothing does."""
+    widest: dict[str, Obstacle] = {}
+    for obstacle in met:
+        if obstacle.lift and (obstacle.name not in widest or obstacle.needed > widest[obstacle.name].needed):
+            widest[obstacle.name] = obstacle
+    return [obstacle.lift for obstacle in widest.values()]
 
 
 def _command(limit: Limit, tasks: int) -> str:
@@ -144,10 +174,12 @@ def _command(limit: Limit, tasks: int) -> str:
     return f"echo {needed} | sudo tee {limit.file}"
 
 
-def _from_file(name: str, file: Path, most: int, *, each: int = 1, taken: int = 0) -> Iterator[Limit]:
+def _from_file(
+    name: str, file: Path, most: int, *, each: int = 1, taken: int = 0, of_machine: bool = False
+) -> Iterator[Limit]:
     value = _number(file)
     if value is not None:
-        yield Limit(name, value, file, most, each, taken)
+        yield Limit(name, value, file, most, each, taken, of_machine=of_machine)
 
 
 def _number(file: Path) -> int | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from concmem.facts import Host
 from concmem.model import Measurement
 from concmem.study.attempt import Attempt, Limits
+from concmem.study.limits import Limit
 from concmem.study.workloads import Workload
 from concmem.units import format_bytes, format_count, format_seconds
 
@@ -24,6 +24,7 @@ _TRACE = re.compile(r"\s|at \S+\(|note: |goroutine \d|exit status|[-=#]{3}")
 _THREAD_KINDS = frozenset({"thread"})
 _QUOTED = 240
 _ARRIVAL_S = 0.05
+_NEAR = 0.98
 _SEEN_S = 0.2
 
 
@@ -42,7 +43,16 @@ def own_message(attempt: Attempt) -> str:
     return ""
 
 
-def why_failed(attempt: Attempt, tasks: int, kind: str, work: Workload, limits: Limits, *, oom_killed: bool) -> str:
+def why_failed(
+    attempt: Attempt,
+    tasks: int,
+    kind: str,
+    work: Workload,
+    limits: Limits,
+    *,
+    oom_killed: bool,
+    of_machine: Sequence[Limit] = (),
+) -> str:
     """
     Why an attempt failed; "" where it did what a program must do, whenever it launched.
 
@@ -53,6 +63,7 @@ def why_failed(attempt: Attempt, tasks: int, kind: str, work: Workload, limits: 
         work: What they had to do.
         limits: How long it had for that.
         oom_killed: Whether the kernel killed some process for want of memory meanwhile.
+        of_machine: The limits that its tasks meet.
     """
     measurement = attempt.measurement
     done = measurement.exit
@@ -77,7 +88,7 @@ def why_failed(attempt: Attempt, tasks: int, kind: str, work: Workload, limits: 
     parts = [f"{own_message(attempt) or 'it gave no reason'} ({how})"]
     if kind in _THREAD_KINDS and measurement.max_threads > 1:
         parts.append(f"most threads alive at once: {format_count(measurement.max_threads)}")
-        if limit := limit_reached(measurement.max_threads, measurement.host, attempt.most_on_machine):
+        if limit := limit_reached(measurement.max_threads, of_machine, attempt.most_on_machine):
             parts.append(limit)
     return "; ".join(parts)
 
@@ -111,37 +122,22 @@ def not_seen(attempt: Attempt, tasks: int, kind: str, sleep_s: float) -> str:
     return f"said that {format_count(tasks)} threads sleep, but no more than {format_count(threads)} were seen at once"
 
 
-def limit_reached(threads: int, host: Host, on_machine: int) -> str:
+def limit_reached(threads: int, limits: Iterable[Limit], on_machine: int) -> str:
     """
     Which limit a program met that had so many threads, or "" where none is near.
 
     Args:
         threads: The most threads that it had at once.
-        host: The machine, with its limits.
+        limits: Those of the machine, as they were before its start.
         on_machine: The most that the whole machine had.
     """
-
-    def met(used: int, limit: int | None) -> bool:
-        return limit is not None and 0.98 * limit <= used <= 1.01 * limit
-
-    limits = host.limits
-    for key, name in (("pid_max", "kernel.pid_max"), ("threads_max", "kernel.threads-max")):
-        if met(max(threads, on_machine), limits.get(key)):
-            return f"{name} is {limits[key]}" + _shared(threads, on_machine)
-    # A thread has a mapping for its stack and one for the guard page below it, twice that where the runtime gives
-    # it a stack for signals too; two equal neighbours merge into one.
-    most_mappings = limits.get("max_map_count")
-    if most_mappings is not None and any(abs(threads * each - most_mappings) < 0.01 * most_mappings for each in (2, 4)):
-        return f"vm.max_map_count is {most_mappings}"
-    if os.geteuid() != 0 and met(max(threads, on_machine), limits.get("nproc")):
-        return f"RLIMIT_NPROC is {limits['nproc']}"
+    for limit in limits:
+        used = max(threads, on_machine) if limit.of_machine else threads * limit.each + limit.taken
+        if _NEAR * limit.value <= used <= limit.value / _NEAR:
+            others = on_machine - threads if limit.of_machine else 0
+            shared = f", and others had {format_count(others)} threads" if others > 0.05 * on_machine else ""
+            return f"{limit.name} is {limit.value}{shared}"
     return ""
-
-
-def _shared(threads: int, on_machine: int) -> str:
-    """How many of a limit of the machine others had, where that is more than a machine at rest has."""
-    others = on_machine - threads
-    return f", and others had {format_count(others)} threads" if others > 0.05 * on_machine else ""
 
 
 def oom_kills() -> int:

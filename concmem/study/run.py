@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import attrs
@@ -13,15 +13,14 @@ import attrs
 from concmem import drivers
 from concmem._version import __version__
 from concmem.facts import Host
-from concmem.host import describe, threads_on_machine
 from concmem.study.eta import Eta
 from concmem.study.largest import Sought, seek, sought
-from concmem.study.lift import Change, lifted, restore
-from concmem.study.limits import limits_here
-from concmem.study.place import ClusterExtraMissing, Made, Order, Place, here
+from concmem.study.lift import PUT_BACK, check_allowed, restore
+from concmem.study.place import ClusterExtraMissing, Made, Order, Place
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import Progress
 from concmem.study.records import Entry, Run, Study
+from concmem.study.room import here_with_room
 from concmem.study.store import Store
 from concmem.timeline import Timeline
 
@@ -66,9 +65,11 @@ def bench(
         ClusterError: The scheduler cannot be reached or is gone, or no worker can be used.
     """
     progress = progress or Progress()
-    if lift_limits and scheduler is not None:
-        raise StudyError("only this machine's limits can be lifted: on the machines of a scheduler, do it there")
-    place = here if scheduler is None else _on(scheduler)
+    if lift_limits:
+        if scheduler is not None:
+            raise StudyError("only this machine's limits can be lifted: on the machines of a scheduler, do it there")
+        check_allowed()
+    on_cluster = None if scheduler is None else _on(scheduler)
     store = Store(Path(out))
     plan = attrs.evolve(plan, programs_dirs=tuple(str(Path(folder).resolve()) for folder in plan.programs_dirs))
     found = drivers.load_programs([Path(folder) for folder in plan.programs_dirs])
@@ -81,15 +82,13 @@ def bench(
     else:
         store.begin()
     for change in restore():
-        progress.note(f"put back what a study that was killed had raised: {change}")
-    with store.alone(), ExitStack() as stack:
-        if lift_limits:
-            for change in stack.enter_context(_lifted(plan, found)):
-                progress.note(f"raised until the study has ended: {change}")
-        session = _Session(plan, store, progress, place)
+        progress.note(f"{PUT_BACK}: {change}")
+    programs = {name: found[name] for name in plan.programs}
+    with store.alone():
+        session = _Session(plan, store, progress, on_cluster or here_with_room(programs.values(), lift=lift_limits))
         if resume:
             session.take_over(store.read())
-        session.run({name: found[name] for name in plan.programs})
+        session.run(programs)
     return store.read()
 
 
@@ -120,15 +119,6 @@ def _chosen(plan: Plan, found: Mapping[str, drivers.Program]) -> tuple[str, ...]
     return able
 
 
-def _lifted(plan: Plan, found: Mapping[str, drivers.Program]) -> AbstractContextManager[list[Change]]:
-    """The limits raised as far as the plan's programs of threads need it."""
-    mappings = [found[name].mappings for name in plan.programs if found[name].kind == "thread"]
-    return lifted(
-        lambda: limits_here(describe(), max(mappings, default=1), threads_of_others=threads_on_machine()),
-        max(plan.tasks) if mappings else 0,
-    )
-
-
 class _Session:
     """One process's work on a study."""
 
@@ -144,7 +134,6 @@ class _Session:
         self._entries: dict[str, Entry] = {}
         self._order: list[Cell] = []
         self._left: list[Cell] = []
-        self._threads: list[str] = []
         self._like: Host | None = None
         self._hosts: dict[str, Host] = {}
         self._at_once = 1
@@ -161,7 +150,6 @@ class _Session:
     def run(self, programs: Mapping[str, drivers.Program]) -> None:
         self._order = cells(self._plan)
         self._left = [cell for cell in self._order if cell not in self._runs]
-        self._threads = [name for name, program in programs.items() if program.kind == "thread"]
         progress = self._progress
         progress.begin(len(self._order), len(self._order) - len(self._left))
         try:
@@ -197,7 +185,7 @@ class _Session:
         self._progress.finished(run, made.took_s, done, len(self._order), self._left_s())
 
     def _sought(self) -> list[Sought]:
-        return sought(self._plan, self._runs.values(), self._threads)
+        return sought(self._plan, self._runs.values())
 
     def _seek(self, place: Place, wanted: Sought) -> None:
         def make(cell: Cell) -> Made:

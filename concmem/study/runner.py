@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
 from concmem import drivers
 from concmem._headline import legible
 from concmem.errors import ConcmemError, SamplerError
-from concmem.host import describe, threads_on_machine
+from concmem.host import threads_on_machine
 from concmem.study.attempt import Attempt, Limits, attempt
-from concmem.study.limits import KERNEL_BYTES_EACH, MEMORY, Obstacle, limits_here, memory_limit, obstacles
+from concmem.study.limits import KERNEL_BYTES_EACH, MEMORY, Limit, limits_here, memory_limit, obstacles
 from concmem.study.memory import available_bytes, each_bytes, estimate_bytes, margin_bytes
 from concmem.study.plan import Cell, Plan
 from concmem.study.quantities import left_over, plateau
@@ -130,13 +130,13 @@ class Runner:
         prepared = self._prepared[cell.program]
         run = attrs.evolve(run, flags=prepared.flags(cell.tasks))
         made = tuple(before)
+        limits = limits_here([prepared.program], of_others=threads_on_machine())
+        run = attrs.evolve(run, obstacles=tuple(obstacles([*limits, *_memory(prepared.program, made)], cell.tasks)))
         if too_large := _too_large(cell, made):
             return attrs.evolve(run, reason=too_large)
-        if prepared.program.kind == "thread":
-            run = attrs.evolve(run, obstacles=_obstacles(cell, prepared.program.mappings, made))
-            # Where another limit stops it sooner, it stops by itself, and says where.
-            if run.obstacles and run.obstacles[0].name == MEMORY:
-                return attrs.evolve(run, reason=f"{format_count(cell.tasks)} threads: {run.obstacles[0]}")
+        # Where another limit stops it sooner, it stops by itself, and says where.
+        if run.obstacles and run.obstacles[0].name == MEMORY:
+            return attrs.evolve(run, reason=f"{format_count(cell.tasks)} threads: {run.obstacles[0]}")
         longest_s = max(self._plan.longest_sleep_s, self._plan.sleep_s)
         # All runs of a cell sleep equally long, once it is known how long that must be.
         alike = [other.sleep_s for other in made if other.status == "ok" and _same(other, cell)]
@@ -145,13 +145,13 @@ class Runner:
         while True:
             self._tell(cell, sleep_s, attempts)
             run = attrs.evolve(run, sleep_s=sleep_s, attempts=attempts)
-            outcome = self._attempt(run, prepared)
+            outcome = self._attempt(run, prepared, limits)
             if outcome is not None:
                 return outcome
             sleep_s = min(2 * sleep_s, longest_s)
             attempts += 1
 
-    def _attempt(self, run: Run, prepared: drivers.Prepared) -> Run | None:
+    def _attempt(self, run: Run, prepared: drivers.Prepared, of_machine: Sequence[Limit]) -> Run | None:
         """The run, judged, or None where it is to be repeated with a longer sleep."""
         plan, kind = self._plan, prepared.program.kind
         # A task begins after the root does, so that whoever has launched all of them before `sleep_s` has passed since
@@ -177,7 +177,9 @@ class Runner:
             reason = too_late(seen, kind, run.sleep_s)
         reason = (
             reason
-            or why_failed(seen, run.tasks, kind, self._workload, limits, oom_killed=oom_kills() > kills)
+            or why_failed(
+                seen, run.tasks, kind, self._workload, limits, oom_killed=oom_kills() > kills, of_machine=of_machine
+            )
             or too_soon(seen, self._workload, run.sleep_s)
             or (not_seen(seen, run.tasks, kind, run.sleep_s) if plan.workload == "sleep" else "")
         )
@@ -230,12 +232,10 @@ def _same(run: Run, cell: Cell) -> bool:
     return (run.program, run.tasks) == (cell.program, cell.tasks)
 
 
-def _obstacles(cell: Cell, mappings: int, before: Sequence[Run]) -> tuple[Obstacle, ...]:
-    """Which limits so many threads will meet here and now."""
-    free_bytes = max(0, available_bytes() - margin_bytes())
-    limits = limits_here(describe(), mappings, threads_of_others=threads_on_machine())
-    limits.append(memory_limit(each_bytes(before, cell.program), free_bytes))
-    return tuple(obstacles(limits, cell.tasks))
+def _memory(program: drivers.Program, before: Sequence[Run]) -> Iterator[Limit]:
+    """What is free, where the kernel takes memory for each task that the figures of its runs do not show."""
+    if program.kind == "thread":
+        yield memory_limit(each_bytes(before, program.name), max(0, available_bytes() - margin_bytes()))
 
 
 def _too_large(cell: Cell, before: Sequence[Run]) -> str:

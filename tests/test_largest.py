@@ -1,0 +1,135 @@
+"""The largest number of tasks that does run, in place of a planned one that cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from concmem import drivers
+from concmem.host import threads_on_machine
+from concmem.report import tables
+from concmem.study import Plan, bench, largest_rows
+from concmem.study.largest import Sought, guesses, sought
+from concmem.study.limits import MEMORY, Obstacle
+from concmem.study.records import Run
+
+LANGUAGE = """
+name = "Limited"
+[[toolchain]]
+name = "python"
+label = "Python {version}"
+run = ["{python}", "{source}"]
+[[toolchain.tool]]
+name = "python"
+look = ["{this_python}"]
+ask = ["{python}", "--version"]
+answer = 'Python (?P<version>[\\d.]+)'
+[[program]]
+name = "limited"
+title = "Limited"
+kind = "thread"
+file = "limited.py"
+"""
+LIMITED = """
+import sys, threading, time
+tasks, sleep_s = int(sys.argv[1]), float(sys.argv[2])
+for i in range(tasks):
+    if i == 300:
+        time.sleep(0.2)
+        sys.exit(f"could not start thread {i}: no more")
+    threading.Thread(target=time.sleep, args=[sleep_s], daemon=True).start()
+print(f"started {tasks}", flush=True)
+time.sleep(sleep_s + 0.1)
+print(f"done {tasks}", flush=True)
+"""
+PLAN = Plan(programs=("x",), tasks=(10, 100, 1000), runs=2)
+
+
+def made(tasks: int, status: str, alive: int | None = None, **more: object) -> Run:
+    values = {"index": 0, "sleep_s": 1.0, "alive": alive, **more}
+    return Run(program="x", tasks=tasks, status=status, **values)  # type: ignore[arg-type]
+
+
+def test_guesses_go_down_from_what_there_can_be() -> None:
+    """Two significant digits, at most five, never what has run already."""
+    assert list(guesses(Sought("x", 100_000, 32_443, 10_000))) == [31_000, 27_000, 24_000, 21_000, 18_000]
+    assert list(guesses(Sought("x", 100_000, 16_343, 15_000))) == [16_000]
+    assert list(guesses(Sought("x", 9, 8, 1))) == [7, 6, 5, 4, 3]
+
+
+def test_it_is_looked_for_below_what_was_alive() -> None:
+    """Of the least planned number that no run of reached, from the most that were alive in any of its runs."""
+    runs = [made(10, "ok", 10), made(100, "failed", 50), made(100, "failed", 55, index=1), made(1000, "failed", 80)]
+    assert sought(PLAN, runs) == [Sought("x", 100, 55, 10)]
+    assert sought(PLAN, [*runs, made(100, "ok", 100, index=2)]) == [], "fewer than what did run"
+
+
+def test_it_is_looked_for_below_a_limit_that_was_foreseen() -> None:
+    """Where tasks cannot be counted, or the run was not tried: what fits below the narrowest limit."""
+    memory = Obstacle(MEMORY, 20 << 20, 40 << 20, 500)
+    mappings = Obstacle("vm.max_map_count", 65530, 200_000, 600, "sysctl")
+    skipped = made(1000, "skipped", obstacles=(memory, mappings))
+    assert sought(PLAN, [made(10, "ok"), made(100, "ok"), skipped]) == [Sought("x", 1000, 500, 100)]
+    assert sought(PLAN, [made(10, "ok"), made(100, "failed", obstacles=(mappings,))]) == [Sought("x", 100, 100, 10)]
+
+
+@pytest.mark.parametrize(
+    "run", [made(100, "skipped"), made(100, "failed"), made(100, "failed", 8)], ids=["skipped", "failed", "fewer"]
+)
+def test_nothing_is_looked_for_that_no_limit_stopped(run: Run) -> None:
+    """Not what has no toolchain, say, nor where no more were alive than ran."""
+    assert sought(PLAN, [made(10, "ok", 10), run]) == []
+
+
+def test_what_has_been_found_is_not_looked_for_again() -> None:
+    """Once it has as many runs as were planned."""
+    runs = [made(10, "ok", 10), made(100, "failed", 50)]
+    found = [made(49, "ok", 49, instead_of=100, index=index) for index in (0, 1)]
+    assert sought(PLAN, [*runs, found[0]]) == [Sought("x", 100, 50, 10)]
+    assert sought(PLAN, [*runs, *found]) == []
+
+
+@pytest.mark.usefixtures("own_machine")
+def test_the_largest_number_that_runs_is_found(tmp_path: Path) -> None:
+    """
+    A program that can have 300 threads and not one more: 1000 fails, and a number just below 300 is measured as often
+    as 1000 was to be, stored as what it is, and said in the table's note.
+    """
+    folder = tmp_path / "programs" / "limited"
+    folder.mkdir(parents=True)
+    (folder / "limited.py").write_text(LIMITED)
+    (folder / "language.toml").write_text(LANGUAGE)
+    plan = Plan(programs=("limited",), tasks=(5, 1000), runs=2, sleep_s=1, programs_dirs=(str(folder.parent),))
+    study = bench(plan, tmp_path / "study")
+    assert [(run.tasks, run.status) for run in study.runs if run.instead_of is None] == [
+        *[(5, "ok")] * 2,
+        *[(1000, "failed")] * 2,
+    ]
+    (row,) = largest_rows(study)
+    assert (row.instead_of, row.tasks, row.good_runs) == (1000, 290, 2)
+    assert row.median_bytes is not None and row.alive == 291
+    assert "the largest number that ran is 290: " in tables.markdown(study)
+    again = bench(plan, tmp_path / "study", resume=True)
+    assert attrs.evolve(again, path=study.path) == study, "what has been found is not looked for again"
+
+
+@pytest.mark.slow
+def test_the_largest_number_of_real_threads_is_found(tmp_path: Path) -> None:
+    """Rust threads, of which the mappings of an address space allow no 100,000 unless somebody has raised them."""
+    program = drivers.load_programs()["rust-threads"]
+    if isinstance(found := drivers.detect(program), drivers.Missing):
+        pytest.skip(found.reason)
+    most = int(Path("/proc/sys/vm/max_map_count").read_text()) // program.mappings
+    if most > 30_000:
+        pytest.skip(f"vm.max_map_count here allows {most} threads, which is more than a test should start")
+    if (others := threads_on_machine()) > 4000:
+        pytest.skip(f"others have {others} threads on this machine")
+    study = bench(Plan(programs=("rust-threads",), tasks=(1, most + 1000), sleep_s=2), tmp_path / "study")
+    (row,) = largest_rows(study)
+    assert 0.9 * most < row.tasks < most
+    assert row.alive is not None and row.tasks < row.alive <= row.tasks + 10
+    (failed,) = (run for run in study.runs if run.status == "failed")
+    assert "vm.max_map_count" in failed.reason
+    assert [obstacle.name for obstacle in failed.obstacles if obstacle.lift][:1] == ["vm.max_map_count"]
