@@ -18,9 +18,18 @@ _WIDE = 1.05
 """An upper end that is more than so many times the amount is named in its place."""
 
 
+# Bytes that were not UTF-8 (in Python: surrogates), controls, what turns the direction of all that follows, and what is
+# no character at all: XML, and with it every drawing, may not hold them.
+_ILLEGIBLE = re.compile(
+    "[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | end) for plane in range(17) for end in (0xFFFE, 0xFFFF))
+    + "]"
+)
+
+
 def legible(text: str) -> str:
-    """A text with a mark for every byte that is not UTF-8 (in Python: for every surrogate), which nothing can draw."""
-    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
+    """A text with a mark for everything in it that cannot be drawn, or would change how other text is."""
+    return _ILLEGIBLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _program(command: tuple[str, ...] | str) -> str:

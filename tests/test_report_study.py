@@ -346,3 +346,21 @@ def test_the_command_names_a_folder_that_holds_no_study(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "concmem", "report", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (2, f"concmem: there is no study in {tmp_path}\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["\uffff", "\ufffe", "\x1b[31m", "\x00", "\udcff", "\u202e", "\x9b", "\U0010ffff", "\x01"]
+)
+def test_whatever_a_program_prints_is_drawn(study: Study, text: str) -> None:
+    """What no drawing may hold, in a stored reason and a title, is a mark in its place; figures and tables are made."""
+    runs = [attrs.evolve(run, reason=run.reason and f"bad {text} end") for run in study.runs]
+    entries = [attrs.evolve(entry, title=f"{entry.title}{text}") for entry in study.programs]
+    stored = _stored(attrs.evolve(study, runs=tuple(runs), programs=tuple(entries)))
+    assert {path.name for path in report.write(stored.path)} >= {
+        "figure-1.svg",
+        "figure-1.png",
+        "table.md",
+        "index.html",
+    }
+    assert text not in (stored.path / "table.md").read_text()
+    assert "bad \N{REPLACEMENT CHARACTER}" in (stored.path / "table.md").read_text()

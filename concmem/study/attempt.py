@@ -14,6 +14,7 @@ from typing import Literal
 import attrs
 
 import concmem
+from concmem._headline import legible
 from concmem.host import threads_on_machine
 from concmem.model import Measurement
 from concmem.study.workloads import WORKLOADS, Workload
@@ -23,7 +24,7 @@ __all__ = ["Attempt", "Limits", "Said", "attempt"]
 KEPT_LINES = 20
 LINE_BYTES = 500
 _LOOK_S = 0.1
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 @attrs.frozen
@@ -115,7 +116,7 @@ class _Stream:
 
 
 def _printable(line: bytes) -> str:
-    return _CONTROL.sub("", line.decode("utf-8", "replace")).rstrip()
+    return legible(_COLOUR.sub("", line.decode("utf-8", "replace")).rstrip())
 
 
 class _Listener:

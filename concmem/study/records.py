@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import attrs
 
+from concmem._headline import legible
 from concmem.facts import Host
 from concmem.model import Exit, Figure, Measurement
 from concmem.study.limits import Obstacle
@@ -15,6 +17,11 @@ from concmem.study.plan import Cell, Plan
 __all__ = ["Entry", "Run", "RunStatus", "Study", "run_path"]
 
 RunStatus = Literal["ok", "failed", "skipped"]
+
+
+def _legible_lines(lines: Iterable[str]) -> tuple[str, ...]:
+    """What programs say ends up in terminals and drawings, and stored files may come from anywhere."""
+    return tuple(map(legible, lines))
 
 
 @attrs.frozen
@@ -29,13 +36,13 @@ class Entry:
     """
 
     name: str
-    title: str
-    language: str
+    title: str = attrs.field(converter=legible)
+    language: str = attrs.field(converter=legible)
     kind: str
     variant: str
     begins_together: bool
-    toolchain: str = ""
-    missing: str = ""
+    toolchain: str = attrs.field(default="", converter=legible)
+    missing: str = attrs.field(default="", converter=legible)
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +79,7 @@ class Run:
     tasks: int
     index: int
     status: RunStatus
-    reason: str = ""
+    reason: str = attrs.field(default="", converter=legible)
     sleep_s: float
     attempts: int = 0
     flags: tuple[str, ...] = ()
@@ -86,7 +93,7 @@ class Run:
     machine: str = ""
     instead_of: int | None = None
     obstacles: tuple[Obstacle, ...] = ()
-    last_lines: tuple[str, ...] = ()
+    last_lines: tuple[str, ...] = attrs.field(default=(), converter=_legible_lines)
     exit: Exit | None = None
     measurement: Measurement | None = attrs.field(default=None, repr=False)
 
