@@ -25,13 +25,14 @@ SAY = (
     "    return m\n"
 )
 LYING = {
-    "never starts": ("say(f'done {n}')", "exited with 0 but never said 'started 3'"),
+    "never starts": ("say(f'done {n}')", "said 'done 3' where 'started 3' had to come"),
     "says nothing": ("", "exited with 0 but never said 'started 3'"),
     "does not end well": ("say(f'started {n}'); time.sleep(s); say('finished')", "its last line is not 'done 3'"),
     "does not sleep": ("say(f'started {n}'); say(f'done {n}')", "said 'done' after"),
-    "says it first": ("say(f'started {n}'); say(f'done {n}'); time.sleep(s); say(f'done {n}')", "said 'done' after"),
-    "the wrong number": ("say('started 2'); time.sleep(s); say('done 3')", "never said 'started 3'"),
-    "backwards": ("say(f'done {n}'); time.sleep(s); say(f'started {n}'); say(f'done {n}')", "in this order"),
+    "says it first": ("say(f'started {n}'); say(f'done {n}'); time.sleep(s); say(f'done {n}')", "after it was done"),
+    "says it twice": ("say(f'started {n}'); say(f'started {n}'); time.sleep(s)", "said 'started 3' where 'done 3'"),
+    "the wrong number": ("say('started 2'); time.sleep(60)", "said 'started 2' where 'started 3' had to come"),
+    "backwards": ("say(f'done {n}'); time.sleep(60)", "said 'done 3' where 'started 3' had to come"),
     "exits with 1": ("say(f'started {n}'); time.sleep(s); say(f'done {n}'); sys.exit(1)", "exit code 1"),
     "hangs": ("say(f'started {n}'); time.sleep(s); time.sleep(60)", "had not ended"),
     "hangs at once": ("time.sleep(60)", "had not launched all tasks"),

@@ -69,7 +69,9 @@ class Attempt:
             what the runtime needs to start, and the way through the pipe, are in them.
         most_on_machine: The most threads that were seen on the whole machine meanwhile, looked at a few times a second;
             they count against limits of the machine.
-        ended: Which limit of `Limits` ended it: ``launch``, ``finish``, or "" where none did.
+        ended: Which limit of `Limits` ended it: ``launch``, ``finish``; ``wrong`` where it said what it must not; or ""
+            where it ended by itself.
+        wrong: What that was.
         last_line: The last line on its standard output.
         lines: The last lines of both streams, in order of arrival.
         errors: The last lines of standard error alone.
@@ -79,7 +81,8 @@ class Attempt:
     begun_s: float
     said: Mapping[str, Said]
     most_on_machine: int
-    ended: Literal["", "launch", "finish"]
+    ended: Literal["", "launch", "finish", "wrong"]
+    wrong: str
     last_line: str
     lines: tuple[str, ...]
     errors: tuple[str, ...]
@@ -125,6 +128,7 @@ class _Listener:
     def __init__(self, workload: Workload, tasks: int, begun_s: float) -> None:
         self._workload, self._tasks, self.begun_s = workload, tasks, begun_s
         self.said: dict[str, Said] = {}
+        self.wrong = ""
         self.most_on_machine = 0
         self.last_line = ""
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
@@ -137,8 +141,11 @@ class _Listener:
                 self.errors.append(line)
                 continue
             self.last_line = line
-            if (heard := self._workload.parse(line, self._tasks)) and heard[0] not in self.said:
-                self.said[heard[0]] = Said(self.now_s(), heard[1])
+            if self.wrong or (heard := self._workload.parse(line)) is None:
+                continue
+            self.wrong = self._workload.wrong(*heard, self._tasks, self.said)
+            if not self.wrong:
+                self.said[heard[0]] = Said(self.now_s(), int(heard[1]))
 
     @property
     def launch_s(self) -> float | None:
@@ -197,6 +204,7 @@ def attempt(
         said=dict(listener.said),
         most_on_machine=listener.most_on_machine,
         ended=ended,
+        wrong=listener.wrong,
         last_line=listener.last_line,
         lines=tuple(listener.lines),
         errors=tuple(listener.errors),
@@ -209,9 +217,9 @@ def _listen(
     streams: Sequence[_Stream],
     limits: Limits,
     look: Callable[[], None],
-) -> Literal["", "launch", "finish"]:
+) -> Literal["", "launch", "finish", "wrong"]:
     """Listen until the tree has ended; say which limit ended it."""
-    ended: Literal["", "launch", "finish"] = ""
+    ended: Literal["", "launch", "finish", "wrong"] = ""
     with selectors.DefaultSelector() as selector:
         over = selector.register(running.fileno(), selectors.EVENT_READ)
         for stream, is_error in zip(streams, (False, True), strict=True):
@@ -242,7 +250,9 @@ def _limit_s(listener: _Listener, limits: Limits) -> float:
     return limits.launch_s if listener.launch_s is None else listener.launch_s + limits.finish_s
 
 
-def _passed(listener: _Listener, limits: Limits) -> Literal["", "launch", "finish"]:
+def _passed(listener: _Listener, limits: Limits) -> Literal["", "launch", "finish", "wrong"]:
+    if listener.wrong:
+        return "wrong"
     if listener.now_s() < _limit_s(listener, limits):
         return ""
     return "launch" if listener.launch_s is None else "finish"

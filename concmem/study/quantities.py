@@ -21,7 +21,8 @@ def plateau(measurement: Measurement, from_s: float, to_s: float) -> Figure:
 
     Its error says how far the RSS strayed meanwhile: from the least to the largest reading.
 
-    Kernel source: statm, every tick; a page that several processes share counts once for each.
+    Kernel source: statm, every tick. Of several processes what they share is taken off as it is at the peak, so that
+    the two compare.
 
     Args:
         measurement: Of the run, its timeline included.
@@ -36,16 +37,25 @@ def plateau(measurement: Measurement, from_s: float, to_s: float) -> Figure:
         return Figure(None, "unavailable", _SOURCE, note=f"no reading from {from_s:.3f} to {to_s:.3f} s")
     middle = round(float(np.median(timeline.track("statm")["rss_last"][inside])))
     note = "the median of a time, its error the least and the largest reading"
-    if measurement.max_alive > 1:
-        note += "; a page that several processes share counts once for each"
+    shared_bytes = _shared_bytes(measurement)
+    if shared_bytes:
+        note += "; less what its processes share at their peak, and the error by so much more"
     return Figure(
-        middle,
+        max(0, middle - shared_bytes),
         "bounded",
         _SOURCE,
-        error_bytes=max(0, int(timeline.rss_bytes[inside].max()) - middle),
+        error_bytes=max(0, int(timeline.rss_bytes[inside].max()) - middle) + shared_bytes,
         over_bytes=max(0, middle - int(timeline.rss_min_bytes[inside].min())),
         note=note,
     )
+
+
+def _shared_bytes(measurement: Measurement) -> int:
+    """By how much the sum of RSS, in which a shared page counts once a process, exceeds the peak."""
+    sum_bytes, peak_bytes = measurement.tree_peak_rss_sum.bytes, measurement.peak.bytes
+    if measurement.max_alive <= 1 or sum_bytes is None or peak_bytes is None:
+        return 0
+    return max(0, sum_bytes - peak_bytes)
 
 
 def left_over(after: Figure, timeline: Timeline, before_s: float) -> Figure:

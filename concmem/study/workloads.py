@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import attrs
 
@@ -43,12 +44,19 @@ class Workload:
         """The line with that word in a run with so many tasks."""
         return f"{word} {'M' if word == _COUNTED else tasks}"
 
-    def parse(self, line: str, tasks: int) -> tuple[str, int] | None:
-        """The word and the count of a line that belongs to a run with so many tasks; None for any other line."""
+    def parse(self, line: str) -> tuple[str, str] | None:
+        """One of the words and the number behind it; None for any other line."""
         word, _, count = line.partition(" ")
-        if word not in self.words or not re.fullmatch(r"[0-9]{1,18}", count):
-            return None
-        return (word, int(count)) if word == _COUNTED or count == str(tasks) else None
+        return (word, count) if word in self.words and re.fullmatch(r"[0-9]{1,18}", count) else None
+
+    def wrong(self, word: str, count: str, tasks: int, said: Collection[str]) -> str:
+        """What is wrong with that, once these words have been said; "" where it had to come."""
+        if len(said) == len(self.words):
+            return f"said '{word} {count}' after it was done"
+        expected = self.words[len(said)]
+        if word != expected or (word != _COUNTED and count != str(tasks)):
+            return f"said '{word} {count}' where '{self.line(expected, tasks)}' had to come"
+        return ""
 
 
 _COUNTED = "passed"

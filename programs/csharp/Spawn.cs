@@ -13,6 +13,7 @@ public static class Spawn
         {
             return 2;
         }
+        Thread.Sleep(100);
         Console.WriteLine("ready " + count);
         var alive = new CountdownEvent(count);
         for (int i = 0; i < count; i++)

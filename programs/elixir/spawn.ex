@@ -7,6 +7,7 @@ defmodule Main do
     # Not a message from each: collecting garbage goes through all that wait in the mailbox.
     alive = :atomics.new(1, [])
     :atomics.put(alive, 1, count)
+    Process.sleep(100)
     IO.puts("ready #{count}")
 
     Enum.each(1..count, fn i ->

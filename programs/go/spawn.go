@@ -9,6 +9,7 @@ import (
 
 func main() {
 	tasks, idle := arguments("go-spawn N [IDLE_SECONDS=10]")
+	time.Sleep(100 * time.Millisecond)
 	fmt.Println("ready", tasks)
 	var wg sync.WaitGroup
 	wg.Add(tasks)

@@ -9,6 +9,7 @@ final class Spawn {
         Arguments arguments = Arguments.read(program + " N [IDLE_SECONDS=10]", args);
         int tasks = arguments.tasks;
 
+        Thread.sleep(100);
         System.out.println("ready " + tasks);
         CountDownLatch alive = new CountDownLatch(tasks);
         for (int i = 1; i <= tasks; i++) {

@@ -22,6 +22,7 @@ function spawn(tasks) {
 
 async function main() {
   const read = readArguments("nodejs-spawn N [IDLE_SECONDS=10]");
+  await sleep(100);
   console.log(`ready ${read.tasks}`);
   await spawn(read.tasks);
   console.log(`ended ${read.tasks}`);

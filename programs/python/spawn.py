@@ -26,6 +26,7 @@ async def spawn(count: int) -> None:
 
 async def run(count: int, idle_s: float) -> None:
     """Start the tasks, and stay `idle_s` seconds when they have ended."""
+    await asyncio.sleep(0.1)
     print("ready", count, flush=True)
     await spawn(count)
     print("ended", count, flush=True)

@@ -4,10 +4,12 @@ mod starting;
 
 use starting::start;
 use std::thread;
+use std::time::Duration;
 
 fn main() {
     let (tasks, idle) = arguments::read("rust-threads-spawn N [IDLE_SECONDS=10]");
     starting::tell_panics();
+    thread::sleep(Duration::from_millis(100));
     println!("ready {tasks}");
     // A scope counts its threads and waits for all, though nobody keeps their handles.
     thread::scope(|scope| {

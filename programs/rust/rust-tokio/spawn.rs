@@ -1,11 +1,13 @@
 //! N Tokio tasks that end at once.
 
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time;
 
 #[tokio::main]
 async fn main() {
     let (tasks, idle) = arguments::read("rust-tokio-spawn N [IDLE_SECONDS=10]");
+    time::sleep(Duration::from_millis(100)).await;
     println!("ready {tasks}");
     // Nothing is ever sent: the channel closes when the last task has dropped its end.
     let (alive, mut all_ended) = mpsc::channel::<()>(1);
