@@ -19,6 +19,7 @@ from concmem.study import Row, Study, Verdict, claims, published
 from concmem.study.claims import CLAIMS
 from concmem.study.judges import ARTICLE, LARGE
 from concmem.study.judging import Answer, Cells, Span, at_least, span
+from concmem.study.limits import Obstacle
 from concmem.study.store import Store
 
 MIB = 1 << 20
@@ -34,7 +35,7 @@ def a_row(program: str, tasks: int, *mib: float, **more: Any) -> Row:
     if mib:
         ordered = sorted(int(each * MIB) for each in mib)
         known |= {"min_bytes": ordered[0], "median_bytes": ordered[len(mib) // 2], "max_bytes": ordered[-1]}
-        known |= {"status": "ok", "figure_status": "bounded", "wall_s": 10.5}
+        known |= {"status": "ok", "figure_status": "bounded", "wall_s": 10.5, "beyond_s": 0.5}
     return Row(**{"status": "failed", "good_runs": len(mib), **known, **more})
 
 
@@ -154,13 +155,16 @@ def test_goroutines_in_both_wordings(go: tuple[float, ...], half_again: str, ove
 def test_native_threads_cannot_run(program: str) -> None:
     """A failure is what is claimed, with its reason; a figure refutes it; what was never tried says nothing."""
     key = f"{program}-cannot-run"
-    failed = judged(key, a_row(program, 100_000, reason="kernel.pid_max is 32768"))
-    assert (failed.verdict, failed.found) == (HOLDS, "kernel.pid_max is 32768")
+    limit = "kernel.pid_max is 32768, 102048 are needed"
+    failed = judged(key, a_row(program, 100_000, reason="stopped", limit=limit))
+    assert (failed.verdict, failed.found) == (HOLDS, f"{limit}; stopped")
+    broken = judged(key, a_row(program, 100_000, reason="error while loading shared libraries (exit code 127)"))
+    assert broken.verdict == UNKNOWN, "a failure is no limit"
     ran = judged(key, a_row(program, 100_000, 900.0, runs=3, status="partly", reason="once too slow"))
     assert (ran.verdict, ran.found) == (NOT, f"1 of 3 runs went well: {program} 900 MiB")
     skipped = a_row(program, 100_000, status="skipped", reason="not tried: it could not run with 50 000 tasks already")
-    assert judged(key, skipped, a_row(program, 50_000, reason="pid_max")).verdict == HOLDS
-    assert judged(key, skipped, a_row(program, 50_000, 400.0)).verdict == UNKNOWN
+    assert judged(key, attrs.evolve(skipped, limit=limit)).verdict == HOLDS
+    assert judged(key, skipped, a_row(program, 50_000, reason="pid_max", limit=limit)).verdict == UNKNOWN
     absent = judged(key)
     assert (absent.verdict, absent.why) == (UNKNOWN, f"{program} at 100 000 is not in this study")
     later = judged(key, a_row(program, 100_000, status="not run", reason="the study has not come to it"))
@@ -266,8 +270,8 @@ def test_most_take_over_12_s(late: int, missing: int, verdict: str) -> None:
     there = list(enumerate(LARGE))[: len(LARGE) - missing]
     rows = []
     for i, program in there:
-        sleep_s = 20.0 if i else 1.0
-        rows.append(a_row(program, 1_000_000, 100, sleep_s=sleep_s, wall_s=sleep_s + (2.5 if i < late else 1.5)))
+        sleep_s, beyond_s = 20.0 if i else 1.0, 2.5 if i < late else 1.5
+        rows.append(a_row(program, 1_000_000, 100, sleep_s=sleep_s, wall_s=sleep_s + beyond_s, beyond_s=beyond_s))
     found = judged("most-over-12-s", *rows)
     assert found.verdict == verdict
     assert found.found.startswith(f"{late} of {len(there)}: rust-tokio 3.50 s (slept 1 s), rust-async-std 22.50 s")
@@ -313,7 +317,8 @@ def of_the_article(make_study: Make, **changed: Any) -> Study:
             made = attrs.evolve(run.measurement, wall_s=10.1 if run.tasks < 1_000_000 else 13.0)
             runs.append(attrs.evolve(run, measurement=made))
         else:
-            runs.append(attrs.evolve(run, status="failed"))
+            limit = Obstacle("kernel.pid_max", 32768, run.tasks + 2048)
+            runs.append(attrs.evolve(run, status="failed", obstacles=(limit,)))
     return attrs.evolve(study, runs=tuple(runs))
 
 

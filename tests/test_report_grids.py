@@ -60,3 +60,12 @@ def test_each_workload_has_its_own_tables(make_study: Callable[..., Study], work
         heading in printed(study) for heading in headings
     )
     assert {"sleep": "that sleep", "spawn": "end at once", "channel": "round a ring"}[workload] in text
+
+
+def test_what_has_no_price_gets_none(make_study: Callable[..., Study]) -> None:
+    """Memory that shrinks with more tasks, and tasks that were never alive together, have no cost of a task."""
+    assert cost_lines(make_study("less", {("go", 1): [20], ("go", 1000): [19]})) == []
+    growing = {("go", 1): [20], ("go", 1000): [30], ("go", 2000): [40]}
+    assert cost_lines(make_study("dead", growing, plan={"workload": "spawn"})) == []
+    (line,) = cost_lines(make_study("ring", growing, plan={"workload": "channel"}))
+    assert line[-1] != "" and cost_lines(make_study("two", {("go", 1): [20], ("go", 9): [30]}))[0][-1] == ""

@@ -51,7 +51,7 @@ def start_up(workload: Workload) -> list[Quantity]:
         Quantity(f"time {started}", SECONDS, lambda row: row.launch_s),
         Quantity(
             "wall time beyond the sleep" if workload.name == "sleep" else "wall time beyond the seconds asked for",
-            SECONDS, lambda row: None if row.wall_s is None else row.wall_s - row.sleep_s,
+            SECONDS, lambda row: row.beyond_s,
         ),
         Quantity("CPU time", SECONDS, lambda row: row.cpu_s),
         Quantity("page faults", COUNTS, lambda row: row.minor_faults),

@@ -11,7 +11,7 @@ from concmem.study import Cost, Row, Study, costs
 from concmem.study.workloads import workload
 from concmem.units import format_bytes, format_count
 
-__all__ = ["COST_HEAD", "Grid", "cost_lines", "cost_sentence", "grids"]
+__all__ = ["COST_HEAD", "Grid", "cost_lines", "cost_sentence", "format_rate", "grids"]
 
 COST_HEAD = ("program", "floor", "95 %", "a task", "95 %", "strays most")
 
@@ -63,7 +63,7 @@ def _cost_line(program: str, cost: Cost) -> tuple[str, ...]:
         _half(cost.floor_low_bytes, cost.floor_high_bytes, format_bytes),
         _each(cost.each_bytes),
         _half(cost.each_low_bytes, cost.each_high_bytes, _each),
-        f"{cost.worst:.0%} at {format_count(cost.worst_tasks)}",
+        f"{cost.worst:.0%} at {format_count(cost.worst_tasks)}" if len(cost.tasks) > 2 else "",
     )
 
 
@@ -82,12 +82,14 @@ def _grid(heading: str, study: Study, text: Callable[[Row], str]) -> Grid:
     return Grid(heading, tuple(lines))
 
 
-def _rate(row: Row) -> str:
+def format_rate(rate_per_s: float) -> str:
     """Three digits: more are not known of what is timed from outside."""
-    if row.rate_per_s is None:
-        return ""
-    digits = max(0, len(str(int(row.rate_per_s))) - 3)
-    return format_count(int(round(row.rate_per_s, -digits)))
+    digits = max(0, len(str(int(rate_per_s))) - 3)
+    return format_count(int(round(rate_per_s, -digits)))
+
+
+def _rate(row: Row) -> str:
+    return "" if row.rate_per_s is None else format_rate(row.rate_per_s)
 
 
 def _left_over(row: Row) -> str:

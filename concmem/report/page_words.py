@@ -9,6 +9,7 @@ from concmem.report._words import number_of
 from concmem.report.charts_bars import in_order
 from concmem.report.charts_lines import Quantity
 from concmem.report.figures import finding
+from concmem.report.grids import format_rate
 from concmem.study import Cost, Row, Study
 from concmem.study.plan import Plan
 from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD
@@ -61,7 +62,7 @@ def headline(rows: Sequence[Row]) -> str:
     tasks = good[0].tasks
     take = f"{number_of(tasks)} take{'s' if tasks == 1 else ''}"
     said = f"{take} {format_bytes(least)} in {lean}, {format_bytes(most)} in {fat}"
-    failed = [row for row in rows if row.tasks == tasks and row.status in ("failed", "skipped")]
+    failed = [row for row in rows if row.tasks == tasks and row.status in ("failed", "skipped") and row.toolchain]
     return f"{said}; {_count(len(failed), 'program')} cannot run them" if failed else said
 
 
@@ -90,6 +91,8 @@ def bars_title(rows: Sequence[Row]) -> str:
     least = [in_order([row for row in rows if row.tasks == size])[0].title for size in sizes]
     if len(sizes) < 2:
         return finding(rows)
+    if len({row.program for row in rows}) == 1:
+        return growth_title(rows)
     if len(set(least)) == 1:
         return f"{least[0]} needs least with every number of tasks"
     first, last = number_of(sizes[0]), format_count(sizes[-1])
@@ -117,12 +120,14 @@ def growth_title(rows: Sequence[Row]) -> str:
         good = [row for row in rows if row.program == program and row.median_bytes]
         if len(good) > 1 and good[-1].tasks == max(row.tasks for row in rows):
             found.append(((good[-1].median_bytes or 0) / (good[0].median_bytes or 1), good[-1].title))
+    sizes = sorted({row.tasks for row in rows if row.instead_of is None})
+    if not found:
+        return "Of growth these figures say nothing" if len(sizes) > 1 else "One number of tasks says nothing of growth"
+    span = f"From {number_of(sizes[0])} to {format_count(sizes[-1])}"
     ends = _ends(found)
     if not ends:
-        return "Memory grows with the number of tasks"
+        return f"{span}, {found[0][1]} grows {_times(found[0][0])}"
     (least, slow), (most, fast) = ends
-    sizes = sorted({row.tasks for row in rows if row.instead_of is None})
-    span = f"From {number_of(sizes[0])} to {format_count(sizes[-1])}"
     return f"{span}, {fast} grows {_times(most)}, {slow} {_times(least)}"
 
 
@@ -132,7 +137,10 @@ def _times(factor: float) -> str:
 
 def costs_title(costs: Mapping[str, Cost], titles: Mapping[str, str]) -> str:
     """Where a task is cheapest, and where dearest."""
-    ends = _ends((cost.each_bytes, titles[program]) for program, cost in costs.items() if cost.each_bytes > 0)
+    found = [(cost.each_bytes, titles[program]) for program, cost in costs.items()]
+    ends = _ends(found)
+    if len(found) == 1:
+        return f"A task costs {format_bytes(found[0][0])} in {found[0][1]}"
     if not ends:
         return "What a task costs cannot be told from these sizes"
     (least, lean), (most, fat) = ends
@@ -158,7 +166,7 @@ def start_title(study: Study, rows: Sequence[Row]) -> str:
     if does.rate is None:
         start = f"{one} has started {number_of(good[0].tasks)} after {format_seconds(least)}"
         return f"{start}, {other} after {format_seconds(most)}"
-    fast, slow = (format_count(round(rate)) for rate in (most, least))
+    fast, slow = map(format_rate, (most, least))
     return f"With {number_of(good[0].tasks)}, {other} makes {fast} {does.rate_of} a second, {one} {slow}"
 
 
@@ -177,6 +185,8 @@ def timelines_title(study: Study) -> str:
     factor, run = max(found, key=lambda each: each[0])
     title = next((entry.title for entry in study.programs if entry.name == run.program), run.program)
     held = _STEADY[study.plan.workload]
+    if factor < 1.005:
+        return f"No program's peak is above what it holds {held}"
     if factor < 1 + WIDE_SPREAD:
         return f"No program's peak is more than {factor - 1:.0%} above what it holds {held}"
     return f"{title} peaks highest above what it holds {held}: by {factor - 1:.0%}, at {number_of(run.tasks)}"

@@ -137,12 +137,12 @@ CLAIMS = (
     ),
     Claim(
         "rust-threads-cannot-run", 100_000, "So many Rust threads cannot run.",
-        "no run had all of them alive at once",
+        "no run had all of them alive at once, and a limit of the machine is below so many",
         cannot_run("rust-threads"),
     ),
     Claim(
         "java-threads-cannot-run", 100_000, "So many Java threads cannot run.",
-        "no run had all of them alive at once",
+        "no run had all of them alive at once, and a limit of the machine is below so many",
         cannot_run("java-threads"),
     ),
     Claim(

@@ -94,15 +94,15 @@ def is_within(program: str, low: float, high: float) -> Judge:
 
 
 def cannot_run(program: str) -> Judge:
-    """No run of `program` had all its tasks alive at once."""
+    """No run of `program` had all its tasks alive at once, and a limit of the machine is below so many."""
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         key = program, tasks
         row = cells.row(key)
         if row is not None and row.median_bytes is not None:
             return Answer(False), f"{row.good_runs} of {row.runs} runs went well: {_amounts([row])}"
-        if row is not None and (row.status == "failed" or (row.status == "skipped" and cells.failed_below(key))):
-            return Answer(True), row.reason
+        if row is not None and row.status in ("failed", "skipped") and row.limit:
+            return Answer(True), f"{row.limit}; {row.reason}"
         return Answer(None, cells.why_not(key)), _amounts([])
 
     return judge
@@ -164,7 +164,7 @@ def _wall_s(row: Row) -> float:
 
 
 def _is_late(row: Row) -> bool:
-    return _wall_s(row) - row.sleep_s > _LATE_S
+    return row.beyond_s is not None and row.beyond_s > _LATE_S
 
 
 def _amounts(of_them: Iterable[Row]) -> str:

@@ -107,13 +107,6 @@ class Cells:
             return f"{where} ran on {row.toolchain}, whose figures say nothing about .NET"
         return ""
 
-    def failed_below(self, key: Key) -> bool:
-        """Whether the program failed with fewer tasks already."""
-        program, tasks = key
-        return any(
-            row.program == program and row.tasks < tasks and row.status == "failed" for row in self._rows.values()
-        )
-
     def ratio(self, one: Key, other: Key, low: float, high: float) -> Answer:
         """Whether `one` needs more than `low` times and less than `high` times what `other` needs."""
         if missing := [why for key in (one, other) if (why := self.why_not(key))]:

@@ -61,7 +61,8 @@ class Run:
             have ended): the time that launching took, the runtime's own start included, or None.
         done_s: Until it said that all tasks are done, or None.
         alive: How many of its tasks were seen alive at once, where they can be counted from outside: threads.
-        rate_per_s: Tasks started and ended a second (``spawn``), messages handed over a second (``channel``).
+        rate_per_s: Tasks started and ended a second (``spawn``), messages handed over a second (``channel``); None
+            where all took less than 10 ms, for which the arrival of lines is no clock.
         plateau: The median RSS while nothing should happen: while all tasks sleep, after all have ended
             (``spawn``), while the message goes round (``channel``).
         left_over: How much more it held after its tasks than before them (``spawn``).

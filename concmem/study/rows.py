@@ -41,6 +41,8 @@ class Row:
         plateau_bytes: The median of the runs' plateaus (`Run.plateau`).
         left_over_bytes: The median of what the runs held more after their tasks (`Run.left_over`).
         rate_per_s, rate_min_per_s, rate_max_per_s: Of `Run.rate_per_s`: median, least, most.
+        beyond_s: The median of how much longer the runs took than they slept.
+        limit: Which limit of the machine so many tasks meet, where runs failed or were skipped; "" where none.
         wall_s, cpu_s, launch_s, overshoot_s, peak_at_s: Medians; None without a figure.
         alive: The most tasks that were seen alive at once in every run, where they can be counted.
         threads: The most threads that any run had.
@@ -74,6 +76,8 @@ class Row:
     rate_per_s: float | None = None
     rate_min_per_s: float | None = None
     rate_max_per_s: float | None = None
+    beyond_s: float | None = None
+    limit: str = ""
     wall_s: float | None = None
     cpu_s: float | None = None
     launch_s: float | None = None
@@ -132,12 +136,19 @@ def largest_rows(study: Study) -> list[Row]:
 
 
 def costs(study: Study) -> dict[str, Cost]:
-    """What a task costs in each program that has a figure at two numbers of tasks or more."""
+    """
+    What a task costs in each program that has a figure at two numbers of tasks or more, and needs more with more.
+
+    Of the workload ``spawn`` nothing: its tasks are never alive together.
+    """
+    if study.plan.workload == "spawn":
+        return {}
     medians: dict[str, dict[int, int]] = {}
     for row in (*rows(study), *largest_rows(study)):
         if row.median_bytes is not None:
             medians.setdefault(row.program, {})[row.tasks] = row.median_bytes
-    return {program: found for program, of_it in medians.items() if (found := cost(of_it)) is not None}
+    found = {program: line for program, of_it in medians.items() if (line := cost(of_it)) is not None}
+    return {program: line for program, line in found.items() if line.each_bytes > 0}
 
 
 def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
@@ -156,6 +167,7 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         runs=len(runs),
         status=_status(runs, len(good)),
         good_runs=len(good),
+        limit=next((str(run.obstacles[0]) for run in runs if run.status != "ok" and run.obstacles), ""),
         reason=_reasons(_why_none(run) for run in runs if run not in good) if runs else "the study has not come to it",
     )
     if not figures:
@@ -180,6 +192,7 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         rate_per_s=_median(rates),
         rate_min_per_s=min(rates, default=None),
         rate_max_per_s=max(rates, default=None),
+        beyond_s=_median(run.measurement.wall_s - run.sleep_s for run in good if run.measurement is not None),
         wall_s=_median(each.wall_s for each in made),
         cpu_s=_median(each.user_s + each.system_s for each in made),
         launch_s=_median(run.launch_s for run in good),

@@ -30,6 +30,7 @@ __all__ = ["Runner", "Tell"]
 
 _WARM_UP = Limits(launch_s=120.0, finish_s=60.0)
 _REASON_LENGTH = 600
+_SHORTEST_RATE_S = 0.01
 
 Tell = Callable[[Cell, float, int], None]
 """Told of each start: which run, how long its tasks sleep, which attempt."""
@@ -212,7 +213,8 @@ class Runner:
         run = attrs.evolve(run, plateau=plateau(measurement, begins_s, ends_s))
         if work.rate is not None:
             from_, to = (seen.said[word] for word in work.rate)
-            run = attrs.evolve(run, rate_per_s=to.count / (to.at_s - from_.at_s))
+            if to.at_s - from_.at_s >= _SHORTEST_RATE_S:
+                run = attrs.evolve(run, rate_per_s=to.count / (to.at_s - from_.at_s))
         if work.name == "spawn" and run.plateau is not None:
             before_s = seen.said["ready"].at_s - ahead_s
             run = attrs.evolve(run, left_over=left_over(run.plateau, measurement.timeline, before_s))
