@@ -317,7 +317,7 @@ def of_the_article(make_study: Make, **changed: Any) -> Study:
             made = attrs.evolve(run.measurement, wall_s=10.1 if run.tasks < 1_000_000 else 13.0)
             runs.append(attrs.evolve(run, measurement=made))
         else:
-            limit = Obstacle("kernel.pid_max", 32768, run.tasks + 2048)
+            limit = Obstacle("kernel.pid_max", 32768, run.tasks + 2048, room=32_000)
             runs.append(attrs.evolve(run, status="failed", obstacles=(limit,)))
     return attrs.evolve(study, runs=tuple(runs))
 
