@@ -189,3 +189,43 @@ def make_study(measured: Measurement, tmp_path: Path) -> Callable[..., Study]:
 
 
 _ENTRY = {"language": "Own", "kind": "thread", "variant": "article", "begins_together": False, "toolchain": "own 1.0"}
+
+
+_LANGUAGE = """\
+name = "Own"
+
+[[toolchain]]
+name = "Python"
+label = "Python {version}"
+run = ["{this_python}", "-S", "{source}"]
+
+[[toolchain.tool]]
+name = "python"
+look = ["{this_python}"]
+ask = ["{python}", "-c", "import platform; print(platform.python_version())"]
+answer = '(?P<version>.+)'
+"""
+_PROGRAM = """
+[[program]]
+name = "NAME"
+title = "NAME"
+kind = "KIND"
+file = "program.py"
+begins_together = TOGETHER
+"""
+
+
+@pytest.fixture
+def write_programs(tmp_path: Path) -> Callable[..., Path]:
+    """Write programs that are all one Python script; gives the folder for ``--programs-dir``."""
+
+    def write(script: str, *names: str, kind: str = "event loop", begins_together: bool = True) -> Path:
+        folder = tmp_path / "programs" / "own"
+        folder.mkdir(parents=True)
+        entry = _PROGRAM.replace("KIND", kind).replace("TOGETHER", str(begins_together).lower())
+        entries = "".join(entry.replace("NAME", name) for name in names)
+        (folder / "language.toml").write_text(_LANGUAGE + entries)
+        (folder / "program.py").write_text(script)
+        return folder.parent
+
+    return write

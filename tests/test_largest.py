@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -15,23 +16,6 @@ from concmem.study.largest import Sought, guesses, sought
 from concmem.study.limits import MEMORY, Obstacle
 from concmem.study.records import Run
 
-LANGUAGE = """
-name = "Limited"
-[[toolchain]]
-name = "python"
-label = "Python {version}"
-run = ["{python}", "{source}"]
-[[toolchain.tool]]
-name = "python"
-look = ["{this_python}"]
-ask = ["{python}", "--version"]
-answer = 'Python (?P<version>[\\d.]+)'
-[[program]]
-name = "limited"
-title = "Limited"
-kind = "thread"
-file = "limited.py"
-"""
 LIMITED = """
 import sys, threading, time
 tasks, sleep_s = int(sys.argv[1]), float(sys.argv[2])
@@ -92,16 +76,13 @@ def test_what_has_been_found_is_not_looked_for_again() -> None:
 
 
 @pytest.mark.usefixtures("own_machine")
-def test_the_largest_number_that_runs_is_found(tmp_path: Path) -> None:
+def test_the_largest_number_that_runs_is_found(tmp_path: Path, write_programs: Callable[..., Path]) -> None:
     """
     A program that can have 300 threads and not one more: 1000 fails, and a number just below 300 is measured as often
     as 1000 was to be, stored as what it is, and said in the table's note.
     """
-    folder = tmp_path / "programs" / "limited"
-    folder.mkdir(parents=True)
-    (folder / "limited.py").write_text(LIMITED)
-    (folder / "language.toml").write_text(LANGUAGE)
-    plan = Plan(programs=("limited",), tasks=(5, 1000), runs=2, sleep_s=1, programs_dirs=(str(folder.parent),))
+    programs = write_programs(LIMITED, "limited", kind="thread", begins_together=False)
+    plan = Plan(programs=("limited",), tasks=(5, 1000), runs=2, sleep_s=1, programs_dirs=(str(programs),))
     study = bench(plan, tmp_path / "study")
     assert [(run.tasks, run.status) for run in study.runs if run.instead_of is None] == [
         *[(5, "ok")] * 2,

@@ -37,23 +37,6 @@ with lifted(lambda: [Limit("kernel.pid_max", int(file.read_text()), file, 1 << 2
     print("lifted", flush=True)
     time.sleep(60)
 """
-LANGUAGE = """
-name = "Waiting"
-[[toolchain]]
-name = "python"
-label = "Python {version}"
-run = ["{python}", "{source}"]
-[[toolchain.tool]]
-name = "python"
-look = ["{this_python}"]
-ask = ["{python}", "--version"]
-answer = 'Python (?P<version>[\\d.]+)'
-[[program]]
-name = "waiting"
-title = "Waiting"
-kind = "thread"
-file = "waiting.py"
-"""
 WAITING = """
 import sys, time
 tasks, sleep_s = int(sys.argv[1]), float(sys.argv[2])
@@ -209,16 +192,13 @@ def test_the_machine_s_own_limit_is_lifted_and_put_back(real_limit: Path) -> Non
 @needs_root
 @pytest.mark.slow
 def test_the_command_lifts_and_the_next_puts_back_after_a_kill(
-    real_limit: Path, tmp_path: Path, request: pytest.FixtureRequest
+    real_limit: Path, tmp_path: Path, write_programs: Callable[..., Path], request: pytest.FixtureRequest
 ) -> None:
     """The real command on the real limit: killed while a program runs; the next study, without the flag, restores."""
     request.getfixturevalue("own_machine")
     before = int(real_limit.read_text())
-    folder = tmp_path / "programs" / "waiting"
-    folder.mkdir(parents=True)
-    (folder / "language.toml").write_text(LANGUAGE)
-    (folder / "waiting.py").write_text(WAITING)
-    command = [sys.executable, "-m", "concmem", "bench", "--programs-dir", folder.parent, "--programs", "waiting"]
+    programs = write_programs(WAITING, "waiting", kind="thread", begins_together=False)
+    command = [sys.executable, "-m", "concmem", "bench", "--programs-dir", programs, "--programs", "waiting"]
     command += ["--tasks", str(before + 1), "--sleep", "60", "--out"]
     with subprocess.Popen([*command, "killed", "--lift-limits"], cwd=tmp_path, stderr=subprocess.PIPE) as study:
         until_s = time.monotonic() + 30

@@ -30,28 +30,6 @@ from concmem.study import dispatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_machine")]
 
-LANGUAGE = """\
-name = "Fake"
-
-[[toolchain]]
-name = "Python"
-label = "Python {version}"
-run = ["{this_python}", "-S", "{source}"]
-
-[[toolchain.tool]]
-name = "python"
-look = ["{this_python}"]
-ask = ["{python}", "-c", "import platform; print(platform.python_version())"]
-answer = '(?P<version>.+)'
-"""
-PROGRAM = """
-[[program]]
-name = "NAME"
-title = "NAME"
-kind = "event loop"
-file = "fake.py"
-begins_together = true
-"""
 # A file deaths-N has N tasks kill the worker that runs them in the middle, so many times; a file slow has all but one
 # task take a minute.
 SCRIPT = """\
@@ -117,13 +95,9 @@ class Notes(Progress):
 class Cluster:
     """A scheduler, and as many workers as a test starts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Path) -> None:
         self.folder = folder
-        self.programs = folder / "programs"
-        (self.programs / "fake").mkdir(parents=True)
-        (self.programs / "fake" / "fake.py").write_text(SCRIPT)
-        entries = "".join(PROGRAM.replace("NAME", name) for name in ("one", "two"))
-        (self.programs / "fake" / "language.toml").write_text(LANGUAGE + entries)
+        self.programs = programs
         self._processes: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
@@ -186,8 +160,8 @@ def _until(holds: Callable[[], Any], within_s: float = 20) -> None:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
+def cluster(tmp_path: Path, write_programs: Callable[..., Path]) -> Iterator[Cluster]:
+    made = Cluster(tmp_path, write_programs(SCRIPT, "one", "two"))
     yield made
     made.end()
 
@@ -249,7 +223,7 @@ def test_workers_may_come_while_it_runs(cluster: Cluster) -> None:
 def test_the_cell_of_a_worker_that_is_killed_is_run_again(cluster: Cluster) -> None:
     """SIGKILL in the middle of a run: the other worker makes it, nothing of the first attempt is left, none is lost."""
     workers = {name: cluster.worker(name) for name in ("alpha", "beta")}
-    (cluster.programs / "fake" / "deaths-2").write_text("1")
+    (cluster.programs / "own" / "deaths-2").write_text("1")
     progress = Notes()
     study = cluster.bench(progress)
     (dead,) = (name for name, process in workers.items() if process.poll() == -signal.SIGKILL)
@@ -266,7 +240,7 @@ def test_a_cell_that_ends_every_worker_is_given_up(cluster: Cluster) -> None:
     """After three workers it is a row with its reason and its machine, and the fourth makes all others."""
     for name in ("a", "b", "c", "d"):
         cluster.worker(name)
-    (cluster.programs / "fake" / "deaths-2").write_text("3")
+    (cluster.programs / "own" / "deaths-2").write_text("3")
     study = cluster.bench(programs=("one",), tasks=(1, 2, 3))
     assert [(run.tasks, run.status) for run in study.runs] == [(1, "ok"), (2, "skipped"), (3, "ok")]
     assert study.runs[1].reason == "given up: 3 workers were lost while they ran it"
@@ -296,7 +270,7 @@ def test_workers_that_do_not_compare_are_not_used(cluster: Cluster) -> None:
 def test_a_study_goes_on_after_an_interrupt_with_or_without_the_scheduler(cluster: Cluster) -> None:
     """Ctrl-C ends the program that runs on the worker, at once; what is stored stays and is not made again."""
     cluster.worker("alpha")
-    slow = cluster.programs / "fake" / "slow"
+    slow = cluster.programs / "own" / "slow"
     slow.touch()
     with pytest.raises(KeyboardInterrupt):
         cluster.bench(Notes(interrupt_in=3))
@@ -354,7 +328,7 @@ def test_a_folder_of_programs_that_a_worker_has_not(cluster: Cluster, monkeypatc
 def test_a_scheduler_that_goes_ends_the_study_with_what_is_stored(cluster: Cluster, tmp_path: Path) -> None:
     """One sentence says so and how to go on; the program that ran is ended."""
     cluster.worker("alpha")
-    (cluster.programs / "fake" / "slow").touch()
+    (cluster.programs / "own" / "slow").touch()
     options = ["--programs", "one", "--tasks", "1,2,3", "--sleep", "1", "--programs-dir", str(cluster.programs)]
     command = [sys.executable, "-m", "concmem", "bench", *options, "--out", "study", "--scheduler", cluster.address]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -18,27 +18,6 @@ from concmem.study import load_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_machine")]
 
-LANGUAGE = """\
-name = "Counted"
-
-[[toolchain]]
-name = "Python"
-label = "Python {version}"
-run = ["{python}", "-S", "{source}"]
-
-[[toolchain.tool]]
-name = "python"
-look = ["PYTHON"]
-ask = ["{python}", "-c", "import platform; print(platform.python_version())"]
-answer = '(?P<version>.+)'
-
-[[program]]
-name = "counted"
-title = "Counted"
-kind = "event loop"
-file = "counted.py"
-begins_together = true
-"""
 PROGRAM = """\
 import sys, time
 tasks, sleep_s = int(sys.argv[1]), float(sys.argv[2])
@@ -124,18 +103,15 @@ class Counted:
                 line = path.read_bytes()
             except OSError:
                 continue
-            if str(self.folder / "programs" / "counted.py").encode() in line:
+            if str(self.folder / "programs" / "own" / "program.py").encode() in line:
                 found.append(line.decode())
         return found
 
 
 @pytest.fixture
-def counted(tmp_path: Path) -> Iterator[Counted]:
+def counted(tmp_path: Path, write_programs: Callable[..., Path]) -> Iterator[Counted]:
     """Such a folder; whatever it left running has ended soon after the test's last command has."""
-    programs = tmp_path / "programs" / "counted"
-    programs.mkdir(parents=True)
-    (programs / "language.toml").write_text(LANGUAGE.replace("PYTHON", sys.executable))
-    (programs / "counted.py").write_text(PROGRAM.replace("COUNT", repr(str(tmp_path / "count"))))
+    write_programs(PROGRAM.replace("COUNT", repr(str(tmp_path / "count"))), "counted")
     yield Counted(tmp_path)
 
 
