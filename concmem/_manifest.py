@@ -11,13 +11,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from types import GenericAlias
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
+from concmem._strict import describe, strict_converter
 from concmem.errors import ConcmemError
 
 if sys.version_info >= (3, 11):
@@ -174,7 +174,7 @@ def read(path: Path) -> Language:
     except ValueError as error:  # Not UTF-8, or not TOML.
         raise ManifestError(f"{path}: {error}") from error
     except Exception as error:
-        what, _, key = cattrs.transform_error(error, path="", format_exception=_describe)[0].rpartition(" @ ")
+        what, _, key = cattrs.transform_error(error, path="", format_exception=describe)[0].rpartition(" @ ")
         wrong = f"{key.lstrip('.')}: {what}" if key else what
     else:
         wrong = ""
@@ -261,51 +261,14 @@ def _pattern_complaints(at: str, pattern: str, groups: int = 0) -> Iterator[str]
             yield f"{at}: there is no group (...) in it"
 
 
-def _describe(error: BaseException, _kind: Any) -> str:
-    if isinstance(error, KeyError):
-        return "it is missing"
-    if isinstance(error, cattrs.errors.ForbiddenExtraKeysError):
-        return f"there is no key {', '.join(repr(name) for name in sorted(error.extra_fields))}"
-    return str(error)
-
-
 def _converter() -> cattrs.Converter:
-    """Structures by type and never converts: ``"5"`` is no number, and a string no list of its letters."""
-    converter = cattrs.Converter(forbid_extra_keys=True)
-
-    def primitive(value: Any, kind: type) -> Any:
-        if type(value) is not kind:
-            raise ValueError(f"{value!r} is not a {_WORDS[kind]}")
-        return value
-
-    def choice(value: Any, kind: Any) -> Any:
-        if value not in get_args(kind):
-            raise ValueError(f"{value!r} is none of {', '.join(repr(word) for word in get_args(kind))}")
-        return value
-
-    def array(value: Any, kind: Any) -> Any:
-        if not isinstance(value, list):
-            raise ValueError(f"{value!r} is not a list")
-        items: Any = GenericAlias(list, get_args(kind)[:1])
-        return tuple(converter.structure(value, items))
-
-    def is_choice(kind: Any) -> bool:
-        return get_origin(kind) is Literal
-
-    def is_array(kind: Any) -> bool:
-        return get_origin(kind) is tuple
-
-    for kind in _WORDS:
-        converter.register_structure_hook(kind, primitive)
-    converter.register_structure_hook_func(is_choice, choice)
-    converter.register_structure_hook_func(is_array, array)
+    made = strict_converter()
     # It is known from where the file was read, and no key of it.
     structure = make_dict_structure_fn(
-        Language, converter, _cattrs_forbid_extra_keys=True, folder=cattrs.override(omit=True)
+        Language, made, _cattrs_forbid_extra_keys=True, folder=cattrs.override(omit=True)
     )
-    converter.register_structure_hook(Language, structure)
-    return converter
+    made.register_structure_hook(Language, structure)
+    return made
 
 
-_WORDS: dict[type, str] = {str: "string", int: "whole number", bool: "truth value (true, false)"}
 _CONVERTER = _converter()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concmem.errors import InvalidRequest, RecordingError
-from concmem.model import SCHEMA, Measurement
+from concmem.model import SCHEMA, Figure, Measurement
 from concmem.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -29,8 +29,26 @@ def converter() -> JsonConverter:
     made.register_unstructure_hook(
         Measurement, make_dict_unstructure_fn(Measurement, made, timeline=override(omit=True))
     )
-    made.register_structure_hook(Measurement, make_dict_structure_fn(Measurement, made, timeline=override(omit=True)))
+    figure = make_dict_structure_fn(Figure, made)
+    made.register_structure_hook(Figure, lambda v, kind: _sensible(figure(v, kind)))
+    measurement = make_dict_structure_fn(Measurement, made, timeline=override(omit=True))
+    made.register_structure_hook(Measurement, lambda v, kind: _possible(measurement(v, kind)))
     return made
+
+
+def _sensible(figure: Figure) -> Figure:
+    if (figure.bytes is None) != (figure.status == "unavailable"):
+        raise ValueError(f"a figure of {figure.bytes} bytes is not {figure.status}")
+    if figure.error_bytes < 0 or figure.over_bytes < 0:
+        raise ValueError("an error is not below 0")
+    return figure
+
+
+def _possible(measurement: Measurement) -> Measurement:
+    for name, figure in measurement.figures.items():
+        if figure.bytes is not None and figure.bytes < 0:
+            raise ValueError(f"{name} is not below 0")
+    return measurement
 
 
 def measurement_to_dict(measurement: Measurement) -> dict[str, Any]:

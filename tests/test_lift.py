@@ -194,19 +194,23 @@ def test_the_machine_s_own_limit_is_lifted_and_put_back(real_limit: Path) -> Non
 def test_the_command_lifts_and_the_next_puts_back_after_a_kill(
     real_limit: Path, tmp_path: Path, write_programs: Callable[..., Path], request: pytest.FixtureRequest
 ) -> None:
-    """The real command on the real limit: killed while a program runs; the next study, without the flag, restores."""
+    """The real command on the real limit: SIGTERM puts it back; after SIGKILL the next study does, unasked."""
     request.getfixturevalue("own_machine")
     before = int(real_limit.read_text())
     programs = write_programs(WAITING, "waiting", kind="thread", begins_together=False)
     command = [sys.executable, "-m", "concmem", "bench", "--programs-dir", programs, "--programs", "waiting"]
     command += ["--tasks", str(before + 1), "--sleep", "60", "--out"]
-    with subprocess.Popen([*command, "killed", "--lift-limits"], cwd=tmp_path, stderr=subprocess.PIPE) as study:
-        until_s = time.monotonic() + 30
-        while int(real_limit.read_text()) == before and study.poll() is None and time.monotonic() < until_s:
-            time.sleep(0.05)
-        raised = int(real_limit.read_text())
-        study.send_signal(signal.SIGKILL)
-    assert before < raised == int(real_limit.read_text())
+    seen = {}
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        arguments = [*command, number.name, "--lift-limits"]
+        with subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE) as study:
+            until_s = time.monotonic() + 30
+            while int(real_limit.read_text()) == before and study.poll() is None and time.monotonic() < until_s:
+                time.sleep(0.05)
+            raised = int(real_limit.read_text())
+            study.send_signal(number)
+        seen[number] = (raised > before, int(real_limit.read_text()))
+    assert seen == {signal.SIGTERM: (True, before), signal.SIGKILL: (True, raised)}
     command[command.index("60")] = "1"
     command[command.index(str(before + 1))] = "1"
     done = subprocess.run([*command, "next"], cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -148,6 +148,21 @@ def test_the_command_prints_one_form_alone(stored: Path, form: str) -> None:
     assert sorted(stored.rglob("*")) == before
 
 
+def test_a_file_is_what_its_name_or_the_option_says(stored: Path) -> None:
+    """Any ending goes with --format, but not that of another form; without it, the ending must tell."""
+    text = stored.parent / "rows.txt"
+    assert _report(stored, "--format", "csv", "--out", text).returncode == 0
+    assert text.read_bytes() == _report(stored, "--format", "csv").stdout
+    for options, said in (
+        (["--out", "rows.txt"], "rows.txt: the name must end in .md, .csv, .json, .parquet, or --format say"),
+        (["--out", "rows"], "rows: the name must end in .md"),
+        (["--format", "csv", "--out", "rows.json"], "rows.json is the name of another form than csv"),
+    ):
+        done = _report(stored, *options)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert done.stderr.decode().startswith(f"concmem: {said}") and done.stderr.count(b"\n") == 1
+
+
 def test_the_command_offers_what_the_library_makes() -> None:
     """`--format` lists the library's forms: what a new one there would need."""
     (option,) = (each for each in command.params if each.name == "form")

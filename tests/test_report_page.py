@@ -490,15 +490,22 @@ def test_the_page_depends_on_the_study_alone(index: Path) -> None:
         Plan(programs=("go",), workload="spawn", seed=0),
     ],
 )
-def test_the_commands_repeat_the_study(plan: Plan) -> None:
+def test_the_commands_repeat_the_study(plan: Plan, make_study: Callable[..., Study]) -> None:
     """The command that the page shows is one whose plan is the study's."""
-    install, again, report = words.commands(plan)
+    install, again, report = words.commands(attrs.evolve(make_study("s", {("go", 1): [1]}), plan=plan))
     assert (install, report) == ("concmem toolchains install", "concmem report again")
     given = bench_command.make_context("bench", again.split()[2:]).params
     runs, runs_at = given.pop("runs")
     names = {field.name for field in attrs.fields(Plan)}
     options = {name: value for name, value in given.items() if name in names and value not in (None, ())}
     assert Plan(**options, runs=runs, runs_at=runs_at) == plan
+
+
+def test_what_a_study_of_further_programs_needs_is_named(make_study: Callable[..., Study]) -> None:
+    """What is not among the article's ten, and other folders, would not be installed otherwise."""
+    plan = {"programs_dirs": ("/my programs",)}
+    study = make_study("s", {("go", 1): [1], ("zig", 1): [1]}, plan=plan, entry={"variant": "further"})
+    assert words.commands(study)[0] == "concmem toolchains install go zig --programs-dir '/my programs'"
 
 
 def test_each_program_looks_like_no_other() -> None:

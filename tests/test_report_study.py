@@ -12,10 +12,12 @@ from xml.etree import ElementTree
 
 import attrs
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 import concmem
 from concmem import report
+from concmem.cli.report import report as report_command
 from concmem.drivers import load_programs
 from concmem.model import Figure, Measurement
 from concmem.report._bar_texts import instead
@@ -276,7 +278,7 @@ def test_a_study_without_any_figure_is_drawn(study: Study, measured: Measurement
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is written, and the tables can still be had alone."""
+    """The library writes nothing then, or the tables alone; the command writes these, and ends with 1."""
     _stored(study)
     real = builtins.__import__
 
@@ -290,6 +292,10 @@ def test_without_the_extra_one_sentence_says_what_to_install(study: Study, monke
         report.write(study.path)
     assert not list(study.path.glob("table.*"))
     assert [path.name for path in report.write(study.path, figures=False)][:2] == ["table.md", "table.csv"]
+    done = CliRunner().invoke(report_command, [str(study.path)])
+    assert done.exit_code == 1
+    assert "altair is missing: pip install 'concmem[report]', then: concmem report " in done.output
+    assert f"Written: table.md, table.csv, claims.md, claims.json in {study.path}\n" in done.output
 
 
 def test_the_report_is_light_until_it_draws() -> None:

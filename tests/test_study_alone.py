@@ -68,3 +68,4 @@ def test_a_study_waits_for_the_machine(holder: subprocess.Popen[str], tmp_path: 
         assert list((tmp_path / "study").iterdir()) == []
         process.send_signal(signal.SIGINT)
         assert (process.stderr.read().strip(), process.wait(10)) == ("concmem: interrupted", 130)
+    assert not (tmp_path / "study").exists()

@@ -349,7 +349,7 @@ def test_a_scheduler_that_goes_ends_the_study_with_what_is_stored(cluster: Clust
 def test_who_cannot_be_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """No scheduler: exit code 1; no address: 2; one sentence each, and the folder can be used afterwards."""
+    """No scheduler: exit code 1; no address: 2; one sentence each, and no folder is left."""
     monkeypatch.setattr(cluster_of_study, "_CONNECT_S", 0.5)
     monkeypatch.chdir(tmp_path)
     with socket.socket() as free:
@@ -365,6 +365,7 @@ def test_who_cannot_be_reached(
             lines = [line for line in capfd.readouterr().err.splitlines() if line != "The study goes into study"]
             assert (caught.value.code, len(lines)) == (code, 1), lines
             assert lines[0].startswith(said)
+            assert not Path("study").exists()
 
 
 def test_no_worker_at_all(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import functools
 import io
 import json
+import operator
 import os
 import signal
 import subprocess
@@ -332,6 +334,46 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
         load_study(study.path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("tasks", 0, r"damaged: .*tasks"),
+        ("tasks", 2, r"of another run than its name says"),
+        ("program", "two", r"of another run than its name says"),
+        ("index", -1, r"damaged: .*index"),
+        ("sleep_s", -1.0, r"damaged: .*sleep_s"),
+        ("launch_s", float("nan"), r"damaged: .*launch_s"),
+        ("status", "fine", r"damaged: .*status"),
+        ("plateau.error_bytes", -1, r"damaged: an error is not below 0"),
+        ("plateau.bytes", None, r"damaged: a figure of None bytes is not bounded"),
+        ("measurement.peak.bytes", -4096, r"peak is not below 0"),
+        ("measurement.tree_peak_rss_sum.bytes", -4096, r"tree_peak_rss_sum is not below 0"),
+    ],
+)
+def test_values_that_no_run_has_are_refused(harness: Bench, key: str, value: object, said: str) -> None:
+    """What cannot have been measured is no figure, whoever wrote it there."""
+    harness.scripts = {"one": GOOD}
+    study = harness.run(tasks=(1,))
+    path = study.path / "runs" / "one-1-0.json"
+    content = json.loads(path.read_text())
+    *outer, last = key.split(".")
+    functools.reduce(operator.getitem, outer, content)[last] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(RecordingError, match=rf"one-1-0\.json: {said}") as caught:
+        load_study(study.path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_of_a_program_that_the_study_has_not_is_refused(harness: Bench) -> None:
+    """A file that was copied in from elsewhere is named; `merge` is the way to join studies."""
+    harness.scripts = {"one": GOOD}
+    study = harness.run(tasks=(1,))
+    path = study.path / "runs" / "one-1-0.json"
+    path.with_name("alien-1-0.json").write_text(path.read_text().replace('"program": "one"', '"program": "alien"'))
+    with pytest.raises(RecordingError, match=r"alien-1-0\.json: of 'alien', which is no program of the study"):
+        load_study(study.path)
+
+
 def test_what_would_not_fit_is_skipped_with_its_figures(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the size before says that the next one needs more than is free, it is not started."""
     harness.scripts = {"one": GOOD}
@@ -561,6 +603,7 @@ def test_the_command_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
         (["--programs", "cobol"], "concmem: there is no program 'cobol'; there are: rust-threads, "),
         (["--tasks", "many"], "concmem: 'many' is not a number"),
         (["--tasks", "0"], "concmem: a program cannot start 0 tasks"),
+        (["--tasks", "3G"], "concmem: a program cannot start 3000000000 tasks: the most is 2147483647"),
         (["--sleep", "0"], "concmem: sleep_s must be"),
         (["--out", "used"], "concmem: used is not empty: choose another"),
         (["--resume"], "concmem: there is no study to resume in"),
@@ -611,8 +654,12 @@ def test_quick_is_a_plan_in_which_what_is_given_counts(
     assert (plan.tasks, plan.sleep_s, plan.runs, plan.runs_at) == expected
 
 
-def test_control_c_says_how_to_go_on(tmp_path: Path) -> None:
-    """The command ends with 130, and its last line is the command that resumes."""
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "ended by SIGTERM"), (signal.SIGHUP, "ended by SIGHUP")],
+)
+def test_a_signal_ends_it_and_it_says_how_to_go_on(tmp_path: Path, number: int, said: str) -> None:
+    """The command ends with 128 and the signal's number, and its last line is the command that resumes."""
     command = [sys.executable, "-m", "concmem", "bench", "--programs", "python", "--tasks", "1", "--out", "cut"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -620,10 +667,10 @@ def test_control_c_says_how_to_go_on(tmp_path: Path) -> None:
             if line.startswith("preparing python"):
                 break
         time.sleep(1.5)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.stderr.read()
-        assert process.wait(30) == 130
-    assert rest.splitlines()[-1] == ("concmem: interrupted; 0 runs stored. To go on: concmem bench --resume --out cut")
+        assert process.wait(30) == 128 + number
+    assert rest.splitlines()[-1] == f"concmem: {said}; 0 runs stored. To go on: concmem bench --resume --out cut"
 
 
 def _concmem(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

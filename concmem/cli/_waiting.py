@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from concmem.measure import Running
     from concmem.model import Measurement
 
-__all__ = ["Signals", "exit_code", "wait_for"]
+__all__ = ["Ended", "Signals", "ended_as_by_control_c", "exit_code", "wait_for"]
 
 _LOOK_S = 0.25
 """How often we look whether the root has ended."""
@@ -68,6 +68,42 @@ class Signals:
             self.running.stop()
 
 
+class Ended(KeyboardInterrupt):
+    """
+    SIGTERM or SIGHUP came, and is to end what Ctrl-C would.
+
+    Attributes:
+        number: Which.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    def __str__(self) -> str:
+        return f"ended by {signal.Signals(self.number).name}"
+
+
+@contextlib.contextmanager
+def ended_as_by_control_c() -> Iterator[None]:
+    """Raise `Ended` at the first SIGTERM or SIGHUP, unless it is ignored; more of them change nothing."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise Ended(number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        for number in before:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _over(running: Running, timeout_s: float) -> bool:
     poller = select.poll()
     poller.register(running.fileno(), select.POLLIN)
@@ -102,6 +138,8 @@ def exit_code(measurement: Measurement, signals: Signals) -> int:
     """What ``concmem run`` exits with."""
     if measurement.exit.reason == "timeout":
         return 124
+    if measurement.exit.reason == "memory_limit":  # the root may have ended well before what it left was over it
+        return 128 + signal.SIGKILL
     if measurement.exit.reason == "interrupted" and signals.stopped_by is not None:
         return 128 + signals.stopped_by
     return measurement.exit.status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import click
 from concmem.cli._console import PipeConsole
 from concmem.cli._options import amount
 from concmem.cli._streams import say
+from concmem.cli._waiting import ended_as_by_control_c
+from concmem.cli.report import written
 from concmem.errors import ConcmemError
 from concmem.units import parse_count, parse_seconds
 
@@ -42,7 +45,10 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
 
 @click.command()
 @click.option(
-    "--programs", metavar="A,B", callback=_names, help="Which programs; all is every one. [default: the article's ten]"
+    "--programs",
+    metavar="A,B",
+    callback=_names,
+    help="Which programs; all is every one. [default: the article's ten, and all of --programs-dir]",
 )
 @click.option("--variant", "variants", metavar="V,V", callback=_names, help="Only programs of these variants.")
 @click.option("--workload", metavar="W", help="What the tasks do: sleep, spawn, channel. [default: sleep]")
@@ -56,13 +62,17 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     help="Runs of every program at every size; 5,1M:3 makes 5, but 3 with a million tasks. [default: 1]",
 )
 @click.option(
-    "--sleep", "sleep_s", metavar="S", callback=amount(parse_seconds), help="How long a task sleeps. [default: 10 s]"
+    "--sleep",
+    "sleep_s",
+    metavar="S",
+    callback=amount(parse_seconds),
+    help="How long a task sleeps; the seconds of another workload. [default: 10 s]",
 )
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Where everything goes. [default: study-<date>]"
 )
 @click.option("--quick", is_flag=True, help="As --tasks 1,1k,10k --sleep 1 --runs 1, where these are not given.")
-@click.option("--resume", is_flag=True, help="Go on with the study in DIR, or with the one begun last.")
+@click.option("--resume", is_flag=True, help="Go on with the study in --out, else in the latest study-* here.")
 @click.option(
     "--lift-limits",
     is_flag=True,
@@ -98,7 +108,7 @@ def bench(
     With --resume, what is not given is as in the study's own plan.
     """
     from concmem import study
-    from concmem.report import ReportExtraMissing, print_table, write
+    from concmem.report import print_table
 
     directory = out or study.default_directory(resume=resume)
     base = study.load_study(directory).plan if resume else study.Plan()
@@ -109,24 +119,24 @@ def bench(
     shown = click.format_filename(directory)
     progress = study.make_progress(PipeConsole(stderr=True), f"The study goes into {shown}")
     try:
-        done = study.bench(
-            plan, directory, resume=resume, lift_limits=lift_limits, progress=progress, scheduler=scheduler
-        )
+        with ended_as_by_control_c():
+            done = study.bench(
+                plan, directory, resume=resume, lift_limits=lift_limits, progress=progress, scheduler=scheduler
+            )
     except (KeyboardInterrupt, study.StudyNotStored, study.ClusterError) as error:
+        if isinstance(error, ConcmemError):
+            why, status = str(error), error.exit_code
+        else:
+            why, status = str(error) or "interrupted", 128 + getattr(error, "number", signal.SIGINT)
         try:
             stored = len(study.load_study(directory).runs)
         except ConcmemError:  # it had not begun
-            raise error from None
-        why, status = ("interrupted", 130) if isinstance(error, KeyboardInterrupt) else (error, error.exit_code)
+            say(why)
+            raise SystemExit(status) from None
         again = f"concmem bench --resume --out {shown}" + (f" --scheduler {scheduler}" if scheduler else "")
         say(f"{why}; {stored} run{'' if stored == 1 else 's'} stored. To go on: {again}")
         raise SystemExit(status) from None
-    # Nobody who reads no further than the first lines shall miss the files.
-    try:
-        paths = write(directory)
-    except ReportExtraMissing as error:
-        paths = write(directory, figures=False)
-        say(f"{error}, then: concmem report {shown}")
+    paths, _ = written(directory)
     print_table(done, PipeConsole())
     click.echo()
     click.echo(f"Written: {', '.join(path.name for path in paths)} in {shown}")

@@ -9,8 +9,9 @@ import click
 
 from concmem.cli._console import PipeConsole
 from concmem.cli._options import file
+from concmem.cli._streams import say
 
-__all__ = ["report"]
+__all__ = ["report", "written"]
 
 _FORMATS = ("md", "csv", "json", "parquet")
 
@@ -20,7 +21,7 @@ _FORMATS = ("md", "csv", "json", "parquet")
 @click.argument("other", metavar="[B]", required=False, type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(_FORMATS), help="Print this form alone, and write no other file.")
 @click.option(
-    "--out", metavar="FILE", callback=file(*(f".{form}" for form in _FORMATS)), help="Where that goes, not printed."
+    "--out", metavar="FILE", callback=file(), help="Where that goes, not printed; its ending can say --format."
 )
 def report(directory: Path, other: Path | None, form: str | None, out: Path | None) -> None:
     """
@@ -30,7 +31,13 @@ def report(directory: Path, other: Path | None, form: str | None, out: Path | No
     Writes index.html, which has all of it, figure-1.svg and .png, ... (one for every number of tasks), table.md and
     .csv, claims.md and .json into DIR. A comparison is only printed.
     """
-    form = form or (out.suffix[1:].lower() if out else None)
+    ending = out.suffix[1:].lower() if out is not None else ""
+    if form is None and out is not None and ending not in _FORMATS:
+        ending_with = f"the name must end in .{', .'.join(_FORMATS)}, or --format say what it is to be"
+        raise click.UsageError(f"{click.format_filename(out)}: {ending_with}")
+    if form is not None and ending in _FORMATS and ending != form:
+        raise click.UsageError(f"{click.format_filename(out)} is the name of another form than {form}")
+    form = form or ending or None
     if form is not None:
         _give(_made(directory, other, form), form, out)
     elif other is not None:
@@ -64,13 +71,26 @@ def _give(content: bytes, form: str, out: Path | None) -> None:
 
 
 def _write(directory: Path) -> None:
-    from concmem.report import print_claims, print_table, write
+    from concmem.report import print_claims, print_table
     from concmem.study import load_study
 
-    paths = write(directory)
+    paths, whole = written(directory)
     study = load_study(directory)
     print_table(study, PipeConsole())
     click.echo()
     print_claims(study, PipeConsole())
     click.echo()
     click.echo(f"Written: {', '.join(path.name for path in paths)} in {click.format_filename(directory)}")
+    raise SystemExit(0 if whole else 1)
+
+
+def written(directory: Path) -> tuple[list[Path], bool]:
+    """Write all that can be: the files, and whether these are all. Where what draws is not installed, it is said."""
+    from concmem.report import ReportExtraMissing, write
+
+    try:
+        return write(directory), True
+    except ReportExtraMissing as error:
+        paths = write(directory, figures=False)
+        say(f"{error}, then: concmem report {click.format_filename(directory)}")
+        return paths, False

@@ -113,7 +113,7 @@ def _content(study: Study) -> dict[str, Any]:
         "statuses": {
             name: text for name, text in STATUS_WORDS.items() if any(name in row.figure_status for row in every)
         },
-        "commands": words.commands(study.plan),
+        "commands": words.commands(study),
         "format_bytes": format_bytes,
         "format_count": format_count,
         "number_of": number_of,

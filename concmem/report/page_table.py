@@ -65,7 +65,7 @@ def columns(workload: Workload, rows: Sequence[Row]) -> list[Column]:
         ),
         _amount("rate", "rate_per_s", f"{workload.rate_of.capitalize()} a second.", _rate),
         _amount("launch", "launch_s", _LAUNCH[workload.launched], _time),
-        _amount("overshoot", "overshoot_s", "By how much it ended later than the last task's sleep allows.", _time),
+        _amount("overshoot", "overshoot_s", _OVERSHOOT, _time),
         _amount("peak at", "peak_at_s", "When its memory was largest.", _time),
         _amount("wall", "wall_s", "From its start to its end.", _time),
         _amount("CPU", "cpu_s", "User and system time.", _time),
@@ -91,6 +91,10 @@ _LAUNCH = {
     "started": "Until the program said that all tasks are started, its own start included.",
     "ended": "Until the program said that all tasks have ended, its own start included.",
 }
+_OVERSHOOT = (
+    "By how much it ended later than the last task's sleep allows; below 0 where the last tasks slept before the "
+    "program could say that all are started."
+)
 _PLATEAU = {
     "sleep": "The median of its memory while all tasks sleep.",
     "spawn": "The median of its memory after all tasks have ended.",

@@ -202,16 +202,21 @@ def table_title(rows: Sequence[Row]) -> str:
     return ", ".join(said)
 
 
-def commands(plan: Plan) -> list[str]:
+def commands(study: Study) -> list[str]:
     """What makes the same study again."""
+    plan = study.plan
+    further = plan.programs if any(entry.variant != "article" for entry in study.programs) else ()
     runs = ",".join([str(plan.runs), *(f"{_short(tasks)}:{runs}" for tasks, runs in plan.runs_at)])
     bench = ["concmem", "bench", "--programs", ",".join(plan.programs), "--tasks", ",".join(map(_short, plan.tasks))]
     bench += ["--runs", runs, "--sleep", f"{plan.sleep_s:g}", "--seed", str(plan.seed)]
     if plan.workload != Plan().workload:
         bench += ["--workload", plan.workload]
-    for directory in plan.programs_dirs:
-        bench += ["--programs-dir", directory]
-    return ["concmem toolchains install", shlex.join([*bench, "--out", "again"]), "concmem report again"]
+    places = [word for directory in plan.programs_dirs for word in ("--programs-dir", directory)]
+    return [
+        shlex.join(["concmem", "toolchains", "install", *further, *places]),
+        shlex.join([*bench, *places, "--out", "again"]),
+        "concmem report again",
+    ]
 
 
 def _short(count: int) -> str:

@@ -16,6 +16,9 @@ __all__ = ["WHICH_RUNS", "Cell", "Plan", "StudyError", "cells", "difference", "d
 WHICH_RUNS = frozenset({"variants", "programs", "tasks", "runs", "runs_at", "seed", "programs_dirs"})
 """Attributes of a plan that say which runs are made, and in which order; all others say how one is made."""
 
+MOST_TASKS = 2**31 - 1
+"""What every language's ordinary integer can count to."""
+
 
 class StudyError(ConcmemError, ValueError):
     """A study that cannot be begun, continued or read as it was asked for."""
@@ -91,6 +94,8 @@ class Plan:
             raise InvalidRequest("the study needs at least one number of tasks")
         if self.tasks[0] < 1:
             raise InvalidRequest(f"a program cannot start {self.tasks[0]} tasks: the least is 1")
+        if self.tasks[-1] > MOST_TASKS:
+            raise InvalidRequest(f"a program cannot start {self.tasks[-1]} tasks: the most is {MOST_TASKS}")
         for runs in (self.runs, *(runs for _, runs in self.runs_at)):
             if runs < 1:
                 raise InvalidRequest(f"a study cannot make {runs} runs of a program: the least is 1")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import attrs
+from attrs.validators import ge, optional
 
 from concmem._headline import legible
 from concmem.facts import Host
@@ -77,20 +78,20 @@ class Run:
     """
 
     program: str
-    tasks: int
-    index: int
+    tasks: int = attrs.field(validator=ge(1))
+    index: int = attrs.field(validator=ge(0))
     status: RunStatus
     reason: str = attrs.field(default="", converter=legible)
-    sleep_s: float
-    attempts: int = 0
+    sleep_s: float = attrs.field(validator=ge(0))
+    attempts: int = attrs.field(default=0, validator=ge(0))
     flags: tuple[str, ...] = ()
-    launch_s: float | None = None
-    done_s: float | None = None
-    alive: int | None = None
-    rate_per_s: float | None = None
+    launch_s: float | None = attrs.field(default=None, validator=optional(ge(0)))
+    done_s: float | None = attrs.field(default=None, validator=optional(ge(0)))
+    alive: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    rate_per_s: float | None = attrs.field(default=None, validator=optional(ge(0)))
     plateau: Figure | None = None
     left_over: Figure | None = None
-    peak_at_s: float | None = None
+    peak_at_s: float | None = attrs.field(default=None, validator=optional(ge(0)))
     machine: str = ""
     instead_of: int | None = None
     obstacles: tuple[Obstacle, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import secrets
 from collections.abc import Callable, Mapping
@@ -79,12 +80,10 @@ def bench(
     plan = attrs.evolve(plan, programs=_chosen(plan, found), seed=_or(plan.seed, secrets.randbits(32)))
     if resume:
         store.check(plan)
-    else:
-        store.begin()
     for change in restore():
         progress.note(f"{PUT_BACK}: {change}")
     programs = {name: found[name] for name in plan.programs}
-    with store.alone():
+    with contextlib.nullcontext() if resume else store.begun(), store.alone():
         session = _Session(plan, store, progress, on_cluster or here_with_room(programs.values(), lift=lift_limits))
         if resume:
             session.take_over(store.read())
@@ -113,9 +112,9 @@ def _chosen(plan: Plan, found: Mapping[str, drivers.Program]) -> tuple[str, ...]
     unable = [name for name in plan.programs if name in chosen and name not in able]
     if unable or not able:
         has = ", ".join(name for name, program in found.items() if plan.workload in program.workloads)
-        raise StudyError(
-            f"{', '.join(unable) or 'no program that is meant'} has no workload {plan.workload!r}; it is in: {has}"
-        )
+        who = f"{', '.join(unable)} has" if unable else "none of the programs that are meant have"
+        lacking = f"no workload {plan.workload!r}" if unable else f"the workload {plan.workload!r}"
+        raise StudyError(f"{who} {lacking}; it is in: {has}")
     return able
 
 

@@ -21,11 +21,11 @@ from typing import Any
 
 import attrs
 import cattrs
-from cattrs.preconf.json import make_converter
 
 from concmem._atomic import replacing, unfinished
 from concmem.errors import ConcmemError, RecordingError
 from concmem.model import Measurement
+from concmem.stored import converter
 from concmem.study.plan import Plan, StudyError, difference
 from concmem.study.records import Run, Study, run_path
 
@@ -48,7 +48,7 @@ class StudyNotStored(ConcmemError, OSError):
 
 @lru_cache(maxsize=1)
 def _converter() -> cattrs.Converter:
-    made = make_converter()
+    made = converter().copy()
     made.register_unstructure_hook_func(lambda kind: kind is Measurement, lambda m: m.to_dict())
     made.register_structure_hook_func(lambda kind: kind is Measurement, lambda d, _: Measurement.from_dict(d))
     return made
@@ -98,18 +98,26 @@ class Store:
         """Whether a study has been begun here."""
         return (self.path / "study.json").exists()
 
-    def begin(self) -> None:
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[None]:
         """
-        Make the directory.
+        Make the directory; where nothing has come to stand in it by the end, it goes again.
 
         Raises:
             StudyError: It holds something already, or cannot be made.
         """
         self.check_empty()
+        made = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StudyError(f"{self.path} cannot hold the study: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            if made:
+                with contextlib.suppress(OSError):  # it is not empty, as it should be
+                    self.path.rmdir()
 
     def check_empty(self) -> None:
         """
@@ -204,10 +212,15 @@ class Store:
             RecordingError: A file in it cannot be read.
         """
         study = self._header()
+        known = {entry.name for entry in study.programs}
         runs = []
         for path in (self.path / "runs").glob("[!.]*.json"):
-            content = _read_json(path, "concmem run")
-            runs.append(_structure(path, content, Run))
+            run: Run = _structure(path, _read_json(path, "concmem run"), Run)
+            if path.name != run_path(self.path, run.cell).name:
+                raise RecordingError(f"{path}: of another run than its name says: {run.cell}")
+            if run.program not in known:
+                raise RecordingError(f"{path}: of {run.program!r}, which is no program of the study")
+            runs.append(run)
         place = {name: i for i, name in enumerate(study.plan.programs)}
         runs.sort(key=lambda run: (place.get(run.program, len(place)), run.program, run.tasks, run.index))
         return attrs.evolve(study, runs=tuple(runs))
