@@ -30,7 +30,8 @@
 int main(int argc, char **argv);
 
 static int the_errno; /* one thread; the child between clone and exec runs while its parent waits */
-static long page_bytes = 4096;
+static long page_bytes; /* as everything else that is static here and below, 0 at first: so there is no .data, whose
+                         * page the kernel would have to read and copy before the start */
 char **environ;
 
 int *__errno_location(void)

@@ -44,13 +44,9 @@ static const char *path_of(char **envp)
     return DEFAULT_PATH;
 }
 
-/* As execvpe, without its fall-back to a shell for files that are no programs. Comes back only with an errno. */
-static int exec_searching(char **argv, char **envp)
+/* In the folders of PATH. Not inlined: room for a path is one page more of the stack, and so one fault more. */
+static __attribute__((noinline)) int exec_searching(char **argv, char **envp)
 {
-    if (strchr(argv[0], '/') != NULL) {
-        execve(argv[0], argv, envp);
-        return errno;
-    }
     char file[PATH_MAX];
     size_t name = strlen(argv[0]);
     int refused = 0;
@@ -73,6 +69,15 @@ static int exec_searching(char **argv, char **envp)
     return refused ? refused : ENOENT;
 }
 
+/* As execvpe, without its fall-back to a shell for files that are no programs. Comes back only with an errno. */
+static int exec_named(char **argv, char **envp)
+{
+    if (strchr(argv[0], '/') == NULL)
+        return exec_searching(argv, envp);
+    execve(argv[0], argv, envp);
+    return errno;
+}
+
 /* Everything from `first` on is closed by the exec, whoever opened it. */
 static void close_from(int first)
 {
@@ -84,27 +89,23 @@ static void close_from(int first)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-static bool in_place(const struct cm_spawn *spawn)
-{
-    for (int i = 0; i < spawn->nfds; i++)
-        if (spawn->fds[i] != i || fcntl(i, F_SETFD, 0) < 0)
-            return false;
-    return true;
-}
-
-/* Puts `fds[i]` in place i. All are moved out of the way first: one may stand where another is to go. */
+/* Puts `fds[i]` in place i. All that are elsewhere are moved out of the way first: one may stand where another is to
+ * go. */
 static int place(const struct cm_spawn *spawn)
 {
     int moved[CM_MAX_FDS];
     for (int i = 0; i < spawn->nfds; i++) {
+        moved[i] = i;
+        if (spawn->fds[i] == i && fcntl(i, F_SETFD, 0) == 0)
+            continue;
         moved[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, CM_MAX_FDS);
         if (moved[i] < 0 && errno == EBADF && i <= STDERR_FILENO) /* the host runs without it */
-            moved[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+            moved[i] = open("/dev/null", O_RDWR); /* it may be given this very number */
         if (moved[i] < 0)
             return errno;
     }
     for (int i = 0; i < spawn->nfds; i++)
-        if ((moved[i] == i ? fcntl(i, F_SETFD, 0) : dup2(moved[i], i)) < 0)
+        if (moved[i] != i && dup2(moved[i], i) < 0)
             return errno;
     return 0;
 }
@@ -122,7 +123,7 @@ static int run(struct child *child)
 {
     const struct cm_spawn *spawn = child->spawn;
     enter_groups(child);
-    int error = in_place(spawn) ? 0 : place(spawn);
+    int error = place(spawn);
     if (error != 0)
         return error;
     close_from(spawn->nfds);
@@ -136,7 +137,7 @@ static int run(struct child *child)
         return errno;
     /* The kernel's own call: libc would keep its internal signals out of the mask. */
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &child->setup->signal_mask, NULL, sizeof(uint64_t));
-    return exec_searching(spawn->argv, spawn->envp);
+    return exec_named(spawn->argv, spawn->envp);
 }
 
 static int run_child(void *argument)

@@ -54,6 +54,7 @@ struct sampler {
     struct member *members;
     uint32_t *slots;     /* pid -> member */
     uint32_t *alive;     /* members in use, packed */
+    int32_t root_row;    /* the root's row of the process table + 1 */
     uint32_t nalive, nused, free;
     int descriptors, max_descriptors;
 

@@ -23,9 +23,8 @@ struct entry {
     char name[];
 };
 
-/* The round: which process is asked, and how far its list of threads has been read. */
-static int walked_fd = -1;
-static int walked_pid;
+/* The round: which process is asked (0: none), and how far its list of threads has been read. */
+static int walked_pid, walked_fd;
 static char list[2048];
 static ssize_t list_bytes, list_at;
 
@@ -74,9 +73,8 @@ int threads_other(int dir_fd, int leader)
 
 static void stop_walking(void)
 {
-    if (walked_fd >= 0)
-        close(walked_fd);
-    walked_fd = -1;
+    close(walked_fd);
+    walked_pid = 0;
     list_bytes = list_at = 0;
 }
 
@@ -103,7 +101,7 @@ void threads_walk(struct sampler *s, uint64_t now_ns)
     uint64_t until_ns = cm_now_ns() + s->head->interval_ns / SHARE;
     bool begun = false;
     for (int i = 0; i < MAX_A_TICK && (i == 0 || cm_now_ns() < until_ns); i++) {
-        if (walked_fd < 0) {
+        if (walked_pid == 0) {
             if (begun || !start_walking(s))
                 return;
             begun = true;

@@ -49,6 +49,8 @@ void tree_open(struct sampler *s)
 
 struct member *tree_find(struct sampler *s, int pid)
 {
+    if (s->nalive == 0) /* as of a short command: its slot, a page of its own, stays untouched */
+        return NULL;
     for (uint32_t i = *slot_of(s, pid); i != 0; i = s->members[i].next)
         if (s->members[i].pid == pid)
             return &s->members[i];
@@ -60,11 +62,17 @@ struct cm_process *member_entry(struct sampler *s, const struct member *m)
     return m->entry < 0 ? NULL : (struct cm_process *)(s->base + s->head->processes_offset) + m->entry;
 }
 
+/* The root's is kept apart: of a command without children no page of that large table is touched. */
+static int32_t *row_of(struct sampler *s, int pid)
+{
+    return pid == s->head->root_pid ? &s->root_row : &rows[(uint32_t)pid % SLOTS];
+}
+
 /* The row of a process that is there, or was after `since_ns`; an older one is of somebody else, who had the same
  * number. */
 struct cm_process *tree_known(struct sampler *s, int pid, uint64_t since_ns)
 {
-    int32_t at = rows[(uint32_t)pid % SLOTS] - 1;
+    int32_t at = *row_of(s, pid) - 1;
     struct cm_process *entry = (struct cm_process *)(s->base + s->head->processes_offset) + at;
     bool other = at < 0 || entry->pid != pid || ((entry->flags & CM_PROCESS_ENDED) && entry->end_ns < since_ns);
     return other ? NULL : entry;
@@ -77,7 +85,7 @@ struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *
     struct cm_head *head = s->head;
     struct cm_process *known = tree_known(s, pid, s->known_ns);
     if (known != NULL && known->start_ticks == 0) {
-        *at = rows[(uint32_t)pid % SLOTS] - 1;
+        *at = *row_of(s, pid) - 1;
         known->start_ticks = stat->start_ticks;
         if (!(known->flags & CM_PROCESS_TOLD)) /* the record was of one of its threads */
             known->flags &= ~(uint32_t)CM_PROCESS_ENDED;
@@ -98,7 +106,7 @@ struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *
     entry->first_ns = now_ns;
     entry->flags = pid == head->root_pid ? CM_PROCESS_ROOT : 0;
     memcpy(entry->comm, stat->comm, sizeof entry->comm);
-    rows[(uint32_t)pid % SLOTS] = *at + 1;
+    *row_of(s, pid) = *at + 1;
     return entry;
 }
 

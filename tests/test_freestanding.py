@@ -6,10 +6,13 @@ import os
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from concmem._paths import SAMPLER
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "csrc" / "freestanding_text.c"
@@ -36,3 +39,15 @@ def test_string_functions(tmp_path: Path) -> None:
     )
     done = subprocess.run([program, "100000", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_of_the_sampler_that_is_written_comes_from_its_file() -> None:
+    """What is static begins as zeros: a page of others would be read and copied before every start."""
+    image = SAMPLER.read_bytes()
+    if os.environ.get("CONCMEM_SANITIZE") or b"__libc_start" in image or struct.unpack_from("<H", image, 18) != (62,):
+        pytest.skip("this sampler is built with a C library")
+    first, count = struct.unpack_from("<Q", image, 32)[0], struct.unpack_from("<H", image, 56)[0]
+    headers = [struct.unpack_from("<IIQQQQQQ", image, first + 56 * i) for i in range(count)]
+    loaded, writable = 1, 2
+    sizes = [size for kind, flags, _, _, _, size, _, _ in headers if kind == loaded and flags & writable]
+    assert sizes == [0]
