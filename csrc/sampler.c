@@ -60,13 +60,13 @@ static void arm(int timer_fd, uint64_t first_ns, uint64_t every_ns)
     timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &times, NULL);
 }
 
-static int signals(void)
+static sigset_t signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGTERM);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return set;
 }
 
 /* So that a pipe that the target writes to is closed when the target closes it, not when the sampler ends. */
@@ -80,9 +80,10 @@ static void let_go_of_standard_files(void)
 
 static void on_signal(struct sampler *s, int fd)
 {
-    struct signalfd_siginfo info;
-    while (read(fd, &info, sizeof info) == (ssize_t)sizeof info)
-        if (info.ssi_signo == SIGTERM)
+    struct signalfd_siginfo infos[2]; /* of each signal no more than one is ever pending */
+    ssize_t got = read(fd, infos, sizeof infos);
+    for (ssize_t i = 0; i < got / (ssize_t)sizeof *infos; i++)
+        if (infos[i].ssi_signo == SIGTERM)
             kill_begin(s, CM_REASON_INTERRUPTED);
 }
 
@@ -148,9 +149,32 @@ static void on_tick(struct sampler *s, int fd)
     tick(s, now_ns);
 }
 
+/*
+ * A command that is over before anything is due is waited for without a descriptor: to make all of those, and to close
+ * them, would take a twentieth of its time, as the kernel likes to run this process and the target on the same CPU. The
+ * host is not watched meanwhile, and exit records cannot wait.
+ */
+static void wait_until_the_first_tick(struct sampler *s)
+{
+    uint64_t until_ns = s->due_ns, timeout_ns = s->head->timeout_ns, now_ns;
+    sigset_t set = signals();
+    if (timeout_ns != 0 && s->head->start_ns + timeout_ns < until_ns)
+        until_ns = s->head->start_ns + timeout_ns;
+    while (s->exits_fd < 0 && !s->no_children_left && (now_ns = cm_now_ns()) < until_ns) {
+        struct timespec left = {.tv_nsec = (long)(until_ns - now_ns)};
+        int number = (int)syscall(SYS_rt_sigtimedwait, &set, NULL, &left, sizeof(uint64_t));
+        if (number == SIGTERM) {
+            kill_begin(s, CM_REASON_INTERRUPTED);
+            return;
+        }
+        if (number == SIGCHLD)
+            reap_some(s);
+    }
+}
+
 static void run(struct sampler *s, struct pollfd *waited)
 {
-    bool more = false;
+    bool more = true; /* who ended before this was begun */
     while (!s->no_children_left) {
         if (poll(waited, WAITED, more ? 0 : s->killing ? KILL_PAUSE_MS : -1) < 0 && errno != EINTR)
             kill_begin(s, CM_REASON_INTERRUPTED);
@@ -200,25 +224,23 @@ static void last_words(struct sampler *s, int over_fd)
         return; /* the host hears of the exit instead */
 }
 
-/* All that is waited for, and the clock: 0 or an errno. */
+/* All that is waited for from the first tick on: 0 or an errno. */
 static int begin(struct sampler *s, struct pollfd *waited)
 {
     struct cm_head *head = s->head;
+    sigset_t set = signals();
     for (int i = 0; i < WAITED; i++)
         waited[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-    if ((waited[ON_SIGNAL].fd = signals()) < 0 ||
+    waited[ON_EXIT_RECORD].fd = s->exits_fd;
+    if ((waited[ON_SIGNAL].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 ||
         (waited[ON_HOST].fd = (int)syscall(SYS_pidfd_open, head->host_pid, 0)) < 0 ||
-        (waited[ON_TICK].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0 ||
-        (s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        (waited[ON_TICK].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
         return errno;
     if (head->timeout_ns != 0 &&
         (waited[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
         return errno;
-    waited[ON_EXIT_RECORD].fd = s->exits_fd; /* at once: a record has no time of its own */
-    if (getppid() != head->host_pid) /* it has gone already: nobody wants this any more */
-        return ESRCH;
-    head->start_ns = cm_now_ns();
-    s->due_ns = head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
+    if (getppid() != head->host_pid) /* it has gone, and its number may be another's */
+        kill_begin(s, CM_REASON_HOST_GONE);
     arm(waited[ON_TICK].fd, s->due_ns, head->interval_ns);
     if (head->timeout_ns != 0)
         arm(waited[ON_TIMEOUT].fd, head->start_ns + head->timeout_ns, 0);
@@ -245,10 +267,14 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_DFL);
     signal(SIGXFSZ, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
-    struct pollfd waited[WAITED];
-    int error = prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? errno : begin(s, waited);
-    if (error != 0)
-        return fail(head, CM_STAGE_SETUP, error);
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+        return fail(head, CM_STAGE_SETUP, errno);
+    if ((s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        return fail(head, CM_STAGE_SETUP, errno);
+    if (getppid() != head->host_pid) /* it has gone already: nobody wants this any more */
+        return fail(head, CM_STAGE_SETUP, ESRCH);
+    head->start_ns = cm_now_ns();
+    s->due_ns = head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
 
     /* The target comes first: what this process is larger than it by then, the target's ru_maxrss would show. */
     struct cm_spawn spawn = {.argv = argv + 2, .envp = environ, .fds = {0, 1, 2}, .nfds = 3};
@@ -261,7 +287,16 @@ int main(int argc, char **argv)
     head->alive = head->max_alive = head->max_threads = 1;
     __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
 
-    run(s, waited);
+    wait_until_the_first_tick(s);
+    if (!s->no_children_left) {
+        struct pollfd waited[WAITED];
+        int error = begin(s, waited);
+        if (error != 0)
+            kill_begin(s, CM_REASON_INTERRUPTED);
+        run(s, waited);
+        if (error != 0)
+            return fail(head, CM_STAGE_SETUP, error);
+    }
     last_words(s, fd + 1);
     exits_close(s);
     return 0;

@@ -112,6 +112,32 @@ def test_stop_after_the_end_and_twice() -> None:
     assert running.wait().exit.ok
 
 
+def test_stop_before_the_first_tick(marked: Any) -> None:
+    """A tree that has hardly begun is ended as well."""
+    for _ in range(20):
+        running = concmem.start("sleep 600 & sleep 600 & wait", env=marked.env)
+        running.stop()
+        assert running.wait().exit.reason == "interrupted"
+    assert marked.alive() == {}
+
+
+@pytest.mark.parametrize("timeout_s", [1e-6, 0.0002, 0.0005, 0.001, 0.002])
+def test_timeouts_about_the_first_tick(timeout_s: float, marked: Any) -> None:
+    """A time that is up before anything was read is kept to as well."""
+    m = concmem.measure("sleep 600 & sleep 600 & wait", timeout_s=timeout_s, env=marked.env)
+    assert m.exit.reason == "timeout"
+    assert timeout_s <= m.wall_s < timeout_s + END_S
+    assert marked.alive() == {}
+
+
+def test_a_host_that_dies_before_the_first_tick(marked: Any) -> None:
+    """The sampler looks for its host when it begins to tick, and takes the tree with it then."""
+    script = "import concmem, os, signal; concmem.start('sleep 600 & wait'); os.kill(os.getpid(), signal.SIGKILL)"
+    for _ in range(5):
+        subprocess.run([sys.executable, "-c", script], env=marked.env, check=False)
+        marked.wait_for(0)
+
+
 def test_stop_from_another_thread(marked: Any) -> None:
     """One thread waits, another stops."""
     running = concmem.start(["/bin/sleep", "600"], env=marked.env)
