@@ -1,18 +1,25 @@
-"""From the sampler's shared memory to a `Measurement`."""
+"""
+From the sampler's shared memory to a `Measurement`.
+
+Only the headline and how the root ended are made at once. What all else is made of is copied, and made when somebody
+asks for it: for a command of half a millisecond it would lengthen the call by nearly a tenth.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from functools import lru_cache
+from datetime import datetime, timezone
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
-from concmem._marks import Marks
+from concmem._evidence import Tree
+from concmem._marks import Marks, process_peak
 from concmem._shm import SharedMemory, layout, native, track_of
 from concmem._tree import NOT_ASKED, charge_of, largest, marks_of, missing_sources, tree_of
 from concmem._version import __version__
 from concmem.facts import Host, SamplerReport
-from concmem.figures import all_figures
+from concmem.figures import Figures, all_figures
+from concmem.host import counter_error_bytes
 from concmem.model import Exit, Figure, Measurement, Process, Reason
 from concmem.request import Request
 from concmem.timeline import Column, Timeline, Track
@@ -33,15 +40,6 @@ def _reasons() -> dict[int, Reason]:
         lib.CM_REASON_INTERRUPTED: "interrupted",
         lib.CM_REASON_HOST_GONE: "interrupted",
     }
-
-
-def _exit(head: Any) -> Exit:
-    status = head.wait_status
-    number = status & 0x7F
-    if not head.root_ended:  # it could not be killed
-        return Exit(None, None, _reasons().get(head.reason, "interrupted"))
-    reason = _reasons().get(head.reason, "signaled" if number else "exited")
-    return Exit(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
 
 
 @lru_cache(maxsize=1)
@@ -89,86 +87,103 @@ def _track(memory: SharedMemory, number: int, unread: Track) -> Track:
     )
 
 
-def _argv(memory: SharedMemory, entry: Any) -> tuple[str, ...]:
-    text = memory.copy(memory.head.text_offset + entry.text_offset, entry.text_bytes)
-    return tuple(os.fsdecode(word) for word in text.removesuffix(b"\0").split(b"\0")) if text else ()
-
-
-def _process(memory: SharedMemory, entry: Any, marks: Marks, peak: Figure) -> Process:
-    ffi, _ = native()
-    timed = marks.maxrss_bytes is not None or marks.told_bytes is not None
-    return Process(
-        pid=entry.pid,
-        ppid=entry.ppid,
-        comm=os.fsdecode(ffi.string(entry.comm)),
-        argv=_argv(memory, entry),
-        start_s=entry.first_ns / 1e9,
-        end_s=marks.end_s,
-        peak=peak,
-        user_s=entry.user_ns / 1e9 if timed else None,
-        system_s=entry.system_ns / 1e9 if timed else None,
-    )
+@lru_cache(maxsize=1)
+def _unread_tracks() -> dict[str, Track]:
+    """The tracks of a timeline where nothing was read."""
+    return {track.source: track for track in _unread() if track.source in _ALWAYS}
 
 
 def _tracks(memory: SharedMemory) -> dict[str, Track]:
     """By source: those that a timeline always has, and those that were read."""
     if memory.head.ticks == 0:
-        read: Iterable[Track] = _unread()
-    else:
-        read = (_track(memory, number, unread) for number, unread in enumerate(_unread()))
-    return {track.source: track for track in read if track.readings or track.source in _ALWAYS}
+        return dict(_unread_tracks())
+    tracks = (_track(memory, number, unread) for number, unread in enumerate(_unread()))
+    return {track.source: track for track in tracks if track.readings or track.source in _ALWAYS}
 
 
-def _maxima(head: Any, tracks: dict[str, Track]) -> dict[str, int]:
-    return {
-        f"{source}.{column.name}": largest(track_of(head, source), at)
-        for source, track in tracks.items()
-        if track.readings
-        for at, column in enumerate(track.columns)
-    }
+class _Left:
+    """A copy of what the sampler left behind, and what measurements are made of it."""
 
+    def __init__(self, request: Request, memory: SharedMemory, host: Host) -> None:
+        ffi, lib = native()
+        self._request = request
+        self._host = host
+        self._head = head = ffi.from_buffer("struct cm_head *", memory.copy(0, ffi.sizeof("struct cm_head")))
+        size = ffi.sizeof("struct cm_process")
+        rows = memory.copy(head.processes_offset, head.processes * size)
+        self._table = ffi.from_buffer("struct cm_process[]", rows)
+        self._text = memory.copy(head.text_offset, head.text_bytes)
+        self._marks = [marks_of(entry, lib) for entry in self._table]
+        self._tracks = _tracks(memory)
 
-def measurement(
-    request: Request,
-    memory: SharedMemory,
-    host: Host,
-    *,
-    started_at: str,
-    stdout: bytes | None,
-    stderr: bytes | None,
-    swapped_bytes: int | None,
-) -> Measurement:
-    """Everything that the sampler left behind, once it has ended, and what only the host knows."""
-    ffi, lib = native()
-    head = memory.head
-    size = ffi.sizeof("struct cm_process")
-    table = ffi.from_buffer("struct cm_process[]", memory.copy(head.processes_offset, head.processes * size))
-    all_marks = [marks_of(entry, lib) for entry in table]
-    tracks = _tracks(memory)
-    timeline = Timeline(tracks)
-    missing = missing_sources(head) if request.extra or head.ticks else {}
-    charge = charge_of(head, host, missing) if "cgroup" in request.extra else NOT_ASKED
-    tree = tree_of(head, all_marks, timeline, host, charge, request.extra)
-    figures = all_figures(tree)
-    return Measurement(
-        command=request.shown,
-        exit=_exit(head),
-        **figures,
-        cgroup_parts=charge.parts,
-        maxima=_maxima(head, tracks) if head.ticks else {},
-        wall_s=(head.exit_ns if head.root_ended else head.end_ns) / 1e9,
-        tree_wall_s=head.end_ns / 1e9,
-        user_s=head.user_ns / 1e9,
-        system_s=head.system_ns / 1e9,
-        minor_faults=head.minor_faults,
-        major_faults=head.major_faults,
-        processes=tuple(
-            _process(memory, entry, marks, figures["root_peak_rss"] if marks.is_root else tree.peak_of(marks))
-            for entry, marks in zip(table, all_marks, strict=True)
-        ),
-        max_alive=head.max_alive,
-        max_threads=head.max_threads,
-        sampler=SamplerReport(
+    @cached_property
+    def _timeline(self) -> Timeline:
+        return Timeline(self._tracks)
+
+    @cached_property
+    def _tree(self) -> Tree:
+        extra = self._request.extra
+        charge = charge_of(self._head, self._host) if "cgroup" in extra else NOT_ASKED
+        return tree_of(self._head, self._marks, self._timeline, self._host, charge, extra)
+
+    @cached_property
+    def _figures(self) -> Figures:
+        return all_figures(self._tree)
+
+    @property
+    def peak(self) -> Figure:
+        """The headline. Of a process that was alone and has told of its end, nothing else has to be made for it."""
+        head = self._head
+        if len(self._marks) != 1 or self._request.extra or head.processes_dropped or head.survivors:
+            return self._figures["peak"]
+        (root,) = self._marks
+        error_bytes = counter_error_bytes(self._host, head.max_threads)
+        if not (root.is_root and root.heard) or root.read_bytes > (root.maxrss_bytes or 0) + error_bytes:
+            return self._figures["peak"]
+        exact = bool(head.statm_exact)
+        return process_peak(root, error_bytes=error_bytes, floor_bytes=head.floor_bytes, statm_exact=exact)
+
+    @property
+    def exit(self) -> Exit:
+        """How the root ended."""
+        head = self._head
+        status = head.wait_status
+        number = status & 0x7F
+        if not head.root_ended:  # it could not be killed
+            return Exit(None, None, _reasons().get(head.reason, "interrupted"))
+        reason = _reasons().get(head.reason, "signaled" if number else "exited")
+        return Exit(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
+
+    def _argv(self, entry: Any) -> tuple[str, ...]:
+        text = self._text[entry.text_offset : entry.text_offset + entry.text_bytes]
+        return tuple(os.fsdecode(word) for word in text.removesuffix(b"\0").split(b"\0")) if text else ()
+
+    def _process(self, entry: Any, marks: Marks) -> Process:
+        ffi, _ = native()
+        timed = marks.maxrss_bytes is not None or marks.told_bytes is not None
+        return Process(
+            pid=entry.pid,
+            ppid=entry.ppid,
+            comm=os.fsdecode(ffi.string(entry.comm)),
+            argv=self._argv(entry),
+            start_s=entry.first_ns / 1e9,
+            end_s=marks.end_s,
+            peak=self._figures["root_peak_rss"] if marks.is_root else self._tree.peak_of(marks),
+            user_s=entry.user_ns / 1e9 if timed else None,
+            system_s=entry.system_ns / 1e9 if timed else None,
+        )
+
+    def _maxima(self) -> dict[str, int]:
+        return {
+            f"{source}.{column.name}": largest(track_of(self._head, source), at)
+            for source, track in self._tracks.items()
+            if track.readings
+            for at, column in enumerate(track.columns)
+        }
+
+    def _report(self) -> SamplerReport:
+        head = self._head
+        return SamplerReport(
             interval_s=head.interval_ns / 1e9,
             ticks=head.ticks,
             late_ticks=head.late_ticks,
@@ -182,18 +197,57 @@ def measurement(
             refused_readings=head.refused,
             floor_bytes=head.floor_bytes or None,
             survivors=head.survivors,
-            unseen=0 if tree.nobody_hidden else head.unseen,
+            unseen=0 if self._tree.nobody_hidden else head.unseen,
             inexact_windows=head.inexact_windows,
             lost_exit_records=head.exit_records_lost,
-            statm_exact=tree.statm_exact,
-            missing=missing,
-        ),
-        host=host,
-        start_monotonic_s=head.start_ns / 1e9,
-        started_at=started_at,
-        version=__version__,
-        timeline=timeline,
-        stdout=stdout,
-        stderr=stderr,
-        swapped_bytes=swapped_bytes,
-    )
+            statm_exact=self._tree.statm_exact,
+            missing=missing_sources(head),
+        )
+
+    def whole(
+        self, started_s: float, stdout: bytes | None, stderr: bytes | None, swapped_bytes: int | None
+    ) -> Measurement:
+        """All that is asked for later, with what only the host knows."""
+        head = self._head
+        started = datetime.fromtimestamp(started_s, timezone.utc)
+        return Measurement(
+            command=self._request.shown,
+            exit=self.exit,
+            **self._figures,
+            cgroup_parts=self._tree.charge.parts,
+            maxima=self._maxima(),
+            wall_s=(head.exit_ns if head.root_ended else head.end_ns) / 1e9,
+            tree_wall_s=head.end_ns / 1e9,
+            user_s=head.user_ns / 1e9,
+            system_s=head.system_ns / 1e9,
+            minor_faults=head.minor_faults,
+            major_faults=head.major_faults,
+            processes=tuple(self._process(entry, marks) for entry, marks in zip(self._table, self._marks, strict=True)),
+            max_alive=head.max_alive,
+            max_threads=head.max_threads,
+            sampler=self._report(),
+            host=self._host,
+            start_monotonic_s=head.start_ns / 1e9,
+            started_at=started.isoformat(timespec="milliseconds"),
+            version=__version__,
+            timeline=self._timeline,
+            stdout=stdout,
+            stderr=stderr,
+            swapped_bytes=swapped_bytes,
+        )
+
+
+def measurement(
+    request: Request,
+    memory: SharedMemory,
+    host: Host,
+    *,
+    started_s: float,
+    stdout: bytes | None,
+    stderr: bytes | None,
+    swapped_bytes: int | None,
+) -> Measurement:
+    """Everything that the sampler left behind, once it has ended, and what only the host knows."""
+    left = _Left(request, memory, host)
+    whole = partial(left.whole, started_s, stdout, stderr, swapped_bytes)
+    return Measurement.later(whole, peak=left.peak, exit=left.exit)

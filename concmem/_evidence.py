@@ -103,10 +103,7 @@ class Tree:
     @cached_property
     def nobody_hidden(self) -> bool:
         """Whether nobody can have come and gone unseen: all ended in sight, and none waited for children itself."""
-        heard = all(
-            m.maxrss_bytes is not None and not m.reaped_others and not m.forgets_children for m in self.processes
-        )
-        return self.everybody_told or (heard and not self.dropped_processes)
+        return self.everybody_told or (all(m.heard for m in self.processes) and not self.dropped_processes)
 
     @cached_property
     def unheard(self) -> str:

@@ -41,6 +41,11 @@ class Marks:
     is_root: bool = False
 
     @property
+    def heard(self) -> bool:
+        """Whether its end was heard of, and nobody can have been below it unheard."""
+        return self.maxrss_bytes is not None and not self.reaped_others and not self.forgets_children
+
+    @property
     def read_bytes(self) -> int:
         """The largest that was read of it while it lived."""
         return max(self.rss_bytes, self.hwm_bytes)

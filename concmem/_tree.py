@@ -20,18 +20,19 @@ NOT_ASKED = Charge(why_not="it was not asked for: cgroup=True, or concmem run --
 
 def marks_of(entry: Any, lib: Any) -> Marks:
     """What a row of the process table tells of its process's size."""
+    flags = entry.flags
     return Marks(
         rss_bytes=entry.rss_bytes,
         hwm_bytes=entry.hwm_bytes,
-        maxrss_bytes=entry.maxrss_bytes if entry.flags & lib.CM_PROCESS_REAPED else None,
-        told_bytes=entry.told_bytes if entry.flags & lib.CM_PROCESS_TOLD else None,
+        maxrss_bytes=entry.maxrss_bytes if flags & lib.CM_PROCESS_REAPED else None,
+        told_bytes=entry.told_bytes if flags & lib.CM_PROCESS_TOLD else None,
         since_s=entry.since_ns / 1e9,
         end_s=entry.end_ns / 1e9,
         marked_s=entry.marked_ns / 1e9,
         inexact=entry.inexact,
         reaped_others=entry.child_faults > 0,
-        forgets_children=bool(entry.flags & lib.CM_PROCESS_FORGETS),
-        is_root=bool(entry.flags & lib.CM_PROCESS_ROOT),
+        forgets_children=bool(flags & lib.CM_PROCESS_FORGETS),
+        is_root=bool(flags & lib.CM_PROCESS_ROOT),
     )
 
 
@@ -57,12 +58,12 @@ def _unseen(timeline: Timeline, interval_s: float) -> list[Unseen]:
     ]
 
 
-def charge_of(head: Any, host: Host, missing: dict[str, str]) -> Charge:
+def charge_of(head: Any, host: Host) -> Charge:
     """What the command's control group was charged."""
+    ffi, _ = native()
     track = track_of(head, "cgroup")
     if track.error:
-        return Charge(why_not=missing["cgroup"])
-    ffi, _ = native()
+        return Charge(why_not=ffi.string(track.why_not).decode(errors="replace"))
     columns = [ffi.string(column.name).decode() for column in track.columns[0 : track.ncolumns]]
     parts = {name: head.cgroup_parts[at] for at, name in enumerate(columns) if name != "usage"}
     second = head.memory_group_version == 2

@@ -9,7 +9,6 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from types import TracebackType
 
 from concmem._answer import measurement
@@ -56,7 +55,7 @@ class Running:
                 self._leave_groups()
         redirection.started()
         # All that can be done in the target's time rather than in the caller's.
-        self._started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        self._started_s = time.time()
         self._host = describe()
         self._swapped_before = swapped_bytes(self._host)
 
@@ -152,7 +151,7 @@ class Running:
             self._request,
             self._memory,
             self._host,
-            started_at=self._started_at,
+            started_s=self._started_s,
             stdout=collected("stdout"),
             stderr=collected("stderr"),
             swapped_bytes=None if swapped is None else swapped - (self._swapped_before or 0),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
+from concmem._later import Later
 from concmem.facts import Host, SamplerReport
 from concmem.timeline import Timeline
 
@@ -150,7 +151,7 @@ class Process:
 
 
 @attrs.frozen
-class Measurement:
+class Measurement(Later):
     """
     What one command, and everything that it started, needed.
 
