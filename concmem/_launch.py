@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from concmem._cgroup import Groups
@@ -24,7 +26,17 @@ from concmem.request import Request
 __all__ = ["launch", "start_error"]
 
 _MEMORY_FD = 3  # where the sampler finds its memory: right behind the standard files
-_SAMPLER = [os.fsencode(SAMPLER), b"%d" % _MEMORY_FD]
+
+
+def _texts(words: Iterable[bytes]) -> list[Any]:
+    """``char[]`` of each: whoever points to them has to keep them."""
+    ffi, _ = native()
+    return [ffi.new("char[]", word) for word in words]
+
+
+@lru_cache(maxsize=1)
+def _sampler() -> list[Any]:
+    return _texts((os.fsencode(SAMPLER), b"%d" % _MEMORY_FD))
 
 
 def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
@@ -58,10 +70,10 @@ def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int], gr
     placed = [*fds, memory.fd, memory.over_fd]
     if groups is not None:
         placed += _give_groups(memory.head, groups, len(placed))
-    words = [*(groups.prefix if groups is not None else ()), *_SAMPLER, *request.argv]
-    texts = [ffi.new("char[]", text) for text in (*words, *(request.envp or ()))]
-    argv = ffi.new("char *[]", [*texts[: len(words)], ffi.NULL])
-    envp = ffi.NULL if request.envp is None else ffi.new("char *[]", [*texts[len(words) :], ffi.NULL])
+    words = [*_texts(groups.prefix if groups is not None else ()), *_sampler(), *_texts(request.argv)]
+    argv = ffi.new("char *[]", [*words, ffi.NULL])
+    pairs = _texts(request.envp or ())
+    envp = ffi.NULL if request.envp is None else ffi.new("char *[]", [*pairs, ffi.NULL])
     cwd = ffi.new("char[]", request.cwd) if request.cwd is not None else ffi.NULL
     spawn = ffi.new("struct cm_spawn *", {"argv": argv, "envp": envp, "cwd": cwd, "fds": placed, "nfds": len(placed)})
     pidfd = ffi.new("int *")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import mmap
 import os
@@ -95,9 +94,8 @@ class _Mapping:
 
     def is_open(self) -> bool:
         """Whether the descriptor still is what it was: a host that turns into a daemon may close all that it finds."""
-        with contextlib.suppress(OSError):
-            return os.fstat(self.fd).st_ino == self._inode
-        return False
+        _, lib = native()
+        return bool(lib.cm_is_file(self.fd, self._inode))
 
     def close(self) -> None:
         if not self.is_open():
@@ -115,13 +113,14 @@ _lost: list[_Mapping] = []
 
 
 def _take() -> _Mapping:
-    with contextlib.suppress(IndexError):
-        while True:
+    while True:
+        try:
             mapping = _kept.pop()
-            if mapping.is_ours() and mapping.is_open():
-                return mapping
-            mapping.close()
-    return _Mapping()
+        except IndexError:
+            return _Mapping()
+        if mapping.is_ours() and mapping.is_open():
+            return mapping
+        mapping.close()
 
 
 def _leave_to_parent() -> None:

@@ -18,15 +18,17 @@ SHORTEST_INTERVAL_S = 0.0001
 LONGEST_INTERVAL_S = 3600.0
 
 
-def _encoded(value: Any, what: str) -> bytes:
+def _encoded(value: Any, what: str, *which: Any) -> bytes:
+    """As the kernel takes it; `what` it is, with `which` of them, is only put together to refuse it."""
     try:
         encoded = os.fsencode(value)
     except TypeError:
-        raise InvalidRequest(f"{what} is {value!r}, which is neither text nor a path") from None
+        raise InvalidRequest(f"{what.format(*which)} is {value!r}, which is neither text nor a path") from None
     except UnicodeEncodeError:
-        raise InvalidRequest(f"{what} holds characters that no file name can hold: {value!r}") from None
+        why = "holds characters that no file name can hold"
+        raise InvalidRequest(f"{what.format(*which)} {why}: {value!r}") from None
     if b"\0" in encoded:
-        raise InvalidRequest(f"{what} holds a NUL, which no command line can carry: {value!r}")
+        raise InvalidRequest(f"{what.format(*which)} holds a NUL, which no command line can carry: {value!r}")
     return encoded
 
 
@@ -36,7 +38,7 @@ def _argv(command: Command) -> tuple[bytes, ...]:
         if not line.strip():
             raise InvalidRequest("the command is empty")
         return (b"/bin/sh", b"-c", line)
-    if isinstance(command, os.PathLike):
+    if not isinstance(command, (list, tuple)) and isinstance(command, os.PathLike):
         command = [command]
     try:
         words = list(command)
@@ -44,7 +46,7 @@ def _argv(command: Command) -> tuple[bytes, ...]:
         raise InvalidRequest(f"a command is a list of words or one string for the shell, not {command!r}") from None
     if not words:
         raise InvalidRequest("the command is empty")
-    argv = tuple(_encoded(word, f"word {i} of the command") for i, word in enumerate(words))
+    argv = tuple([_encoded(word, "word {} of the command", i) for i, word in enumerate(words)])
     if not argv[0]:
         raise InvalidRequest("the command is empty: its first word names no program")
     return argv
@@ -58,15 +60,13 @@ def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
         name = _encoded(key, "a name in env")
         if not name or b"=" in name:
             raise InvalidRequest(f"{key!r} cannot be the name of an environment variable")
-        pairs.append(name + b"=" + _encoded(value, f"env[{key!r}]"))
+        pairs.append(name + b"=" + _encoded(value, "env[{!r}]", key))
     return tuple(pairs)
 
 
-def _number(name: str, value: Any, least: float, most: float | None = None) -> None:
-    wanted = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not value >= least or (most is not None and value > most) or value == float("inf"):
-        raise InvalidRequest(f"{name} is a number {wanted}, not {value!r}")
+def _number(name: str, value: Any, least: float, most: float) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+        raise InvalidRequest(f"{name} is a number from {least:g} to {most:g}, not {value!r}")
 
 
 @attrs.frozen
@@ -133,10 +133,10 @@ class Request:
             argv=argv,
             envp=_envp(env),
             cwd=None if cwd is None else _encoded(cwd, "cwd"),
-            shown=os.fsdecode(argv[2]) if is_line else tuple(os.fsdecode(word) for word in argv),
+            shown=os.fsdecode(argv[2]) if is_line else tuple([os.fsdecode(word) for word in argv]),
             interval_ns=round(interval_s * 1e9),
             pss_budget_ppm=round(pss_budget * 1e6),
             timeout_ns=0 if timeout_s is None else max(1, round(timeout_s * 1e9)),
             memory_limit_bytes=int(memory_limit_bytes or 0),
-            extra=frozenset(name for name, wanted in extra.items() if wanted),
+            extra=frozenset([name for name, wanted in extra.items() if wanted]),
         )

@@ -217,6 +217,9 @@ int64_t cm_layout(struct cm_head *head);
  * -errno with `spawn->stage` telling what failed. Safe in any thread. */
 int cm_launch(struct cm_head *head, struct cm_spawn *spawn, int *pidfd);
 
+/* Whether a descriptor still is that of the file with this inode. */
+int cm_is_file(int fd, uint64_t inode);
+
 /* The phase (CM_PHASE_...) that the sampler has reached. */
 int cm_phase(const struct cm_head *head);
 
