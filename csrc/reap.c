@@ -131,7 +131,7 @@ void kill_begin(struct sampler *s, uint32_t reason)
 static uint64_t kill_walk(struct sampler *s)
 {
     uint64_t killed = 0, now_ns = cm_now_ns() - s->head->start_ns;
-    tree_read_children(s, s->own_children_fd, now_ns);
+    children_read(s, s->own_children_fd, now_ns);
     for (uint32_t i = 0; i < s->nalive;) {
         struct member *m = &s->members[s->alive[i]];
         if (!m->killed && !kill_member(s, m)) {
@@ -140,7 +140,7 @@ static uint64_t kill_walk(struct sampler *s)
         }
         killed += !m->killed;
         m->killed = true;
-        tree_ask(s, m, now_ns);
+        children_ask(s, m, now_ns);
         i++;
     }
     return killed;
@@ -166,12 +166,12 @@ static bool kill_child(struct sampler *s, int pid, uint64_t unused)
  */
 void kill_sweep(struct sampler *s)
 {
-    uint64_t killed = kill_walk(s) + tree_for_children(s, s->own_children_fd, 0, kill_child);
+    uint64_t killed = kill_walk(s) + children_visit(s, s->own_children_fd, 0, kill_child);
     if (killed > 0)
         s->kill_ns = cm_now_ns();
     else if (cm_now_ns() - s->kill_ns > GIVE_UP_NS) {
         /* Children there are, but none that may be killed: other users' processes. */
-        s->head->survivors = tree_for_children(s, s->own_children_fd, 0, count_child);
+        s->head->survivors = children_visit(s, s->own_children_fd, 0, count_child);
         s->no_children_left = true;
     }
 }

@@ -90,6 +90,12 @@ struct sampler {
     bool least_over;      /* which can be told no longer */
 };
 
+/* loop.c: what is waited for; 0 or an errno */
+int loop(struct sampler *s);
+
+/* settle.c: what can wait until the target has been loaded */
+void settle(struct sampler *s);
+
 /* own.c: what its own process tells */
 bool own_statm_is_exact(const struct sampler *s);
 void own_size_note(struct sampler *s);
@@ -102,16 +108,18 @@ bool waited_little(struct sampler *s, uint64_t since_ns, uint64_t expected_ns);
 void tree_begin(struct sampler *s);
 void tree_open(struct sampler *s);
 void tree_discover(struct sampler *s, uint64_t now_ns);
-void tree_ask(struct sampler *s, struct member *m, uint64_t now_ns);
 struct member *tree_find(struct sampler *s, int pid);
 bool tree_meet(struct sampler *s, int pid, uint64_t now_ns);
 void tree_remove(struct sampler *s, struct member *m);
 struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at);
 struct cm_process *tree_known(struct sampler *s, int pid, uint64_t since_ns);
-typedef bool tree_visit(struct sampler *s, int pid, uint64_t now_ns);
-uint64_t tree_for_children(struct sampler *s, int fd, uint64_t now_ns, tree_visit *with);
-void tree_read_children(struct sampler *s, int fd, uint64_t now_ns);
 struct cm_process *member_entry(struct sampler *s, const struct member *m);
+
+/* children.c: who is whose child */
+typedef bool children_visitor(struct sampler *s, int pid, uint64_t now_ns);
+uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_visitor *with);
+void children_read(struct sampler *s, int fd, uint64_t now_ns);
+void children_ask(struct sampler *s, struct member *m, uint64_t now_ns);
 
 /* member.c: reading one process */
 int member_folder(struct sampler *s, const struct member *m);

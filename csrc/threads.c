@@ -115,7 +115,7 @@ void threads_walk(struct sampler *s, uint64_t now_ns)
         strcpy(cm_format(name, (uint64_t)tid), "/children");
         int fd = openat(walked_fd, name, O_RDONLY | O_CLOEXEC);
         if (fd >= 0) {
-            tree_read_children(s, fd, now_ns);
+            children_read(s, fd, now_ns);
             close(fd);
         }
     }

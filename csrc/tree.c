@@ -5,16 +5,12 @@
  * enters when it is listed by a member and names a member as its parent; it leaves only by its own end, because the
  * kernel's list can lose living children while their siblings die.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sampler.h"
-
-enum { PIECE = 4096 }; /* the kernel hands out such a list by the page, never quite full */
 
 static struct member members[MEMBERS]; /* touched only as far as they are used; number 0 means none */
 static uint32_t slots[SLOTS];
@@ -200,71 +196,11 @@ bool tree_meet(struct sampler *s, int pid, uint64_t now_ns)
     return true;
 }
 
-/* Calls `with` for every process in a `children` file: for how many it came back true. */
-uint64_t tree_for_children(struct sampler *s, int fd, uint64_t now_ns, tree_visit *with)
-{
-    static char text[65536];
-    size_t kept = 0;
-    off_t offset = 0;
-    ssize_t got;
-    uint64_t count = 0;
-    while ((got = pread(fd, text + kept, sizeof text - 1 - kept, offset)) > 0) {
-        offset += got;
-        text[kept + (size_t)got] = 0;
-        const char *at = text;
-        /* Every number is followed by a space; one that is not goes on in the next piece. */
-        for (const char *end; (end = strchr(at, ' ')) != NULL; at = end + 1)
-            count += with(s, (int)cm_number(&at), now_ns);
-        kept = strlen(at);
-        memmove(text, at, kept);
-        if (got < PIECE / 2)
-            break;
-    }
-    return count;
-}
-
-/* One that is listed and cannot be met may live all the same: /proc hides what others may not trace (hidepid). */
-static bool meet_listed(struct sampler *s, int pid, uint64_t now_ns)
-{
-    if (tree_meet(s, pid, now_ns) || tree_find(s, pid) != NULL)
-        return true;
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (pidfd < 0)
-        return false;
-    close(pidfd);
-    s->head->refused++;
-    return false;
-}
-
-void tree_read_children(struct sampler *s, int fd, uint64_t now_ns)
-{
-    tree_for_children(s, fd, now_ns, meet_listed);
-}
-
-/* Who its children are. */
-void tree_ask(struct sampler *s, struct member *m, uint64_t now_ns)
-{
-    if (m->children_fd >= 0) {
-        tree_read_children(s, m->children_fd, now_ns);
-        return;
-    }
-    char name[64] = "task/";
-    strcpy(cm_format(name + 5, (uint64_t)m->pid), "/children");
-    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
-    int fd = dir_fd < 0 ? -1 : openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        tree_read_children(s, fd, now_ns);
-        close(fd);
-    }
-    if (dir_fd >= 0 && dir_fd != m->dir_fd)
-        close(dir_fd);
-}
-
 void tree_discover(struct sampler *s, uint64_t now_ns)
 {
     /* The sampler gets a child when somebody of the tree has ended; only a parent that was never met ends unnoticed. */
     if (s->somebody_ended || s->head->ticks % QUIET_TICKS == 1)
-        tree_read_children(s, s->own_children_fd, now_ns);
+        children_read(s, s->own_children_fd, now_ns);
     s->somebody_ended = false;
     /* Those that are met on the way are appended, and so asked for their own children in the same sweep; but a line of
      * processes that fork and exit faster than they are met is not followed for ever. */
@@ -273,7 +209,7 @@ void tree_discover(struct sampler *s, uint64_t now_ns)
         struct member *m = &s->members[s->alive[i]];
         if (m->zombie)
             continue;
-        tree_ask(s, m, now_ns);
+        children_ask(s, m, now_ns);
     }
     numbers_look(s, now_ns);
     if (s->several_threads)
