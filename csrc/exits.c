@@ -10,7 +10,12 @@
 
 #include "sampler.h"
 
-enum { KTHREADD = 2, WAITING = 1024, MET_NS = 1000000000 /* whoever is met has been alive no longer than this, unmet */ };
+enum {
+    KTHREADD = 2,
+    WAITING = 1024,
+    MET_NS = 1000000000,  /* whoever is met has been alive no longer than this, unmet */
+    AGAIN_NS = 10000000,  /* no number is given out twice so soon: all others come in between */
+};
 
 static struct waiting {
     struct cm_exit_record record;
@@ -44,8 +49,27 @@ static void note_record(struct cm_process *entry, const struct cm_exit_record *r
     }
     if (record->ends_process) {
         entry->flags |= CM_PROCESS_TOLD;
-        memcpy(entry->comm, record->comm, sizeof entry->comm);
     }
+    if (record->pid == record->tgid) /* its other threads may have names of their own */
+        memcpy(entry->comm, record->comm, sizeof entry->comm);
+}
+
+static uint64_t began_ns(const struct cm_exit_record *record, uint64_t t_ns)
+{
+    return record->elapsed_ns < t_ns ? t_ns - record->elapsed_ns : 0;
+}
+
+/*
+ * The row of the process that a record is of. A thread can be the last of its process to stop living, and the first to
+ * send its record: those of its siblings come when the process has ended already, and began before that. What began
+ * later is of another process that has got the same number.
+ */
+static struct cm_process *row_of(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
+{
+    struct cm_process *entry = tree_known(s, record->tgid, 0);
+    if (entry == NULL || !(entry->flags & CM_PROCESS_ENDED) || entry->end_ns >= s->drained_ns)
+        return entry;
+    return began_ns(record, t_ns) <= entry->end_ns || t_ns - entry->end_ns < AGAIN_NS ? entry : NULL;
 }
 
 static void put(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns);
@@ -68,26 +92,26 @@ static void put_children(struct sampler *s, int parent, uint64_t since_ns)
 /* Into the table: it belongs there. */
 static void put(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
 {
-    struct cm_process *entry = tree_known(s, record->tgid, s->drained_ns);
+    struct cm_process *entry = row_of(s, record, t_ns);
     if (entry == NULL) {
         struct cm_stat stat = {.ppid = record->ppid};
-        uint64_t began_ns = record->elapsed_ns < t_ns ? t_ns - record->elapsed_ns : 0;
+        uint64_t first_ns = began_ns(record, t_ns);
         int32_t at;
         memcpy(stat.comm, record->comm, sizeof stat.comm);
-        entry = tree_entry(s, record->tgid, &stat, began_ns, &at);
+        entry = tree_entry(s, record->tgid, &stat, first_ns, &at);
         if (entry == NULL)
             return;
-        entry->since_ns = began_ns;
+        entry->since_ns = first_ns;
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
-        put_children(s, record->tgid, began_ns);
+        put_children(s, record->tgid, first_ns);
     }
     note_record(entry, record, t_ns);
 }
 
-static bool belongs(struct sampler *s, const struct cm_exit_record *record)
+static bool belongs(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
 {
-    return record->ppid == s->own_pid || tree_known(s, record->tgid, s->drained_ns) != NULL ||
+    return record->ppid == s->own_pid || row_of(s, record, t_ns) != NULL ||
            tree_known(s, record->ppid, s->drained_ns) != NULL;
 }
 
@@ -106,7 +130,7 @@ void exits_drain(struct sampler *s, uint64_t t_ns)
     while (cm_taskstats_next(s->exits_fd, &record, &s->head->exit_records_lost) > 0) {
         if (record.ppid == KTHREADD) /* a thread of the kernel */
             continue;
-        if (belongs(s, &record)) {
+        if (belongs(s, &record, t_ns)) {
             put(s, &record, t_ns);
             continue;
         }

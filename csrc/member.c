@@ -152,6 +152,17 @@ static bool read_other_thread(struct sampler *s, struct member *m)
     return tid != 0;
 }
 
+/* The thread that was read in its place can be gone while its main thread has not been waited for. */
+static bool is_listed(struct sampler *s, const struct member *m)
+{
+    struct cm_stat stat;
+    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
+    bool listed = dir_fd >= 0 && cm_read_stat(dir_fd, "stat", &stat) == 0;
+    if (dir_fd >= 0 && dir_fd != m->dir_fd)
+        close(dir_fd);
+    return listed;
+}
+
 /* Reads statm: whether the member is still there. A zombie stays, because its number stays listed. */
 bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
 {
@@ -178,7 +189,7 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
     s->somebody_ended |= !m->zombie;
     memset(m->rows, 0, sizeof m->rows);
     m->zombie = true;
-    if (error == -ENODATA)
+    if (error == -ENODATA || is_listed(s, m))
         return true;
     tree_remove(s, m);
     return false;

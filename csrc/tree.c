@@ -79,8 +79,9 @@ struct cm_process *tree_known(struct sampler *s, int pid, uint64_t since_ns)
 struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at)
 {
     struct cm_head *head = s->head;
-    struct cm_process *known = tree_known(s, pid, s->known_ns);
-    if (known != NULL && known->start_ticks == 0) {
+    /* A zombie has its number to itself, however long ago its record came. */
+    struct cm_process *known = tree_known(s, pid, stat->state == 'Z' ? 0 : s->known_ns);
+    if (known != NULL && known->start_ticks == 0 && !(known->flags & CM_PROCESS_REAPED)) {
         *at = *row_of(s, pid) - 1;
         known->start_ticks = stat->start_ticks;
         if (!(known->flags & CM_PROCESS_TOLD)) /* the record was of one of its threads */

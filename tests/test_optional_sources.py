@@ -158,6 +158,25 @@ def test_exit_records_of_every_process() -> None:
     assert m.peak.status == "bounded"
 
 
+MANY_THREADS = """
+import os, threading, time
+for _ in range(40):
+    threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
+time.sleep(0.03)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("taskstats", [False, pytest.param(True, marks=needs("taskstats"))])
+def test_threads_that_end_at_once_are_one_process(taskstats: bool) -> None:
+    """Whichever of them goes last, and through whichever it was read by then: one row, and the error of one process."""
+    for _ in range(40):
+        m = concmem.measure([sys.executable, "-S", "-c", MANY_THREADS], taskstats=taskstats)
+        assert len(m.processes) == 1
+        assert m.processes[0].comm == Path(sys.executable).name[:15]
+        assert m.peak.error_bytes + m.peak.over_bytes < 3 * MIB
+
+
 @needs("taskstats")
 def test_exit_records_of_grandchildren() -> None:
     """Children of children that nobody saw are placed by their parents' own records, and keep their sizes."""
