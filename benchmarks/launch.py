@@ -2,8 +2,8 @@
 What measuring a short command costs, and what each way says that it needed, from hosts of three sizes.
 
 ``/bin/true`` by `concmem.measure`, as far as the headline and with all else read, by `subprocess.run`, and under GNU
-time. Each host is a Python of its own that holds
-so much memory and runs every way once a round, in turn. Medians over the rounds; ratios are of medians of one host.
+time. Each host is a Python of its own that holds so much memory and runs every way once a round, in turn. Medians over
+the rounds; ratios are of medians of one host.
 Usage: python benchmarks/launch.py [ROUNDS] [HOST_MIB...]
 """
 

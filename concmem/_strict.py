@@ -41,8 +41,14 @@ def strict_converter() -> cattrs.Converter:
         items: Any = GenericAlias(list, get_args(kind)[:1])
         return tuple(converter.structure(value, items))
 
+    def is_choice(kind: Any) -> bool:
+        return get_origin(kind) is Literal
+
+    def is_array(kind: Any) -> bool:
+        return get_origin(kind) is tuple
+
     for kind in _WORDS:
         converter.register_structure_hook(kind, primitive)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, choice)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, array)
+    converter.register_structure_hook_func(is_choice, choice)
+    converter.register_structure_hook_func(is_array, array)
     return converter

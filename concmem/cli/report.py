@@ -31,13 +31,7 @@ def report(directory: Path, other: Path | None, form: str | None, out: Path | No
     Writes index.html, which has all of it, figure-1.svg and .png, ... (one for every number of tasks), table.md and
     .csv, claims.md and .json into DIR. A comparison is only printed.
     """
-    ending = out.suffix[1:].lower() if out is not None else ""
-    if form is None and out is not None and ending not in _FORMATS:
-        ending_with = f"the name must end in .{', .'.join(_FORMATS)}, or --format say what it is to be"
-        raise click.UsageError(f"{click.format_filename(out)}: {ending_with}")
-    if form is not None and ending in _FORMATS and ending != form:
-        raise click.UsageError(f"{click.format_filename(out)} is the name of another form than {form}")
-    form = form or ending or None
+    form = _form(form, out)
     if form is not None:
         _give(_made(directory, other, form), form, out)
     elif other is not None:
@@ -47,6 +41,19 @@ def report(directory: Path, other: Path | None, form: str | None, out: Path | No
         print_comparison(compare(load_study(directory), load_study(other)), PipeConsole())
     else:
         _write(directory)
+
+
+def _form(form: str | None, out: Path | None) -> str | None:
+    """What is meant: by the option, or by the ending of the file."""
+    if out is None:
+        return form
+    ending, shown = out.suffix[1:].lower(), click.format_filename(out)
+    if form is None and ending not in _FORMATS:
+        needed = f"the name must end in .{', .'.join(_FORMATS)}, or --format say what it is to be"
+        raise click.UsageError(f"{shown}: {needed}")
+    if form is not None and ending in _FORMATS and ending != form:
+        raise click.UsageError(f"{shown} is the name of another form than {form}")
+    return form or ending
 
 
 def _made(directory: Path, other: Path | None, form: str) -> bytes:
