@@ -40,14 +40,14 @@ def _sensible(figure: Figure) -> Figure:
     if (figure.bytes is None) != (figure.status == "unavailable"):
         raise ValueError(f"a figure of {figure.bytes} bytes is not {figure.status}")
     if figure.error_bytes < 0 or figure.over_bytes < 0:
-        raise ValueError("an error is not below 0")
+        raise ValueError("an error is below 0")
     return figure
 
 
 def _possible(measurement: Measurement) -> Measurement:
     for name, figure in measurement.figures.items():
         if figure.bytes is not None and figure.bytes < 0:
-            raise ValueError(f"{name} is not below 0")
+            raise ValueError(f"{name} is below 0")
     return measurement
 
 
@@ -74,7 +74,9 @@ def measurement_from_dict(stored: dict[str, Any], timeline: Timeline | None = No
     except Exception as error:
         from cattrs import transform_error
 
-        wrong = "; ".join(transform_error(error))
+        from concmem._strict import describe
+
+        wrong = "; ".join(each.removesuffix(" @ $") for each in transform_error(error, format_exception=describe))
     # Not from within: some ways to pickle an error take along what it came from, and cattrs' errors do not come back.
     raise RecordingError(f"this is no measurement of concmem: {wrong}")
 

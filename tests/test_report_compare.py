@@ -193,7 +193,7 @@ def test_the_markdown_says_the_same(make_study: Make) -> None:
 
 def _stored(study: Study) -> Path:
     store = Store(study.path)
-    store.begin()
+    store.path.mkdir()
     store.write(study)
     for run in study.runs:
         store.add(run)
@@ -221,7 +221,7 @@ def test_the_command_compares_and_writes_nothing(make_study: Make) -> None:
     for arguments, said in (
         ((a, b, "--format", "parquet"), "concmem: a comparison has no parquet form, but md, csv, json"),
         ((a, a.parent / "none"), f"concmem: there is no study in {a.parent / 'none'}\n"),
-        ((a, b, "--out", a.parent / "x.html"), "concmem: Invalid value for '--out': "),
+        ((a, b, "--out", a.parent / "x.html"), f"concmem: {a.parent / 'x.html'}: the name must end in .md, "),
     ):
         done = _report(*arguments)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -38,7 +38,7 @@ def study(make_study: Make) -> Study:
 def stored(study: Study) -> Path:
     """The same, stored."""
     store = Store(study.path)
-    store.begin()
+    store.path.mkdir()
     store.write(study)
     for run in study.runs:
         store.add(run)

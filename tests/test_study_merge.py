@@ -26,7 +26,7 @@ def make(make_study: Make) -> Make:
     def stored(name: str, *arguments: Any, **changes: Any) -> Study:
         study = make_study(name, *arguments, **changes)
         store = Store(study.path)
-        store.begin()
+        store.path.mkdir()
         store.write(study)
         for run in study.runs:
             store.add(run)

@@ -344,10 +344,14 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
         ("sleep_s", -1.0, r"damaged: .*sleep_s"),
         ("launch_s", float("nan"), r"damaged: .*launch_s"),
         ("status", "fine", r"damaged: .*status"),
-        ("plateau.error_bytes", -1, r"damaged: an error is not below 0"),
-        ("plateau.bytes", None, r"damaged: a figure of None bytes is not bounded"),
-        ("measurement.peak.bytes", -4096, r"peak is not below 0"),
-        ("measurement.tree_peak_rss_sum.bytes", -4096, r"tree_peak_rss_sum is not below 0"),
+        ("plateau.error_bytes", -1, r"damaged: an error is below 0 @ \$\.plateau"),
+        ("plateau.bytes", None, r"damaged: a figure of None bytes is not bounded @ \$\.plateau"),
+        ("measurement.peak.bytes", -4096, r"this is no measurement of concmem: peak is below 0$"),
+        (
+            "measurement.tree_peak_rss_sum.bytes",
+            -4096,
+            r"this is no measurement of concmem: tree_peak_rss_sum is below 0$",
+        ),
     ],
 )
 def test_values_that_no_run_has_are_refused(harness: Bench, key: str, value: object, said: str) -> None:

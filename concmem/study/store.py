@@ -23,6 +23,7 @@ import attrs
 import cattrs
 
 from concmem._atomic import replacing, unfinished
+from concmem._strict import describe
 from concmem.errors import ConcmemError, RecordingError
 from concmem.model import Measurement
 from concmem.stored import converter
@@ -49,8 +50,8 @@ class StudyNotStored(ConcmemError, OSError):
 @lru_cache(maxsize=1)
 def _converter() -> cattrs.Converter:
     made = converter().copy()
-    made.register_unstructure_hook_func(lambda kind: kind is Measurement, lambda m: m.to_dict())
-    made.register_structure_hook_func(lambda kind: kind is Measurement, lambda d, _: Measurement.from_dict(d))
+    made.register_unstructure_hook(Measurement, lambda m: m.to_dict())
+    made.register_structure_hook(Measurement, lambda d, _: Measurement.from_dict(d))
     return made
 
 
@@ -247,7 +248,7 @@ def _structure(path: Path, content: dict[str, Any], kind: type[Any]) -> Any:
         if isinstance(error, cattrs.BaseValidationError) and (own := error.subgroup(RecordingError)) is not None:
             wrong = str(_first(own))
         elif isinstance(error, cattrs.BaseValidationError):
-            wrong = f"damaged: {cattrs.transform_error(error)[0]}"
+            wrong = f"damaged: {cattrs.transform_error(error, format_exception=describe)[0].removesuffix(' @ $')}"
         else:
             wrong = f"damaged: {error}"
     raise RecordingError(f"{path}: {wrong}")
