@@ -43,7 +43,8 @@ static void note_record(struct cm_process *entry, const struct cm_exit_record *r
         entry->user_ns += record->user_ns;
         entry->system_ns += record->system_ns;
     }
-    if (record->ends_process && !(entry->flags & CM_PROCESS_ENDED)) {
+    /* A row that only records made seemed to end with each of its threads. */
+    if (record->ends_process && (entry->start_ticks == 0 || !(entry->flags & CM_PROCESS_ENDED))) {
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
     }
@@ -105,6 +106,9 @@ static void put(struct sampler *s, const struct cm_exit_record *record, uint64_t
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
         put_children(s, record->tgid, first_ns);
+    } else if (record->ends_process && !(entry->flags & CM_PROCESS_TOLD)) {
+        /* Who has ended since a thread of it did could not be placed: it was not known as a parent any more. */
+        put_children(s, record->tgid, began_ns(record, t_ns));
     }
     note_record(entry, record, t_ns);
 }

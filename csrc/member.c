@@ -152,15 +152,15 @@ static bool read_other_thread(struct sampler *s, struct member *m)
     return tid != 0;
 }
 
-/* The thread that was read in its place can be gone while its main thread has not been waited for. */
-static bool is_listed(struct sampler *s, const struct member *m)
+/* How many threads are left of it, a main thread that has not been waited for included; 0 where it is gone. */
+static int threads_left(struct sampler *s, const struct member *m)
 {
     struct cm_stat stat;
     int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
-    bool listed = dir_fd >= 0 && cm_read_stat(dir_fd, "stat", &stat) == 0;
+    int left = dir_fd >= 0 && cm_read_stat(dir_fd, "stat", &stat) == 0 ? stat.threads : 0;
     if (dir_fd >= 0 && dir_fd != m->dir_fd)
         close(dir_fd);
-    return listed;
+    return left;
 }
 
 /* Reads statm: whether the member is still there. A zombie stays, because its number stays listed. */
@@ -168,7 +168,7 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
 {
     uint32_t *row = m->rows[CM_STATM];
     int error = member_read(s, m, CM_STATM, row);
-    if ((error == -ENODATA || (error == -ESRCH && m->tid != 0)) && !m->zombie && read_other_thread(s, m))
+    if ((error == -ENODATA || error == -ESRCH) && !m->zombie && read_other_thread(s, m))
         error = member_read(s, m, CM_STATM, row);
     if (error == 0) {
         if (m->borrows)
@@ -181,15 +181,18 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
         s->head->refused++;
         return true;
     }
+    int left = error == -ENODATA && m->zombie ? 1 : threads_left(s, m);
+    memset(m->rows, 0, sizeof m->rows);
+    if (left > 1 && !m->zombie) /* the one that was to be read has gone meanwhile: another at the next tick */
+        return true;
     struct cm_process *entry = member_entry(s, m);
     if (entry != NULL && !(entry->flags & CM_PROCESS_ENDED)) {
         entry->flags |= CM_PROCESS_ENDED;
         entry->end_ns = now_ns;
     }
     s->somebody_ended |= !m->zombie;
-    memset(m->rows, 0, sizeof m->rows);
     m->zombie = true;
-    if (error == -ENODATA || is_listed(s, m))
+    if (error == -ENODATA || left > 0)
         return true;
     tree_remove(s, m);
     return false;

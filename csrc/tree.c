@@ -12,6 +12,8 @@
 
 #include "sampler.h"
 
+#define TICK_NS 10000000u /* of /proc/PID/stat: USER_HZ is 100 */
+
 static struct member members[MEMBERS]; /* touched only as far as they are used; number 0 means none */
 static uint32_t slots[SLOTS];
 static uint32_t alive[MEMBERS];
@@ -79,8 +81,13 @@ struct cm_process *tree_known(struct sampler *s, int pid, uint64_t since_ns)
 struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at)
 {
     struct cm_head *head = s->head;
-    /* A zombie has its number to itself, however long ago its record came. */
-    struct cm_process *known = tree_known(s, pid, stat->state == 'Z' ? 0 : s->known_ns);
+    struct cm_process *known = tree_known(s, pid, s->known_ns);
+    /* A zombie has its number to itself, however long ago its record came; who ended before it began is another. */
+    if (known == NULL && stat->state == 'Z') {
+        known = tree_known(s, pid, 0);
+        if (known != NULL && head->start_ns + known->end_ns + TICK_NS < stat->start_ticks * TICK_NS)
+            known = NULL;
+    }
     if (known != NULL && known->start_ticks == 0 && !(known->flags & CM_PROCESS_REAPED)) {
         *at = *row_of(s, pid) - 1;
         known->start_ticks = stat->start_ticks;

@@ -1,5 +1,5 @@
 """
-One directory a study, one file a run: readable by ``jq``, comparable by git, merged by copying.
+One directory a study, one file a run: readable by ``jq``, comparable by git.
 
 ``study.json`` holds the plan, the machine and the toolchains; ``runs/<program>-<tasks>-<index>.json`` one run, with
 its timeline beside it as ``.npz``. Every file appears whole or not at all, the JSON of a run last: where it is, the
