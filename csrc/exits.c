@@ -99,10 +99,13 @@ static void put(struct sampler *s, const struct cm_exit_record *record, uint64_t
         uint64_t first_ns = began_ns(record, t_ns);
         int32_t at;
         memcpy(stat.comm, record->comm, sizeof stat.comm);
+        uint64_t rows = s->head->processes;
         entry = tree_entry(s, record->tgid, &stat, first_ns, &at);
+        bool again = rows == s->head->processes; /* it was there, by the record of another of its threads */
         if (entry == NULL)
             return;
-        entry->since_ns = first_ns;
+        if (!again || first_ns < entry->since_ns)
+            entry->since_ns = first_ns;
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
         put_children(s, record->tgid, first_ns);

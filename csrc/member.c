@@ -24,21 +24,13 @@ int member_folder(struct sampler *s, const struct member *m)
     return fd;
 }
 
-static int open_thread(int dir_fd, int tid)
-{
-    char name[32] = "task/";
-    cm_format(name + 5, (uint64_t)tid);
-    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
 int member_open(struct sampler *s, struct member *m, const char *file)
 {
     int folder = m->read_fd;
     if (folder < 0) {
         folder = member_folder(s, m);
         if (folder >= 0 && m->tid != 0) {
-            int thread = open_thread(folder, m->tid);
+            int thread = stand_in_open(folder, m->tid);
             close(folder);
             folder = thread;
         }
@@ -118,57 +110,12 @@ void member_keep(struct sampler *s, struct member *m)
     s->descriptors += m->children_fd >= 0;
 }
 
-/* The main thread has left by pthread_exit and others go on: their memory is read through one of them. */
-static bool read_other_thread(struct sampler *s, struct member *m)
-{
-    struct cm_stat stat;
-    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
-    if (dir_fd < 0)
-        return false;
-    int tid = cm_read_stat(dir_fd, "stat", &stat) == 0 && stat.threads > 1 ? threads_other(dir_fd, m->pid) : 0;
-    if (tid != 0 && m->dir_fd >= 0) {
-        int folder = open_thread(dir_fd, tid);
-        if (folder < 0) {
-            tid = 0;
-        } else {
-            if (m->read_fd != m->dir_fd) {
-                close(m->read_fd);
-                s->descriptors--;
-            }
-            m->read_fd = folder;
-            s->descriptors++;
-            for (int i = 0; i < CM_SOURCES; i++) {
-                if (m->fds[i] < 0 || i == CM_WINDOWS) /* whose file a thread has not */
-                    continue;
-                close(m->fds[i]);
-                m->fds[i] = openat(folder, cm_sources[i]->file, O_RDONLY | O_CLOEXEC);
-                s->descriptors -= m->fds[i] < 0;
-            }
-        }
-    }
-    if (dir_fd != m->dir_fd)
-        close(dir_fd);
-    m->tid = tid;
-    return tid != 0;
-}
-
-/* How many threads are left of it, a main thread that has not been waited for included; 0 where it is gone. */
-static int threads_left(struct sampler *s, const struct member *m)
-{
-    struct cm_stat stat;
-    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
-    int left = dir_fd >= 0 && cm_read_stat(dir_fd, "stat", &stat) == 0 ? stat.threads : 0;
-    if (dir_fd >= 0 && dir_fd != m->dir_fd)
-        close(dir_fd);
-    return left;
-}
-
 /* Reads statm: whether the member is still there. A zombie stays, because its number stays listed. */
 bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
 {
     uint32_t *row = m->rows[CM_STATM];
     int error = member_read(s, m, CM_STATM, row);
-    if ((error == -ENODATA || error == -ESRCH) && !m->zombie && read_other_thread(s, m))
+    if ((error == -ENODATA || error == -ESRCH) && !m->zombie && stand_in_find(s, m))
         error = member_read(s, m, CM_STATM, row);
     if (error == 0) {
         if (m->borrows)
@@ -181,7 +128,7 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
         s->head->refused++;
         return true;
     }
-    int left = error == -ENODATA && m->zombie ? 1 : threads_left(s, m);
+    int left = error == -ENODATA && m->zombie ? 1 : stand_in_left(s, m);
     memset(m->rows, 0, sizeof m->rows);
     if (left > 1 && !m->zombie) /* the one that was to be read has gone meanwhile: another at the next tick */
         return true;

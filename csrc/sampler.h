@@ -132,6 +132,11 @@ void member_close(struct sampler *s, struct member *m);
 void member_keep(struct sampler *s, struct member *m);
 void member_check_borrowing(struct sampler *s, struct member *m);
 
+/* stand_in.c: a process whose main thread has left, read through another */
+int stand_in_open(int dir_fd, int tid);
+bool stand_in_find(struct sampler *s, struct member *m);
+int stand_in_left(struct sampler *s, const struct member *m);
+
 /* threads.c: children of threads that are not the main one */
 void threads_walk(struct sampler *s, uint64_t now_ns);
 int threads_other(int dir_fd, int leader);

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -97,6 +98,23 @@ def others_may_measure() -> None:
     path = (SAMPLER, *SAMPLER.parents)
     if os.geteuid() == 0 and not all(step.stat().st_mode & 0o001 for step in path):
         pytest.skip(f"root is refused nothing, and other users may not execute {SAMPLER}: a folder is closed to them")
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Callable[[str], str]:
+    """Build a program of ``tests/c`` by its name; gives its path."""
+
+    def build(name: str) -> str:
+        compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+        source, program = Path(__file__).resolve().parent / "c" / f"{name}.c", tmp_path / name
+        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
+        try:
+            subprocess.run([*compiler, *flags, "-o", program, source], check=True)
+        except FileNotFoundError:
+            pytest.skip(f"there is no C compiler ({compiler[0]})")
+        return str(program)
+
+    return build
 
 
 @pytest.fixture

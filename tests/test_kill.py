@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,16 +204,9 @@ def test_a_killed_sampler_is_an_error(marked: Any) -> None:
     marked.wait_for(0)
 
 
-def test_a_thousand_that_fork(tmp_path: Path, marked: Any) -> None:
+def test_a_thousand_that_fork(compiled: Callable[[str], str], marked: Any) -> None:
     """Processes that fork without end hold their locks and want every CPU: the sampler waits for neither."""
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    bomb = tmp_path / "bomb"
-    source = Path(__file__).resolve().parent / "c" / "bomb.c"
-    try:
-        subprocess.run([*compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", bomb, source], check=True)
-    except FileNotFoundError:
-        pytest.skip(f"there is no C compiler ({compiler[0]})")
-    m = concmem.measure([str(bomb), "1000", "60"], timeout_s=2.0, env=marked.env)
+    m = concmem.measure([compiled("bomb"), "1000", "60"], timeout_s=2.0, env=marked.env)
     assert m.exit.reason == "timeout"
     assert m.tree_wall_s < 2.0 + BOMB_END_S
     assert m.sampler.survivors == 0

@@ -178,6 +178,20 @@ def test_threads_that_end_at_once_are_one_process(taskstats: bool) -> None:
 
 
 @needs("taskstats")
+def test_children_of_one_that_only_records_told_of(compiled: Callable[[str], str]) -> None:
+    """One of its threads had ended before its children did: they are placed all the same."""
+    m = concmem.measure(
+        ["/bin/sh", "-c", f"sleep 0.05; {compiled('crew')} {30 * MIB}; sleep 0.01"], taskstats=True, interval_s=1
+    )
+    assert m.exit.ok
+    crew, *children = sorted((p for p in m.processes if p.comm == "crew"), key=lambda p: p.start_s)
+    assert [p.ppid for p in children] == [crew.pid] * 2
+    assert max(p.peak.bytes or 0 for p in children) >= 30 * MIB
+    assert crew.end_s is not None and all(p.end_s is not None and p.end_s <= crew.end_s for p in children)
+    assert (m.tree_upper_bound.bytes or 0) >= 30 * MIB
+
+
+@needs("taskstats")
 def test_exit_records_of_grandchildren() -> None:
     """Children of children that nobody saw are placed by their parents' own records, and keep their sizes."""
     hold = " ".join(known("hold", 30 * MIB, 1, 0))

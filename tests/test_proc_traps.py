@@ -60,6 +60,17 @@ def test_a_process_without_its_main_thread() -> None:
     assert int(rss.min()) >= HELD_BYTES
 
 
+@pytest.mark.parametrize("life_s", [0.0002, 0.001, 0.003, 0.02])
+def test_a_process_that_lives_on_in_short_lived_threads(compiled: Callable[[str], str], life_s: float) -> None:
+    """Its main thread has left, and whichever thread it is read through is gone soon: it is read to its end."""
+    m = concmem.measure([compiled("relay"), str(HELD_BYTES), "0.8", str(life_s)])
+    assert m.exit.ok
+    assert len(m.processes) == 1
+    last = m.timeline.rss_bytes[m.timeline.t_s > m.wall_s - 0.2]
+    assert len(last) > 50
+    assert int((last >= HELD_BYTES).sum()) > len(last) / 2
+
+
 def test_an_exec_in_the_middle() -> None:
     """Over an exec the peak stays, RSS and PSS follow the new, small image, and nothing reads as zero."""
     m = concmem.measure(known("exec-small", HELD_BYTES, 0.8), stdout=subprocess.DEVNULL, pss_budget=0.2)

@@ -677,6 +677,21 @@ def test_a_signal_ends_it_and_it_says_how_to_go_on(tmp_path: Path, number: int, 
     assert rest.splitlines()[-1] == f"concmem: {said}; 0 runs stored. To go on: concmem bench --resume --out cut"
 
 
+def test_an_interrupt_over_a_damaged_run_names_it(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be read is not taken for a study that has not begun."""
+    harness.scripts = {"one": GOOD}
+    path = harness.run(tasks=(1,)).path
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        (path / "runs" / "one-1-0.json").write_text("{")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(concmem.study, "bench", interrupted)
+    done = CliRunner().invoke(bench_command, ["--resume", "--out", str(path)])
+    assert done.exit_code == 130
+    assert done.output.startswith("concmem: interrupted; ") and "one-1-0.json: not JSON" in done.output
+
+
 def _concmem(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "concmem", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)

@@ -130,8 +130,8 @@ def bench(
             why, status = str(error) or "interrupted", 128 + getattr(error, "number", signal.SIGINT)
         try:
             stored = len(study.load_study(directory).runs)
-        except ConcmemError:  # it had not begun
-            say(why)
+        except ConcmemError as unread:
+            say(why if isinstance(unread, study.StudyError) else f"{why}; {unread}")  # it had not begun, or is damaged
             raise SystemExit(status) from None
         again = f"concmem bench --resume --out {shown}" + (f" --scheduler {scheduler}" if scheduler else "")
         say(f"{why}; {stored} run{'' if stored == 1 else 's'} stored. To go on: {again}")

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import attrs
 
+from concmem.study.form import run_content
 from concmem.study.machines import kind_difference
 from concmem.study.plan import WHICH_RUNS, Plan, StudyError, differences
 from concmem.study.records import Entry, Run, Study
-from concmem.study.store import Store, StudyNotStored, load_study, run_content
+from concmem.study.store import Store, StudyNotStored, load_study
 
 __all__ = ["merge"]
 

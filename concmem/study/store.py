@@ -15,29 +15,18 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import attrs
-import cattrs
 
 from concmem._atomic import replacing, unfinished
-from concmem._strict import describe
 from concmem.errors import ConcmemError, RecordingError
-from concmem.model import Measurement
-from concmem.stored import converter
+from concmem.study.form import read_json, run_content, structure, study_content
 from concmem.study.plan import Plan, StudyError, difference
 from concmem.study.records import Run, Study, run_path
 
-__all__ = ["SCHEMA", "Store", "StudyNotStored", "default_directory", "load_study", "run_content"]
-
-SCHEMA = 1
-"""
-The number of the stored form, in every file that is written.
-
-1: the first.
-"""
+__all__ = ["Store", "StudyNotStored", "default_directory", "load_study"]
 
 
 class StudyNotStored(ConcmemError, OSError):
@@ -45,14 +34,6 @@ class StudyNotStored(ConcmemError, OSError):
 
     def __str__(self) -> str:
         return f"{self.filename} could not be stored: {self.strerror}"
-
-
-@lru_cache(maxsize=1)
-def _converter() -> cattrs.Converter:
-    made = converter().copy()
-    made.register_unstructure_hook(Measurement, lambda m: m.to_dict())
-    made.register_structure_hook(Measurement, lambda d, _: Measurement.from_dict(d))
-    return made
 
 
 @contextlib.contextmanager
@@ -66,21 +47,6 @@ def _storing(path: Path) -> Iterator[None]:
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with _storing(path), replacing(path) as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")
-
-
-def _read_json(path: Path, what: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise RecordingError(f"{path}: cannot be read: {reason}") from error
-    except json.JSONDecodeError as error:
-        raise RecordingError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("what") != what:
-        raise RecordingError(f"{path}: not a {what}")
-    if content.get("schema", 0) > SCHEMA:
-        raise RecordingError(f"{path}: of schema {content['schema']}; this concmem reads up to {SCHEMA}")
-    return content
 
 
 class Store:
@@ -182,9 +148,7 @@ class Store:
 
     def write(self, study: Study) -> None:
         """Store everything but the runs."""
-        content = _converter().unstructure(attrs.evolve(study, runs=()))
-        del content["path"], content["runs"]
-        _write_json(self.path / "study.json", {"what": "concmem study", "schema": SCHEMA, **content})
+        _write_json(self.path / "study.json", study_content(study))
 
     def add(self, run: Run) -> None:
         """Store a run, in place of the one that there is, if any; its timeline too, where it has one."""
@@ -216,7 +180,7 @@ class Store:
         known = {entry.name for entry in study.programs}
         runs = []
         for path in (self.path / "runs").glob("[!.]*.json"):
-            run: Run = _structure(path, _read_json(path, "concmem run"), Run)
+            run: Run = structure(path, read_json(path, "concmem run"), Run)
             if path.name != run_path(self.path, run.cell).name:
                 raise RecordingError(f"{path}: of another run than its name says: {run.cell}")
             if run.program not in known:
@@ -230,34 +194,9 @@ class Store:
         path = self.path / "study.json"
         if not path.exists():
             raise StudyError(f"there is no study in {self.path}")
-        content = _read_json(path, "concmem study")
-        study: Study = _structure(path, {**content, "path": self.path, "runs": ()}, Study)
+        content = read_json(path, "concmem study")
+        study: Study = structure(path, {**content, "path": self.path, "runs": ()}, Study)
         return study
-
-
-def run_content(run: Run) -> dict[str, Any]:
-    """What is stored of a run, as plain JSON types."""
-    return {"what": "concmem run", "schema": SCHEMA, **_converter().unstructure(run)}
-
-
-def _structure(path: Path, content: dict[str, Any], kind: type[Any]) -> Any:
-    known = {field.name for field in attrs.fields(kind)}
-    try:
-        return _converter().structure({name: value for name, value in content.items() if name in known}, kind)
-    except (cattrs.BaseValidationError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, cattrs.BaseValidationError) and (own := error.subgroup(RecordingError)) is not None:
-            wrong = str(_first(own))
-        elif isinstance(error, cattrs.BaseValidationError):
-            wrong = f"damaged: {cattrs.transform_error(error, format_exception=describe)[0].removesuffix(' @ $')}"
-        else:
-            wrong = f"damaged: {error}"
-    raise RecordingError(f"{path}: {wrong}")
-
-
-def _first(error: BaseException) -> BaseException:
-    """The first error of a group of groups."""
-    inner = getattr(error, "exceptions", ())
-    return _first(inner[0]) if inner else error
 
 
 def load_study(directory: str | Path) -> Study:
