@@ -110,14 +110,38 @@ void member_keep(struct sampler *s, struct member *m)
     s->descriptors += m->children_fd >= 0;
 }
 
+/* A thread of it was found after all. */
+static void revive(struct sampler *s, struct member *m)
+{
+    struct cm_process *entry = member_entry(s, m);
+    m->zombie = m->lingers = false;
+    if (entry != NULL && !(entry->flags & (CM_PROCESS_TOLD | CM_PROCESS_REAPED)))
+        entry->flags &= ~(uint32_t)CM_PROCESS_ENDED;
+}
+
+static void seems_ended(struct sampler *s, struct member *m, uint64_t now_ns)
+{
+    struct cm_process *entry = member_entry(s, m);
+    if (entry != NULL && !(entry->flags & CM_PROCESS_ENDED)) {
+        entry->flags |= CM_PROCESS_ENDED;
+        entry->end_ns = now_ns;
+    }
+    s->somebody_ended |= !m->zombie;
+    memset(m->rows, 0, sizeof m->rows);
+    m->zombie = true;
+}
+
 /* Reads statm: whether the member is still there. A zombie stays, because its number stays listed. */
 bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
 {
     uint32_t *row = m->rows[CM_STATM];
+    bool may_live = !m->zombie || m->lingers;
     int error = member_read(s, m, CM_STATM, row);
-    if ((error == -ENODATA || error == -ESRCH) && !m->zombie && stand_in_find(s, m))
+    if ((error == -ENODATA || error == -ESRCH) && may_live && stand_in_find(s, m))
         error = member_read(s, m, CM_STATM, row);
     if (error == 0) {
+        if (m->zombie)
+            revive(s, m);
         if (m->borrows)
             row[CM_STATM_RSS] = row[CM_STATM_SHARED] = 0;
         if (row[CM_STATM_RSS] > m->peak_rss)
@@ -128,18 +152,14 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
         s->head->refused++;
         return true;
     }
-    int left = error == -ENODATA && m->zombie ? 1 : stand_in_left(s, m);
-    memset(m->rows, 0, sizeof m->rows);
-    if (left > 1 && !m->zombie) /* the one that was to be read has gone meanwhile: another at the next tick */
+    seems_ended(s, m, now_ns);
+    if (error == -ENODATA && !may_live)
         return true;
-    struct cm_process *entry = member_entry(s, m);
-    if (entry != NULL && !(entry->flags & CM_PROCESS_ENDED)) {
-        entry->flags |= CM_PROCESS_ENDED;
-        entry->end_ns = now_ns;
-    }
-    s->somebody_ended |= !m->zombie;
-    m->zombie = true;
-    if (error == -ENODATA || left > 0)
+    /* The thread that was to be read can have gone while others live on, or the last of them while the main one has not
+     * been waited for. */
+    int left = stand_in_left(s, m);
+    m->lingers = left > 1;
+    if (left > 0)
         return true;
     tree_remove(s, m);
     return false;

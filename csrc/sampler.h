@@ -40,7 +40,8 @@ struct member {
     uint32_t inherited;  /* anonymous pages that may be another's as well, at the most */
     uint32_t inexact;    /* windows in which a spike can have been lost */
     bool killed;         /* by us */
-    bool zombie;         /* ended, but its parent has not looked */
+    bool zombie;         /* ended, but its parent has not looked; */
+    bool lingers;        /* or so it seemed, and threads of it are left, which may live on */
     bool borrows;        /* between vfork and exec: its memory is its parent's */
 };
 
