@@ -51,11 +51,13 @@ def missing_sources(head: Any) -> dict[str, str]:
     }
 
 
-def _unseen(timeline: Timeline, interval_s: float) -> list[Unseen]:
-    """When numbers were given out that were nobody's any more at the next tick, or at the one after."""
-    return [
-        (max(0.0, before_s - interval_s), until_s, count) for before_s, until_s, count in timeline.spans("children", 1)
-    ]
+def _unseen(head: Any, timeline: Timeline) -> list[Unseen]:
+    """When numbers were given out that were nobody's any more at the next tick, or at the one after, or at the end."""
+    spans = list(timeline.spans("children", 1))
+    if head.last_unseen:
+        spans.append((head.last_unseen_since_ns / 1e9, head.end_ns / 1e9, head.last_unseen))
+    interval_s = head.interval_ns / 1e9
+    return [(max(0.0, before_s - interval_s), until_s, count) for before_s, until_s, count in spans]
 
 
 def charge_of(head: Any, host: Host) -> Charge:
@@ -98,12 +100,11 @@ def tree_of(
         return largest(track_of(head, source), column) if head.ticks else 0
 
     ffi, _ = native()
-    interval_s = head.interval_ns / 1e9
     return Tree(
         root=next((m for m in marks if m.is_root), None),
         largest=_largest_of_all(head, marks),
         processes=marks,
-        unseen=_unseen(timeline, interval_s) if head.unseen else (),
+        unseen=_unseen(head, timeline) if head.unseen else (),
         pss_bytes=most("smaps_rollup") if head.pss_readings else None,
         pss_over_bytes=head.pss_over_bytes,
         least_bytes=head.least_bytes,

@@ -31,7 +31,8 @@ class SamplerReport:
         unseen: At most so many processes of the tree came and went between two readings and are not listed.
         inexact_windows: With ``windows``, how often a high-water mark could not be set back at once: what was touched
             and given up meanwhile can be missing.
-        lost_exit_records: With ``taskstats``, how often the kernel had to drop records because they came too fast.
+        lost_exit_records: With ``taskstats``, how often records were dropped because they came too fast: by the kernel,
+            or one of a child whose parent was not known yet.
         statm_exact: Whether statm counts every page at once here, found by trying.
         missing: Sources that were asked for and could not be had, each with one sentence.
     """

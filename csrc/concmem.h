@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CM_ABI 2
+#define CM_ABI 3
 #define CM_MAX_TRACKS 10
 #define CM_MAX_COLUMNS 8
 #define CM_MAX_FDS 8
@@ -145,6 +145,7 @@ struct cm_head {
     uint64_t sampler_rss_bytes;
     uint64_t floor_bytes;
     uint64_t survivors;
+    uint64_t last_unseen, last_unseen_since_ns; /* of `unseen`, those since the last tick, and when that was */
     uint64_t unseen;
     uint64_t inexact_windows;
     uint64_t exit_records_lost;

@@ -110,8 +110,14 @@ static void put(struct sampler *s, const struct cm_exit_record *record, uint64_t
         entry->flags |= CM_PROCESS_ENDED;
         put_children(s, record->tgid, first_ns);
     } else if (record->ends_process && !(entry->flags & CM_PROCESS_TOLD)) {
-        /* Who has ended since a thread of it did could not be placed: it was not known as a parent any more. */
-        put_children(s, record->tgid, began_ns(record, t_ns));
+        /* What a thread's record made of it began with that thread; and who has ended since could not be placed, as it
+         * was not known as a parent any more. */
+        uint64_t first_ns = began_ns(record, t_ns);
+        if (entry->since_ns > first_ns)
+            entry->since_ns = first_ns;
+        if (entry->first_ns > first_ns)
+            entry->first_ns = first_ns;
+        put_children(s, record->tgid, first_ns);
     }
     note_record(entry, record, t_ns);
 }
@@ -129,6 +135,21 @@ void exits_met(struct sampler *s, int pid, uint64_t t_ns)
         put_children(s, pid, t_ns > MET_NS ? t_ns - MET_NS : 0);
 }
 
+/* Most that wait are other people's. One whose parent can still be met or tell of its end is not let go unsaid. */
+static void forget_strangers(struct sampler *s, uint64_t t_ns)
+{
+    uint64_t keep_ns = MET_NS > 2 * s->head->interval_ns ? MET_NS : 2 * s->head->interval_ns;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < nwaiting; i++)
+        if (waiting[i].t_ns + keep_ns > t_ns)
+            waiting[kept++] = waiting[i];
+    if (kept == WAITING) {
+        memmove(waiting, waiting + 1, --kept * sizeof *waiting);
+        s->head->exit_records_lost++;
+    }
+    nwaiting = kept;
+}
+
 void exits_drain(struct sampler *s, uint64_t t_ns)
 {
     struct cm_exit_record record;
@@ -142,7 +163,7 @@ void exits_drain(struct sampler *s, uint64_t t_ns)
             continue;
         }
         if (nwaiting == WAITING)
-            memmove(waiting, waiting + 1, --nwaiting * sizeof *waiting);
+            forget_strangers(s, t_ns);
         waiting[nwaiting++] = (struct waiting){record, t_ns};
     }
     s->drained_ns = t_ns; /* who had ended by now is no parent of what comes next */

@@ -24,24 +24,34 @@ int member_folder(struct sampler *s, const struct member *m)
     return fd;
 }
 
-int member_open(struct sampler *s, struct member *m, const char *file)
+/* Where its files are read: kept open, or opened now and then to be closed. */
+static int reading_folder(struct sampler *s, const struct member *m)
 {
-    int folder = m->read_fd;
-    if (folder < 0) {
-        folder = member_folder(s, m);
-        if (folder >= 0 && m->tid != 0) {
-            int thread = stand_in_open(folder, m->tid);
-            close(folder);
-            folder = thread;
-        }
-        if (folder < 0)
-            return folder;
-    }
-    int fd = openat(folder, file, O_RDONLY | O_CLOEXEC);
+    if (m->read_fd >= 0)
+        return m->read_fd;
+    int folder = member_folder(s, m);
+    if (folder < 0 || m->tid == 0)
+        return folder;
+    int thread = stand_in_open(folder, m->tid);
+    close(folder);
+    return thread;
+}
+
+static int open_in_folder(struct sampler *s, const struct member *m, const char *file, int flags)
+{
+    int folder = reading_folder(s, m);
+    if (folder < 0)
+        return folder;
+    int fd = openat(folder, file, flags | O_CLOEXEC);
     int error = errno;
     if (folder != m->read_fd)
         close(folder);
     return fd < 0 ? -error : fd;
+}
+
+int member_open(struct sampler *s, struct member *m, const char *file)
+{
+    return open_in_folder(s, m, file, O_RDONLY);
 }
 
 int member_read(struct sampler *s, struct member *m, int source, uint32_t *row)
@@ -61,13 +71,10 @@ int member_reset(struct sampler *s, struct member *m)
 {
     if (m->fds[CM_WINDOWS] >= 0)
         return cm_window_reset(m->fds[CM_WINDOWS]);
-    int folder = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
-    int fd = folder < 0 ? -1 : openat(folder, "clear_refs", O_WRONLY | O_CLOEXEC);
+    int fd = open_in_folder(s, m, "clear_refs", O_WRONLY);
     int done = fd < 0 ? -EACCES : cm_window_reset(fd);
     if (fd >= 0)
         close(fd);
-    if (folder >= 0 && folder != m->dir_fd)
-        close(folder);
     return done;
 }
 
@@ -157,9 +164,9 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
         return true;
     /* The thread that was to be read can have gone while others live on, or the last of them while the main one has not
      * been waited for. */
-    int left = stand_in_left(s, m);
-    m->lingers = left > 1;
-    if (left > 0)
+    enum rest rest = stand_in_rest(s, m);
+    m->lingers = rest == REST_MAY_LIVE;
+    if (rest != REST_NOTHING)
         return true;
     tree_remove(s, m);
     return false;
@@ -202,7 +209,11 @@ void member_look(struct sampler *s, struct member *m, uint64_t now_ns)
     struct cm_head *head = s->head;
     char text[ARGUMENTS_BYTES];
     whole_check(s, m);
-    ssize_t got = look_at(s, m, "comm", text, sizeof text);
+    /* Of the main thread, also where it has left: others may have names of their own. */
+    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
+    ssize_t got = dir_fd < 0 ? dir_fd : cm_read_file_at(dir_fd, "comm", text, sizeof text);
+    if (dir_fd >= 0 && dir_fd != m->dir_fd)
+        close(dir_fd);
     if (got > 1) {
         text[got - 1] = 0; /* the line's end */
         memset(entry->comm, 0, sizeof entry->comm);

@@ -49,7 +49,7 @@ static bool is_unseen(struct sampler *s, int pid, uint64_t now_ns)
     return false;
 }
 
-void numbers_look(struct sampler *s, uint64_t now_ns)
+static void look(struct sampler *s, uint64_t now_ns, uint64_t until_ns)
 {
     int last = last_given(s), next = s->last_number + 1;
     s->unseen = 0;
@@ -67,10 +67,27 @@ void numbers_look(struct sampler *s, uint64_t now_ns)
         s->unseen += (uint32_t)(last - next - NEWBORN + 1);
         next = last - NEWBORN + 1;
     }
-    uint64_t until_ns = cm_now_ns() + s->head->interval_ns / SHARE;
     for (; next <= last && cm_now_ns() < until_ns; next++)
         s->unseen += is_unseen(s, next, now_ns);
     s->last_number = next - 1;
     if (next > last)
         s->caught_up_ns = now_ns;
+}
+
+void numbers_look(struct sampler *s, uint64_t now_ns)
+{
+    look(s, now_ns, cm_now_ns() + s->head->interval_ns / SHARE);
+}
+
+/* Who came after the last tick is seen by no other. Not asked where the root was alone: its end tells all. */
+void numbers_end(struct sampler *s, uint64_t now_ns)
+{
+    struct cm_head *head = s->head;
+    const struct cm_process *root = (struct cm_process *)(s->base + head->processes_offset);
+    if (!s->settled || (head->processes == 1 && root->child_faults == 0 && !(root->flags & CM_PROCESS_FORGETS)))
+        return;
+    look(s, now_ns, UINT64_MAX);
+    head->unseen += s->unseen;
+    head->last_unseen = s->unseen;
+    head->last_unseen_since_ns = s->known_ns;
 }

@@ -50,6 +50,7 @@ static void last_words(struct sampler *s, int over_fd)
     struct rusage usage;
     uint64_t one = 1;
     uint64_t now_ns = cm_now_ns();
+    numbers_end(s, now_ns - head->start_ns);
     while (s->nalive > 0)
         tree_remove(s, &s->members[s->alive[0]]);
     whole_end(s, now_ns - head->start_ns);

@@ -136,7 +136,8 @@ void member_check_borrowing(struct sampler *s, struct member *m);
 /* stand_in.c: a process whose main thread has left, read through another */
 int stand_in_open(int dir_fd, int tid);
 bool stand_in_find(struct sampler *s, struct member *m);
-int stand_in_left(struct sampler *s, const struct member *m);
+enum rest { REST_NOTHING, REST_ZOMBIE, REST_MAY_LIVE };
+enum rest stand_in_rest(struct sampler *s, const struct member *m);
 
 /* threads.c: children of threads that are not the main one */
 void threads_walk(struct sampler *s, uint64_t now_ns);
@@ -145,6 +146,7 @@ int threads_other(int dir_fd, int leader);
 /* numbers.c: processes found by the numbers that the kernel gives out */
 void numbers_begin(struct sampler *s);
 void numbers_look(struct sampler *s, uint64_t now_ns);
+void numbers_end(struct sampler *s, uint64_t now_ns);
 
 /* whole.c: what the kernel keeps of the tree as a whole */
 void track_lacks(struct cm_track *track, int error, const char *why);

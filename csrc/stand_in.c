@@ -13,47 +13,62 @@ int stand_in_open(int dir_fd, int tid)
     return fd < 0 ? -errno : fd;
 }
 
-/* The main thread has left by pthread_exit and others go on: their memory is read through one of them. */
+/* All that is kept open is opened anew, there. */
+static void read_in(struct sampler *s, struct member *m, int folder)
+{
+    if (m->read_fd != m->dir_fd) {
+        close(m->read_fd);
+        s->descriptors--;
+    }
+    m->read_fd = folder;
+    s->descriptors += folder != m->dir_fd;
+    for (int i = 0; i < CM_SOURCES; i++) {
+        if (m->fds[i] < 0)
+            continue;
+        close(m->fds[i]);
+        m->fds[i] = openat(folder, cm_sources[i]->file, (i == CM_WINDOWS ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+        s->descriptors -= m->fds[i] < 0;
+    }
+}
+
+static bool is_dead(const struct cm_stat *stat)
+{
+    return stat->state == 'Z' || stat->state == 'X';
+}
+
+/*
+ * The main thread has left by pthread_exit and others go on: their memory is read through one of them. One that executes
+ * another program becomes the main thread. False where there is none to read.
+ */
 bool stand_in_find(struct sampler *s, struct member *m)
 {
     struct cm_stat stat;
     int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
     if (dir_fd < 0)
         return false;
-    int tid = cm_read_stat(dir_fd, "stat", &stat) == 0 && stat.threads > 1 ? threads_other(dir_fd, m->pid) : 0;
-    if (tid != 0 && m->dir_fd >= 0) {
-        int folder = stand_in_open(dir_fd, tid);
-        if (folder < 0) {
+    bool known = cm_read_stat(dir_fd, "stat", &stat) == 0;
+    bool back = known && !is_dead(&stat) && (m->tid != 0 || m->read_fd != m->dir_fd);
+    int tid = known && !back && stat.threads > 1 ? threads_other(dir_fd, m->pid) : 0;
+    if (m->dir_fd >= 0 && (back || tid != 0)) {
+        int folder = back ? m->dir_fd : stand_in_open(dir_fd, tid);
+        if (folder < 0)
             tid = 0;
-        } else {
-            if (m->read_fd != m->dir_fd) {
-                close(m->read_fd);
-                s->descriptors--;
-            }
-            m->read_fd = folder;
-            s->descriptors++;
-            for (int i = 0; i < CM_SOURCES; i++) {
-                if (m->fds[i] < 0 || i == CM_WINDOWS) /* whose file a thread has not */
-                    continue;
-                close(m->fds[i]);
-                m->fds[i] = openat(folder, cm_sources[i]->file, O_RDONLY | O_CLOEXEC);
-                s->descriptors -= m->fds[i] < 0;
-            }
-        }
+        else
+            read_in(s, m, folder);
     }
     if (dir_fd != m->dir_fd)
         close(dir_fd);
     m->tid = tid;
-    return tid != 0;
+    return back || tid != 0;
 }
 
-/* How many threads are left of it, a main thread that has not been waited for included; 0 where it is gone. */
-int stand_in_left(struct sampler *s, const struct member *m)
+/* What there is of one that could not be read. */
+enum rest stand_in_rest(struct sampler *s, const struct member *m)
 {
     struct cm_stat stat;
     int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
-    int left = dir_fd >= 0 && cm_read_stat(dir_fd, "stat", &stat) == 0 ? stat.threads : 0;
+    bool known = dir_fd >= 0 && cm_read_stat(dir_fd, "stat", &stat) == 0;
     if (dir_fd >= 0 && dir_fd != m->dir_fd)
         close(dir_fd);
-    return left;
+    return !known ? REST_NOTHING : stat.threads > 1 || !is_dead(&stat) ? REST_MAY_LIVE : REST_ZOMBIE;
 }

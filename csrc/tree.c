@@ -76,6 +76,14 @@ struct cm_process *tree_known(struct sampler *s, int pid, uint64_t since_ns)
     return other ? NULL : entry;
 }
 
+/* /proc counts from the boot, with the time that the machine was suspended. */
+static uint64_t since_boot_ns(uint64_t monotonic_ns)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return monotonic_ns + ((uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - cm_now_ns());
+}
+
 /* A new row of the process table, or NULL where it is full; the process is counted all the same. One that only its exit
  * record told of is given its own. */
 struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at)
@@ -85,7 +93,7 @@ struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *
     /* A zombie has its number to itself, however long ago its record came; who ended before it began is another. */
     if (known == NULL && stat->state == 'Z') {
         known = tree_known(s, pid, 0);
-        if (known != NULL && head->start_ns + known->end_ns + TICK_NS < stat->start_ticks * TICK_NS)
+        if (known != NULL && since_boot_ns(head->start_ns + known->end_ns) + TICK_NS < stat->start_ticks * TICK_NS)
             known = NULL;
     }
     if (known != NULL && known->start_ticks == 0 && !(known->flags & CM_PROCESS_REAPED)) {
@@ -93,6 +101,8 @@ struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *
         known->start_ticks = stat->start_ticks;
         if (!(known->flags & CM_PROCESS_TOLD)) /* the record was of one of its threads */
             known->flags &= ~(uint32_t)CM_PROCESS_ENDED;
+        if (known->since_ns > s->caught_up_ns) /* and it may be older than that */
+            known->since_ns = s->caught_up_ns;
         return known;
     }
     if (head->processes == head->processes_capacity) {

@@ -101,13 +101,16 @@ void whole_entered(struct sampler *s)
 void whole_check(struct sampler *s, struct member *m)
 {
     char text[4096];
+    uint32_t row[CM_MAX_COLUMNS];
     for (int i = 0; i < CM_GROUPS && !s->head->left_groups; i++) {
-        if (!s->homes[i][0] || m->dir_fd < 0 || cm_read_file_at(m->dir_fd, "cgroup", text, sizeof text) <= 0)
+        if (!s->homes[i][0] || m->read_fd < 0 || cm_read_file_at(m->read_fd, "cgroup", text, sizeof text) <= 0)
             continue;
         char *line = line_of(text, s->groups[i].version == 1 ? "memory" : "");
         size_t length = strlen(s->homes[i]);
-        s->head->left_groups = line != NULL && (strncmp(line, s->homes[i], length) != 0 ||
-                                                (line[length] != 0 && line[length] != '/'));
+        bool other = line != NULL &&
+                     (strncmp(line, s->homes[i], length) != 0 || (line[length] != 0 && line[length] != '/'));
+        /* Of a task that has let go of its memory, version 1 says that it is in the topmost group. */
+        s->head->left_groups = other && member_read(s, m, CM_STATM, row) == 0;
     }
 }
 

@@ -107,7 +107,7 @@ def compiled(tmp_path: Path) -> Callable[[str], str]:
     def build(name: str) -> str:
         compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
         source, program = Path(__file__).resolve().parent / "c" / f"{name}.c", tmp_path / name
-        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
+        flags = ["-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-pthread"]
         try:
             subprocess.run([*compiler, *flags, "-o", program, source], check=True)
         except FileNotFoundError:

@@ -192,6 +192,50 @@ def test_children_of_one_that_only_records_told_of(compiled: Callable[[str], str
 
 
 @needs("taskstats")
+def test_one_that_was_never_met_is_older_than_its_threads(compiled: Callable[[str], str]) -> None:
+    """It held memory at the same time as another, long before the thread began by whose record it was known first."""
+    m = concmem.measure([compiled("overlap"), str(100 * MIB)], taskstats=True, interval_s=1)
+    assert m.exit.ok and len(m.processes) == 3
+    assert (m.tree_upper_bound.bytes or 0) >= 200 * MIB
+
+
+@pytest.mark.parametrize("taskstats", [False, pytest.param(True, marks=needs("taskstats"))])
+def test_more_than_can_be_kept_come_and_go_after_the_last_tick(taskstats: bool) -> None:
+    """Of 1,500 children of one that was never met nobody is left out of the bound, and dropped records are counted."""
+    script = """
+import os
+if os.fork() == 0:
+    for i in range(1500):
+        if os.fork() == 0:
+            os._exit(0 if i else len(bytes(60 << 20)) % 2)
+        os.wait()
+    os._exit(0)
+os.wait()
+"""
+    # A tick after the first millisecond, and none later.
+    m = concmem.measure(
+        ["/bin/sh", "-c", 'sleep 0.05; "$0" -S -c "$1"; true', sys.executable, script],
+        taskstats=taskstats,
+        interval_s=30,
+    )
+    assert m.exit.ok
+    assert m.tree_upper_bound.bytes is None or m.tree_upper_bound.bytes >= 65 * MIB
+    if not taskstats or m.sampler.lost_exit_records:
+        assert m.sampler.unseen >= 1000
+    else:
+        assert len(m.processes) >= 1500
+
+
+@needs("cgroup")
+def test_zombies_have_not_left_the_group() -> None:
+    """Of a process that has let go of its memory the kernel's version 1 says that it is in the topmost group."""
+    script = "import os, time\nfor _ in range(3):\n    os.fork() or os._exit(0)\ntime.sleep(0.3)"
+    m = concmem.measure([sys.executable, "-S", "-c", script], cgroup=True)
+    assert m.exit.ok and len(m.processes) == 4
+    assert m.cgroup_peak.status == "bounded", m.cgroup_peak.note
+
+
+@needs("taskstats")
 def test_exit_records_of_grandchildren() -> None:
     """Children of children that nobody saw are placed by their parents' own records, and keep their sizes."""
     hold = " ".join(known("hold", 30 * MIB, 1, 0))

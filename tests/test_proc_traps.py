@@ -60,6 +60,26 @@ def test_a_process_without_its_main_thread() -> None:
     assert int(rss.min()) >= HELD_BYTES
 
 
+def test_another_thread_that_executes_a_program(compiled: Callable[[str], str]) -> None:
+    """It becomes the main thread, which had left: it is read on, and ended where it is over the limit."""
+    command = [compiled("leaver"), "exec", *known("hold", HELD_BYTES, 1, 0.5)]
+    m = concmem.measure(command, stdout=subprocess.DEVNULL)
+    assert m.exit.ok and len(m.processes) == 1
+    last = m.timeline.rss_bytes[m.timeline.t_s > m.wall_s - 0.3]
+    assert len(last) > 50 and int((last >= HELD_BYTES).sum()) > len(last) / 2
+    assert concmem.measure(command, memory_limit_bytes=HELD_BYTES // 2).exit.reason == "memory_limit"
+
+
+def test_windows_without_the_main_thread(compiled: Callable[[str], str]) -> None:
+    """What was given back is in no later window, and the name is not that of the thread that is read."""
+    m = concmem.measure(["/bin/sh", "-c", f"{compiled('leaver')} spike {HELD_BYTES}; exit 0"], windows=True)
+    assert m.exit.ok
+    assert int(m.timeline.rss_bytes.max()) >= HELD_BYTES
+    later = m.timeline.rss_bytes[(m.timeline.t_s > m.wall_s - 0.3) & (m.timeline.t_s < m.wall_s - 0.1)]
+    assert len(later) > 50 and float(np.median(later)) < HELD_BYTES / 2
+    assert [process.comm for process in m.processes] == ["sh", "leaver"]
+
+
 @pytest.mark.parametrize("life_s", [0.0002, 0.001, 0.003, 0.02])
 def test_a_process_that_lives_on_in_short_lived_threads(compiled: Callable[[str], str], life_s: float) -> None:
     """Its main thread has left, and whichever thread it is read through is gone soon: it is read to its end."""

@@ -332,6 +332,14 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
     path.write_text(whole.replace('"schema": 1', '"schema": 99', 1))
     with pytest.raises(RecordingError, match="schema 99"):
         load_study(study.path)
+    for schema in ('"1"', "null", "true", "[]"):
+        path.write_text(whole.replace('"schema": 1', f'"schema": {schema}', 1))
+        with pytest.raises(RecordingError, match=r"one-1-0\.json: it has no schema number"):
+            load_study(study.path)
+    for text in ("[" * 100_000, "1" * 5_000):
+        path.write_text(text)
+        with pytest.raises(RecordingError, match=r"one-1-0\.json: not (JSON|a concmem run)"):
+            load_study(study.path)
 
 
 @pytest.mark.parametrize(

@@ -41,12 +41,15 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise RecordingError(f"{path}: cannot be read: {reason}") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordingError(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict) or content.get("what") != what:
         raise RecordingError(f"{path}: not a {what}")
-    if content.get("schema", 0) > SCHEMA:
-        raise RecordingError(f"{path}: of schema {content['schema']}; this concmem reads up to {SCHEMA}")
+    schema = content.get("schema")
+    if type(schema) is not int:
+        raise RecordingError(f"{path}: it has no schema number")
+    if schema > SCHEMA:
+        raise RecordingError(f"{path}: of schema {schema}; this concmem reads up to {SCHEMA}")
     return content
 
 
