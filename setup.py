@@ -57,6 +57,11 @@ class BuildNative(build_ext):
             return fullname.replace(".", "/")
         return super().get_ext_filename(fullname)
 
+    def run(self) -> None:
+        # The build backend has asked already, unless setup.py is called by itself or without build isolation.
+        runpy.run_path("scripts/compiler_check.py")["check"]()
+        super().run()
+
     def copy_extensions_to_source(self) -> None:
         os.makedirs("concmem/known", exist_ok=True)
         super().copy_extensions_to_source()

@@ -15,10 +15,10 @@ import glob
 import importlib.util
 import os
 import platform
+import runpy
 import shutil
 import subprocess
 import sys
-import sysconfig
 
 
 def fail(sentence: str) -> None:
@@ -83,19 +83,14 @@ def make_venv(venv: str) -> None:
 def build_environment(venv: str) -> dict[str, str]:
     """The environment to compile in: with the way to Python.h where it is not where Python says."""
     environment = dict(os.environ)
-    compiler = (os.environ.get("CC") or "cc").split()
-    if not shutil.which(compiler[0]):
-        fail("there is no C compiler: as root, run: apt-get install gcc libc6-dev")
-    program = b"#include <stdlib.h>\n"
-    tried = subprocess.run(
-        [*compiler, "-x", "c", "-fsyntax-only", "-"], input=program, capture_output=True, check=False
-    )
-    if tried.returncode != 0:
-        fail(f"{compiler[0]} finds no C library to compile against: as root, run: apt-get install libc6-dev")
-    if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+    checks = runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "compiler_check.py"))
+    absent = checks["missing"](environment)
+    if others := tuple(what for what in absent if what != checks["PYTHON_H"]):
+        fail(checks["sentence"](others))
+    if absent:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         package = f"libpython{version}-dev"
-        files = from_debian(package, os.path.join(venv, "debian"), "Python.h", "python3-dev")
+        files = from_debian(package, os.path.join(venv, "debian"), "Python.h", checks["debian_package"](*absent))
         include = os.path.join(files, "usr/include")
         paths = [include, os.path.join(include, f"python{version}"), os.environ.get("C_INCLUDE_PATH", "")]
         environment["C_INCLUDE_PATH"] = ":".join(filter(None, paths))

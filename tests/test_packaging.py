@@ -82,7 +82,16 @@ def test_sdist_holds_what_a_build_and_the_tests_need(dist: Path) -> None:
     (path,) = dist.glob("*.tar.gz")
     with tarfile.open(path) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    expected = {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "setup.py", ".ci/run"}
+    expected = {
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "Makefile",
+        "__init__.py",
+        "pyproject.toml",
+        "setup.py",
+        ".ci/run",
+    }
     for folder in ("csrc", "tests", "scripts", "programs", "docs", "benchmarks"):
         expected |= _files_below(folder)
     assert expected <= names
