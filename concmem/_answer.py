@@ -159,7 +159,7 @@ class _Left:
         return tuple(os.fsdecode(word) for word in text.removesuffix(b"\0").split(b"\0")) if text else ()
 
     def _process(self, entry: Any, marks: Marks) -> Process:
-        ffi, _ = native()
+        ffi, lib = native()
         timed = marks.maxrss_bytes is not None or marks.told_bytes is not None
         return Process(
             pid=entry.pid,
@@ -171,6 +171,7 @@ class _Left:
             peak=self._figures["root_peak_rss"] if marks.is_root else self._tree.peak_of(marks),
             user_s=entry.user_ns / 1e9 if timed else None,
             system_s=entry.system_ns / 1e9 if timed else None,
+            argv_is_cut=bool(entry.flags & lib.CM_PROCESS_ARGUMENTS_CUT),
         )
 
     def _maxima(self) -> dict[str, int]:

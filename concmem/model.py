@@ -131,12 +131,13 @@ class Process:
     Attributes:
         pid, ppid: Its number, and its parent's when it was first seen.
         comm: Its name in the kernel (at most 15 bytes), after any exec.
-        argv: Its arguments, after any exec; empty where it ended before they could be read.
+        argv: Its arguments, after any exec; empty where it ended before they could be read, cut where `argv_is_cut`.
         start_s: When it was first seen, from the start of the measurement.
         end_s: When its end was noticed.
         peak: Its own high-water mark.
         user_s, system_s: Its CPU time and that of the children it waited for; None where it was not the
             sampler that reaped it.
+        argv_is_cut: Whether it has more arguments than `argv` holds: no more than 4 KiB of each process's are kept.
     """
 
     pid: int
@@ -148,6 +149,7 @@ class Process:
     peak: Figure
     user_s: float | None = None
     system_s: float | None = None
+    argv_is_cut: bool = False
 
 
 @attrs.frozen

@@ -43,6 +43,7 @@
 #define CM_PROCESS_REAPED 4
 #define CM_PROCESS_FORGETS 8
 #define CM_PROCESS_TOLD 16
+#define CM_PROCESS_ARGUMENTS_CUT 32 /* it has more of them than were kept */
 
 /* A value in a window is a 32-bit multiple of `scale` (a page, a KiB, one), so that 16 TiB fit and rows stay small. */
 struct cm_column {

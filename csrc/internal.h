@@ -76,9 +76,26 @@ ssize_t cm_pread_text(int fd, char *buffer, size_t n);
 ssize_t cm_read_file_at(int dir_fd, const char *file, char *buffer, size_t n);
 int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat);
 int cm_open_process(int proc_fd, int pid);
-uint32_t cm_field(const char *text, const char *name);
-uint32_t cm_field_or(const char *text, const char *name, uint32_t otherwise);
 char *cm_format(char *at, uint64_t number);
+
+/* lines.c: text of the kernel's that may be of any length */
+struct cm_lines {
+    int fd, error;
+    char *text;
+    size_t room, at, end; /* of the buffer; where the next line begins in it; where what was read ends */
+    off_t offset;         /* in the file */
+    bool is_last;         /* nothing is left to be read */
+    bool is_cut;          /* what follows is the rest of a line that was too long */
+};
+#define CM_NO_FIELD UINT64_MAX
+void cm_lines_begin(struct cm_lines *lines, int fd, char *buffer, size_t n);
+char *cm_lines_next(struct cm_lines *lines);
+int cm_read_fields(int fd, char separator, const char *const *names, uint64_t *values, size_t n);
+
+static inline uint32_t cm_in_32_bits(uint64_t value)
+{
+    return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX - 1;
+}
 
 static inline uint64_t cm_number(const char **at)
 {

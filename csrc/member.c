@@ -228,9 +228,14 @@ void member_look(struct sampler *s, struct member *m, uint64_t now_ns)
     waited_little(s, before_ns, 0);
     if (got <= 0)
         return;
+    bool is_room = (uint32_t)got <= entry->text_bytes || head->text_bytes + (uint64_t)got <= head->text_capacity;
+    bool is_cut = got == sizeof text - 1 || !is_room;
+    entry->flags = (entry->flags & ~(uint32_t)CM_PROCESS_ARGUMENTS_CUT) | (is_cut ? CM_PROCESS_ARGUMENTS_CUT : 0);
+    if (!is_room) {
+        entry->text_bytes = 0; /* what is there was of another program */
+        return;
+    }
     if ((uint32_t)got > entry->text_bytes) {
-        if (head->text_bytes + (uint64_t)got > head->text_capacity)
-            return;
         entry->text_offset = (uint32_t)head->text_bytes;
         head->text_bytes += (uint64_t)got;
     }

@@ -17,16 +17,18 @@ static const char OWN[] = "sampler", TARGETS[] = "target";
 /* The folder of the sampler's own group: the line "0::/PATH" of /proc/self/cgroup, below the mount. */
 static int open_own(int mount_fd)
 {
-    char text[4096];
+    char text[LINE_BYTES], *path = NULL;
+    struct cm_lines lines;
     int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -errno : cm_pread_text(fd, text, sizeof text);
-    if (fd >= 0)
-        close(fd);
-    char *path = got > 0 ? strstr(text, "0::/") : NULL;
-    if (path == NULL)
-        return -ENOENT;
+    if (fd < 0)
+        return -errno;
+    cm_lines_begin(&lines, fd, text, sizeof text);
+    while ((path = cm_lines_next(&lines)) != NULL && strncmp(path, "0::/", strlen("0::/")) != 0)
+        ;
+    close(fd);
+    if (path == NULL || lines.is_cut)
+        return lines.error != 0 ? lines.error : -ENOENT;
     path += strlen("0::/");
-    *strchrnul(path, '\n') = 0;
     fd = openat(mount_fd, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }

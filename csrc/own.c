@@ -1,4 +1,5 @@
 /* What the sampler finds out from its own process: how large it is, and how exact this kernel's readings are. */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -31,12 +32,17 @@ bool own_statm_is_exact(const struct sampler *s)
 /* The sampler's own size, without the recording that it shares with the host; and, when first asked, its mark so far. */
 void own_size_note(struct sampler *s)
 {
-    char text[4096];
-    if (cm_read_file_at(s->proc_fd, "self/status", text, sizeof text) < 0)
+    enum { ANON, FROM_FILES, MARK, FIELDS };
+    static const char *const names[FIELDS] = {[ANON] = "RssAnon", [FROM_FILES] = "RssFile", [MARK] = "VmHWM"};
+    uint64_t kib[FIELDS];
+    int fd = openat(s->proc_fd, "self/status", O_RDONLY | O_CLOEXEC);
+    int error = fd < 0 ? -errno : cm_read_fields(fd, ':', names, kib, FIELDS);
+    if (fd >= 0)
+        close(fd);
+    if (error != 0)
         return;
-    uint32_t own = cm_field(text, "RssAnon"), file = cm_field(text, "RssFile"), mark = cm_field(text, "VmHWM");
-    if (own != UINT32_MAX && file != UINT32_MAX)
-        s->head->sampler_rss_bytes = ((uint64_t)own + file) * 1024;
-    if (s->head->floor_bytes == 0 && mark != UINT32_MAX)
-        s->head->floor_bytes = (uint64_t)mark * 1024;
+    if (kib[ANON] != CM_NO_FIELD && kib[FROM_FILES] != CM_NO_FIELD)
+        s->head->sampler_rss_bytes = (kib[ANON] + kib[FROM_FILES]) * 1024;
+    if (s->head->floor_bytes == 0 && kib[MARK] != CM_NO_FIELD)
+        s->head->floor_bytes = kib[MARK] * 1024;
 }

@@ -7,7 +7,8 @@
 
 #include "internal.h"
 
-/* The text of an open file from its start, ended by a NUL: its length, or -errno. */
+/* The text of an open file from its start, ended by a NUL: its length, or -errno. For files that are known to be short
+ * (numbers of bounded length); lines.c is for all others. */
 ssize_t cm_pread_text(int fd, char *buffer, size_t n)
 {
     ssize_t got = pread(fd, buffer, n - 1, 0);
@@ -54,7 +55,7 @@ int cm_open_process(int proc_fd, int pid)
  * ends it. */
 int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
 {
-    char text[1024];
+    char text[1024]; /* more than the fields up to the 33rd can take, of 20 digits each */
     ssize_t got = cm_read_file_at(dir_fd, file, text, sizeof text);
     if (got < 0)
         return (int)got;
@@ -89,25 +90,4 @@ int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
             stat->forgets_children = value >> (SIGCHLD - 1) & 1;
     }
     return 0;
-}
-
-/* The number behind "NAME:" at the start of a line, or UINT32_MAX where there is no such line. */
-uint32_t cm_field(const char *text, const char *name)
-{
-    size_t length = strlen(name);
-    for (const char *line = text; line != NULL && *line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, name, length) == 0 && line[length] == ':') {
-            const char *at = line + length + 1;
-            uint64_t value = cm_number(&at);
-            return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX - 1;
-        }
-    }
-    return UINT32_MAX;
-}
-
-uint32_t cm_field_or(const char *text, const char *name, uint32_t otherwise)
-{
-    uint32_t value = cm_field(text, name);
-    return value == UINT32_MAX ? otherwise : value;
 }

@@ -9,7 +9,7 @@ enum {
     SLOTS = 131072,
     A_TURN_NS = 20000000, /* the longest that the sampler does nothing but find, or nothing but reap, */
     A_LOOK = 64,          /* with so many processes between two looks at the clock */
-    PATH_BYTES = 512,
+    LINE_BYTES = 4608,    /* of /proc/PID/cgroup: the kernel tells no path longer than PATH_MAX, and some controllers */
     QUIET_TICKS = 4,      /* what has given no sign of change is looked at this often */
 };
 
@@ -74,7 +74,7 @@ struct sampler {
     struct cm_cgroup group;
     uint64_t group_row[CM_MAX_COLUMNS], group_record, parts_ns;
     struct cm_rss_stat rss_stat;
-    char homes[CM_GROUPS][PATH_BYTES]; /* what /proc/PID/cgroup says of the root in each group, or "" */
+    size_t home_bytes[CM_GROUPS]; /* of `homes`; 0 where it is not known */
     int exits_fd;
     uint64_t drained_ns; /* when its descriptor was last emptied */
     uint64_t known_ns; /* the last tick: who ended before it is known no more by its number */
@@ -89,6 +89,8 @@ struct sampler {
 
     uint64_t least_pages; /* what the tree had at once at the least, */
     bool least_over;      /* which can be told no longer */
+
+    char homes[CM_GROUPS][LINE_BYTES]; /* what /proc/PID/cgroup says of the root in each group: last, for its size */
 };
 
 /* loop.c: what is waited for; 0 or an errno */

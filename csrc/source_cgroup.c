@@ -8,28 +8,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "internal.h"
 
-struct part {
-    int column;
-    const char *name; /* in memory.stat */
-};
-
-static const struct part parts_v2[] = {
-    {CM_CGROUP_ANON, "anon"},   {CM_CGROUP_FILE, "file"},
-    {CM_CGROUP_SHMEM, "shmem"}, {CM_CGROUP_KERNEL, "kernel"},
-    {CM_CGROUP_KERNEL_STACK, "kernel_stack"}, {CM_CGROUP_PAGE_TABLES, "pagetables"},
-    {CM_CGROUP_SOCK, "sock"},   {-1, NULL},
-};
-static const struct part parts_v1[] = {
-    {CM_CGROUP_ANON, "rss"},
-    {CM_CGROUP_FILE, "cache"},
-    {CM_CGROUP_SHMEM, "shmem"},
-    {-1, NULL},
-};
+/* The names in memory.stat of the columns from CM_CGROUP_ANON on. */
+static const char *const parts_v2[] = {"anon", "file", "shmem", "kernel", "kernel_stack", "pagetables", "sock"};
+static const char *const parts_v1[] = {"rss", "cache", "shmem"};
 
 int cm_cgroup_open(struct cm_cgroup *group, int dir_fd, int version, const char **why)
 {
@@ -68,21 +53,13 @@ uint64_t cm_cgroup_usage(const struct cm_cgroup *group)
 /* Fills in every column but the usage, in bytes. */
 void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row)
 {
-    static char text[8192];
-    if (cm_pread_text(group->stat_fd, text, sizeof text) <= 0)
+    uint64_t read[CM_MAX_COLUMNS];
+    bool second = group->version == 2;
+    size_t n = second ? sizeof parts_v2 / sizeof *parts_v2 : sizeof parts_v1 / sizeof *parts_v1;
+    if (cm_read_fields(group->stat_fd, ' ', second ? parts_v2 : parts_v1, read, n) != 0)
         return;
-    for (const struct part *part = group->version == 2 ? parts_v2 : parts_v1; part->name != NULL; part++) {
-        size_t length = strlen(part->name);
-        row[part->column] = 0;
-        for (const char *line = text; line != NULL && *line; line = strchr(line, '\n')) {
-            line += *line == '\n';
-            if (strncmp(line, part->name, length) == 0 && line[length] == ' ') {
-                const char *at = line + length;
-                row[part->column] = cm_number(&at);
-                break;
-            }
-        }
-    }
+    for (size_t i = 0; i < n; i++)
+        row[CM_CGROUP_ANON + i] = read[i] != CM_NO_FIELD ? read[i] : 0;
     /* Both versions count shared memory among the page cache. */
     row[CM_CGROUP_FILE] -= row[CM_CGROUP_SHMEM] < row[CM_CGROUP_FILE] ? row[CM_CGROUP_SHMEM] : row[CM_CGROUP_FILE];
     if (group->version == 1) {

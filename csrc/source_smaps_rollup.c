@@ -8,23 +8,39 @@
 
 #include "internal.h"
 
+enum { PSS, CLEAN, DIRTY, SWAP_PSS, LAZY_FREE, ANON_HUGE, SHMEM_PMD, FILE_PMD, ANONYMOUS, PSS_ANON, FIELDS };
+static const char *const fields[FIELDS] = {
+    [PSS] = "Pss",
+    [CLEAN] = "Private_Clean",
+    [DIRTY] = "Private_Dirty",
+    [SWAP_PSS] = "SwapPss",
+    [LAZY_FREE] = "LazyFree",
+    [ANON_HUGE] = "AnonHugePages",
+    [SHMEM_PMD] = "ShmemPmdMapped",
+    [FILE_PMD] = "FilePmdMapped",
+    [ANONYMOUS] = "Anonymous",
+    [PSS_ANON] = "Pss_Anon",
+};
+
 static int read_smaps_rollup(int fd, uint32_t *row)
 {
-    char text[2048];
-    ssize_t got = cm_pread_text(fd, text, sizeof text);
-    if (got <= 0)
-        return got < 0 ? (int)got : -ESRCH;
-    if (cm_field(text, "Pss") == UINT32_MAX)
+    uint64_t kib[FIELDS];
+    int error = cm_read_fields(fd, ':', fields, kib, FIELDS);
+    if (error != 0)
+        return error;
+    if (kib[PSS] == CM_NO_FIELD)
         return -ENODATA;
-    row[CM_SMAPS_PSS] = cm_field_or(text, "Pss", 0);
-    row[CM_SMAPS_USS] = cm_field_or(text, "Private_Clean", 0) + cm_field_or(text, "Private_Dirty", 0);
-    row[CM_SMAPS_SWAP_PSS] = cm_field_or(text, "SwapPss", 0);
-    row[CM_SMAPS_LAZY_FREE] = cm_field_or(text, "LazyFree", 0);
-    row[CM_SMAPS_THP] = cm_field_or(text, "AnonHugePages", 0) + cm_field_or(text, "ShmemPmdMapped", 0) +
-                        cm_field_or(text, "FilePmdMapped", 0);
-    /* KiB of anonymous pages that are other processes', each by its share; UINT32_MAX before 5.3, which cannot tell. */
-    uint32_t anonymous = cm_field(text, "Anonymous"), pss = cm_field(text, "Pss_Anon");
-    row[CM_SMAPS_SHARED_ANON] = pss == UINT32_MAX ? UINT32_MAX : anonymous > pss ? anonymous - pss : 0;
+    bool tells_sharing = kib[PSS_ANON] != CM_NO_FIELD; /* not before 5.3 */
+    for (int i = 0; i < FIELDS; i++)
+        kib[i] = kib[i] != CM_NO_FIELD ? kib[i] : 0;
+    row[CM_SMAPS_PSS] = cm_in_32_bits(kib[PSS]);
+    row[CM_SMAPS_USS] = cm_in_32_bits(kib[CLEAN] + kib[DIRTY]);
+    row[CM_SMAPS_SWAP_PSS] = cm_in_32_bits(kib[SWAP_PSS]);
+    row[CM_SMAPS_LAZY_FREE] = cm_in_32_bits(kib[LAZY_FREE]);
+    row[CM_SMAPS_THP] = cm_in_32_bits(kib[ANON_HUGE] + kib[SHMEM_PMD] + kib[FILE_PMD]);
+    /* KiB of anonymous pages that are other processes', each by its share; UINT32_MAX where that is not known. */
+    uint64_t shared = kib[ANONYMOUS] > kib[PSS_ANON] ? kib[ANONYMOUS] - kib[PSS_ANON] : 0;
+    row[CM_SMAPS_SHARED_ANON] = tells_sharing ? cm_in_32_bits(shared) : UINT32_MAX;
     return 0;
 }
 

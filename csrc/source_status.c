@@ -5,24 +5,28 @@
  * exact one), so the sampler keeps its own maximum.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "internal.h"
 
+static const char *const fields[] = {
+    [CM_STATUS_HWM] = "VmHWM",
+    [CM_STATUS_SWAP] = "VmSwap",
+    [CM_STATUS_THREADS] = "Threads",
+    [CM_STATUS_PAGE_TABLES] = "VmPTE",
+    [CM_STATUS_HUGETLB] = "HugetlbPages",
+};
+enum { FIELDS = sizeof fields / sizeof *fields };
+
 static int read_status(int fd, uint32_t *row)
 {
-    char text[4096];
-    ssize_t got = cm_pread_text(fd, text, sizeof text);
-    if (got <= 0)
-        return got < 0 ? (int)got : -ESRCH;
-    const char *memory = strstr(text, "\nVmHWM:");
-    if (memory == NULL) /* no address space: a zombie, or the main thread has left */
+    uint64_t values[FIELDS];
+    int error = cm_read_fields(fd, ':', fields, values, FIELDS);
+    if (error != 0)
+        return error;
+    if (values[CM_STATUS_HWM] == CM_NO_FIELD) /* no address space: a zombie, or the main thread has left */
         return -ENODATA;
-    row[CM_STATUS_HWM] = cm_field(memory, "VmHWM");
-    row[CM_STATUS_PAGE_TABLES] = cm_field_or(memory, "VmPTE", 0);
-    row[CM_STATUS_SWAP] = cm_field_or(memory, "VmSwap", 0);
-    row[CM_STATUS_HUGETLB] = cm_field_or(memory, "HugetlbPages", 0);
-    row[CM_STATUS_THREADS] = cm_field_or(memory, "Threads", 1);
+    for (int i = 0; i < FIELDS; i++)
+        row[i] = values[i] != CM_NO_FIELD ? cm_in_32_bits(values[i]) : i == CM_STATUS_THREADS;
     return 0;
 }
 

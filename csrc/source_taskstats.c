@@ -66,6 +66,9 @@ static int subscribe(int fd, uint16_t how, const char **why)
     ssize_t n = cm_read_file_at(AT_FDCWD, "/sys/devices/system/cpu/possible", cpus, sizeof cpus);
     if (n < 0)
         return (int)n;
+    *why = "the list of CPUs, /sys/devices/system/cpu/possible, is longer than concmem takes";
+    if (n == (ssize_t)sizeof cpus - 1)
+        return -E2BIG;
     *why = "this kernel has no taskstats (CONFIG_TASKSTATS), or none for this network namespace";
     int error = request(fd, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME, TASKSTATS_GENL_NAME, &family);
     if (error != 0)

@@ -1,4 +1,5 @@
 /* What the kernel itself keeps of the tree as a whole: the charge of its control group, and the exact sum of RSS. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -56,30 +57,37 @@ void whole_open(struct sampler *s)
     exits_open(s);
 }
 
-/* The line of /proc/PID/cgroup about one of the groups, ended by a NUL: "0::/PATH" or "N:CONTROLLERS:/PATH". */
-static char *line_of(char *text, const char *controller)
+/*
+ * The line of /proc/PID/cgroup about one of the groups, in `text`: "0::/PATH" or "N:CONTROLLERS:/PATH". NULL where there
+ * is none, or where it cannot be read, be it for its length.
+ */
+static char *read_home(struct cm_lines *lines, char *text, int dir_fd, const char *file, int version)
 {
-    for (char *line = text; line != NULL && *line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        char *names = strchr(line, ':');
-        if (names == NULL || strncmp(names + 1, controller, strlen(controller)) != 0 ||
-            names[1 + strlen(controller)] != ':')
-            continue;
-        *strchrnul(line, '\n') = 0;
-        return line;
-    }
-    return NULL;
+    const char *controller = version == 1 ? "memory" : "";
+    size_t length = strlen(controller);
+    int fd = openat(dir_fd, file, O_RDONLY | O_CLOEXEC);
+    char *line, *names;
+    cm_lines_begin(lines, fd, text, LINE_BYTES);
+    while (fd >= 0 && (line = cm_lines_next(lines)) != NULL)
+        if ((names = strchr(line, ':')) != NULL && strncmp(names + 1, controller, length) == 0 && names[1 + length] == ':')
+            break;
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 || lines->is_cut ? NULL : line;
 }
 
 /* Where the root is just after its birth: it is asked for nothing else before it runs. */
 static void note_homes(struct sampler *s)
 {
-    char text[4096], name[40];
+    char text[LINE_BYTES], name[40];
+    struct cm_lines lines;
     strcpy(cm_format(name, (uint64_t)s->head->root_pid), "/cgroup");
     for (int i = 0; i < CM_GROUPS; i++) {
-        bool used = s->groups[i].fd >= 0 && cm_read_file_at(s->proc_fd, name, text, sizeof text) > 0;
-        char *line = used ? line_of(text, s->groups[i].version == 1 ? "memory" : "") : NULL;
-        if (line != NULL && strlen(line) < PATH_BYTES)
+        if (s->groups[i].fd < 0)
+            continue;
+        const char *line = read_home(&lines, text, s->proc_fd, name, s->groups[i].version);
+        s->home_bytes[i] = line != NULL ? strlen(line) : 0;
+        if (line != NULL)
             strcpy(s->homes[i], line);
     }
 }
@@ -100,15 +108,17 @@ void whole_entered(struct sampler *s)
 /* Who has moved to another group is missing in what is told of the first; a group below it is as good. */
 void whole_check(struct sampler *s, struct member *m)
 {
-    char text[4096];
+    char text[LINE_BYTES];
+    struct cm_lines lines;
     uint32_t row[CM_MAX_COLUMNS];
     for (int i = 0; i < CM_GROUPS && !s->head->left_groups; i++) {
-        if (!s->homes[i][0] || m->read_fd < 0 || cm_read_file_at(m->read_fd, "cgroup", text, sizeof text) <= 0)
+        size_t length = s->home_bytes[i];
+        if (length == 0 || m->read_fd < 0)
             continue;
-        char *line = line_of(text, s->groups[i].version == 1 ? "memory" : "");
-        size_t length = strlen(s->homes[i]);
-        bool other = line != NULL &&
-                     (strncmp(line, s->homes[i], length) != 0 || (line[length] != 0 && line[length] != '/'));
+        const char *line = read_home(&lines, text, m->read_fd, "cgroup", s->groups[i].version);
+        /* A path that is too long to be told is another's. */
+        bool other = line == NULL ? lines.error == -ENAMETOOLONG
+                                  : strncmp(line, s->homes[i], length) != 0 || (line[length] != 0 && line[length] != '/');
         /* Of a task that has let go of its memory, version 1 says that it is in the topmost group. */
         s->head->left_groups = other && member_read(s, m, CM_STATM, row) == 0;
     }

@@ -44,7 +44,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("group") / "read_group"
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
-    sources = [ROOT / "tests/c/read_group.c", ROOT / "csrc/source_cgroup.c", ROOT / "csrc/proc.c"]
+    names = ("tests/c/read_group.c", "csrc/source_cgroup.c", "csrc/lines.c", "csrc/proc.c")
+    sources = [ROOT / name for name in names]
     try:
         subprocess.run([*compiler, *flags, "-o", program, *sources], check=True)
     except FileNotFoundError:

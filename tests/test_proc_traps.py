@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -276,3 +277,68 @@ def test_a_target_killed_by_the_kernel_still_has_its_figures() -> None:
     assert m.exit.code == 128 + signal.SIGKILL
     assert m.largest_peak_rss.bytes is not None
     assert m.largest_peak_rss.bytes >= HELD_BYTES - m.largest_peak_rss.error_bytes
+
+
+MANY_GROUPS = """
+import ctypes, json, os, re, resource, sys
+from concmem._shm import native
+from pathlib import Path
+
+ffi, lib = native()
+setgroups = ctypes.CDLL(None, use_errno=True).setgroups
+proc_fd, row = os.open("/proc", os.O_RDONLY), ffi.new("uint64_t[8]")
+
+def kib(name):
+    return int(re.search(rf"^{name}:\\s*(\\d+)", Path("/proc/self/status").read_text(), re.M)[1])
+
+wrong = []
+for count in (*range(0, 1200, 7), *map(int, sys.argv[1:])):
+    groups = (ctypes.c_uint32 * count)(*range(1_000_000_000, 1_000_000_000 + count))
+    if setgroups(ctypes.c_size_t(count), groups) != 0:
+        raise OSError(ctypes.get_errno(), "setgroups")
+    got = lib.cm_read(proc_fd, b"status", os.getpid(), row, 8)
+    truth = (kib("VmHWM"), kib("VmSwap"), kib("Threads"), kib("VmPTE"))
+    read = (row[0] // 1024, row[1] // 1024, row[2], row[3] // 1024)
+    if got != 5 or read[1:] != truth[1:] or not 0 <= truth[0] - read[0] < 1024:
+        wrong.append((count, got, read, truth))
+print(json.dumps(wrong))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root is missing: setgroups")
+def test_status_of_any_length_is_read_whole(host_python: Any) -> None:
+    """Memory figures stand behind the list of groups: they are found at any place in the file, to the longest."""
+    assert host_python(MANY_GROUPS, 2000, 65536) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root is missing: setgroups")
+def test_a_measurement_with_thousands_of_groups(host_python: Any) -> None:
+    """The high-water mark of a target with 2,000 groups, and the sampler's own size, are there as with none."""
+    script = (
+        "import concmem, json, os, sys\n"
+        "os.setgroups(range(1_000_000_000, 1_000_002_000))\n"
+        "m = concmem.measure(sys.argv[1:], stdout=concmem.DEVNULL)\n"
+        "print(json.dumps([m.maxima.get('status.hwm', 0), m.sampler.floor_bytes, m.sampler.rss_bytes, m.exit.ok]))\n"
+    )
+    hwm_bytes, floor_bytes, own_bytes, ok = host_python(script, *known("hold", HELD_BYTES, 1, 0.3))
+    assert ok
+    assert hwm_bytes >= HELD_BYTES - MIB
+    assert floor_bytes
+    assert own_bytes
+
+
+@pytest.mark.parametrize(("size", "is_cut"), [(4000, False), (4094, False), (4096, True), (100_000, True)])
+def test_arguments_that_are_not_kept_whole_say_so(size: int, is_cut: bool) -> None:
+    """Less than 4 KiB of a process's arguments are kept, and one that has more says that it has."""
+    words = ("/bin/sh", "-c", "read line; exit 0")
+    before = sum(len(word) + 1 for word in words)
+    filler = "x" * (size - before - 1)
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as stdin, os.fdopen(writer, "w"):
+        running = concmem.start([*words, filler], stdin=stdin)
+        while running.alive() == 0:
+            time.sleep(0.01)
+        time.sleep(0.2)
+    (root,) = running.wait().processes
+    assert root.argv_is_cut == is_cut
+    assert root.argv == (*words, filler[: 4095 - before])

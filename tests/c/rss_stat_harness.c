@@ -189,12 +189,16 @@ static FILE *procs(const char *group)
 static long long truth(const char *group)
 {
     long long sum = 0;
-    char path[64], text[4096];
+    static const char *const names[] = {"Rss"};
+    uint64_t kib;
+    char path[64];
     FILE *list = procs(group);
     for (int pid; list != NULL && fscanf(list, "%d", &pid) == 1;) {
         snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
-        if (cm_read_file_at(AT_FDCWD, path, text, sizeof text) > 0)
-            sum += 1024LL * cm_field(text, "Rss");
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0 && cm_read_fields(fd, ':', names, &kib, 1) == 0)
+            sum += 1024LL * (long long)kib;
+        close(fd);
     }
     if (list != NULL)
         fclose(list);
