@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from concmem import _apt
 from concmem._cache import publish
 from concmem._detect import packages_dir
+from concmem._long_command import Watch, run_long
 from concmem._manifest import Language, Way
 from concmem.errors import ConcmemError
 
 __all__ = [
     "InstallError",
     "Say",
-    "apt_has_lists",
     "apt_missing",
     "command",
+    "command_for",
     "forget",
     "go",
     "is_open",
@@ -33,8 +33,6 @@ __all__ = [
 
 Say = Callable[[str], None]
 
-_APT = ("apt-get", "install", "-y", "--no-install-recommends")
-
 
 class InstallError(ConcmemError, RuntimeError):
     """A toolchain could not be installed; the message ends with the last lines of the installer."""
@@ -42,25 +40,36 @@ class InstallError(ConcmemError, RuntimeError):
 
 def is_open(way: Way) -> bool:
     """Whether a way leads anywhere here: apt knows, or may know, all that it needs of apt; npm is there if needed."""
-    return all(_apt_package(choice) for choice in way.apt) and (not way.npm or shutil.which("npm") is not None)
+    return all(_apt.choose(choice) for choice in way.apt) and (not way.npm or shutil.which("npm") is not None)
 
 
 def apt_missing(way: Way) -> tuple[str, ...]:
     """The Debian packages of a way that are not installed."""
-    names = [_apt_package(choice) for choice in way.apt]
-    return tuple(name for name in names if not _apt_installed(name))
+    names = [_apt.choose(choice) for choice in way.apt]
+    return tuple(name for name in names if not _apt.installed(name))
 
 
 def command(language: Language) -> str:
     """The command that gets a toolchain of a language by the first way that is open here, or what else to do."""
-    ours = f"{own_command()} toolchains install {shlex.quote(language.folder.name)}"
-    for way in filter(is_open, language.install):
-        absent = apt_missing(way)
-        if not absent or os.geteuid() == 0:
-            return ours
-        root = shlex.join(["sudo", *_APT, *absent]) if apt_has_lists() else "sudo apt-get update"
-        return f"{root} && {ours}" if way.pip or way.npm or not apt_has_lists() else root
-    return language.hand
+    return command_for([language]) or language.hand
+
+
+def command_for(languages: Iterable[Language]) -> str:
+    """The one command that gets the toolchains of all these languages for which a way is open here, or ""."""
+    packages: dict[str, None] = {}
+    ours: list[str] = []
+    for language in languages:
+        way = next(filter(is_open, language.install), None)
+        if way is None:
+            continue
+        absent = apt_missing(way) if os.geteuid() != 0 else ()
+        packages |= dict.fromkeys(absent)
+        if way.pip or way.npm or not absent:
+            ours.append(language.folder.name)
+    steps = [_apt.as_root(packages)] if packages else []
+    if ours:
+        steps.append(f"{own_command()} toolchains install {shlex.join(ours)}")
+    return " && ".join(steps)
 
 
 def own_command() -> str:
@@ -75,16 +84,16 @@ def own_command() -> str:
 
 def forget() -> None:
     """Ask apt anew."""
-    _apt_package.cache_clear()
+    _apt.forget()
 
 
-def update(say: Say) -> None:
+def update(say: Say, watch: Watch) -> None:
     """Let apt fetch its lists of packages; what it cannot fetch shows when a package is wanted."""
-    _run(["apt-get", "update"], say, check=False)
-    forget()
+    with _started("apt-get"):
+        _apt.fetch_lists(say, watch)
 
 
-def go(way: Way, language: Language, say: Say) -> None:
+def go(way: Way, language: Language, say: Say, watch: Watch) -> None:
     """
     Install all that a way names, as root where it names Debian packages.
 
@@ -93,31 +102,33 @@ def go(way: Way, language: Language, say: Say) -> None:
         CacheError: The cache directory cannot be used.
     """
     if absent := apt_missing(way):
-        _run([*_APT, *absent], say, env={"DEBIAN_FRONTEND": "noninteractive"})
+        with _started("apt-get"):
+            _check(*_apt.install(absent, say, watch))
     if way.pip or way.npm:
         target = packages_dir(language)
         shutil.rmtree(target, ignore_errors=True)
-        publish(target, lambda folder: _packages(way, folder, say))
+        publish(target, lambda folder: _packages(way, folder, say, watch))
 
 
-def _packages(way: Way, folder: Path, say: Say) -> None:
+def _packages(way: Way, folder: Path, say: Say, watch: Watch) -> None:
     if way.pip:
-        _pip(way, folder, say)
+        _pip(way, folder, say, watch)
     if way.npm:
         # Scripts of packages would run as whoever installs, and none is needed to get a program that is in one.
-        _run(["npm", "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", *way.npm], say)
+        argv = ["npm", "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", *way.npm]
+        _run(argv, say, watch)
     for name in way.executable:
         path = folder / name
         path.chmod(path.stat().st_mode | 0o111)
 
 
-def _pip(way: Way, folder: Path, say: Say) -> None:
+def _pip(way: Way, folder: Path, say: Say, watch: Watch) -> None:
     options = ["--no-deps"] if way.no_deps else []
     argv = [*_installer(), "install", "--target", str(folder), *options, *way.pip]
     # A user's own "always --user" or "only in a virtual environment" contradicts --target. Whoever installs, packages
     # with machine code must be those for the interpreter that is {this_python}.
     env = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_PYTHON": sys.executable, "UV_PYTHON": sys.executable}
-    _run(argv, say, env=env)
+    _run(argv, say, watch, env=env)
 
 
 def _installer() -> list[str]:
@@ -131,51 +142,21 @@ def _installer() -> list[str]:
     raise InstallError(f"{sys.executable} has no pip, and PATH has neither pip3 nor uv; install one of them")
 
 
-def _run(argv: list[str], say: Say, env: dict[str, str] | None = None, check: bool = True) -> None:
+def _run(argv: list[str], say: Say, watch: Watch, env: dict[str, str] | None = None) -> None:
     say(shlex.join(argv))
+    with _started(argv[0]):
+        _check(*run_long(argv, watch, env=env), shlex.join(argv))
+
+
+@contextmanager
+def _started(name: str) -> Iterator[None]:
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"LC_ALL": "C.UTF-8"} | (env or {}),
-        )
+        yield
     except OSError as error:
-        raise InstallError(f"{argv[0]}: {error.strerror}") from error
-    if check and done.returncode != 0:
-        said = done.stdout.decode(errors="replace").strip().splitlines()
-        lines = [line for line in said if not line.startswith("WARNING: Retrying")][-4:]
-        raise InstallError(f"{shlex.join(argv)} failed: {' | '.join(lines) or f'exit code {done.returncode}'}")
+        raise InstallError(f"{name}: {error.strerror}") from error
 
 
-@cache
-def _apt_package(choice: str) -> str:
-    """Of ``"one | other"`` the first that apt can install, or "". With no lists to ask, the last, most common one."""
-    names = [name.strip() for name in choice.split("|")]
-    if shutil.which("apt-get") is None or shutil.which("apt-cache") is None:
-        return ""
-    if not apt_has_lists():
-        return names[-1]
-    for name in names:
-        done = subprocess.run(
-            ["apt-cache", "policy", name],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=os.environ | {"LC_ALL": "C"},
-        )
-        if re.search(rb"Candidate: (?!\(none\))", done.stdout):
-            return name
-    return ""
-
-
-def apt_has_lists() -> bool:
-    """A fresh container has none until ``apt-get update``."""
-    return any(Path("/var/lib/apt/lists").glob("*_Packages*"))
-
-
-def _apt_installed(name: str) -> bool:
-    done = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Status}", name], stdin=subprocess.DEVNULL, capture_output=True
-    )
-    return done.stdout.endswith(b" installed")
+def _check(code: int, said: Sequence[str], shown: str) -> None:
+    if code != 0:
+        lines = [line.strip() for line in said if not line.startswith("WARNING: Retrying")][-4:]
+        raise InstallError(f"{shown} failed: {' | '.join(lines) or f'exit code {code}'}")

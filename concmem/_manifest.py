@@ -19,6 +19,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from concmem._strict import describe, strict_converter
 from concmem.errors import ConcmemError
+from concmem.units import parse_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -83,13 +84,15 @@ class Alternative:
 
 @attrs.frozen
 class Way:
-    """One way to get a toolchain; all that it names is needed together."""
+    """One way to get a toolchain; all that it names is needed together. The sizes are those of `pip` and `npm`."""
 
     pip: tuple[str, ...] = ()
     no_deps: bool = False
     executable: tuple[str, ...] = ()
     npm: tuple[str, ...] = ()
     apt: tuple[str, ...] = ()
+    download: str = ""
+    disk: str = ""
 
 
 @attrs.frozen
@@ -208,6 +211,12 @@ def _complaints(language: Language) -> Iterator[str]:
         above = [rule.tasks_above for rule in entry.flags]
         if above != sorted(above):
             yield f"{at}.flags: tasks_above must rise from rule to rule"
+    for i, way in enumerate(language.install):
+        for key in ("download", "disk"):
+            try:
+                parse_bytes(getattr(way, key) or "0")
+            except ValueError as error:
+                yield f"install[{i}].{key}: {error}"
     names = [entry.name_of(workload) for entry in language.program for workload in entry.sources]
     for name in names:
         if names.count(name) > 1:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from concmem import _install, _manifest, drivers
+import attrs
+
+from concmem import _apt, _install, _manifest, drivers
 from concmem._install import InstallError, Say
+from concmem._long_command import Watch, unwatched
 from concmem.drivers import Missing, Program, Toolchain
 from concmem.errors import InvalidRequest
+from concmem.units import parse_bytes
 
-__all__ = ["InstallError", "install", "survey"]
+__all__ = ["InstallError", "Plan", "asked", "command", "install", "install_for", "plan", "survey"]
+
+_DOWNLOAD_PER_S = 5e6
+_UNPACK_PER_S = 25e6
 
 
 def survey(extra_dirs: Sequence[Path] = ()) -> dict[str, Toolchain | Missing]:
@@ -28,80 +34,174 @@ def survey(extra_dirs: Sequence[Path] = ()) -> dict[str, Toolchain | Missing]:
     return {name: drivers.detect(program) for name, program in drivers.load_programs(extra_dirs).items()}
 
 
-def install(languages: Sequence[str] = (), say: Say = print, extra_dirs: Sequence[Path] = ()) -> dict[str, Missing]:
+@attrs.frozen
+class Plan:
+    """
+    What `install` would do.
+
+    Attributes:
+        here: By the title of a language, the packages that would be installed; each with where it is from.
+        needs_root: Likewise, what this user cannot install; `command` has what can.
+        command: The one command that gets what needs root, and installs the rest.
+        download_bytes: About how much is downloaded for `here`.
+        disk_bytes: About how much more of the disk is used.
+        seconds: About how long it takes, at 5 MB downloaded and 25 MB unpacked a second.
+    """
+
+    here: Mapping[str, str]
+    needs_root: Mapping[str, str]
+    command: str
+    download_bytes: int
+    disk_bytes: int
+    seconds: float
+
+
+def plan(programs: Collection[Program], say: Say = print, watch: Watch = unwatched) -> Plan:
+    """
+    Return what `install_for` would install for these programs; nothing is installed.
+
+    Where apt has no lists of packages yet, as in a fresh container, they are fetched: as root the system's, else own
+    ones in the cache directory.
+    """
+    absent = [language for language, of_it in _by_language(programs) if not _satisfied(of_it)]
+    if any(way.apt for language in absent for way in language.install) and _apt.there() and not _apt.has_lists():
+        _fetch(say, watch)
+    here: dict[str, str] = {}
+    needs_root: dict[str, str] = {}
+    left_out: list[_manifest.Language] = []
+    packages: dict[str, None] = {}
+    download_bytes = disk_bytes = 0
+    for language in absent:
+        ways = [way for way in language.install if _install.is_open(way)]
+        way = next((way for way in ways if os.geteuid() == 0 or not _install.apt_missing(way)), None)
+        if way is None:
+            if ways:
+                needs_root[language.name] = _packages(ways[0])
+                left_out.append(language)
+            continue
+        here[language.name] = _packages(way)
+        packages |= dict.fromkeys(_install.apt_missing(way))
+        download_bytes += parse_bytes(way.download or "0")
+        disk_bytes += parse_bytes(way.disk or "0")
+    of_apt = _apt.sizes(packages)
+    download_bytes, disk_bytes = download_bytes + of_apt[0], disk_bytes + of_apt[1]
+    seconds = 5 * len(here) + download_bytes / _DOWNLOAD_PER_S + disk_bytes / _UNPACK_PER_S
+    return Plan(here, needs_root, _install.command_for(left_out), download_bytes, disk_bytes, seconds)
+
+
+def install(
+    languages: Sequence[str] = (), say: Say = print, extra_dirs: Sequence[Path] = (), watch: Watch = unwatched
+) -> dict[str, Missing]:
     """
     Get what is missing: packages from PyPI and npm into folders of the cache directory, Debian packages as root.
 
-    Of a language's ways the first that is open is gone, the next where that does not help. What needs root is told in
-    one line and left out where the user is not root.
+    Of a language's ways the first that is open is gone, the next where that does not help. What needs root is left out
+    where the user is not root.
 
     Args:
-        languages: Their names, or those of their folders or programs, or ``all``. Where none is given: what the ten
-            programs of the article need, and those of other folders than concmem's own.
+        languages: As for `asked`.
         say: Is given each command before it runs, and each complaint, as a line of text.
         extra_dirs: Folders of programs besides concmem's own.
+        watch: Is given, about once a second, how long a command has been running, and its last line.
 
     Returns:
-        Of the programs that were asked for those that still cannot be run, by name. Empty is success.
+        Of the programs that were asked for those that still cannot be run, by name. Empty is success; `command` gives
+        the one command that gets what is left.
 
     Raises:
         InvalidRequest: There is no such language.
         ManifestError: A ``language.toml`` cannot be meant.
     """
-    programs = drivers.load_programs(extra_dirs)
-    asked = _asked(languages, programs)
+    return install_for(asked(languages, extra_dirs), say, watch)
+
+
+def install_for(programs: Collection[Program], say: Say = print, watch: Watch = unwatched) -> dict[str, Missing]:
+    """As `install`, for these programs."""
     drivers.forget()
-    steps = _Steps(say)
-    folders = dict.fromkeys(program.folder for program in asked.values())
-    for folder in folders:
-        steps.get(_manifest.read(folder / "language.toml"), [p for p in asked.values() if p.folder == folder])
-    if steps.left_out:
-        packages = " ".join(dict.fromkeys(steps.left_out))
-        if _install.apt_has_lists():
-            say(f"needs root: sudo apt-get update && sudo apt-get install -y --no-install-recommends {packages}")
-        else:  # which of the packages this system has is not known
-            again = f"{_install.own_command()} {shlex.join(['toolchains', 'install', *languages])}"
-            say(f"needs root: sudo apt-get update; then {again} says which packages are missing")
-    now = {name: drivers.detect(program) for name, program in asked.items()}
+    steps = _Steps(say, watch)
+    for language, of_it in _by_language(programs):
+        steps.get(language, of_it)
+    now = {program.name: drivers.detect(program) for program in programs}
     return {name: found for name, found in now.items() if isinstance(found, Missing)}
 
 
-class _Steps:
-    """One installation: the lists of apt are fetched once, what needs root is collected."""
+def command(programs: Collection[Program]) -> str:
+    """Return the one command that gets all that is missing for these programs, or "" where no way is open here."""
+    absent = [language for language, of_it in _by_language(programs) if not _runnable(of_it)]
+    return _install.command_for(absent)
 
-    def __init__(self, say: Say) -> None:
-        self.left_out: list[str] = []
+
+class _Steps:
+    """One installation: the lists of apt are fetched once."""
+
+    def __init__(self, say: Say, watch: Watch) -> None:
         self._say = say
-        self._updated = os.geteuid() != 0
+        self._watch = watch
+        self._updated = False
 
     def get(self, language: _manifest.Language, programs: Sequence[Program]) -> None:
         if _satisfied(programs):
             return
-        left_out: tuple[str, ...] = ()
         for way in language.install:
-            if way.apt and not self._updated and _install.apt_missing(way):
-                _install.update(self._say)
+            if way.apt and not self._updated and _apt.there() and _install.apt_missing(way):
+                _fetch(self._say, self._watch)
                 self._updated = True
-            if not _install.is_open(way):
-                continue
-            absent = _install.apt_missing(way)
-            if absent and os.geteuid() != 0:
-                left_out = left_out or absent
+            if not _install.is_open(way) or (_install.apt_missing(way) and os.geteuid() != 0):
                 continue
             try:
-                _install.go(way, language, self._say)
+                _install.go(way, language, self._say, self._watch)
             except InstallError as error:
                 self._say(f"{language.name}: {error}")
                 continue
             drivers.forget()
             if _satisfied(programs):
                 return
-        self.left_out += left_out
+
+
+def _fetch(say: Say, watch: Watch) -> None:
+    try:
+        _install.update(say, watch)
+    except InstallError as error:
+        say(str(error))
+
+
+def _packages(way: _manifest.Way) -> str:
+    kinds = (("Debian", _install.apt_missing(way)), ("PyPI", way.pip), ("npm", way.npm))
+    return "; ".join(f"{kind}: {' '.join(names)}" for kind, names in kinds if names)
+
+
+def _by_language(programs: Collection[Program]) -> list[tuple[_manifest.Language, list[Program]]]:
+    folders = dict.fromkeys(program.folder for program in programs)
+    return [
+        (_manifest.read(folder / "language.toml"), [program for program in programs if program.folder == folder])
+        for folder in folders
+    ]
+
+
+def _runnable(programs: Sequence[Program]) -> bool:
+    return not any(isinstance(drivers.detect(program), Missing) for program in programs)
 
 
 def _satisfied(programs: Sequence[Program]) -> bool:
     found = [drivers.detect(program) for program in programs]
     return all(isinstance(each, Toolchain) and not each.stand_in for each in found)
+
+
+def asked(languages: Sequence[str] = (), extra_dirs: Sequence[Path] = ()) -> tuple[Program, ...]:
+    """
+    Return the programs of languages.
+
+    Args:
+        languages: Their names, or those of their folders or programs, or ``all``. Where none is given: the ten
+            programs of the article, and those of other folders than concmem's own.
+        extra_dirs: Folders of programs besides concmem's own, as for `drivers.load_programs`.
+
+    Raises:
+        InvalidRequest: There is no such language.
+        ManifestError: A ``language.toml`` cannot be meant.
+    """
+    programs = drivers.load_programs(extra_dirs)
+    return tuple(_asked(languages, programs).values())
 
 
 def _asked(languages: Sequence[str], programs: dict[str, Program]) -> dict[str, Program]:

@@ -3,13 +3,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from concmem import _install, drivers, toolchains
+from concmem import _apt, _install, drivers, toolchains
+from concmem.cli import _getting
 from concmem.cli.toolchains import toolchains as command
 from concmem.drivers import Missing, Toolchain
 from concmem.errors import InvalidRequest
@@ -91,7 +93,9 @@ class Fakes:
         monkeypatch.setenv("PATH", f"{self.bin}:{tools}")
         monkeypatch.setenv("CONCMEM_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(_install, "_installer", lambda: [str(self.bin / "pip")])
-        monkeypatch.setattr(_install, "apt_has_lists", lambda: True)
+        monkeypatch.setattr(_apt, "has_lists", lambda: True)
+        monkeypatch.setattr(_apt, "_lists_in", lambda folder: True)
+        monkeypatch.setattr(_apt, "_LOCKS", ())
         self.apt()
         self.pip('mkdir -p "$3/fake"; echo "#!/bin/sh\necho 7.1" > "$3/fake/interpreter"')
         self.user(0)
@@ -124,7 +128,9 @@ class Fakes:
         script(
             self.bin / "apt-get",
             f'echo apt-get "$@" >> {self.log}\n'
-            f'[ "$1" = update ] || {{ echo "#!/bin/sh\necho 5.0" > {interpreter}; chmod +x {interpreter}; }}',
+            'case "$*" in update) ;; *--assume-no*) echo "Need to get 50.0 MB/60.1 MB of archives."\n'
+            'echo "After this operation, 1,259 kB of additional disk space will be used." ;;\n'
+            f'*) echo "#!/bin/sh\necho 5.0" > {interpreter}; chmod +x {interpreter} ;; esac',
         )
         script(self.bin / "dpkg-query", f"[ -e {interpreter} ] && printf 'install ok installed'")
 
@@ -132,6 +138,10 @@ class Fakes:
         """What is missing after an installation, and what it said."""
         said: list[str] = []
         return toolchains.install(["fake"], said.append, [self.folder]), said
+
+    def programs(self) -> list[drivers.Program]:
+        """The language's only program."""
+        return [drivers.load_programs([self.folder])["fake-threads"]]
 
     def found(self) -> Toolchain | Missing:
         """What is there now."""
@@ -200,7 +210,10 @@ def test_the_next_way(fakes: Fakes) -> None:
     assert missing == {}
     assert any(line.startswith("Fake: ") and line.endswith("failed: no such package") for line in said)
     log = fakes.log.read_text().splitlines()
-    assert log[1:] == ["apt-get update", "apt-get install -y --no-install-recommends fake-deb"]
+    assert log[1] == "apt-get update"
+    assert log[2].split()[:2] == ["apt-get", "-oDPkg::Lock::Timeout=900"]
+    assert log[2].endswith(" install -y --no-install-recommends fake-deb")
+    assert len(log) == 3
     assert isinstance(fakes.found(), Toolchain)
 
 
@@ -221,14 +234,20 @@ def test_a_way_that_leads_nowhere(fakes: Fakes) -> None:
     assert missing["fake-threads"].install == "ask a friend"
 
 
+NEEDS_ROOT = "apt-get update && apt-get install -y --no-install-recommends"
+
+
 def test_without_root(fakes: Fakes) -> None:
-    """An ordinary user is told in one line what needs root; nothing is asked of apt, and what pip can do is done."""
+    """For an ordinary user one command gets what needs root, all of it as root; what pip can do is done."""
     fakes.user(1000)
     fakes.language(APT)
     missing, said = fakes.install()
-    assert said == ["needs root: sudo apt-get update && sudo apt-get install -y --no-install-recommends fake-deb"]
-    assert missing["fake-threads"].install == "sudo apt-get install -y --no-install-recommends fake-deb"
+    assert said == []
     assert fakes.log.read_text() == ""
+    # Nothing here is called sudo.
+    assert missing["fake-threads"].install == f"su -c '{NEEDS_ROOT} fake-deb'"
+    script(fakes.bin / "sudo", "exit 1")
+    assert toolchains.command(fakes.programs()) == f"sudo sh -c '{NEEDS_ROOT} fake-deb'"
 
     fakes.language(APT, PIP)
     missing, said = fakes.install()
@@ -238,12 +257,110 @@ def test_without_root(fakes: Fakes) -> None:
 
 
 def test_both_are_needed(fakes: Fakes) -> None:
-    """Where a way needs pip and apt, an ordinary user is told both steps."""
+    """Where a way needs pip and apt, the one command does both: as root what needs it, as the user what does not."""
     fakes.user(1000)
+    script(fakes.bin / "sudo", "exit 1")
     fakes.language('[[install]]\npip = ["fake-package"]\napt = ["fake-deb"]')
     missing, _ = fakes.install()
-    apt = "sudo apt-get install -y --no-install-recommends fake-deb"
-    assert missing["fake-threads"].install == f"{apt} && {_install.own_command()} toolchains install fake"
+    ours = f"{_install.own_command()} toolchains install fake"
+    assert missing["fake-threads"].install == f"sudo sh -c '{NEEDS_ROOT} fake-deb' && {ours}"
+
+
+def test_the_command_works(fakes: Fakes) -> None:
+    """What an ordinary user is told to type gets everything, by a sudo that runs what it is given."""
+    fakes.user(1000)
+    script(fakes.bin / "sudo", 'exec "$@"')
+    fakes.language(APT)
+    missing, _ = fakes.install()
+    assert os.system(missing["fake-threads"].install) == 0
+    assert isinstance(fakes.found(), Toolchain)
+
+
+def test_what_is_missing_is_listed_once(fakes: Fakes) -> None:
+    """Several languages that need root are one list and one command with the packages of all."""
+    fakes.user(1000)
+    fakes.language(APT)
+    other = fakes.folder / "other"
+    other.mkdir()
+    text = (fakes.folder / "fake/language.toml").read_text().replace("Fake", "Other")
+    text = text.replace("fake-new | fake-deb", "fake-deb").replace("fake-threads", "other-threads")
+    (other / "language.toml").write_text(text.replace("[[install]]", '[[install]]\npip = ["other"]'))
+    fakes.language(APT)
+    failed = CliRunner().invoke(command, ["install", "fake", "other", "--programs-dir", str(fakes.folder)])
+    assert failed.exit_code == 1
+    lines = failed.stderr.splitlines()
+    assert [line for line in lines if "fake-threads" in line] == [
+        "concmem: missing for fake-threads: no toolchain for Fake: fake: no tool; almost fake: no tool"
+    ]
+    ours = f"{_install.own_command()} toolchains install other"
+    assert lines[-1] == f"concmem: to get what is missing: su -c '{NEEDS_ROOT} fake-deb' && {ours}"
+    assert failed.stderr.count("apt-get install") == 1
+
+
+def test_an_apt_that_is_at_work_is_waited_for(fakes: Fakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process holds a lock of apt, nothing is installed; the holder is named, once."""
+    lock = tmp_path / "lock"
+    lock.touch()
+    monkeypatch.setattr(_apt, "_LOCKS", (str(lock),))
+    holds = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    argv = [sys.executable, "-c", holds, str(lock)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdin is not None
+        holder.stdout.readline()
+        fakes.language(APT)
+        said: list[str] = []
+
+        def say(line: str) -> None:
+            said.append(line)
+            if line.startswith("waiting"):
+                assert "apt-get" not in fakes.log.read_text()
+                holder.communicate(b"\n")
+
+        assert toolchains.install(["fake"], say, [fakes.folder]) == {}
+    waited = [line for line in said if line.startswith("waiting")]
+    assert waited == [f"waiting: process {holder.pid} holds {lock}, another apt is at work"]
+
+
+def test_what_will_be_installed_is_said_first(fakes: Fakes) -> None:
+    """Packages, their size and the time are said before anything is installed; apt tells what its packages take."""
+    fakes.language(APT)
+    plan = toolchains.plan(fakes.programs())
+    assert plan.here == {"Fake": "Debian: fake-deb"}
+    assert (plan.download_bytes, plan.disk_bytes, plan.command) == (50_000_000, 1_259_000, "")
+    assert 10 < plan.seconds < 60
+    assert not isinstance(fakes.found(), Toolchain)
+    fakes.language(PIP.replace("executable", 'download = "3MB"\ndisk = "7MB"\nexecutable'))
+    plan = toolchains.plan(fakes.programs())
+    assert (plan.here, plan.download_bytes, plan.disk_bytes) == ({"Fake": "PyPI: fake-package"}, 3_000_000, 7_000_000)
+    fakes.user(1000)
+    fakes.language(APT)
+    plan = toolchains.plan(fakes.programs())
+    assert (plan.here, plan.needs_root) == ({}, {"Fake": "Debian: fake-deb"})
+    assert plan.command == f"su -c '{NEEDS_ROOT} fake-deb'"
+
+
+@pytest.mark.parametrize("answer", ["n", "y", None], ids=["no", "yes", "no terminal"])
+def test_the_question(fakes: Fakes, monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
+    """On a terminal nothing is installed without a yes; elsewhere it is not asked."""
+    monkeypatch.setattr(_getting, "_on_terminal", lambda: answer is not None)
+    arguments = ["install", "fake", "--ask", "--programs-dir", str(fakes.folder)]
+    done = CliRunner().invoke(command, arguments, input=f"{answer}\n")
+    assert ("Install?" in done.stderr) == (answer is not None)
+    assert done.stderr.index("Fake: PyPI: fake-package") < done.stderr.index(" to download, ")
+    assert done.exit_code == (1 if answer == "n" else 0)
+    assert isinstance(fakes.found(), Toolchain) == (answer != "n")
+
+
+def test_a_long_step_shows_progress(fakes: Fakes) -> None:
+    """While an installer works, its last line is told; apt's own figures as per cent."""
+    told: list[str] = []
+    fakes.language(APT)
+    fakes.apt()
+    body = (fakes.bin / "apt-get").read_text().replace("#!/bin/sh\n", '#!/bin/sh\n[ "$1" = update ] || {\n', 1)
+    status = "echo pmstatus:fake-deb:40.2:Unpacking fake-deb; echo; /bin/sleep 3; }\n"
+    script(fakes.bin / "apt-get", body.removeprefix("#!/bin/sh\n").replace("{\n", "{\n" + status, 1))
+    toolchains.install(["fake"], lambda line: None, [fakes.folder], lambda elapsed_s, line: told.append(line))
+    assert "40 % Unpacking fake-deb" in told
 
 
 def test_a_stand_in_is_used_but_not_enough(fakes: Fakes) -> None:
@@ -370,5 +487,7 @@ def test_the_exit_code(fakes: Fakes) -> None:
     shutil.rmtree(fakes.folder.parent / "cache/packages")
     failed = CliRunner().invoke(command, arguments)
     assert failed.exit_code == 1
-    expected = "concmem: fake-threads: no toolchain for Fake: fake: no tool; almost fake: no tool (ask a friend)\n"
+    expected = (
+        "concmem: missing for fake-threads: no toolchain for Fake: fake: no tool; almost fake: no tool (ask a friend)\n"
+    )
     assert failed.stderr == expected

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from concmem.cli._console import PipeConsole
-from concmem.cli._streams import say
 
 __all__ = ["toolchains"]
 
@@ -40,22 +39,22 @@ def toolchains(ctx: click.Context, programs_dirs: tuple[Path, ...]) -> None:
 
 @toolchains.command()
 @click.argument("languages", metavar="[LANGUAGE]...", nargs=-1)
+@click.option("--ask", is_flag=True, help="Ask before anything is installed, where there is a terminal.")
 @_programs_dir
 @click.pass_obj
-def install(above: tuple[Path, ...], languages: tuple[str, ...], programs_dirs: tuple[Path, ...]) -> None:
+def install(above: tuple[Path, ...], languages: tuple[str, ...], ask: bool, programs_dirs: tuple[Path, ...]) -> None:
     """
     Get the toolchains that are missing: those of the article's ten programs, of some languages only, or of "all".
 
-    Packages from PyPI and npm go into folders of concmem's cache directory; Debian packages are installed by apt-get,
-    as root only. Ends with 0 where every program that was asked for can be run afterwards, else with 1 and a line for
-    each.
+    Says first what will be installed, how much that is and how long it takes. Packages from PyPI and npm go into
+    folders of concmem's cache directory; Debian packages are installed by apt-get, as root only. Ends with 0 where
+    every program that was asked for can be run afterwards, else with 1, with what is missing and one command that gets
+    it.
     """
-    from concmem.toolchains import install as get
+    from concmem.cli._getting import get
+    from concmem.toolchains import asked
 
-    missing = get(languages, click.echo, (*above, *programs_dirs))
-    for name, what in missing.items():
-        say(f"{name}: {what.reason}" + (f" ({what.install})" if what.install else ""))
-    sys.exit(1 if missing else 0)
+    sys.exit(1 if get(asked(languages, (*above, *programs_dirs)), ask=ask) else 0)
 
 
 def _print(programs_dirs: tuple[Path, ...]) -> None:

@@ -1,0 +1,115 @@
+"""Run a command that may take minutes, and tell meanwhile what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["Watch", "run_long", "unwatched"]
+
+Watch = Callable[[float, str], None]
+"""Called about once a second: for how long the command has been running (seconds), and the last line that it wrote."""
+
+_TELL_S = 1.0
+_END_S = 10.0
+# apt-get writes these with APT::Status-Fd: the kind, the package, per cent, what is done.
+_APT_STATUS = re.compile(r"(?:dl|pm)status:[^:]*:(?P<percent>[\d.]+):(?P<what>.+)")
+
+
+def unwatched(elapsed_s: float, line: str) -> None:
+    """Ignore it."""
+
+
+def run_long(
+    argv: Sequence[str],
+    watch: Watch = unwatched,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float | None = None,
+) -> tuple[int, list[str]]:
+    """
+    Run a command without standard input; return its exit code and the lines that it wrote to either stream.
+
+    An exception, Ctrl-C among them, ends the command first: by SIGTERM, and after ten seconds by SIGKILL.
+
+    Args:
+        argv: The command.
+        watch: See `Watch`.
+        env: Variables of the environment besides this process's own.
+        cwd: Where it runs.
+        timeout_s: How long it may take.
+
+    Raises:
+        OSError: It cannot be started.
+        subprocess.TimeoutExpired: It took longer than `timeout_s`, and has been ended.
+    """
+    begun_s = time.monotonic()
+    running = subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert running.stdout is not None
+    said = _Lines()
+    try:
+        with running.stdout as pipe, selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            told_s = begun_s
+            while True:
+                ready = selector.select(_TELL_S)
+                elapsed_s = time.monotonic() - begun_s
+                if timeout_s is not None and elapsed_s > timeout_s:
+                    raise subprocess.TimeoutExpired(list(argv), timeout_s)
+                if ready:
+                    if not (chunk := os.read(pipe.fileno(), 1 << 16)):
+                        break
+                    said.add(chunk)
+                if begun_s + elapsed_s - told_s >= _TELL_S:
+                    told_s = begun_s + elapsed_s
+                    watch(elapsed_s, said.last)
+        left_s = None if timeout_s is None else max(0.0, timeout_s - (time.monotonic() - begun_s))
+        return running.wait(left_s), said.lines()
+    except BaseException:
+        _end(running)
+        raise
+
+
+def _end(running: subprocess.Popen[bytes]) -> None:
+    # A package manager that is killed leaves a half-installed package, so it gets time to end by itself.
+    running.terminate()
+    try:
+        running.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.wait()
+
+
+class _Lines:
+    """What a command has written, as lines; a carriage return ends one, too."""
+
+    def __init__(self) -> None:
+        self._text = b""
+        self.last = ""
+
+    def add(self, chunk: bytes) -> None:
+        self._text += chunk
+        recent = re.split(r"[\r\n]+", self._text[-4096:].decode(errors="replace"))
+        # The last one may be half of a line, unless it is all that there is.
+        for line in reversed(recent[:-1] or recent):
+            if line.strip():
+                status = _APT_STATUS.match(line)
+                self.last = f"{float(status['percent']):.0f} % {status['what']}" if status else line.strip()
+                return
+
+    def lines(self) -> list[str]:
+        every = self._text.decode(errors="replace").splitlines()
+        return [line for line in every if line.strip() and not _APT_STATUS.match(line)]
