@@ -46,7 +46,7 @@ Workload = Literal["spawn", "channel"]  # besides sleep, which is what every pro
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 ALWAYS = frozenset({"packages", "cache", "this_python"})
 """Placeholders that belong to concmem and to no toolchain."""
-_IN_BUILD = ALWAYS | {"dir", "source", "stem", "program"}
+_IN_BUILD = ALWAYS | {"dir", "source", "source_folder", "stem", "program"}
 
 
 class ManifestError(ConcmemError, ValueError):

@@ -266,7 +266,8 @@ def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep") -> 
     values = {**toolchain.values, "program": name, "stem": file.stem}
 
     def places(folder: Path) -> dict[str, str]:
-        return {**values, "dir": str(folder), "source": str(folder / file)}
+        source = folder / file
+        return {**values, "dir": str(folder), "source": str(source), "source_folder": str(source.parent)}
 
     folder = language.folder
     if alternative.build:

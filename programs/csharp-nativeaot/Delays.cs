@@ -6,6 +6,9 @@ using System.Threading.Tasks;
 /// <summary>N tasks of the thread pool that await a delay: what ../csharp does, compiled ahead of time.</summary>
 public static class Delays
 {
+    // A lambda that captured it would make an object for each task; one with a constant makes none.
+    private static TimeSpan sleep;
+
     private static bool TryRead(string[] args, out int tasks, out TimeSpan sleep)
     {
         double seconds = 10;
@@ -22,7 +25,7 @@ public static class Delays
         return true;
     }
 
-    private static async Task Run(int count, TimeSpan sleep)
+    private static async Task Run(int count)
     {
         var tasks = new List<Task>();
         for (int i = 0; i < count; i++)
@@ -37,13 +40,12 @@ public static class Delays
     public static int Main(string[] args)
     {
         int count;
-        TimeSpan sleep;
         if (!TryRead(args, out count, out sleep))
         {
             Console.Error.WriteLine("usage: csharp-nativeaot N [SLEEP_SECONDS=10]");
             return 2;
         }
-        Run(count, sleep).GetAwaiter().GetResult();
+        Run(count).GetAwaiter().GetResult();
         return 0;
     }
 }

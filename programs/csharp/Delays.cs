@@ -5,7 +5,10 @@ using System.Threading.Tasks;
 /// <summary>N tasks of the thread pool that await a delay.</summary>
 public static class Delays
 {
-    private static async Task Run(int count, TimeSpan sleep)
+    // A lambda that captured it would make an object for each task; one with a constant makes none.
+    private static TimeSpan sleep;
+
+    private static async Task Run(int count)
     {
         var tasks = new List<Task>();
         for (int i = 0; i < count; i++)
@@ -21,12 +24,11 @@ public static class Delays
     public static int Main(string[] args)
     {
         int count;
-        TimeSpan sleep;
         if (!Arguments.TryRead("csharp N [SLEEP_SECONDS=10]", args, out count, out sleep))
         {
             return 2;
         }
-        Run(count, sleep).GetAwaiter().GetResult();
+        Run(count).GetAwaiter().GetResult();
         return 0;
     }
 }

@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
+// A goroutine holds no copy of it, as one with a constant holds none.
+var sleep time.Duration
+
 func main() {
-	tasks, sleep := arguments("go N [SLEEP_SECONDS=10]")
+	var tasks int
+	tasks, sleep = arguments("go N [SLEEP_SECONDS=10]")
 	var wg sync.WaitGroup
 	for i := 0; i < tasks; i++ {
 		wg.Add(1)

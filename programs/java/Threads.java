@@ -1,20 +1,24 @@
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 
 /** N threads of the operating system that sleep. */
 public class Threads {
+    // A lambda that captured it would be an object for each thread; one with a constant is one for all.
+    private static long sleepMillis;
+
     public static void main(String[] args) throws InterruptedException {
         Arguments arguments = Arguments.read("java-threads N [SLEEP_SECONDS=10]", args);
         int tasks = arguments.tasks;
-        long sleepMillis = arguments.millis;
+        sleepMillis = arguments.millis;
 
         List<Thread> threads = new ArrayList<>();
         for (int i = 1; i <= tasks; i++) {
             threads.add(Starting.start(i, () -> {
                 try {
-                    Thread.sleep(sleepMillis);
+                    Thread.sleep(Duration.ofMillis(sleepMillis));
                 } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
+                    // Nothing interrupts it.
                 }
             }));
         }

@@ -4,18 +4,21 @@ import java.util.List;
 
 /** N virtual threads that sleep. */
 public class VirtualThreads {
+    // A lambda that captured it would be an object for each thread; one with a constant is one for all.
+    private static long sleepMillis;
+
     public static void main(String[] args) throws InterruptedException {
         Arguments arguments = Arguments.read("java-virtual-threads N [SLEEP_SECONDS=10]", args);
         int tasks = arguments.tasks;
-        Duration sleep = Duration.ofMillis(arguments.millis);
+        sleepMillis = arguments.millis;
 
         List<Thread> threads = new ArrayList<>();
         for (int i = 0; i < tasks; i++) {
             threads.add(Thread.startVirtualThread(() -> {
                 try {
-                    Thread.sleep(sleep);
+                    Thread.sleep(Duration.ofMillis(sleepMillis));
                 } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
+                    // Nothing interrupts it.
                 }
             }));
         }

@@ -8,9 +8,10 @@ const sleep = promisify(setTimeout);
 
 async function main() {
   const read = readArguments("nodejs N [SLEEP_SECONDS=10]");
+  const sleepMs = read.seconds * 1000;
   const tasks = [];
   for (let i = 0; i < read.tasks; i++) {
-    tasks.push(sleep(read.seconds * 1000));
+    tasks.push(sleep(sleepMs));
   }
   console.log(`started ${read.tasks}`);
   await Promise.all(tasks);

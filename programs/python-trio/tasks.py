@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-
+import arguments
 import trio
 
+COUNT, SLEEP_S = arguments.read("python-trio N [SLEEP_SECONDS=10]")
 
-async def run(count: int, sleep_s: float) -> None:
-    """Start `count` tasks that sleep `sleep_s` seconds, and wait for all."""
+
+async def sleeper() -> None:
+    """Sleep; how long is no variable of the coroutine, as a constant is none."""
+    await trio.sleep(SLEEP_S)
+
+
+async def run() -> None:
+    """Start all tasks; leaving the nursery waits for them."""
     async with trio.open_nursery() as nursery:
-        for _ in range(count):
-            nursery.start_soon(trio.sleep, sleep_s)
-        print("started", count, flush=True)
-    print("done", count)
+        for _ in range(COUNT):
+            nursery.start_soon(sleeper)
+        print("started", COUNT, flush=True)
+    print("done", COUNT)
 
 
-def main(arguments: list[str]) -> int:
-    """Read ``N [SLEEP_SECONDS=10]``; 2 where that cannot be read."""
-    try:
-        if not 1 <= len(arguments) <= 2:
-            raise ValueError(arguments)
-        count = int(arguments[0])
-        sleep_s = float(arguments[1]) if len(arguments) == 2 else 10.0
-        if count < 1 or not 0 <= sleep_s < 1e9:
-            raise ValueError(arguments)
-    except ValueError:
-        print("usage: python-trio N [SLEEP_SECONDS=10]", file=sys.stderr)
-        return 2
-    trio.run(run, count, sleep_s)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+trio.run(run)

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
+import arguments
 import uvloop
 
+COUNT, SLEEP_S = arguments.read("python-uvloop N [SLEEP_SECONDS=10]")
 
-async def run(count: int, sleep_s: float) -> None:
-    """Start `count` tasks that sleep `sleep_s` seconds, and wait for all."""
-    tasks = [asyncio.create_task(asyncio.sleep(sleep_s)) for _ in range(count)]
-    print("started", count, flush=True)
+
+async def sleeper() -> None:
+    """Sleep; how long is no variable of the coroutine, as a constant is none."""
+    await asyncio.sleep(SLEEP_S)
+
+
+async def run() -> None:
+    """Start all tasks, and wait for them."""
+    tasks = []
+    for _ in range(COUNT):
+        task = asyncio.create_task(sleeper())
+        tasks.append(task)
+    print("started", COUNT, flush=True)
     await asyncio.gather(*tasks)
-    print("done", count)
+    print("done", COUNT)
 
 
-def main(arguments: list[str]) -> int:
-    """Read ``N [SLEEP_SECONDS=10]``; 2 where that cannot be read."""
-    try:
-        if not 1 <= len(arguments) <= 2:
-            raise ValueError(arguments)
-        count = int(arguments[0])
-        sleep_s = float(arguments[1]) if len(arguments) == 2 else 10.0
-        if count < 1 or not 0 <= sleep_s < 1e9:
-            raise ValueError(arguments)
-    except ValueError:
-        print("usage: python-uvloop N [SLEEP_SECONDS=10]", file=sys.stderr)
-        return 2
-    uvloop.run(run(count, sleep_s))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+uvloop.run(run())

@@ -6,14 +6,23 @@ import asyncio
 
 import arguments
 
+COUNT, SLEEP_S = arguments.read("python N [SLEEP_SECONDS=10]")
 
-async def run(count: int, sleep_s: float) -> None:
-    """Start `count` tasks that sleep `sleep_s` seconds, and wait for all."""
-    tasks = [asyncio.create_task(asyncio.sleep(sleep_s)) for _ in range(count)]
-    print("started", count, flush=True)
+
+async def sleeper() -> None:
+    """Sleep; how long is no variable of the coroutine, as a constant is none."""
+    await asyncio.sleep(SLEEP_S)
+
+
+async def run() -> None:
+    """Start all tasks, and wait for them."""
+    tasks = []
+    for _ in range(COUNT):
+        task = asyncio.create_task(sleeper())
+        tasks.append(task)
+    print("started", COUNT, flush=True)
     await asyncio.gather(*tasks)
-    print("done", count)
+    print("done", COUNT)
 
 
-if __name__ == "__main__":
-    asyncio.run(run(*arguments.read("python N [SLEEP_SECONDS=10]")))
+asyncio.run(run())

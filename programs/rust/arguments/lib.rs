@@ -1,7 +1,10 @@
 //! The command line that all programs share: how many tasks, and a number of seconds that is 10 where it is not given.
 
 use std::process::exit;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+static SLEEP_NANOS: AtomicU64 = AtomicU64::new(0);
 
 fn parse(arguments: &[String]) -> Option<(usize, Duration)> {
     let (tasks, seconds) = match arguments {
@@ -21,4 +24,17 @@ pub fn read(usage: &str) -> (usize, Duration) {
         eprintln!("usage: {usage}");
         exit(2)
     })
+}
+
+/// The number of tasks; `sleep` has the duration from then on.
+pub fn read_tasks(usage: &str) -> usize {
+    let (tasks, sleep) = read(usage);
+    // Less than 1e9 seconds, so that the nanoseconds fit.
+    SLEEP_NANOS.store(sleep.as_nanos() as u64, Ordering::Relaxed);
+    tasks
+}
+
+/// How long each task sleeps. A task that asks for it holds no copy of it, as one with a constant holds none.
+pub fn sleep() -> Duration {
+    Duration::from_nanos(SLEEP_NANOS.load(Ordering::Relaxed))
 }

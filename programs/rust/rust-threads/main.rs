@@ -6,12 +6,12 @@ use starting::start;
 use std::thread::{self, JoinHandle};
 
 fn main() {
-    let (tasks, sleep) = arguments::read("rust-threads N [SLEEP_SECONDS=10]");
+    let tasks = arguments::read_tasks("rust-threads N [SLEEP_SECONDS=10]");
     starting::tell_panics();
     let mut handles: Vec<JoinHandle<()>> = Vec::new();
     for i in 1..=tasks {
         handles.push(start(i, |thread| {
-            thread.spawn(move || thread::sleep(sleep))
+            thread.spawn(|| thread::sleep(arguments::sleep()))
         }));
     }
     println!("started {tasks}");
