@@ -131,6 +131,8 @@ def start_error(request: Request, stage: int, code: int) -> ConcmemError:
     if code == errno.EACCES:
         return CommandNotExecutable(code, "cannot be executed: permission denied", program)
     if code == errno.ENOEXEC:
-        return CommandNotExecutable(code, "cannot be executed: neither a program nor a script with #!", program)
+        return CommandNotExecutable(
+            code, "cannot be executed: neither a program for this machine nor a script", program
+        )
     kind = CommandNotFound if code in (errno.ENOENT, errno.ENOTDIR) else CommandError
     return kind(code, f"cannot be executed: {os.strerror(code)}", program)

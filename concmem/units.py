@@ -1,4 +1,4 @@
-"""Bytes, seconds and counts, as people write and read them."""
+"""Bytes, seconds, counts and signals, as people write and read them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ __all__ = [
     "parse_bytes",
     "parse_count",
     "parse_seconds",
+    "signal_name",
 ]
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -67,6 +68,16 @@ def format_seconds(seconds: float) -> str:
 def format_count(count: int) -> str:
     """``1_000_000`` -> ``"1 000 000"``."""
     return f"{count:,}".replace(",", " ")
+
+
+def signal_name(number: int) -> str:
+    """``9`` -> ``"SIGKILL"``, ``35`` -> ``"signal 35"``: most real-time signals have no name."""
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _parse(text: str, units: dict[str, int], what: str) -> int:

@@ -172,9 +172,13 @@ struct cm_group {
 struct cm_setup {
     uint64_t signal_mask; /* of the new process */
     bool dies_with_parent;
+    bool shell_fits; /* argv has a free place in front, so that a script without #! can be given to /bin/sh */
     struct cm_group *groups; /* CM_GROUPS that it is born in, or NULL */
 };
 int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd);
+
+/* exec.c */
+int cm_exec(char **argv, char **envp, bool shell);
 
 /* birth.c */
 int cm_group_enter(int dir_fd, int version);

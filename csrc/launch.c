@@ -27,7 +27,6 @@
 #endif
 
 enum { STACK_BYTES = 64 * 1024 };
-#define DEFAULT_PATH "/usr/local/bin:/bin:/usr/bin"
 
 struct child {
     struct cm_spawn *spawn;
@@ -35,48 +34,6 @@ struct child {
     struct cm_group *born_in;  /* by the clone itself */
     volatile int stage, error; /* where and why it came to nothing */
 };
-
-static const char *path_of(char **envp)
-{
-    for (; *envp != NULL; envp++)
-        if (strncmp(*envp, "PATH=", 5) == 0)
-            return *envp + 5;
-    return DEFAULT_PATH;
-}
-
-/* In the folders of PATH. Not inlined: room for a path is one page more of the stack, and so one fault more. */
-static __attribute__((noinline)) int exec_searching(char **argv, char **envp)
-{
-    char file[PATH_MAX];
-    size_t name = strlen(argv[0]);
-    int refused = 0;
-    const char *folder = path_of(envp);
-    for (const char *end; folder != NULL && name > 0; folder = *end ? end + 1 : NULL) {
-        end = strchrnul(folder, ':');
-        size_t length = (size_t)(end - folder);
-        if (length + name + 2 > sizeof file)
-            continue;
-        memcpy(file, folder, length);
-        if (length > 0)
-            file[length++] = '/';
-        memcpy(file + length, argv[0], name + 1);
-        execve(file, argv, envp);
-        if (errno == EACCES)
-            refused = errno;
-        else if (errno != ENOENT && errno != ENOTDIR)
-            return errno;
-    }
-    return refused ? refused : ENOENT;
-}
-
-/* As execvpe, without its fall-back to a shell for files that are no programs. Comes back only with an errno. */
-static int exec_named(char **argv, char **envp)
-{
-    if (strchr(argv[0], '/') == NULL)
-        return exec_searching(argv, envp);
-    execve(argv[0], argv, envp);
-    return errno;
-}
 
 /* Everything from `first` on is closed by the exec, whoever opened it. */
 static void close_from(int first)
@@ -137,7 +94,7 @@ static int run(struct child *child)
         return errno;
     /* The kernel's own call: libc would keep its internal signals out of the mask. */
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &child->setup->signal_mask, NULL, sizeof(uint64_t));
-    return exec_named(spawn->argv, spawn->envp);
+    return cm_exec(spawn->argv, spawn->envp, child->setup->shell_fits);
 }
 
 static int run_child(void *argument)

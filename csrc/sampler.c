@@ -1,4 +1,5 @@
 /*
+ * concmem-sampler witness: see witness.c.
  * concmem-sampler FD COMMAND [ARGUMENTS...]: launches the command, measures it and all that it starts, and reaps them.
  *
  * FD is the shared memory of one measurement (concmem.h), FD + 1 an eventfd that is written to when all is over. Started
@@ -73,6 +74,8 @@ static void last_words(struct sampler *s, int over_fd)
 int main(int argc, char **argv)
 {
     struct sampler *s = &sampler;
+    if (argc == 2 && argv[1][0] == 'w')
+        return witness();
     const char *number = argc > 2 ? argv[1] : "";
     int fd = (int)cm_number(&number);
     struct cm_head *head = argc > 2 ? map_head(fd) : NULL;
@@ -101,7 +104,7 @@ int main(int argc, char **argv)
 
     /* The target comes first: what this process is larger than it by then, the target's ru_maxrss would show. */
     struct cm_spawn spawn = {.argv = argv + 2, .envp = environ, .fds = {0, 1, 2}, .nfds = 3};
-    struct cm_setup setup = {.signal_mask = head->signal_mask, .dies_with_parent = true, .groups = s->groups};
+    struct cm_setup setup = {.signal_mask = head->signal_mask, .dies_with_parent = true, .shell_fits = true, .groups = s->groups};
     int pid = cm_start(&spawn, &setup, NULL);
     if (pid < 0)
         return fail(head, spawn.stage, -pid);

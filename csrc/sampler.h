@@ -96,6 +96,9 @@ struct sampler {
 /* loop.c: what is waited for; 0 or an errno */
 int loop(struct sampler *s);
 
+/* witness.c: whether a signal came to the whole process group */
+int witness(void);
+
 /* settle.c: what can wait until the target has been loaded */
 void settle(struct sampler *s);
 

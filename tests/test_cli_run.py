@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+import select
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -230,16 +234,70 @@ def test_memory_limit() -> None:
         ("exec 9> >(exec true); sleep 0.2; $C -q --json - -- sh -c 'exit 3' >&9", 3),
         ("$C -q --json - -- sh -c 'exit 3' > /dev/full", 125),
         ("$C -q --json /dev/full -- sh -c 'exit 3'", 125),
+        ("$C -- true 2>&-", 0),
+        ("$C -q --json - -- true >&-", 0),
+        ("$C -- true 2> /dev/full", 125),
+        ("exec 9> >(exec true); sleep 0.2; $C -- true 2>&9", 125),
+        ("exec 9> >(exec true); sleep 0.2; $C -q --json - -- true >&9", 125),
+        ("$C -q --json - -- true > /dev/full", 125),
+        ("$C -q --json /dev/full -- true", 125),
+        ("$C --help > /dev/full", 125),
     ],
 )
 def test_streams_that_take_nothing(shell: str, code: int) -> None:
-    """A stream that is closed or that nobody reads changes nothing; JSON that finds no room is an error."""
+    """
+    A stream that was closed on purpose changes nothing. Output that was lost shows in the exit status, unless the
+    command itself has failed; a file that was asked for and not written is an error in any case.
+    """
     command = ["bash", "-c", f"C='{sys.executable} -m concmem run'; {shell}"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
-    if code == 125:
-        assert_one_sentence(done, "No space left on device", "/dev/full" if "/dev/full --" in shell else "standard")
+    if code == 125 and "2>" not in shell:
+        why = "No space left on device" if "/dev/full" in shell else "Broken pipe"
+        assert_one_sentence(done, why, "/dev/full" if "/dev/full --" in shell else "standard output")
+
+
+@pytest.mark.parametrize("arguments", ["toolchains", "doctor --json", "report {study}", "bench --help"])
+def test_other_commands_lose_no_output_in_silence(arguments: str, tmp_path: Path) -> None:
+    """Where standard output takes nothing, one sentence says why and the status is 125."""
+    study = Path(__file__).resolve().parent.parent / "docs" / "study"
+    shutil.copytree(study, tmp_path / "study")
+    command = f"{sys.executable} -m concmem {arguments.format(study=tmp_path / 'study --format csv')} > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 125
+    assert_one_sentence(done, "standard output", "No space left on device")
+
+
+_LEAVE_NONBLOCKING = """
+import fcntl, os, sys
+for fd in (1, 2):
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
+for _ in range(300):
+    os.system("true")
+"""
+
+
+def test_output_is_whole_though_the_command_leaves_the_stream_nonblocking() -> None:
+    """A child sets O_NONBLOCK on the pipes that it shares with concmem, whose reader is slow: nothing is cut."""
+    command = argv("--json", "-", "--", sys.executable, "-S", "-c", _LEAVE_NONBLOCKING)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for stream in (process.stdout, process.stderr):
+            fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, 4096)
+        select.select([process.stderr], [], [], 60)  # the figures come first, and fill their pipe
+        time.sleep(0.3)
+        figures = threading.Thread(target=lambda: texts.append(process.stderr.read() if process.stderr else b""))
+        texts: list[bytes] = []
+        figures.start()
+        select.select([process.stdout], [], [], 60)
+        time.sleep(0.3)
+        stored = process.stdout.read()
+        figures.join()
+        assert process.wait(60) == 0
+    assert len(stored) > 65_536
+    assert len(concmem.Measurement.from_dict(json.loads(stored)).processes) > 1
+    assert b" missed" not in texts[0] and b"sampler: " in texts[0]
 
 
 def test_other_commands_take_closed_streams() -> None:
@@ -318,14 +376,14 @@ def test_the_explanation_names_where_each_end_is_from() -> None:
 class Session:
     """The command in a process group of its own, as a shell starts it, with signals as the terminal sends them."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, own_session: bool = True) -> None:
         self.process = subprocess.Popen(
             argv(*arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,
+            preexec_fn=os.setsid if own_session else os.setpgrp,
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
@@ -368,6 +426,72 @@ def test_sigterm_and_sighup_end_the_tree(number: signal.Signals) -> None:
     session.process.send_signal(number)
     code, stderr = session.end()
     assert code == 128 + number
+    assert HEADLINE in stderr
+
+
+_COUNT_SIGNALS = """
+import signal, sys, time
+numbers = [int(number) for number in sys.argv[1:]]
+received = []
+for number in numbers:
+    signal.signal(number, lambda got, frame: received.append(got) or print(got, flush=True))
+print("ready", flush=True)
+while len(received) < len(numbers):
+    time.sleep(0.01)
+time.sleep(0.3)
+sys.exit(5 if received == numbers else 6)
+"""
+_NUMBERS = [
+    *(signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF),
+    *(signal.SIGXCPU, signal.SIGIO, signal.SIGPWR, signal.SIGRTMIN, signal.SIGRTMAX, signal.SIGUSR1, signal.SIGINT),
+]
+
+
+@pytest.mark.parametrize("whole_group", [True, False], ids=["to the process group", "to concmem alone"])
+def test_a_signal_reaches_the_command_once(whole_group: bool) -> None:
+    """The measuring goes on, the command receives each signal exactly once, and the figures are printed."""
+    session = Session("--", sys.executable, "-S", "-c", _COUNT_SIGNALS, *(str(int(number)) for number in _NUMBERS))
+    assert session.process.stdout is not None
+    for number in _NUMBERS:
+        if whole_group:
+            os.killpg(session.process.pid, number)
+        else:
+            session.process.send_signal(number)
+        assert session.process.stdout.readline() == f"{int(number)}\n"
+    code, stderr = session.end()
+    assert code == 5
+    assert HEADLINE in stderr
+
+
+def test_a_signal_that_ends_the_command_leaves_the_figures() -> None:
+    """Sent to concmem alone it ends a command that does not handle it, as under timeout(1)."""
+    session = Session("--", "sh", "-c", "echo ready; exec sleep 35")
+    session.process.send_signal(signal.SIGUSR1)
+    code, stderr = session.end()
+    assert code == 128 + signal.SIGUSR1
+    assert HEADLINE in stderr
+
+
+def test_signals_of_one_moment_are_told_apart() -> None:
+    """Two signals to the group at once, and one to concmem alone right after, arrive once each."""
+    numbers = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT]
+    script = _COUNT_SIGNALS.replace("received == numbers", "sorted(received) == sorted(numbers)")
+    session = Session("--", sys.executable, "-S", "-c", script, *(str(int(number)) for number in numbers))
+    os.killpg(session.process.pid, signal.SIGUSR1)
+    os.killpg(session.process.pid, signal.SIGUSR2)
+    session.process.send_signal(signal.SIGQUIT)
+    assert session.end()[0] == 5
+
+
+def test_job_control_stops_and_continues() -> None:
+    """SIGTSTP to the group stops concmem and its command, and SIGCONT lets both go on."""
+    # In the session of this test, or else the kernel ignores SIGTSTP: nobody could continue the group.
+    session = Session("--", "sh", "-c", "echo ready; sleep 0.3; exit 9", own_session=False)
+    os.killpg(session.process.pid, signal.SIGTSTP)
+    os.waitid(os.P_PID, session.process.pid, os.WSTOPPED)
+    os.killpg(session.process.pid, signal.SIGCONT)
+    code, stderr = session.end()
+    assert code == 9
     assert HEADLINE in stderr
 
 

@@ -46,7 +46,9 @@ def unstartable(kind: str, folder: Path) -> tuple[Any, dict[str, Any]]:
         case "bad interpreter":
             return [executable(folder / "script", "#!/nonexistent/interpreter\n")], {}
         case "not a program":
-            return [executable(folder / "script", "no shebang here\n")], {}
+            program = Path(executable(folder / "program", ""))
+            program.write_bytes(b"\x7fELF\x02\x01\x01\0 of another machine\n")
+            return [str(program)], {}
         case "bad cwd":
             return ["/bin/true"], {"cwd": str(folder / "missing")}
         case "cwd is a file":
@@ -72,6 +74,21 @@ UNSTARTABLE = {
     "3 MiB of arguments": (errors.CommandTooLong, 126),
     "one argument of 3 MiB": (errors.CommandTooLong, 126),
 }
+
+
+@pytest.mark.parametrize("way", ["by its path", "in PATH", "in the working directory"])
+def test_a_script_without_an_interpreter_goes_to_the_shell(way: str, tmp_path: Path) -> None:
+    """As under time, env, nice and timeout; its arguments reach it as they are, and an empty script does nothing."""
+    path = executable(tmp_path / "script", 'printf "%s|" "${0##*/}" "$@"; exit 7\n')
+    options: dict[str, Any] = {"stdout": concmem.PIPE}
+    if way == "in PATH":
+        path, options["env"] = "script", {"PATH": f"/nonexistent:{tmp_path}:/usr/bin:/bin"}
+    if way == "in the working directory":
+        path, options["cwd"] = "./script", str(tmp_path)
+    m = concmem.measure([path, "-x", "a b", "*"], **options)
+    assert (m.stdout, m.exit.code) == (b"script|-x|a b|*|", 7)
+    assert m.command == (path, "-x", "a b", "*")
+    assert concmem.measure([executable(tmp_path / "empty", "")]).exit.ok
 
 
 @pytest.mark.parametrize("kind", UNSTARTABLE)

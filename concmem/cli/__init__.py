@@ -16,17 +16,10 @@ from typing import Any, NoReturn
 import click
 
 from concmem._version import __version__
-from concmem.cli._streams import open_closed, say, settle
+from concmem.cli._streams import open_closed, say, sentence, settle, tell, write_whole
 from concmem.errors import ConcmemError
 
 __all__ = ["main"]
-
-
-def _sentence(error: BaseException) -> str:
-    """What an error says, in the order in which people write it: what it is about, then what is wrong."""
-    if isinstance(error, OSError) and error.strerror and type(error).__str__ is OSError.__str__:
-        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    return str(error) or type(error).__name__
 
 
 class _Commands(click.Group):
@@ -52,38 +45,43 @@ class _Commands(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **options: Any
     ) -> NoReturn:
         open_closed()
+        write_whole()
         try:
-            self._main(args, prog_name, *rest, **options)
-        finally:
-            settle()
+            status = self._main(args, prog_name, *rest, **options)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        sys.exit(settle(status))
 
-    def _main(self, args: Sequence[str] | None, prog_name: str | None, *rest: Any, **options: Any) -> NoReturn:
+    def _main(self, args: Sequence[str] | None, prog_name: str | None, *rest: Any, **options: Any) -> int:
         options["standalone_mode"] = False
         try:
             result = super().main(args, prog_name, *rest, **options)
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx else "concmem"
             say(f"{error.format_message().rstrip('.')} ('{path} --help' shows what there is)")
-            sys.exit(2)
+            return 2
         except click.ClickException as error:
             say(error.format_message())
-            sys.exit(error.exit_code)
+            return error.exit_code
         except (click.Abort, KeyboardInterrupt):
             say("interrupted")
-            sys.exit(130)
+            return 130
         except ConcmemError as error:
-            say(_sentence(error))
-            sys.exit(error.exit_code)
+            say(sentence(error))
+            return error.exit_code
         except Exception as error:
             if os.environ.get("CONCMEM_DEBUG"):
                 raise
-            what = _sentence(error) if isinstance(error, OSError) else f"{type(error).__name__}: {_sentence(error)}"
-            say(f"{what} (CONCMEM_DEBUG=1 shows where)")
-            sys.exit(125)
-        sys.exit(result if isinstance(result, int) else 0)
+            what = sentence(error) if isinstance(error, OSError) else f"{type(error).__name__}: {sentence(error)}"
+            tell(error, f"{what} (CONCMEM_DEBUG=1 shows where)")
+            return 125
+        return result if isinstance(result, int) else 0
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, prog_name="concmem")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Run a command and say how much memory it, and everything that it started, needed."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

@@ -1,14 +1,84 @@
-"""Standard streams that are closed, that nobody reads any more, or whose disk is full."""
+"""Standard output and standard error: each write is whole, and one that failed shows in the exit status."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import select
 import sys
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-__all__ = ["open_closed", "say", "settle"]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["FAILED", "open_closed", "say", "sentence", "settle", "tell", "write_whole"]
+
+FAILED = 125
+"""The exit status where output was lost and the command itself would end with 0."""
+
+
+class _Whole(io.RawIOBase):
+    """
+    A descriptor that takes all of each write, or raises and keeps the error.
+
+    A process that shares the descriptor may leave O_NONBLOCK on it, and Python then drops what does not fit at once.
+
+    Attributes:
+        error: The first error of a write, until the user has been told of it.
+        failed: Whether any write has failed.
+    """
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self._name = name
+        self.error: OSError | None = None
+        self.failed = False
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest:
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except BlockingIOError:
+                poller = select.poll()
+                poller.register(self._fd, select.POLLOUT)
+                poller.poll()
+            except OSError as error:
+                error.filename = self._name
+                if not self.failed:
+                    self.error = error
+                self.failed = True
+                raise
+        return size
+
+
+_raw: list[_Whole] = []
+
+
+def _made_whole(stream: TextIO, name: str) -> TextIO:
+    stream.flush()
+    raw = _Whole(stream.fileno(), name)
+    _raw.append(raw)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        newline="\n",
+        line_buffering=stream.isatty() or name == "standard error",
+    )
 
 
 def open_closed() -> None:
@@ -25,17 +95,53 @@ def open_closed() -> None:
             setattr(sys, name, stream)
 
 
+def write_whole() -> None:
+    """Have all that is written to the two output streams from now on be written whole."""
+    # Streams that a program has put in their place are its own affair.
+    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        sys.stdout = _made_whole(sys.stdout, "standard output")
+    if sys.stderr is sys.__stderr__ and sys.stderr is not None:
+        sys.stderr = _made_whole(sys.stderr, "standard error")
+
+
+def sentence(error: BaseException) -> str:
+    """What an error says, in the order in which people write it: what it is about, then what is wrong."""
+    if isinstance(error, OSError) and error.strerror and type(error).__str__ is OSError.__str__:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error) or type(error).__name__
+
+
 def say(sentence: str) -> None:
-    """Tell the user something that is worth nothing when nobody reads it."""
+    """Tell the user something; where that cannot be written, the exit status shows it."""
     with contextlib.suppress(OSError):
         click.echo(f"concmem: {sentence}", err=True)
 
 
-def settle() -> None:
-    """Forget what could not be written: Python would try it again at exit, and change the exit status."""
+def tell(error: BaseException, sentence: str) -> None:
+    """Tell the user of an error, and not once more when the command ends."""
+    for raw in _raw:
+        if raw.error is error:
+            raw.error = None
+    say(sentence)
+
+
+def settle(status: int) -> int:
+    """
+    Write what is still buffered, and return the exit status: 125 where output was lost and `status` is 0.
+
+    What could not be written is forgotten: Python would try it again at exit, and change the exit status.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    lost = [raw.error for raw in _raw if raw.error is not None]
+    if status == 0 and any(raw.failed for raw in _raw):
+        status = FAILED
+    for error in lost:
+        if status != 128 + 13:  # ended as by SIGPIPE, which says nothing either
+            say(f"{error.filename}: {error.strerror}")
+    _raw.clear()
+    return status

@@ -1,21 +1,33 @@
-"""Wait for a measured command, and what signals mean meanwhile."""
+"""Wait for a measured command, and handle signals while it runs."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from concmem.cli._streams import say
+from concmem.cli._witness import Witness
+from concmem.units import signal_name
 
 if TYPE_CHECKING:
     from concmem.measure import Running
     from concmem.model import Measurement
 
 __all__ = ["Ended", "Signals", "ended_as_by_control_c", "exit_code", "wait_for"]
+
+_OTHERS = {
+    *(signal.SIGKILL, signal.SIGSTOP),
+    *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT),  # job control
+    *(signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH),  # end no process
+    *(signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS),
+}
+"""Signals that keep their meaning: the last are faults of this very process, which cannot go on."""
 
 _LOOK_S = 0.25
 """How often we look whether the root has ended."""
@@ -26,31 +38,45 @@ _LIVES_ON_S = 2.0
 
 class Signals:
     """
-    What concmem does on the signals that people end a command with, while one runs.
+    What concmem does on signals while a command runs.
 
-    The first Ctrl-C is the target's own affair: it is in the terminal's foreground group and has got it too. The
-    second, or one while only left-over processes live, ends the tree; SIGTERM and SIGHUP do so at once. What was
-    ignored when concmem was started (``nohup``, ``&`` in a script) stays ignored.
+    A signal that came to the whole process group is the target's own affair, because the target has got it too. One
+    that came to concmem alone is passed on to the root, as timeout(1) does. But the second Ctrl-C, or one while only
+    left-over processes live, ends the tree; SIGTERM and SIGHUP do so at once. What was ignored when concmem was started
+    (``nohup``, ``&`` in a script) stays ignored, and signals that stop and continue a job do just that.
     """
 
     def __init__(self) -> None:
         self.running: Running | None = None
         self.stopped_by: int | None = None
         self._interrupts = 0
+        self._received: set[int] = set()
+        self._witness = Witness()
+        self._root_pidfd = -1
+        self._wake_fd = -1
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
-        """Meanwhile they mean that, and afterwards what they meant before."""
+        """Install the handlers; restore the previous ones on exit."""
+        self._wake_fd, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         before = {
             number: signal.signal(number, self._on)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-            if signal.getsignal(number) != signal.SIG_IGN
+            for number in (signal.valid_signals() - _OTHERS)
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
         }
+        waker_before = signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        self._witness.start()
         try:
             yield
         finally:
+            signal.set_wakeup_fd(waker_before)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            self._witness.close()
+            for fd in (self._wake_fd, waker, self._root_pidfd):
+                if fd >= 0:
+                    os.close(fd)
+            self._wake_fd = self._root_pidfd = -1
 
     def attach(self, running: Running) -> None:
         """End that tree, at once where a signal has come already."""
@@ -59,13 +85,50 @@ class Signals:
             running.stop()
 
     def _on(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT:
-            self._interrupts += 1
-            if self._interrupts < 2 and not (self.running is not None and self.running.root_ended):
+        if number not in (signal.SIGTERM, signal.SIGHUP):
+            self._interrupts += number == signal.SIGINT
+            if number != signal.SIGINT or (self._interrupts < 2 and not (self.running and self.running.root_ended)):
+                self._received.add(number)
                 return
         self.stopped_by = number
         if self.running is not None:
             self.running.stop()
+
+    def wait(self, running: Running, timeout_s: float) -> bool:
+        """Return whether all is over; after the time at the latest, or after a signal, which is passed on first."""
+        self._pass_on(running)
+        poller = select.poll()
+        poller.register(running.fileno(), select.POLLIN)
+        poller.register(self._wake_fd, select.POLLIN)
+        ready = dict(poller.poll(timeout_s * 1000))
+        if self._wake_fd in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_fd, 4096)
+        self._pass_on(running)
+        return running.fileno() in ready
+
+    def _take(self) -> set[int]:
+        numbers, self._received = self._received, set()
+        return numbers
+
+    def _pass_on(self, running: Running) -> None:
+        while self._received:
+            numbers, by_group = self._witness.sent_to_group(self._take)
+            for number in sorted(numbers - by_group):
+                self._send(running, number)
+
+    def _send(self, running: Running, number: int) -> None:
+        """Send the root a signal."""
+        try:
+            if self._root_pidfd < 0 and running.root_pid is not None:
+                self._root_pidfd = os.pidfd_open(running.root_pid)
+            # The root is not reaped before `root_ended` is set, so the number was still its own.
+            if self._root_pidfd >= 0 and not running.root_ended:
+                signal.pidfd_send_signal(self._root_pidfd, number)
+        except ProcessLookupError:
+            return
+        except OSError as error:
+            say(f"{signal_name(number)} could not be passed on to the command: {error.strerror}")
 
 
 class Ended(KeyboardInterrupt):
@@ -104,12 +167,6 @@ def ended_as_by_control_c() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _over(running: Running, timeout_s: float) -> bool:
-    poller = select.poll()
-    poller.register(running.fileno(), select.POLLIN)
-    return bool(poller.poll(timeout_s * 1000))
-
-
 def _left_over() -> str:
     """The processes of the tree that still live, as "1234 (sleep), 1240 (sh)"; "" where none was found."""
     import psutil
@@ -122,11 +179,15 @@ def _left_over() -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def wait_for(running: Running) -> Measurement:
-    """Wait for the whole tree, and tell the user once when it outlives its root."""
+def wait_for(running: Running, signals: Signals) -> Measurement:
+    """Wait for the whole tree, pass signals on, and tell the user once when the tree outlives its root."""
+    outlived_s: float | None = None
     told = False
-    while not _over(running, _LOOK_S):
-        if told or not running.root_ended or _over(running, _LIVES_ON_S):
+    while not signals.wait(running, _LOOK_S):
+        if told or not running.root_ended:
+            continue
+        outlived_s = time.monotonic() if outlived_s is None else outlived_s
+        if time.monotonic() - outlived_s < _LIVES_ON_S:
             continue
         told = True
         if names := _left_over():

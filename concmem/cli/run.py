@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from concmem.cli._options import amount, file
+from concmem.cli._streams import FAILED, sentence, tell
 from concmem.cli._waiting import Signals, exit_code, wait_for
 from concmem.units import parse_bytes, parse_seconds
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from concmem.model import Measurement
 
 __all__ = ["run"]
+
+_STANDARD_OUTPUT = Path("-")
+_Write = Callable[["Measurement", Path], None]
 
 
 @click.command(
@@ -109,13 +113,14 @@ def run(
     Exit status: that of CMD, 128 + n when signal n ended it, and
       2    an option was wrong, nothing was run
       124  --timeout ended it
-      125  concmem itself failed
+      125  concmem itself failed, or could not write a file that was asked for; CMD
+           ended with 0, and its figures or JSON did not reach a stream
       126  CMD could not be executed
       127  CMD was not found
       137  --memory-limit ended it, as the kernel does for want of memory
 
-    The first Ctrl-C is CMD's to handle, the second ends everything that it started; the figures are printed all the
-    same.
+    The first Ctrl-C is CMD's to handle. The second one, SIGTERM and SIGHUP end everything that it started. Every other
+    signal that is sent to concmem alone is passed on to CMD. The figures are printed all the same.
     """  # noqa: D301 -- \b is click's mark for a paragraph that is not wrapped
     import concmem
 
@@ -137,57 +142,61 @@ def run(
             cwd=cwd,
         )
         signals.attach(running)
-        measurement = wait_for(running)
+        measurement = wait_for(running, signals)
         # Still inside: nobody's third Ctrl-C shall cost the figures.
         if not quiet:
             _show(measurement, explain)
-        _write(measurement, json_path, timeline_path, plot_path)
-    return exit_code(measurement, signals)
+        outputs = ((_write_timeline, timeline_path), (_write_plot, plot_path), (_write_json, json_path))
+        written = _write(measurement, outputs)
+    return exit_code(measurement, signals) if written else FAILED
 
 
 def _show(measurement: Measurement, explain: bool) -> None:
     from concmem.cli._output import report
 
-    # A terminal that has gone must not change how the command is seen to end. Rich touches it too.
+    # A terminal that has gone must not keep the files from being written. Rich touches it too.
     with contextlib.suppress(OSError):
         sys.stderr.write(report(measurement, sys.stderr, explain=explain))
         sys.stderr.flush()
 
 
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Errors name the file that was asked for; a reader who has gone before the end is none."""
-    try:
-        yield
-    except BrokenPipeError:
-        pass
-    except OSError as error:
-        error.filename = "standard output" if path == Path("-") else str(path)
-        raise
+def _write_timeline(measurement: Measurement, path: Path) -> None:
+    from concmem.timeline_csv import save_csv
+
+    if path.suffix.lower() == ".csv":
+        save_csv(measurement.timeline, path)
+    else:
+        measurement.timeline.save(path)
 
 
-def _write(
-    measurement: Measurement, json_path: Path | None, timeline_path: Path | None, plot_path: Path | None
-) -> None:
-    if timeline_path is not None:
-        from concmem.timeline_csv import save_csv
+def _write_plot(measurement: Measurement, path: Path) -> None:
+    from concmem.report import timeline_plot
 
-        with _writing(timeline_path):
-            if timeline_path.suffix.lower() == ".csv":
-                save_csv(measurement.timeline, timeline_path)
-            else:
-                measurement.timeline.save(timeline_path)
-    if plot_path is not None:
-        from concmem.report import timeline_plot
+    timeline_plot.save(measurement, path)
 
-        with _writing(plot_path):
-            timeline_plot.save(measurement, plot_path)
-    if json_path is not None:
-        import json
 
-        text = json.dumps(measurement.to_dict(), indent=1, allow_nan=False) + "\n"
-        with _writing(json_path):
-            if json_path == Path("-"):
-                click.echo(text, nl=False)
-            else:
-                json_path.write_text(text, encoding="utf-8")
+def _write_json(measurement: Measurement, path: Path) -> None:
+    import json
+
+    text = json.dumps(measurement.to_dict(), indent=1, allow_nan=False) + "\n"
+    if path == _STANDARD_OUTPUT:
+        click.echo(text, nl=False)
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
+def _write(measurement: Measurement, outputs: Iterable[tuple[_Write, Path | None]]) -> bool:
+    """Write each file that was asked for, and say which could not be written; return whether all could."""
+    written = True
+    for write, path in outputs:
+        if path is None:
+            continue
+        try:
+            write(measurement, path)
+        except OSError as error:
+            if path == _STANDARD_OUTPUT and isinstance(error, BrokenPipeError):
+                continue  # its reader has gone: that changes only the exit status of a command that succeeded
+            error.filename = "standard output" if path == _STANDARD_OUTPUT else str(path)
+            tell(error, sentence(error))
+            written = False
+    return written
