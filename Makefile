@@ -18,9 +18,10 @@ bench: $(venv)/.installed-report
 	$(venv)/bin/concmem toolchains install || true
 	$(venv)/bin/concmem bench $(ARGS)
 
+# Side by side: pytest-xdist's -n auto has two workers for each CPU here (tests/suite.py); ARGS="-n 0" runs one by one.
 # From inside tests/, so that it is the installed concmem that is tested and never ./concmem.
 test: $(venv)/.installed-report,test
-	cd tests && $(venv)/bin/pytest $(ARGS)
+	cd tests && $(venv)/bin/pytest -n auto --dist loadgroup $(ARGS)
 
 known-table: $(venv)/.installed-report
 	$(venv)/bin/python scripts/known_table.py $(ARGS)

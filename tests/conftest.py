@@ -21,6 +21,8 @@ from concmem._paths import SAMPLER
 from concmem.model import Figure, Measurement
 from concmem.study import Entry, Plan, Run, Study, alone
 
+pytest_plugins = ["suite"]
+
 # Whoever runs the tests may have had signals ignored (nohup, a script's "&"), which every target would inherit.
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
     signal.signal(_number, signal.SIG_DFL)
