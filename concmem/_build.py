@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from concmem._cache import cache_dir, publish
+from concmem._escaping import escape_bytes, escape_text
 from concmem._manifest import Alternative, Language, fill
 from concmem.errors import ConcmemError
 
@@ -21,6 +22,9 @@ _NOT_SOURCES = ("__pycache__", "target", "node_modules", "bin", "obj")
 
 class BuildError(ConcmemError, RuntimeError):
     """A program cannot be built; the message ends with the last lines that the compiler wrote."""
+
+    def __str__(self) -> str:
+        return escape_text(self._sentence(), keep="\n")
 
 
 def built(
@@ -73,7 +77,7 @@ def _make(language: Language, alternative: Alternative, values: dict[str, str], 
         except subprocess.TimeoutExpired as error:
             raise BuildError(f"cannot build {values['program']}: {argv[0]} took more than {error.timeout} s") from error
         if done.returncode != 0:
-            lines = done.stdout.decode(errors="replace").strip().splitlines()[-12:]
+            lines = escape_bytes(done.stdout, keep="\n").strip().splitlines()[-12:]
             said = "\n".join(lines) or f"exit code {done.returncode}, no message"
             raise BuildError(f"cannot build {values['program']} with {alternative.name}: {said}")
 

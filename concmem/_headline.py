@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from concmem._escaping import escape_text
 from concmem.figures import LEAST_SOURCE
 from concmem.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from concmem.model import Measurement
 
-__all__ = ["explanation", "headline", "legible"]
+__all__ = ["explanation", "headline"]
 
 _WIDE = 1.05
 """An upper end that is more than so many times the amount is named in its place."""
 
 
-# Bytes that were not UTF-8 (in Python: surrogates), controls, what turns the direction of all that follows, and what is
-# no character at all: XML, and with it every drawing, may not hold them.
-_ILLEGIBLE = re.compile(
-    "[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef"
-    + "".join(chr(plane << 16 | end) for plane in range(17) for end in (0xFFFE, 0xFFFF))
-    + "]"
-)
-
-
-def legible(text: str) -> str:
-    """A text with a mark for everything in it that cannot be drawn, or would change how other text is."""
-    return _ILLEGIBLE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
 def _program(command: tuple[str, ...] | str) -> str:
-    return legible(PurePath(command[0]).name) if isinstance(command, tuple) else "the command"
+    return escape_text(PurePath(command[0]).name) if isinstance(command, tuple) else "the command"
 
 
 def headline(measurement: Measurement) -> str:

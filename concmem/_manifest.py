@@ -17,6 +17,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
+from concmem._escaping import escape_text
 from concmem._strict import describe, strict_converter
 from concmem.errors import ConcmemError
 from concmem.units import parse_bytes
@@ -194,6 +195,16 @@ def _complaints(language: Language) -> Iterator[str]:
     for key in ("toolchain", "program"):
         if not getattr(language, key):
             yield f"{key}: there must be at least one [[{key}]]"
+    shown = {"name": language.name, "hand": language.hand}
+    shown |= {
+        f"toolchain[{i}].{key}": getattr(a, key) for i, a in enumerate(language.toolchain) for key in ("name", "label")
+    }
+    shown |= {
+        f"program[{i}].{key}": getattr(p, key) for i, p in enumerate(language.program) for key in ("title", "variant")
+    }
+    for key, text in shown.items():
+        if escape_text(text) != text:
+            yield f"{key}: {text!r} has a character that cannot be seen"
     for i, alternative in enumerate(language.toolchain):
         yield from _alternative_complaints(f"toolchain[{i}]", alternative, bool(any(p.flags for p in language.program)))
     for i, entry in enumerate(language.program):

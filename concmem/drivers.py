@@ -21,6 +21,7 @@ import attrs
 
 from concmem import _build, _detect, _install, _manifest
 from concmem._build import BuildError
+from concmem._escaping import escape_fields
 from concmem._manifest import Kind, ManifestError
 from concmem._paths import PROGRAMS
 from concmem.errors import InvalidRequest
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=escape_fields)
 class Toolchain:
     """
     What makes and runs a program, as found on this machine.
@@ -66,7 +67,7 @@ class Toolchain:
     values: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=escape_fields)
 class Missing:
     """
     Why a program cannot be made or run here.
@@ -82,7 +83,7 @@ class Missing:
     install: str
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=escape_fields)
 class Program:
     """
     One program: it starts N tasks, and says so.

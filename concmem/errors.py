@@ -6,6 +6,8 @@ Every error pickles, and names the file, the program or the source that it is ab
 
 from __future__ import annotations
 
+from concmem._escaping import escape_text
+
 __all__ = [
     "BadInterpreter",
     "BadWorkingDirectory",
@@ -27,6 +29,15 @@ class ConcmemError(Exception):
 
     exit_code: int = 125
     """The exit code with which the ``concmem`` command ends on this error."""
+
+    def __str__(self) -> str:
+        """Return the sentence, in one line: text from outside is shown escaped."""
+        return escape_text(self._sentence())
+
+    def _sentence(self) -> str:
+        if isinstance(self, OSError) and self.strerror:
+            return self.strerror if self.filename is None else f"{self.filename}: {self.strerror}"
+        return super().__str__()
 
 
 class InvalidRequest(ConcmemError, ValueError):
@@ -57,7 +68,7 @@ class CommandError(ConcmemError, OSError):
 
     exit_code = 126
 
-    def __str__(self) -> str:
+    def _sentence(self) -> str:
         return f"{self.filename}: {self.strerror}"
 
 
@@ -99,5 +110,5 @@ class CommandFailed(ConcmemError):
         super().__init__(measurement)
         self.measurement = measurement
 
-    def __str__(self) -> str:
+    def _sentence(self) -> str:
         return f"the command ended with {getattr(self.measurement, 'exit', '?')}"

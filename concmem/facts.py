@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import attrs
 
+from concmem._escaping import escape_fields
+
 __all__ = ["Host", "SamplerReport", "Source"]
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=escape_fields)
 class SamplerReport:
     """
     What the measuring itself cost, and what it may have missed.
@@ -57,7 +59,7 @@ class SamplerReport:
     missing: dict[str, str] = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=escape_fields)
 class Host:
     """
     The machine and the settings that memory figures depend on.
@@ -95,7 +97,7 @@ class Host:
     kernel_stack_bytes: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=escape_fields)
 class Source:
     """
     One way to read memory, and whether it can be used here.

@@ -7,6 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
+from concmem._escaping import escape_text
 from concmem.errors import InvalidRequest, RecordingError
 from concmem.model import SCHEMA, Figure, Measurement
 from concmem.timeline import Timeline
@@ -41,7 +44,12 @@ def _sensible(figure: Figure) -> Figure:
         raise ValueError(f"a figure of {figure.bytes} bytes is not {figure.status}")
     if figure.error_bytes < 0 or figure.over_bytes < 0:
         raise ValueError("an error is below 0")
-    return figure
+    return attrs.evolve(
+        figure,
+        source=escape_text(figure.source),
+        note=escape_text(figure.note),
+        high_source=escape_text(figure.high_source),
+    )
 
 
 def _possible(measurement: Measurement) -> Measurement:
@@ -105,8 +113,6 @@ def load(path: str | Path) -> Measurement:
         RecordingError: It is not one, or damaged, or of a later schema.
         OSError: The file cannot be opened.
     """
-    import attrs
-
     path = Path(path)
     try:
         measurement = measurement_from_dict(json.loads(path.read_bytes()))

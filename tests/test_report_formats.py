@@ -55,7 +55,7 @@ def test_the_csv_has_a_column_for_every_attribute(study: Study) -> None:
     """In the order of `Row`; amounts are whole numbers, what is not there is empty, flags stand in one cell."""
     lines = list(csv.DictReader(io.StringIO(csv_text(study))))
     assert list(lines[0]) == COLUMNS and len(lines) == 6
-    assert (lines[1]["median_bytes"], lines[1]["flags"]) == (str(int(31.25 * (1 << 20))), "+P 5")
+    assert (lines[1]["median_bytes"], lines[1]["flags"]) == (str(int(31.25 * (1 << 20))), "'+P 5")
     assert lines[1]["interval_low_bytes"] == str(int(30.5 * (1 << 20)))
     assert (lines[3]["median_bytes"], lines[3]["status"], lines[3]["reason"]) == ("", "skipped", "no rust here")
 

@@ -21,6 +21,7 @@ from concmem.cli.report import report as report_command
 from concmem.drivers import load_programs
 from concmem.model import Figure, Measurement
 from concmem.report._bar_texts import instead
+from concmem.report._markdown import escape as escape_markdown
 from concmem.report.figures import finding, write_figures
 from concmem.report.formats import csv_text
 from concmem.report.looks import language_colours
@@ -108,7 +109,7 @@ def test_the_csv_holds_every_row_in_full(study: Study) -> None:
     lean = lines[0]
     assert (lean["program"], lean["tasks"], lean["median_bytes"]) == ("lean", "1", str(int((3 + 1e-4) * MIB)))
     assert (lean["flags"], lean["sleep_s"], lean["wall_s"], lean["error_bytes"]) == (
-        "+P 1048576",
+        "'+P 1048576",
         "10",
         "10.5",
         "65536",
@@ -358,7 +359,7 @@ def test_the_command_names_a_folder_that_holds_no_study(tmp_path: Path) -> None:
     "text", ["\uffff", "\ufffe", "\x1b[31m", "\x00", "\udcff", "\u202e", "\x9b", "\U0010ffff", "\x01"]
 )
 def test_whatever_a_program_prints_is_drawn(study: Study, text: str) -> None:
-    """What no drawing may hold, in a stored reason and a title, is a mark in its place; figures and tables are made."""
+    """What no drawing may hold, in a stored reason and a title, is an escape; figures and tables are made."""
     runs = [attrs.evolve(run, reason=run.reason and f"bad {text} end") for run in study.runs]
     entries = [attrs.evolve(entry, title=f"{entry.title}{text}") for entry in study.programs]
     stored = _stored(attrs.evolve(study, runs=tuple(runs), programs=tuple(entries)))
@@ -369,4 +370,4 @@ def test_whatever_a_program_prints_is_drawn(study: Study, text: str) -> None:
         "index.html",
     }
     assert text not in (stored.path / "table.md").read_text()
-    assert "bad \N{REPLACEMENT CHARACTER}" in (stored.path / "table.md").read_text()
+    assert f"bad {escape_markdown(text)}" in (stored.path / "table.md").read_text()

@@ -9,7 +9,7 @@ from collections.abc import Collection
 import click
 
 from concmem import drivers, toolchains
-from concmem._headline import legible
+from concmem._escaping import escape_text
 from concmem.cli._streams import say
 from concmem.drivers import Missing, Program
 from concmem.units import format_bytes
@@ -31,11 +31,11 @@ class Steps:
         """Print a line that stays."""
         self.close()
         self._told_s = 0.0
-        click.echo(legible(line), err=True)
+        click.echo(escape_text(line.expandtabs()), err=True)
 
     def watch(self, elapsed_s: float, line: str) -> None:
         """Show for how long a command has been running, and what it said last; see `concmem._long_command.Watch`."""
-        text = f"  {elapsed_s:.0f} s: {legible(line)}"
+        text = f"  {elapsed_s:.0f} s: {escape_text(line.expandtabs())}"
         if self._on_terminal:
             width = shutil.get_terminal_size().columns - 1
             click.echo(f"\r\x1b[K{text[:width]}", err=True, nl=False)

@@ -114,7 +114,7 @@ def _curve(measurement: Measurement, width: int, ascii_only: bool) -> list[str]:
 def _console(stream: TextIO) -> Console:
     from concmem.cli._console import PipeConsole
 
-    console = PipeConsole(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    console = PipeConsole(file=stream, soft_wrap=False)
     console.width = min(console.width, _WIDEST)
     return console
 

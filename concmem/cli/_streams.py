@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from concmem._escaping import escape_text
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["FAILED", "open_closed", "say", "sentence", "settle", "tell", "write_whole"]
+__all__ = ["FAILED", "open_closed", "say", "sentence", "settle", "show", "tell", "write_whole"]
 
 FAILED = 125
 """The exit status where output was lost and the command itself would end with 0."""
@@ -112,9 +114,14 @@ def sentence(error: BaseException) -> str:
 
 
 def say(sentence: str) -> None:
-    """Tell the user something; where that cannot be written, the exit status shows it."""
+    """Tell the user something in one line, text from outside escaped; that it was lost shows in the exit status."""
     with contextlib.suppress(OSError):
-        click.echo(f"concmem: {sentence}", err=True)
+        click.echo(f"concmem: {escape_text(sentence)}", err=True)
+
+
+def show(line: str = "") -> None:
+    """Print a line that the user asked for, text from outside escaped."""
+    click.echo(escape_text(line))
 
 
 def tell(error: BaseException, sentence: str) -> None:

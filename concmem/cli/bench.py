@@ -9,9 +9,10 @@ from typing import Any
 import attrs
 import click
 
+from concmem._escaping import shell_word
 from concmem.cli._console import PipeConsole
 from concmem.cli._options import amount
-from concmem.cli._streams import say
+from concmem.cli._streams import say, show
 from concmem.cli._waiting import ended_as_by_control_c
 from concmem.cli.report import written
 from concmem.errors import ConcmemError
@@ -116,8 +117,7 @@ def bench(
     if runs is not None:
         given["runs"], given["runs_at"] = runs
     plan = attrs.evolve(base, **{**(_QUICK if quick else {}), **given})
-    shown = click.format_filename(directory)
-    progress = study.make_progress(PipeConsole(stderr=True), f"The study goes into {shown}")
+    progress = study.make_progress(PipeConsole(stderr=True), f"The study goes into {directory}")
     try:
         with ended_as_by_control_c():
             done = study.bench(
@@ -133,10 +133,11 @@ def bench(
         except ConcmemError as unread:
             say(why if isinstance(unread, study.StudyError) else f"{why}; {unread}")  # it had not begun, or is damaged
             raise SystemExit(status) from None
-        again = f"concmem bench --resume --out {shown}" + (f" --scheduler {scheduler}" if scheduler else "")
+        again = f"concmem bench --resume --out {shell_word(str(directory))}"
+        again += f" --scheduler {shell_word(scheduler)}" if scheduler else ""
         say(f"{why}; {stored} run{'' if stored == 1 else 's'} stored. To go on: {again}")
         raise SystemExit(status) from None
     paths, _ = written(directory)
     print_table(done, PipeConsole())
-    click.echo()
-    click.echo(f"Written: {', '.join(path.name for path in paths)} in {shown}")
+    show()
+    show(f"Written: {', '.join(path.name for path in paths)} in {directory}")

@@ -65,6 +65,7 @@ def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
 
 def _sources(checkup: Checkup) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     from concmem.units import format_seconds
 
@@ -77,7 +78,7 @@ def _sources(checkup: Checkup) -> Table:
         cost_s = checkup.costs_s.get(source.name)
         cost = f"{cost_s * 1e6:.1f} us" if cost_s is not None and cost_s < 1e-4 else format_seconds(cost_s or 0)
         words = source.needs if source.usable else _how_to_get(source)
-        usable = "[green]yes[/]" if source.usable else "[red]no[/]"
+        usable = Text("yes", "green") if source.usable else Text("no", "red")
         table.add_row(source.name, usable, cost if cost_s is not None else "-", words)
     return table
 
@@ -163,11 +164,11 @@ def _verdict(checkup: Checkup) -> list[str]:
 
 
 def _print(checkup: Checkup, every: bool) -> None:
-    console = PipeConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, emoji=False)
+    console = PipeConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     console.print(_sources(checkup))
     console.print()
     for fact in _facts(checkup):
-        console.print(fact, markup=False)
+        console.print(fact)
     console.print()
     if every:
         console.print(_rows(checkup.checks, ("program", "figure", "source", *_OUTCOME)))
@@ -180,4 +181,4 @@ def _print(checkup: Checkup, every: bool) -> None:
         console.print("(in brackets: a source that need not see this; -: it does not tell)", style="dim")
     console.print()
     for line in _verdict(checkup):
-        console.print(line, markup=False, style="bold" if checkup.ok else "red")
+        console.print(line, style="bold" if checkup.ok else "red")

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from concmem._escaping import shell_word
+from concmem.cli._streams import show
+
 __all__ = ["merge"]
 
 
@@ -23,8 +26,7 @@ def merge(directories: tuple[Path, ...], out: Path) -> None:
 
     joined = study.merge(directories, out)
     programs, runs = len(joined.plan.programs), len(joined.runs)
-    shown = click.format_filename(out)
-    click.echo(
-        f"{runs} run{'' if runs == 1 else 's'} of {programs} program{'' if programs == 1 else 's'} in {shown}. "
-        f"Its figures and tables: concmem report {shown}"
+    show(
+        f"{runs} run{'' if runs == 1 else 's'} of {programs} program{'' if programs == 1 else 's'} in {out}. "
+        f"Its figures and tables: concmem report {shell_word(str(out))}"
     )

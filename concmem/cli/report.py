@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from concmem._escaping import shell_word
 from concmem.cli._console import PipeConsole
 from concmem.cli._options import file
-from concmem.cli._streams import say
+from concmem.cli._streams import say, show
 
 __all__ = ["report", "written"]
 
@@ -47,12 +48,12 @@ def _form(form: str | None, out: Path | None) -> str | None:
     """What is meant: by the option, or by the ending of the file."""
     if out is None:
         return form
-    ending, shown = out.suffix[1:].lower(), click.format_filename(out)
+    ending = out.suffix[1:].lower()
     if form is None and ending not in _FORMATS:
         needed = f"the name must end in .{', .'.join(_FORMATS)}, or --format say what it is to be"
-        raise click.UsageError(f"{shown}: {needed}")
+        raise click.UsageError(f"{out}: {needed}")
     if form is not None and ending in _FORMATS and ending != form:
-        raise click.UsageError(f"{shown} is the name of another form than {form}")
+        raise click.UsageError(f"{out} is the name of another form than {form}")
     return form or ending
 
 
@@ -84,10 +85,10 @@ def _write(directory: Path) -> None:
     paths, whole = written(directory)
     study = load_study(directory)
     print_table(study, PipeConsole())
-    click.echo()
+    show()
     print_claims(study, PipeConsole())
-    click.echo()
-    click.echo(f"Written: {', '.join(path.name for path in paths)} in {click.format_filename(directory)}")
+    show()
+    show(f"Written: {', '.join(path.name for path in paths)} in {directory}")
     raise SystemExit(0 if whole else 1)
 
 
@@ -99,5 +100,5 @@ def written(directory: Path) -> tuple[list[Path], bool]:
         return write(directory), True
     except ReportExtraMissing as error:
         paths = write(directory, figures=False)
-        say(f"{error}, then: concmem report {click.format_filename(directory)}")
+        say(f"{error}, then: concmem report {shell_word(str(directory))}")
         return paths, False

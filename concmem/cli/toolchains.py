@@ -78,7 +78,7 @@ def _print(programs_dirs: tuple[Path, ...]) -> None:
         table.add_column(column, no_wrap=True)
     for (language, toolchain, version), names in rows.items():
         table.add_row(language, "\n".join(names), Text(toolchain, "red" if toolchain == "missing" else ""), version)
-    console = PipeConsole(highlight=False, markup=False, emoji=False)
+    console = PipeConsole()
     width = console.width if console.is_terminal else _ENDLESS
     console.width = _ENDLESS
     console.print(table)

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-__all__ = ["escape", "table"]
+from concmem._escaping import escape_text
+
+__all__ = ["Markup", "escape", "table"]
+
+_SPECIAL = frozenset("\\`*_<>[]&|~$")
 
 
 def table(head: list[str], body: list[list[str]], *, right: int = 0) -> list[str]:
-    """The lines of a table, its last `right` columns set to the right."""
+    """The lines of a table, its last `right` columns set to the right. Cells are escaped, but for `Markup`."""
     rule = ["---"] * (len(head) - right) + ["--:"] * right
     return [_line(head), _line(rule), *(_line([_cell(text) for text in line]) for line in body)]
 
 
+class Markup(str):
+    """Text that is Markdown already, with text from outside escaped in it."""
+
+
 def escape(text: str) -> str:
-    """A text that shows as it is."""
-    return "".join(f"\\{c}" if c in "\\`*_<>[]" else c for c in text)
+    """A text that shows as it is: what cannot be seen as an escape, what Markdown or HTML would read as markup too."""
+    shown = escape_text(text)
+    return "".join(f"\\{c}" if c in _SPECIAL and not _is_within_word(shown, i) else c for i, c in enumerate(shown))
+
+
+def _is_within_word(text: str, at: int) -> bool:
+    """An underscore between letters or digits is no markup."""
+    return text[at] == "_" and text[at - 1 : at].isalnum() and text[at + 1 : at + 2].isalnum()
 
 
 def _line(texts: list[str]) -> str:
@@ -21,4 +35,4 @@ def _line(texts: list[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return text if isinstance(text, Markup) else escape(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from concmem._headline import legible
+from concmem._escaping import shell_word
 from concmem.errors import ConcmemError
 from concmem.report.claims import claims_json, claims_markdown
 from concmem.report.figures import need_extra, write_figures
@@ -19,9 +19,9 @@ __all__ = ["ReportNotWritten", "write"]
 class ReportNotWritten(ConcmemError, OSError):
     """A file of a report could not be written: the disk is full, say. The study itself is whole."""
 
-    def __str__(self) -> str:
-        where = legible(str(self.filename))
-        return f"the report in {where} could not be written: {self.strerror}; to try again: concmem report {where}"
+    def _sentence(self) -> str:
+        again = f"concmem report {shell_word(str(self.filename))}"
+        return f"the report in {self.filename} could not be written: {self.strerror}; to try again: {again}"
 
 
 def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:

@@ -108,7 +108,7 @@ def markdown_claims(verdicts: Sequence[Verdict]) -> str:
     lines += table(
         ["tasks", "claim", "verdict", "found here", "holds if, or why it cannot be judged"],
         [
-            [format_count(v.tasks), *map(escape, (v.claim, v.verdict, v.found, v.why))]
+            [format_count(v.tasks), v.claim, v.verdict, v.found, v.why]
             for v in verdicts
         ],
     )  # fmt: skip
@@ -139,7 +139,7 @@ def _source_table(figures: Sequence[Beside]) -> list[str]:
     for there, group in itertools.groupby(figures, key=lambda each: each.published.there):
         of_it = list(group)
         here = of_it[0].published.program or f"none: {of_it[0].published.differs}"
-        body.append([escape(there), escape(here), *map(_shown, of_it)])
+        body.append([there, here, *map(_shown, of_it)])
     return table(["there", "here", *map(format_count, counts)], body, right=len(counts))
 
 

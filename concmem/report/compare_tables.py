@@ -6,8 +6,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from concmem._headline import legible
-from concmem.report._markdown import escape, table
+from concmem._escaping import escape_text
+from concmem.report._markdown import Markup, escape, table
 from concmem.report._words import Note, host_line
 from concmem.report.compare import Comparison, Pair, sleep_difference
 from concmem.study import Row
@@ -65,7 +65,7 @@ def _about(comparison: Comparison) -> list[str]:
     """What the studies are, and in what they, or their machines, are not alike."""
     both = (("A", comparison.a), ("B", comparison.b))
     lines = [
-        f"{name} is {legible(str(study.path))}, begun {study.started_at} with concmem {study.version}."
+        f"{name} is {escape_text(str(study.path))}, begun {study.started_at} with concmem {study.version}."
         for name, study in both
     ]
     machines = {name: host_line(study) for name, study in both}
@@ -152,9 +152,9 @@ def comparison_markdown(comparison: Comparison) -> str:
     for pair in comparison.pairs:
         cells = _cells(pair)
         if numbers := _numbers(found, pair):
-            cells[-1] += f"<sup>{numbers}</sup>"
+            cells[-1] = Markup(f"{escape(cells[-1])}<sup>{numbers}</sup>")
         body.append(cells)
-    out = ["# Two studies compared", "", finding(comparison), ""]
+    out = ["# Two studies compared", "", escape(finding(comparison)), ""]
     out += [f"- {escape(line)}" for line in _about(comparison)]
     out += ["", *table(_HEAD, body), ""]
     if found:

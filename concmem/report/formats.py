@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 
+from concmem._escaping import csv_cell
 from concmem.report.compare import Comparison, Pair
 from concmem.report.compare_tables import comparison_markdown, finding
 from concmem.report.figures import ReportExtraMissing
@@ -55,16 +56,8 @@ def _csv(columns: Iterable[str], records: Iterable[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for record in records:
-        writer.writerow([_plain(record[name]) for name in columns])
+        writer.writerow([csv_cell(record[name]) for name in columns])
     return out.getvalue()
-
-
-def _plain(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        return " ".join(map(str, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _json(content: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
+from concmem._escaping import escape_text
 from concmem.report import page_words as words
 from concmem.report._words import STATUS_WORDS, by_memory, host_line, lift_line, method_line, notes, number_of
 from concmem.report.charts import NAME_STEP, need_extra
@@ -59,8 +60,10 @@ def page(study: Study) -> str:
 
 
 def _kept_together(value: object) -> object:
-    """A text whose numbers are not broken into two lines, neither within nor before their units."""
-    return re.sub(r"(?<=\d) (?=\d{3}\b|[KMGTP]?i?B\b|m?s\b)", "\u00a0", value) if type(value) is str else value
+    """A text whose numbers are not broken into two lines, neither within nor before their units; escaped."""
+    if type(value) is not str:
+        return value
+    return re.sub(r"(?<=\d) (?=\d{3}\b|[KMGTP]?i?B\b|m?s\b)", "\u00a0", escape_text(value))
 
 
 def _content(study: Study) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from concmem.report._markdown import escape, table
+from concmem.report._markdown import Markup, escape, table
 from concmem.report._words import STATUS_WORDS, Note, by_memory, host_line, lift_line, method_line, notes
 from concmem.report.grids import COST_HEAD, Grid, cost_lines, cost_sentence, grids
 from concmem.study import Row, Study
@@ -24,6 +24,10 @@ def _marks(found: list[Note], row: Row) -> str:
 
 def _amount(row: Row) -> str:
     return row.status if row.median_bytes is None else format_bytes(row.median_bytes)
+
+
+def _marked_amount(found: list[Note], row: Row) -> Markup:
+    return Markup(escape(_amount(row)) + _superscript(_marks(found, row)))
 
 
 def terminal_table(study: Study) -> RenderableType:
@@ -52,7 +56,7 @@ def terminal_table(study: Study) -> RenderableType:
         listed.add_column(justify="right", style="dim", no_wrap=True)
         listed.add_column()
         for note in found:
-            listed.add_row(f"[{note.number}]".replace("[", r"\["), Text(str(note)))
+            listed.add_row(Text(f"[{note.number}]"), Text(str(note)))
         below += [listed, ""]
     every = [row for _, program_rows in programs for row in program_rows]
     ran = "Run by " + "; ".join(dict.fromkeys(row.toolchain for row in every if row.toolchain))
@@ -95,14 +99,11 @@ def markdown(study: Study) -> str:
     out = ["# How much memory do N concurrent tasks need?", ""]
     out += [
         f"Each program starts N {workload(plan.workload).title.format(seconds=plan.sleep_s)}. "
-        f"Measured with concmem {study.version} from {study.started_at} on (seed {plan.seed}).",
+        f"Measured with concmem {escape(study.version)} from {escape(study.started_at)} on (seed {plan.seed}).",
         "",
         *table(
             ["program", "kind", *map(format_count, plan.tasks)],
-            [
-                [program, group[0].kind, *(f"{_amount(row)}{_superscript(_marks(found, row))}" for row in group)]
-                for program, group in programs
-            ],
+            [[program, group[0].kind, *(_marked_amount(found, row) for row in group)] for program, group in programs],
             right=len(plan.tasks),
         ),
         "",
@@ -110,7 +111,7 @@ def markdown(study: Study) -> str:
     if found:
         out += [*(f"{note.number}. {escape(str(note))}" for note in found), ""]
     if lift := lift_line(study):
-        out += [f"{lift}.", ""]
+        out += [f"{escape(lift)}.", ""]
     for grid in grids(study):
         head = ["program", *map(format_count, plan.tasks)]
         out += [f"## {grid.heading}", ""]
@@ -124,7 +125,7 @@ def markdown(study: Study) -> str:
         ["program", "title", "toolchain"],
         [[program, group[0].title, group[0].toolchain or "none"] for program, group in programs],
     )
-    out += ["", "## How each figure was read", "", f"{method_line(every)}.", ""]
+    out += ["", "## How each figure was read", "", f"{escape(method_line(every))}.", ""]
     out += [
         f"- `{status}`: {words}."
         for status, words in STATUS_WORDS.items()
@@ -142,9 +143,10 @@ def markdown(study: Study) -> str:
         ["program", "tasks", "peak", "range", "runs", "error", "status", "source", "launching", "wall"],
         [_reading(row) for row in good],
     )
-    out += ["", "## The machine", "", f"{host_line(study)}.", ""]
+    out += ["", "## The machine", "", f"{escape(host_line(study))}.", ""]
     limits = (f"{name} {value}" for name, value in study.host.limits.items() if value is not None)
-    out += [f"Transparent huge pages: {study.host.thp or 'unknown'}. Limits: {', '.join(limits) or 'unknown'}.", ""]
+    about = f"Transparent huge pages: {study.host.thp or 'unknown'}. Limits: {', '.join(limits) or 'unknown'}."
+    out += [escape(about), ""]
     return "\n".join(out)
 
 

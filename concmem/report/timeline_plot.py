@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from concmem._headline import headline, legible
+from concmem._escaping import escape_text
+from concmem._headline import headline
 from concmem.report.figures import need_extra
 from concmem.units import format_bytes, format_seconds
 
@@ -36,6 +38,13 @@ def _wrapped(text: str, width: int = 100) -> list[str]:
     import textwrap
 
     return textwrap.wrap(text, width, max_lines=2, placeholder=" ...")
+
+
+class _InScript(json.JSONEncoder):
+    """JSON for a script element, which ``</script>`` would end even within a string."""
+
+    def encode(self, o: Any) -> str:
+        return super().encode(o).replace("<", "\\u003c")
 
 
 def chart(measurement: Measurement) -> Any:
@@ -73,7 +82,7 @@ def chart(measurement: Measurement) -> Any:
     mark = alt.Chart(alt.Data(values=[largest])).encode(x=time, y=amount)
     text = mark.mark_text(align="right" if late else "left", dx=-8 if late else 8, dy=-8, color="#222222")
     layers += [mark.mark_point(color=_RSS, filled=True, size=50), text.encode(text="label:N")]
-    shown = legible(command if isinstance(command, str) else " ".join(command))
+    shown = escape_text(command if isinstance(command, str) else " ".join(command))
     legend = "Blue: RSS of all processes, largest of each window" + (". Orange: PSS, shared pages once" if pss else "")
     title = alt.TitleParams(
         headline(measurement), subtitle=[*_wrapped(shown), legend], anchor="start", subtitleColor="#555555"
@@ -91,7 +100,7 @@ def save(measurement: Measurement, path: Path) -> None:
     """
     drawing = chart(measurement)
     if path.suffix.lower() == ".html":
-        drawing.save(str(path), format="html", inline=True)
+        drawing.save(str(path), format="html", inline=True, json_kwds={"cls": _InScript})
     elif path.suffix.lower() == ".png":
         drawing.save(str(path), format="png", scale_factor=2)
     else:

@@ -33,7 +33,7 @@ class MachineBusy(ConcmemError):
         super().__init__(pid)
         self.pid = pid
 
-    def __str__(self) -> str:
+    def _sentence(self) -> str:
         who = f"process {self.pid}" if self.pid else "another process"
         return f"{who} is running a study on this machine"
 

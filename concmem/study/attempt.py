@@ -14,7 +14,7 @@ from typing import Literal
 import attrs
 
 import concmem
-from concmem._headline import legible
+from concmem._escaping import escape_bytes
 from concmem.host import threads_on_machine
 from concmem.model import Measurement
 from concmem.study.workloads import WORKLOADS, Workload
@@ -24,7 +24,7 @@ __all__ = ["Attempt", "Limits", "Said", "attempt"]
 KEPT_LINES = 20
 LINE_BYTES = 500
 _LOOK_S = 0.1
-_COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_COLOUR = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 @attrs.frozen
@@ -119,7 +119,7 @@ class _Stream:
 
 
 def _printable(line: bytes) -> str:
-    return legible(_COLOUR.sub("", line.decode("utf-8", "replace")).rstrip())
+    return escape_bytes(_COLOUR.sub(b"", line).expandtabs().rstrip())
 
 
 class _Listener:

@@ -17,6 +17,7 @@ from pathlib import Path
 import attrs
 import psutil
 
+from concmem._escaping import escape_fields
 from concmem.drivers import Program
 from concmem.host import control_groups
 from concmem.units import format_bytes
@@ -72,7 +73,7 @@ class Limit:
         return tasks * self.each + self.taken + self.slack
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=escape_fields)
 class Obstacle:
     """
     What keeps a program from having N tasks.

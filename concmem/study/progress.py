@@ -14,6 +14,7 @@ from rich.progress import Progress as RichProgress
 from rich.progress import Task as RichTask
 from rich.text import Text
 
+from concmem._escaping import escape_text
 from concmem.study.plan import Cell
 from concmem.study.records import Run
 from concmem.units import format_bytes, format_count, format_seconds
@@ -122,7 +123,7 @@ class LineProgress(Progress):
         """Nothing is open."""
 
     def _say(self, line: str) -> None:
-        print(line, file=self.file, flush=True)
+        print(escape_text(line), file=self.file, flush=True)
 
 
 class _LeftColumn(ProgressColumn):
@@ -154,13 +155,13 @@ class BarProgress(Progress):
     def begin(self, total: int, stored: int) -> None:
         """Show the bar."""
         if self._heading:
-            self._bar.console.print(Text(self._heading))
+            self._bar.console.print(Text(escape_text(self._heading)))
         self._bar.update(self._task, total=total, completed=stored)
         self._bar.start()
 
     def note(self, sentence: str) -> None:
         """Print it above the bar."""
-        self._bar.console.print(Text(sentence, style="yellow"))
+        self._bar.console.print(Text(escape_text(sentence), style="yellow"))
 
     def preparing(self, program: str) -> None:
         """Name what is built or warmed up."""

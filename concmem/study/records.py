@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import attrs
 from attrs.validators import ge, optional
 
-from concmem._headline import legible
+from concmem._escaping import escape_fields
 from concmem.facts import Host
 from concmem.model import Exit, Figure, Measurement
 from concmem.study.limits import Obstacle
@@ -20,12 +19,7 @@ __all__ = ["Entry", "Run", "RunStatus", "Study", "run_path"]
 RunStatus = Literal["ok", "failed", "skipped"]
 
 
-def _legible_lines(lines: Iterable[str]) -> tuple[str, ...]:
-    """What programs say ends up in terminals and drawings, and stored files may come from anywhere."""
-    return tuple(map(legible, lines))
-
-
-@attrs.frozen
+@attrs.frozen(field_transformer=escape_fields)
 class Entry:
     """
     One program of a study, as it was found on this machine.
@@ -37,16 +31,16 @@ class Entry:
     """
 
     name: str
-    title: str = attrs.field(converter=legible)
-    language: str = attrs.field(converter=legible)
+    title: str
+    language: str
     kind: str
     variant: str
     begins_together: bool
-    toolchain: str = attrs.field(default="", converter=legible)
-    missing: str = attrs.field(default="", converter=legible)
+    toolchain: str = ""
+    missing: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=escape_fields)
 class Run:
     """
     One run of one program with one number of tasks.
@@ -81,7 +75,7 @@ class Run:
     tasks: int = attrs.field(validator=ge(1))
     index: int = attrs.field(validator=ge(0))
     status: RunStatus
-    reason: str = attrs.field(default="", converter=legible)
+    reason: str = ""
     sleep_s: float = attrs.field(validator=ge(0))
     attempts: int = attrs.field(default=0, validator=ge(0))
     flags: tuple[str, ...] = ()
@@ -95,7 +89,7 @@ class Run:
     machine: str = ""
     instead_of: int | None = None
     obstacles: tuple[Obstacle, ...] = ()
-    last_lines: tuple[str, ...] = attrs.field(default=(), converter=_legible_lines)
+    last_lines: tuple[str, ...] = ()
     exit: Exit | None = None
     measurement: Measurement | None = attrs.field(default=None, repr=False)
 
@@ -117,7 +111,7 @@ class Run:
         return self.measurement.peak if self.status == "ok" and self.measurement is not None else None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=escape_fields)
 class Study:
     """
     A stored study.

@@ -9,6 +9,7 @@ from typing import Literal
 
 import attrs
 
+from concmem._escaping import escape_fields
 from concmem.study.records import Entry, Run, Study
 from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD, Cost, cost, median_interval
 
@@ -17,7 +18,7 @@ __all__ = ["Row", "costs", "largest_rows", "rows"]
 RowStatus = Literal["ok", "partly", "failed", "skipped", "not run"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=escape_fields)
 class Row:
     """
     One program at one number of tasks.

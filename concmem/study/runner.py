@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import attrs
 
 from concmem import drivers
-from concmem._headline import legible
+from concmem._escaping import escape_text
 from concmem.errors import ConcmemError, SamplerError
 from concmem.host import threads_on_machine
 from concmem.study.attempt import Attempt, Limits, attempt
@@ -37,7 +37,7 @@ Tell = Callable[[Cell, float, int], None]
 
 
 def _one_line(text: str) -> str:
-    return legible(" ".join(text.split()))[:_REASON_LENGTH]
+    return escape_text(" ".join(text.split()))[:_REASON_LENGTH]
 
 
 def _said(error: Exception) -> str:

@@ -32,7 +32,7 @@ __all__ = ["Store", "StudyNotStored", "default_directory", "load_study"]
 class StudyNotStored(ConcmemError, OSError):
     """A file of a study could not be written: the disk is full, say. What had been stored before is whole."""
 
-    def __str__(self) -> str:
+    def _sentence(self) -> str:
         return f"{self.filename} could not be stored: {self.strerror}"
 
 
