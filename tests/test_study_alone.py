@@ -1,19 +1,45 @@
 from __future__ import annotations
 
+import contextlib
+import datetime
+import os
+import pickle
+import re
 import signal
+import socket
 import subprocess
 import sys
+import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from concmem.study.alone import MachineBusy, alone, alone_in_turn
+from concmem._escaping import escape_text
+from concmem.cli import main
+from concmem.study import MachineBusy, Plan, StudyError, bench, load_study  # fmt: skip
+from concmem.study import alone as lock
+from concmem.study.alone import Holder, alone, alone_in_turn, find_holder
 
 pytestmark = pytest.mark.usefixtures("own_machine")
 
-HOLDER = "from concmem.study.alone import alone\nwith alone():\n    print(flush=True)\n    input()"
+FOLDER = "/srv/stud\u00ed es/\x1b[31m@:one\udcff"
+SHOWN = escape_text(FOLDER)
+HOLDER = f"from concmem.study.alone import alone\nwith alone({FOLDER!r}):\n    print(flush=True)\n    input()"
+SINCE = r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+GOOD = """\
+import sys, time
+tasks, sleep_s = int(sys.argv[1]), float(sys.argv[2])
+print(f"started {tasks}", flush=True)
+time.sleep(sleep_s)
+print(f"done {tasks}", flush=True)
+"""
+
+
+def said_of(process: subprocess.Popen[str]) -> str:
+    """What is said while that process has the machine, as a pattern."""
+    return rf"process {process.pid} is running a study in {re.escape(SHOWN)} on this machine, {SINCE}"
 
 
 @pytest.fixture
@@ -27,20 +53,92 @@ def holder() -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_machine_has_one_study(holder: subprocess.Popen[str]) -> None:
-    """Who asks second is told who has it, and has it as soon as that one is dead."""
+    """The second to ask is told which process has it, where and since when, and has it as soon as that one is dead."""
     with pytest.raises(MachineBusy) as caught, alone():
         pass
-    assert str(caught.value) == f"process {holder.pid} is running a study on this machine"
+    assert re.fullmatch(said_of(holder), str(caught.value))
+    assert caught.value.holder.pid == holder.pid and caught.value.exit_code == 75
+    assert caught.value.holder == find_holder()
     holder.kill()
     holder.wait()
-    with alone(), pytest.raises(MachineBusy, match="another process is running"), alone():
+    with (
+        alone("/here"),
+        pytest.raises(MachineBusy, match=f"process {os.getpid()} is running a study in /here"),
+        alone(),
+    ):
         pass
+    assert find_holder() is None
     with alone():
         pass
 
 
+def test_the_holder_is_named_however_many_wait(holder: subprocess.Popen[str]) -> None:
+    """Nothing of what those that wait do adds up in the holder, which never answers: it may even be stopped."""
+    holder.send_signal(signal.SIGSTOP)
+    for _ in range(5000):
+        with pytest.raises(MachineBusy) as caught, alone():
+            pass
+        assert caught.value.holder.pid == holder.pid
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_waits_and_is_told_the_same(holder: subprocess.Popen[str]) -> None:
+    child = os.fork()
+    if not child:
+        status = 1
+        with contextlib.suppress(BaseException):
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            try:
+                with alone():
+                    pass
+            except MachineBusy as busy:
+                status = 0 if re.fullmatch(said_of(holder), str(busy)) else 2
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_long_folder_is_named_in_full() -> None:
+    """More than fits into one name; what is put together is never a part of it, nor a mixture with a stale one."""
+    folder = "/" + "/".join(f"part-{n}" for n in range(400))
+    with alone(folder):
+        found = find_holder()
+        assert found is not None and found.folder == folder
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:
+            stale.bind(f"{lock._NAME}:5-5:0:2:half")
+            assert find_holder() == found
+    assert find_holder() is None
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["1-1:0:1:%5B1%5D", "1-1:0:1:nothing", f"1-1:0:1:{'%5B' * 12}", "1-1:1:1:7", "1-1:0:1:%5B1%2C2%2C%22a%22%2C4%5D"],
+)
+def test_names_that_others_bind_end_nothing(part: str) -> None:
+    """A holder that does not describe itself is another process; what is no description is none."""
+    with contextlib.ExitStack() as stack:
+        for name in (lock._NAME, f"{lock._NAME}:{part}"):
+            stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)).bind(name)
+        with pytest.raises(MachineBusy, match=r"^another process is running a study on this machine$"), alone():
+            pass
+
+
+def test_a_pid_of_another_namespace_and_an_odd_time_say_so() -> None:
+    assert "process 7 of another PID namespace is" in str(Holder(7, "", 1, 1))
+    assert str(Holder(7, "", 1 << 60, lock._pid_namespace())).endswith("on this machine, since an unknown time")
+    when = datetime.datetime.fromtimestamp(86400 * 365).strftime("%Y-%m-%d %H:%M:%S")
+    assert str(Holder(7, "", 86400 * 365, lock._pid_namespace())).endswith(f"since {when}")
+
+
+def test_the_error_travels_from_a_worker() -> None:
+    busy = MachineBusy(Holder(7, "host:/srv", 5, 1), 2.0)
+    again = pickle.loads(pickle.dumps(busy))
+    assert (str(again), again.holder) == (str(busy), busy.holder)
+
+
 def test_who_waits_says_for_whom(holder: subprocess.Popen[str]) -> None:
-    """`alone_in_turn` says once who has the machine, and goes on when that one has ended."""
+    """`alone_in_turn` says once which process has the machine, and goes on when that one has ended."""
     notes: list[str] = []
 
     def note(sentence: str) -> None:
@@ -49,23 +147,127 @@ def test_who_waits_says_for_whom(holder: subprocess.Popen[str]) -> None:
         holder.stdin.write("\n")
         holder.stdin.flush()
 
-    begun_s = time.monotonic()
     with alone_in_turn(note):
-        assert holder.wait(5) == 0
-    assert time.monotonic() - begun_s < 5
-    assert notes == [
-        f"waiting: process {holder.pid} is running a study on this machine, and one machine runs one program at a time"
-    ]
+        assert holder.wait(30) == 0
+    (said,) = notes
+    assert re.fullmatch(f"waiting: {said_of(holder)}, and one machine measures one program at a time", said)
 
 
-def test_a_study_waits_for_the_machine(holder: subprocess.Popen[str], tmp_path: Path) -> None:
-    """`concmem bench` says what it waits for, has stored nothing meanwhile, and Ctrl-C ends its waiting."""
-    command = [sys.executable, "-m", "concmem", "bench", "--programs", "python", "--tasks", "1", "--out", "study"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+@pytest.mark.parametrize("wait_s", [0.0, 60.0])
+def test_waiting_has_an_end(holder: subprocess.Popen[str], wait_s: float) -> None:
+    """By a clock that is moved by the pauses alone: the limit is kept to the second, and nothing is waited for at 0."""
+    now_s, notes = [1000.0], []
+
+    def pause(seconds: float) -> None:
+        assert seconds > 0
+        now_s[0] += seconds
+
+    with (
+        pytest.raises(MachineBusy) as caught,
+        alone_in_turn(notes.append, wait_s=wait_s, clock=lambda: now_s[0], pause=pause),
+    ):
+        pass
+    assert now_s[0] == 1000 + wait_s and len(notes) == bool(wait_s)
+    after = "; it had not ended after 1:00" if wait_s else ""
+    assert re.fullmatch(said_of(holder) + after, str(caught.value))
+
+
+@pytest.fixture
+def study_command(write_programs: Callable[..., Path], tmp_path: Path) -> list[str]:
+    """`concmem bench` of one program, into the folder ``study``."""
+    folder = write_programs(GOOD, "one")
+    command = [sys.executable, "-m", "concmem", "bench", "--programs-dir", str(folder), "--programs", "one"]
+    return [*command, "--tasks", "1", "--sleep", "0.1", "--out", "study"]
+
+
+def test_a_study_builds_and_then_waits_for_the_machine(
+    holder: subprocess.Popen[str], study_command: list[str], tmp_path: Path
+) -> None:
+    """`concmem bench` says what it waits for, has built and measured nothing meanwhile, and Ctrl-C ends its waiting."""
+    with subprocess.Popen(study_command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == "The study goes into study\n"
-        assert process.stderr.readline().startswith(f"waiting: process {holder.pid} is running a study")
-        assert list((tmp_path / "study").iterdir()) == []
+        lines = []
+        for line in process.stderr:
+            lines.append(line.rstrip())
+            if line.startswith("waiting"):
+                break
+        assert lines[0] == "The study goes into study"
+        assert f"{lines[-1]}".startswith(f"waiting: process {holder.pid} is running a study in {SHOWN}")
+        building = lines.index("preparing one")
+        assert any(line.endswith("programs are built now, and measured when it has ended") for line in lines[:building])
+        assert [path.name for path in (tmp_path / "study").iterdir()] == ["study.json"]
         process.send_signal(signal.SIGINT)
-        assert (process.stderr.read().strip(), process.wait(10)) == ("concmem: interrupted", 130)
+        said = "concmem: interrupted; 0 runs stored. To go on: concmem bench --resume --out study"
+        *again, last = process.stderr.read().splitlines()
+        # A signal between the writing of a line and Python's note that it is written lets the line appear again.
+        assert (last, process.wait(30), set(again) <= set(lines)) == (said, 130, True)
+    stored = load_study(tmp_path / "study")
+    assert [entry.missing for entry in stored.programs] == [""]
+    holder.kill()
+    holder.wait()
+    assert [run.status for run in bench(stored.plan, stored.path, resume=True).runs] == ["ok"]
+
+
+@pytest.mark.parametrize(("option", "begun"), [(["--no-wait"], False), (["--wait", "10ms"], True)])
+def test_a_study_need_not_wait(
+    option: list[str], begun: bool, holder: subprocess.Popen[str], study_command: list[str], tmp_path: Path
+) -> None:
+    """It ends with a status of its own; without any waiting before anything is built, and leaves no folder."""
+    command = [*study_command, *option]
+    done = subprocess.run(command, cwd=tmp_path, timeout=60, capture_output=True, text=True, check=False)
+    assert done.returncode == 75
+    *_, last = done.stderr.splitlines()
+    after = r"; it had not ended after [\d.]+ ms; 0 runs stored\. To go on: .*--resume.*" if begun else ""
+    assert re.fullmatch(f"concmem: {said_of(holder)}{after}", last)
+    assert (tmp_path / "study").exists() == begun
+    assert ("preparing one" in done.stderr) == begun
+
+
+def test_what_is_built_does_not_have_the_machine(
+    write_programs: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a program is built the machine is free; while it runs, even for the first time, it is not."""
+    from concmem import drivers
+
+    seen = tmp_path / "seen"
+    script = f"""\
+import sys, time
+held = any("{lock._NAME[1:]}" in line for line in open("/proc/net/unix"))
+open({str(seen)!r}, "a").write(f"{{held}} ")
+"""
+    folder = write_programs(script + textwrap.dedent(GOOD), "one")
+    prepare, built = drivers.prepare, []
+
+    def watched(*args: object) -> drivers.Prepared:
+        built.append(find_holder())
+        return prepare(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(drivers, "prepare", watched)
+    bench(Plan(programs=("one",), programs_dirs=(str(folder),), tasks=(1,), sleep_s=0.1), tmp_path / "study")
+    assert built == [None]
+    assert seen.read_text().split() == ["True"] * 2  # the warm-up, the run
+
+
+@pytest.mark.parametrize(
+    "options", [{"wait_s": -1.0}, {"wait_s": float("nan")}, {"wait_s": 1.0, "scheduler": "tcp://a:1"}]
+)
+def test_a_limit_that_is_none_is_refused(options: dict[str, float], tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="wait"):
+        bench(Plan(), tmp_path / "study", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "study").exists()
+
+
+def test_the_two_options_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", "--no-wait", "--wait", "1m"])
+    assert "--no-wait and --wait exclude each other" in capsys.readouterr().err
+
+
+def test_the_machine_is_free_as_soon_as_its_holder_is_killed(holder: subprocess.Popen[str]) -> None:
+    """Whatever is waited for: no file is left that would have to be looked at."""
+    holder.kill()
+    holder.wait()
+    begun_s = time.monotonic()
+    with alone_in_turn(lambda sentence: pytest.fail(sentence)):
+        assert find_holder() is not None
+    assert time.monotonic() - begun_s < 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -192,7 +193,7 @@ def test_workers_share_a_study_and_a_machine_runs_one_program_at_a_time(cluster:
         assert len(Timeline.load(study.timeline_path(run))) > 10
     for (_, ended_s), (began_s, _) in pairwise(_spans(study)):
         assert ended_s <= began_s
-    waits = [note for note in progress.notes if note.endswith("is running a study on this machine")]
+    waits = [note for note in progress.notes if f"is running a study in {platform.node()}:{study.path} on" in note]
     assert progress.notes == waits and bool(waits) is not known
     if known:
         assert {run.machine for run in study.runs} == {"alpha", "beta"}

@@ -93,6 +93,14 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     metavar="ADDRESS",
     help="Make the runs on the workers of this Dask scheduler, like tcp://host:8786. [default: on this machine]",
 )
+@click.option("--no-wait", is_flag=True, help="End with 75 if another study measures on this machine.")
+@click.option(
+    "--wait",
+    "wait_s",
+    metavar="TIME",
+    callback=amount(parse_seconds),
+    help="Wait so long for another study that measures on this machine. [default: until it ends]",
+)
 def bench(
     out: Path | None,
     resume: bool,
@@ -100,6 +108,8 @@ def bench(
     lift_limits: bool,
     runs: tuple[int, tuple[tuple[int, int], ...]] | None,
     scheduler: str | None,
+    no_wait: bool,
+    wait_s: float | None,
     **options: Any,
 ) -> None:
     """
@@ -111,6 +121,8 @@ def bench(
     from concmem import study
     from concmem.report import print_table
 
+    if no_wait and wait_s is not None:
+        raise click.UsageError("--no-wait and --wait exclude each other")
     directory = out or study.default_directory(resume=resume)
     base = study.load_study(directory).plan if resume else study.Plan()
     given = {name: value for name, value in options.items() if value not in (None, ())}
@@ -121,9 +133,10 @@ def bench(
     try:
         with ended_as_by_control_c():
             done = study.bench(
-                plan, directory, resume=resume, lift_limits=lift_limits, progress=progress, scheduler=scheduler
-            )
-    except (KeyboardInterrupt, study.StudyNotStored, study.ClusterError) as error:
+                plan, directory, resume=resume, lift_limits=lift_limits, progress=progress, scheduler=scheduler,
+                wait_s=0.0 if no_wait else wait_s,
+            )  # fmt: skip
+    except (KeyboardInterrupt, study.StudyNotStored, study.ClusterError, study.MachineBusy) as error:
         if isinstance(error, ConcmemError):
             why, status = str(error), error.exit_code
         else:

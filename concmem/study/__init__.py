@@ -1,5 +1,6 @@
 """How much memory do N concurrent tasks need? The study: its plan, its runs, its store, the claims that it judges."""
 
+from concmem.study.alone import MachineBusy
 from concmem.study.claims import Verdict, claims
 from concmem.study.merge import merge
 from concmem.study.place import ClusterError, ClusterExtraMissing
@@ -20,6 +21,7 @@ __all__ = [
     "Cost",
     "Entry",
     "LineProgress",
+    "MachineBusy",
     "Plan",
     "Progress",
     "Published",

@@ -9,6 +9,7 @@ again. Dask finds the workers, carries questions and answers, and tells who is g
 from __future__ import annotations
 
 import contextlib
+import platform
 import queue
 import secrets
 import time
@@ -82,6 +83,7 @@ class Dispatch:
         self._scheduler = scheduler
         self._order = order
         self._study = f"concmem-{secrets.token_hex(8)}"
+        self._folder = f"{platform.node()}:{order.folder}"
         self._workers: dict[str, _Worker] = {}
         self._unused: set[str] = set()
         self._host = order.like
@@ -114,6 +116,10 @@ class Dispatch:
         while program.name not in self._entries:
             self._turn()
         return self._entries[program.name]
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """See `Place.alone`: each worker has its machine for as long as a run takes."""
+        return contextlib.nullcontext()
 
     def make(self, cells: Sequence[Cell], before: Collection[Run]) -> Iterator[Made]:
         """See `Place.make`."""
@@ -183,7 +189,7 @@ class Dispatch:
         if self._cells and worker.prepared >= self._checks.keys():
             cell = self._cells.popleft()
             before = [other for other in self._before if other.program == cell.program]
-            self._ask(worker, cell, run, self._study, self._order.plan, cell, before)
+            self._ask(worker, cell, run, self._study, self._order.plan, cell, before, self._folder)
 
     def _ask(self, worker: _Worker, asked: str | Cell | None, function: Callable[..., Any], *args: object) -> None:
         worker.asked = asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 import attrs
@@ -14,13 +14,13 @@ from concmem import drivers
 from concmem.errors import ConcmemError
 from concmem.facts import Host
 from concmem.host import describe
-from concmem.study.alone import alone_in_turn
+from concmem.study.alone import MachineBusy, alone_in_turn, find_holder
 from concmem.study.machines import kind_difference
 from concmem.study.plan import Cell, Plan, StudyError
 from concmem.study.records import Entry, Run
 from concmem.study.runner import Runner, Tell
 
-__all__ = ["Check", "ClusterError", "ClusterExtraMissing", "Made", "Order", "Place", "here"]
+__all__ = ["Check", "ClusterError", "ClusterExtraMissing", "Inside", "Made", "Order", "Place", "here"]
 
 Check = Callable[[Entry], None]
 """Raises StudyError where a program was found as it must not be."""
@@ -46,12 +46,16 @@ class Order:
         like: The machine whose runs the study has already, or None.
         tell: See `Tell`.
         note: Told one sentence about what the reader should know.
+        folder: Where the study is stored.
+        wait_s: How long to wait for a machine that another study has; None for as long as it takes.
     """
 
     plan: Plan
     like: Host | None
     tell: Tell
     note: Callable[[str], None]
+    folder: str = ""
+    wait_s: float | None = None
 
 
 @attrs.frozen
@@ -90,6 +94,12 @@ class Place(Protocol):
     def prepare(self, program: drivers.Program, check: Check) -> Entry:
         """As `Runner.prepare`, but where there are several machines, `check` may be called after the build."""
 
+    def alone(self) -> AbstractContextManager[None]:
+        """
+        Keep other studies from measuring on the machine: runs are made inside of this block alone, programs are
+        prepared outside.
+        """
+
     def make(self, cells: Sequence[Cell], before: Collection[Run]) -> Iterator[Made]:
         """
         All these runs, begun in this order, each as soon as it is made.
@@ -100,13 +110,25 @@ class Place(Protocol):
         """
 
 
+Inside = Callable[[Order], AbstractContextManager[None]]
+"""What is entered as soon as the machine is the study's own, and left before it is given back."""
+
+
 class _Here:
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, inside: Inside) -> None:
         self.host = describe()
         self.hosts = {platform.node(): self.host}
         self.at_once = 1
+        self._order = order
+        self._inside = inside
         self._runner = Runner(order.plan, order.tell)
         self.prepare = self._runner.prepare
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        order = self._order
+        with alone_in_turn(order.note, folder=order.folder, wait_s=order.wait_s), self._inside(order):
+            yield
 
     def make(self, cells: Sequence[Cell], before: Collection[Run]) -> Iterator[Made]:
         for cell in cells:
@@ -116,15 +138,23 @@ class _Here:
 
 
 @contextmanager
-def here(order: Order) -> Iterator[Place]:
+def here(order: Order, inside: Inside = lambda order: nullcontext()) -> Iterator[Place]:
     """
-    This machine, which no other study uses meanwhile: one that does is waited for.
+    This machine.
+
+    Args:
+        order: What the study wants.
+        inside: See `Inside`.
 
     Raises:
         StudyError: It is of another kind than the one whose runs the study has.
+        MachineBusy: Another study measures on it, and is not to be waited for.
     """
-    place = _Here(order)
+    place = _Here(order, inside)
     if order.like is not None and (differs := kind_difference(order.like, place.host)):
         raise StudyError(f"the study is of another machine: {differs}")
-    with alone_in_turn(order.note):
-        yield place
+    if holder := find_holder():
+        if order.wait_s == 0:
+            raise MachineBusy(holder)
+        order.note(f"{holder}: programs are built now, and measured when it has ended")
+    yield place

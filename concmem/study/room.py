@@ -29,9 +29,9 @@ def here_with_room(programs: Collection[Program], *, lift: bool) -> Callable[[Or
         return limits_here(programs, of_others=threads_on_machine())
 
     @contextmanager
-    def place_of(order: Order) -> Iterator[Place]:
+    def room(order: Order) -> Iterator[None]:
         most = order.plan.tasks[-1]
-        with here(order) as place, ExitStack() as stack:
+        with ExitStack() as stack:
             if lift:
                 for change in stack.enter_context(lifted(limits, most)):
                     order.note(f"raised until the study has ended: {change}")
@@ -40,6 +40,6 @@ def here_with_room(programs: Collection[Program], *, lift: bool) -> Callable[[Or
                 order.note(f"{format_count(most)} tasks of {names} will not run: {'; '.join(map(str, met))}")
                 if lifts := commands(met):
                     order.note(f"to let them run: {'; '.join(lifts)} (--lift-limits does it for one study)")
-            yield place
+            yield
 
-    return place_of
+    return lambda order: here(order, room)

@@ -36,13 +36,14 @@ def bench(
     lift_limits: bool = False,
     progress: Progress | None = None,
     scheduler: str | None = None,
+    wait_s: float | None = None,
 ) -> Study:
     """
     Run a study and store it, each run as soon as it has ended.
 
     A program without a toolchain, a build that fails and a run that would not fit into memory become rows with their
-    reason. An exception, Ctrl-C among them, ends the runs in flight and leaves all others stored. Another study that is
-    at work on this machine is waited for.
+    reason. An exception, Ctrl-C among them, ends the runs in flight and leaves all others stored. Another study that
+    measures on this machine is waited for; programs are built before.
 
     Args:
         plan: What to run. Where it names no programs, all of them; where it has no seed, one is drawn. A study that is
@@ -52,6 +53,8 @@ def bench(
         lift_limits: Raise this machine's limits on threads as far as the plan needs, and put them back afterwards.
         progress: What is to be told meanwhile; nothing by default.
         scheduler: The address of a Dask scheduler on whose workers the runs are made, instead of on this machine.
+        wait_s: How long to wait for another study to give this machine back, in seconds; None for as long as it takes,
+            0 for not at all.
 
     Returns:
         The study, as `load_study` reads it.
@@ -59,7 +62,9 @@ def bench(
     Raises:
         InvalidRequest: There is no such program.
         StudyError: `out` is not empty; it holds a study with another plan, of another machine or of other toolchains,
-            or one that is being run; `scheduler` is no address; limits cannot be lifted.
+            or one that is being run; `scheduler` is no address; limits cannot be lifted; `wait_s` is below 0, or given
+            with `scheduler`, whose workers wait for their own machines.
+        MachineBusy: Another study measures on this machine, and has not ended after `wait_s`.
         StudyNotStored: The disk is full, say; what had been stored is, and a resumed study goes on from there.
         RecordingError: What is to be resumed cannot be read.
         ClusterExtraMissing: With `scheduler`: Dask is not installed.
@@ -70,6 +75,10 @@ def bench(
         if scheduler is not None:
             raise StudyError("only this machine's limits can be lifted: on the machines of a scheduler, do it there")
         check_allowed()
+    if wait_s is not None and scheduler is not None:
+        raise StudyError("a limit on waiting is for this machine: the workers of a scheduler wait for their own")
+    if wait_s is not None and not wait_s >= 0:
+        raise StudyError(f"wait_s must be a number of seconds from 0 up, not {wait_s}")
     on_cluster = None if scheduler is None else _on(scheduler)
     store = Store(Path(out))
     plan = attrs.evolve(plan, programs_dirs=tuple(str(Path(folder).resolve()) for folder in plan.programs_dirs))
@@ -84,7 +93,8 @@ def bench(
         progress.note(f"{PUT_BACK}: {change}")
     programs = {name: found[name] for name in plan.programs}
     with contextlib.nullcontext() if resume else store.begun(), store.alone():
-        session = _Session(plan, store, progress, on_cluster or here_with_room(programs.values(), lift=lift_limits))
+        place = on_cluster or here_with_room(programs.values(), lift=lift_limits)
+        session = _Session(plan, store, progress, place, wait_s)
         if resume:
             session.take_over(store.read())
         session.run(programs)
@@ -122,12 +132,18 @@ class _Session:
     """One process's work on a study."""
 
     def __init__(
-        self, plan: Plan, store: Store, progress: Progress, place: Callable[[Order], AbstractContextManager[Place]]
+        self,
+        plan: Plan,
+        store: Store,
+        progress: Progress,
+        place: Callable[[Order], AbstractContextManager[Place]],
+        wait_s: float | None,
     ) -> None:
         self._plan = plan
         self._store = store
         self._progress = progress
         self._place = place
+        self._wait_s = wait_s
         self._eta = Eta(plan)
         self._runs: dict[Cell, Run] = {}
         self._entries: dict[str, Entry] = {}
@@ -153,14 +169,19 @@ class _Session:
         progress.begin(len(self._order), len(self._order) - len(self._left))
         try:
             if self._left or self._sought():
-                with self._place(Order(self._plan, self._like, self._tell, progress.note)) as place:
+                with self._place(self._order_of_place()) as place:
                     self._prepare(place, programs)
-                    for made in place.make(tuple(self._left), self._runs.values()):
-                        self._keep(place, made)
-                    for wanted in self._sought():
-                        self._seek(place, wanted)
+                    with place.alone():
+                        for made in place.make(tuple(self._left), self._runs.values()):
+                            self._keep(place, made)
+                        for wanted in self._sought():
+                            self._seek(place, wanted)
         finally:
             progress.end()
+
+    def _order_of_place(self) -> Order:
+        folder = str(self._store.path.resolve())
+        return Order(self._plan, self._like, self._tell, self._progress.note, folder, self._wait_s)
 
     def _prepare(self, place: Place, programs: Mapping[str, drivers.Program]) -> None:
         self._write(place)

@@ -68,10 +68,11 @@ class Runner:
         self._workload = workload(plan.workload)
         self._missing: dict[str, str] = {}
         self._prepared: dict[str, drivers.Prepared] = {}
+        self._cold: set[str] = set()
 
     def prepare(self, program: drivers.Program, check: Callable[[Entry], None] = lambda entry: None) -> Entry:
         """
-        Build a program and run it once unrecorded, so that the page cache is as warm for its first run as later.
+        Build a program.
 
         Args:
             program: Which.
@@ -101,11 +102,15 @@ class Runner:
                 entry = attrs.evolve(entry, missing=_one_line(str(error)))
             else:
                 self._prepared[program.name] = prepared
-                self._warm_up(prepared)
+                self._cold.add(program.name)
         self._missing[program.name] = entry.missing
         return entry
 
     def _warm_up(self, prepared: drivers.Prepared) -> None:
+        """Run it once unrecorded, so that the page cache is as warm for its first run as later."""
+        if prepared.program.name not in self._cold:
+            return
+        self._cold.remove(prepared.program.name)
         # What goes wrong here goes wrong in the run too, which keeps the reason.
         with contextlib.suppress(ConcmemError):
             attempt(prepared.command(1, 0.0), prepared.env, 1, _WARM_UP, self._workload, self._look)
@@ -138,6 +143,7 @@ class Runner:
         # Where another limit stops it sooner, it stops by itself, and says where.
         if run.obstacles and run.obstacles[0].name == MEMORY:
             return attrs.evolve(run, reason=f"{format_count(cell.tasks)} threads: {run.obstacles[0]}")
+        self._warm_up(prepared)
         longest_s = max(self._plan.longest_sleep_s, self._plan.sleep_s)
         # All runs of a cell sleep equally long, once it is known how long that must be.
         alike = [other.sleep_s for other in made if other.status == "ok" and _same(other, cell)]

@@ -71,7 +71,7 @@ def look_over(version: str) -> Site:
 
 def prepare(study: str, plan: Plan, program: str) -> Entry:
     """
-    As `Runner.prepare`, with the machine to oneself.
+    As `Runner.prepare`.
 
     Args:
         study: A name that no other study has.
@@ -79,23 +79,28 @@ def prepare(study: str, plan: Plan, program: str) -> Entry:
         program: Its name.
 
     Raises:
-        MachineBusy: Another study has the machine.
         ManifestError, Unusable: The program's folder is not there, or not as it must be.
     """
-    with alone():
-        return _prepared(study, plan, program)
+    return _prepared(study, plan, program)
 
 
-def run(study: str, plan: Plan, cell: Cell, before: Sequence[Run]) -> tuple[Run, float]:
+def run(study: str, plan: Plan, cell: Cell, before: Sequence[Run], folder: str) -> tuple[Run, float]:
     """
-    As `Runner.run`, with the machine to oneself; with the seconds that it took.
+    As `Runner.run`, while no other study measures on the machine; with the seconds that it took.
+
+    Args:
+        study: As in `prepare`.
+        plan: The study's.
+        cell: As in `Runner.run`.
+        before: As in `Runner.run`.
+        folder: Where the study is stored.
 
     Raises:
         MachineBusy: Another study has the machine.
     """
-    with alone():
+    _prepared(study, plan, cell.program)  # no work but on a worker that has been replaced at its address
+    with alone(folder):
         begun_s = time.monotonic()
-        _prepared(study, plan, cell.program)  # no work but on a worker that has been replaced at its address
         return _runner(study, plan).run(cell, before), time.monotonic() - begun_s
 
 
