@@ -8,10 +8,12 @@ asks for it: for a command of half a millisecond it would lengthen the call by n
 from __future__ import annotations
 
 import os
+import signal
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
+from concmem._ended import noted
 from concmem._evidence import Tree
 from concmem._marks import Marks, process_peak
 from concmem._shm import SharedMemory, layout, native, track_of
@@ -19,14 +21,15 @@ from concmem._tree import NOT_ASKED, charge_of, largest, marks_of, missing_sourc
 from concmem._version import __version__
 from concmem.facts import Host, SamplerReport
 from concmem.figures import Figures, all_figures
-from concmem.host import counter_error_bytes
-from concmem.model import Exit, Figure, Measurement, Process, Reason
+from concmem.host import counter_error_bytes, oom_kills
+from concmem.model import Exit, Figure, Measurement, OutOfMemory, Process, Reason
 from concmem.request import Request
 from concmem.timeline import Column, Timeline, Track
 
 __all__ = ["measurement"]
 
 _RING_ROW_BYTES = 16
+_ENDED_WITH_STATUS = 4 | 16  # CM_PROCESS_REAPED, CM_PROCESS_TOLD: its wait status is known
 _ALWAYS = frozenset({"statm", "status", "smaps_rollup", "children"})
 """Tracks that a timeline has even where nothing was read."""
 
@@ -104,7 +107,7 @@ def _tracks(memory: SharedMemory) -> dict[str, Track]:
 class _Left:
     """A copy of what the sampler left behind, and what measurements are made of it."""
 
-    def __init__(self, request: Request, memory: SharedMemory, host: Host) -> None:
+    def __init__(self, request: Request, memory: SharedMemory, host: Host, oom_kills_before: int) -> None:
         ffi, lib = native()
         self._request = request
         self._host = host
@@ -115,6 +118,27 @@ class _Left:
         self._text = memory.copy(head.text_offset, head.text_bytes)
         self._marks = [marks_of(entry, lib) for entry in self._table]
         self._tracks = _tracks(memory)
+        self._oom = self._find_oom(oom_kills_before)
+
+    def _unexplained_sigkills(self) -> int:
+        """How many processes ended by a SIGKILL that concmem did not send, as far as it is known."""
+        head = self._head
+        if head.reason:
+            return 0
+        by_shell = head.wait_status == (128 + signal.SIGKILL) << 8  # a shell passes on how its child ended
+        ended = (entry.wait_status for entry in self._table if entry.flags & _ENDED_WITH_STATUS)
+        return int(by_shell) + sum(1 for status in ended if status & 0x7F == signal.SIGKILL)
+
+    def _find_oom(self, kills_before: int) -> OutOfMemory | None:
+        head = self._head
+        if head.oom_kills_known and head.oom_kills:
+            file = "memory.events" if head.memory_group_version == 2 else "memory.oom_control"
+            return OutOfMemory(head.oom_kills, f"{file} oom_kill", certain=True)
+        if head.oom_kills_known and not head.left_groups:
+            return None
+        sigkills = self._unexplained_sigkills()
+        kills = min(sigkills, oom_kills() - kills_before) if sigkills else 0
+        return OutOfMemory(kills, "/proc/vmstat oom_kill", certain=False) if kills > 0 else None
 
     @cached_property
     def _timeline(self) -> Timeline:
@@ -128,7 +152,8 @@ class _Left:
 
     @cached_property
     def _figures(self) -> Figures:
-        return all_figures(self._tree)
+        figures = all_figures(self._tree)
+        return {**figures, "peak": noted(figures["peak"], self.exit, self._oom)}
 
     @property
     def peak(self) -> Figure:
@@ -141,7 +166,8 @@ class _Left:
         if not (root.is_root and root.heard) or root.read_bytes > (root.maxrss_bytes or 0) + error_bytes:
             return self._figures["peak"]
         exact = bool(head.statm_exact)
-        return process_peak(root, error_bytes=error_bytes, floor_bytes=head.floor_bytes, statm_exact=exact)
+        figure = process_peak(root, error_bytes=error_bytes, floor_bytes=head.floor_bytes, statm_exact=exact)
+        return noted(figure, self.exit, self._oom)
 
     @property
     def exit(self) -> Exit:
@@ -151,7 +177,8 @@ class _Left:
         number = status & 0x7F
         if not head.root_ended:  # it could not be killed
             return Exit(None, None, _reasons().get(head.reason, "interrupted"))
-        reason = _reasons().get(head.reason, "signaled" if number else "exited")
+        killed_by: Reason = "oom" if number == signal.SIGKILL and self._oom is not None else "signaled"
+        reason = _reasons().get(head.reason, killed_by if number else "exited")
         return Exit(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
 
     def _argv(self, entry: Any) -> tuple[str, ...]:
@@ -235,6 +262,7 @@ class _Left:
             stdout=stdout,
             stderr=stderr,
             swapped_bytes=swapped_bytes,
+            oom=self._oom,
         )
 
 
@@ -247,8 +275,9 @@ def measurement(
     stdout: bytes | None,
     stderr: bytes | None,
     swapped_bytes: int | None,
+    oom_kills_before: int,
 ) -> Measurement:
     """Everything that the sampler left behind, once it has ended, and what only the host knows."""
-    left = _Left(request, memory, host)
+    left = _Left(request, memory, host, oom_kills_before)
     whole = partial(left.whole, started_s, stdout, stderr, swapped_bytes)
     return Measurement.later(whole, peak=left.peak, exit=left.exit)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from concmem._ended import until
 from concmem._escaping import escape_text
 from concmem.figures import LEAST_SOURCE
-from concmem.units import format_bytes, format_seconds
+from concmem.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
-    from concmem.model import Measurement
+    from concmem.model import Figure, Measurement
 
-__all__ = ["explanation", "headline"]
+__all__ = ["counted", "explanation", "facts", "headline", "summary"]
 
 _WIDE = 1.05
 """An upper end that is more than so many times the amount is named in its place."""
@@ -22,21 +23,53 @@ def _program(command: tuple[str, ...] | str) -> str:
     return escape_text(PurePath(command[0]).name) if isinstance(command, tuple) else "the command"
 
 
+def _amount(peak: Figure) -> str:
+    """The largest amount with its ends, as exactly as it is known."""
+    low, high = format_bytes(peak.low_bytes or 0), format_bytes(peak.high_bytes or 0)
+    if peak.status == "upper_bound":
+        return f"no more than {high} of memory"
+    if low == high or peak.status == "exact":
+        return f"{format_bytes(peak.bytes or 0)} of memory"
+    if (peak.high_bytes or 0) > _WIDE * (peak.bytes or 0):
+        return f"between {low} and {high} of memory"
+    return f"{format_bytes(peak.bytes or 0)} of memory (the truth lies between {low} and {high})"
+
+
 def headline(measurement: Measurement) -> str:
     """One sentence for those who want one number: what the command needed, as exactly as it is known."""
     name, peak = _program(measurement.command), measurement.peak
+    ended = until(measurement.exit, measurement.oom, measurement.host.memory_limit_bytes)
     if peak.bytes is None:
-        return f"How much memory {name} needed could not be measured: {peak.note}"
+        used = f"used until {ended}" if ended else "needed"
+        return f"How much memory {name} {used} could not be measured: {peak.note}"
+    if ended and peak.status == "upper_bound":
+        return f"{name} used {_amount(peak)} until {ended}."
+    if ended:
+        return f"{name} used at least {format_bytes(peak.low_bytes or 0)} of memory until {ended}."
     if peak.status == "sampled":
         return f"{name} needed at least {format_bytes(peak.low_bytes or 0)} of memory."
-    low, high = format_bytes(peak.low_bytes or 0), format_bytes(peak.high_bytes or 0)
-    if peak.status == "upper_bound":
-        return f"{name} needed no more than {high} of memory."
-    if low == high or peak.status == "exact":
-        return f"{name} needed {format_bytes(peak.bytes)} of memory."
-    if (peak.high_bytes or 0) > _WIDE * peak.bytes:
-        return f"{name} needed between {low} and {high} of memory."
-    return f"{name} needed {format_bytes(peak.bytes)} of memory (the truth lies between {low} and {high})."
+    return f"{name} needed {_amount(peak)}."
+
+
+def counted(count: int, singular: str, plural: str) -> str:
+    """``counted(2, "process", "processes")`` -> ``"2 processes"``."""
+    return f"{format_count(count)} {singular if count == 1 else plural}"
+
+
+def facts(m: Measurement) -> str:
+    """How it ended, how long it took, its CPU time, and how many processes and threads it had."""
+    lived_on = f" (what it left running: {format_seconds(m.tree_wall_s)})" if m.tree_wall_s > m.wall_s + 0.1 else ""
+    return (
+        f"{m.exit}; {format_seconds(m.wall_s)}{lived_on}, CPU {format_seconds(m.user_s)} user"
+        f" and {format_seconds(m.system_s)} system; at most {counted(m.max_alive, 'process', 'processes')}"
+        f" and {counted(m.max_threads, 'thread', 'threads')} at once"
+    )
+
+
+def summary(measurement: Measurement) -> str:
+    """A measurement in a few lines: the headline, the figures that there are, and how it ended."""
+    figures = (f"{name}: {figure}" for name, figure in measurement.figures.items() if figure.bytes is not None)
+    return "\n".join(map(escape_text, (headline(measurement), *figures, facts(measurement))))
 
 
 def _when(measurement: Measurement) -> str:

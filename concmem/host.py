@@ -13,7 +13,15 @@ from pathlib import Path
 
 from concmem.facts import Host
 
-__all__ = ["control_groups", "counter_error_bytes", "describe", "forget", "swapped_bytes", "threads_on_machine"]
+__all__ = [
+    "control_groups",
+    "counter_error_bytes",
+    "describe",
+    "forget",
+    "oom_kills",
+    "swapped_bytes",
+    "threads_on_machine",
+]
 
 
 def _text(path: str) -> str:
@@ -135,6 +143,16 @@ def swapped_bytes(host: Host) -> int | None:
         return None
     pages = re.findall(r"^pswp(?:in|out) (\d+)$", _text("/proc/vmstat"), re.M)
     return sum(map(int, pages)) * host.page_bytes
+
+
+def oom_kills() -> int:
+    """
+    How many processes the kernel's OOM killer has ended since the machine started; 0 where the kernel does not count.
+
+    Source: /proc/vmstat.
+    """
+    kills = re.search(r"^oom_kill (\d+)$", _text("/proc/vmstat"), re.M)
+    return int(kills[1]) if kills else 0
 
 
 def _kernel_stack_bytes() -> int:

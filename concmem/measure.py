@@ -17,7 +17,7 @@ from concmem._launch import launch, start_error
 from concmem._redirect import DEVNULL, PIPE, STDOUT, Redirection, Target
 from concmem._shm import SharedMemory, native
 from concmem.errors import CommandFailed, ConcmemError, SamplerError
-from concmem.host import describe, swapped_bytes
+from concmem.host import describe, oom_kills, swapped_bytes
 from concmem.model import Measurement
 from concmem.request import Command, Request
 
@@ -58,6 +58,7 @@ class Running:
         self._started_s = time.time()
         self._host = describe()
         self._swapped_before = swapped_bytes(self._host)
+        self._oom_kills_before = oom_kills()
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when all is over, for `selectors` and asyncio."""
@@ -154,6 +155,7 @@ class Running:
             started_s=self._started_s,
             stdout=collected("stdout"),
             stderr=collected("stderr"),
+            oom_kills_before=self._oom_kills_before,
             swapped_bytes=None if swapped is None else swapped - (self._swapped_before or 0),
         )
 

@@ -15,18 +15,18 @@ from concmem._later import Later
 from concmem.facts import Host, SamplerReport
 from concmem.timeline import Timeline
 
-__all__ = ["SCHEMA", "Exit", "Figure", "Measurement", "Process", "Status"]
+__all__ = ["SCHEMA", "Exit", "Figure", "Measurement", "OutOfMemory", "Process", "Status"]
 
-SCHEMA = 2
+SCHEMA = 3
 """
 The number of the stored form, in every file that is written.
 
 1: the first. 2: more sources: ``tree_peak_swap``, ``cgroup_parts``, ``maxima``, ``swapped_bytes``; all that was added
-has a default, so that files of 1 are read as they are.
+has a default, so that files of 1 are read as they are. 3: ``oom``, and that reason of an exit.
 """
 
 Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
-Reason = Literal["exited", "signaled", "timeout", "memory_limit", "interrupted"]
+Reason = Literal["exited", "signaled", "timeout", "memory_limit", "interrupted", "oom"]
 
 
 @attrs.frozen
@@ -89,8 +89,9 @@ class Exit:
         code: Its exit code, or None where a signal ended it.
         signal: The signal's number, or None where it exited. Both are None where it lives on, because it is another
             user's and could not be killed.
-        reason: ``exited``, ``signaled`` (by somebody else), or that concmem ended the tree: ``timeout``,
-            ``memory_limit``, ``interrupted``.
+        reason: ``exited``; ``signaled``; ``oom``, a SIGKILL that concmem did not send while the kernel's OOM killer
+            ended processes (`OutOfMemory.certain` says whether that is proved); or that concmem ended the tree:
+            ``timeout``, ``memory_limit``, ``interrupted``.
     """
 
     code: int | None
@@ -110,17 +111,38 @@ class Exit:
         return self.reason == "exited" and self.code == 0
 
     def __str__(self) -> str:
-        import signal as signals
+        from concmem.units import signal_name
 
         if self.signal is None:
             how = "could not be killed" if self.code is None else f"exit code {self.code}"
         else:
-            try:
-                how = f"signal {self.signal} ({signals.Signals(self.signal).name})"
-            except ValueError:
-                how = f"signal {self.signal}"
-        why = {"timeout": "timed out", "memory_limit": "over the memory limit", "interrupted": "interrupted"}
+            number, name = f"signal {self.signal}", signal_name(self.signal)
+            how = number if name == number else f"{number} ({name})"
+        why = {
+            "timeout": "timed out",
+            "memory_limit": "over the memory limit",
+            "interrupted": "interrupted",
+            "oom": "out of memory",
+        }
         return f"{how}, {why[self.reason]}" if self.reason in why else how
+
+
+@attrs.frozen
+class OutOfMemory:
+    """
+    That the kernel's OOM killer ended processes of the tree.
+
+    Attributes:
+        kills: How many.
+        source: The counter that says so: ``memory.events oom_kill`` or ``memory.oom_control oom_kill`` of the command's
+            own control group, else ``/proc/vmstat oom_kill``.
+        certain: False where it was the counter of the whole machine, and a process of the tree ended by a SIGKILL that
+            concmem did not send.
+    """
+
+    kills: int
+    source: str
+    certain: bool
 
 
 @attrs.frozen
@@ -158,7 +180,8 @@ class Measurement(Later):
     What one command, and everything that it started, needed.
 
     Attributes:
-        peak: **The headline**, what the command as a whole needed. With one process that is `largest_peak_rss`;
+        peak: **The headline**, what the command as a whole needed; where it was ended before it was done, what it used
+            until then, and the note says so. With one process that is `largest_peak_rss`;
             with several the largest of that, `tree_peak_pss` and the sum of RSS less all that can be shared, with
             `tree_upper_bound` as its upper end.
         root_peak_rss: The root process's own high-water mark.
@@ -181,6 +204,7 @@ class Measurement(Later):
         cgroup_parts: What the charge of the control group consisted of when it was largest: bytes of ``anon``,
             ``file``, ``shmem``, ``kernel``, and of that ``kernel_stack``, ``page_tables``, ``sock``.
         maxima: The largest of every column that was read, as ``source.column``, in bytes or counts.
+        oom: What the kernel's OOM killer did to the tree, or None where nothing is known of it.
         swapped_bytes: What the whole machine swapped in or out meanwhile; None where it has no swap.
         start_monotonic_s: CLOCK_MONOTONIC at the start of the root: what timelines count from.
         sampler: What the measuring cost, and what it may have missed.
@@ -220,6 +244,7 @@ class Measurement(Later):
     cgroup_parts: dict[str, int] = attrs.field(factory=dict, repr=False)
     maxima: dict[str, int] = attrs.field(factory=dict, repr=False)
     swapped_bytes: int | None = None
+    oom: OutOfMemory | None = None
     start_monotonic_s: float = 0.0
     schema: int = attrs.field(default=SCHEMA, repr=False)
 
@@ -231,6 +256,11 @@ class Measurement(Later):
             "tree_peak_rss_sum", "tree_upper_bound", "cgroup_peak", "tree_peak_swap",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        from concmem._headline import summary
+
+        return summary(self)
 
     def to_dict(self) -> dict[str, Any]:
         """

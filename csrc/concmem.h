@@ -169,10 +169,11 @@ struct cm_head {
     uint64_t cgroup_peak_bytes;
     uint64_t cgroup_parts[CM_MAX_COLUMNS]; /* its columns at their largest sum */
     uint64_t cgroup_parts_t_ns;
+    uint64_t oom_kills;        /* in the group, where that is known */
     uint64_t rss_stat_peak_bytes;
     uint64_t rss_stat_inexact;
     uint32_t left_groups;      /* somebody was met outside of the groups that the target was born in */
-    uint32_t zero;
+    uint32_t oom_kills_known;
 
     uint64_t processes_offset;
     uint64_t processes_capacity;

@@ -50,6 +50,8 @@ static void note_record(struct cm_process *entry, const struct cm_exit_record *r
     }
     if (record->ends_process) {
         entry->flags |= CM_PROCESS_TOLD;
+        if (!(entry->flags & CM_PROCESS_REAPED))
+            entry->wait_status = (int32_t)record->exit_code;
     }
     if (record->pid == record->tgid) /* its other threads may have names of their own */
         memcpy(entry->comm, record->comm, sizeof entry->comm);

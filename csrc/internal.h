@@ -126,6 +126,7 @@ struct cm_cgroup {
 int cm_cgroup_open(struct cm_cgroup *group, int dir_fd, int version, const char **why);
 uint64_t cm_cgroup_peak(const struct cm_cgroup *group);
 uint64_t cm_cgroup_usage(const struct cm_cgroup *group);
+bool cm_cgroup_oom_kills(int dir_fd, int version, uint64_t *kills);
 void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row);
 
 /* source_taskstats.c: what the kernel tells of a task at its end, one record a thread */

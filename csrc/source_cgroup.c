@@ -68,6 +68,17 @@ void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row)
     }
 }
 
+/* How many processes of the group the OOM killer has ended: false where the kernel does not count them (before 4.13). */
+bool cm_cgroup_oom_kills(int dir_fd, int version, uint64_t *kills)
+{
+    static const char *const names[] = {"oom_kill"};
+    int fd = openat(dir_fd, version == 2 ? "memory.events" : "memory.oom_control", O_RDONLY | O_CLOEXEC);
+    bool known = fd >= 0 && cm_read_fields(fd, ' ', names, kills, 1) == 0 && *kills != CM_NO_FIELD;
+    if (fd >= 0)
+        close(fd);
+    return known;
+}
+
 const struct cm_source cm_source_cgroup = {
     .name = "cgroup",
     .needs = "a control group of its own with the memory controller: a delegated subtree, a user manager, or root",

@@ -183,6 +183,7 @@ void whole_end(struct sampler *s, uint64_t t_ns)
     if (track_wanted(s, CM_CGROUP)) {
         read_group(s, t_ns, true);
         head->cgroup_peak_bytes = cm_cgroup_peak(&s->group);
+        head->oom_kills_known = cm_cgroup_oom_kills(s->groups[MEMORY].fd, s->groups[MEMORY].version, &head->oom_kills);
     }
     if (track_wanted(s, CM_RSS_STAT)) {
         read_sum(s, t_ns);

@@ -5,11 +5,12 @@ import io
 import json
 import operator
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ import concmem
 from concmem import drivers
 from concmem.cli.bench import bench as bench_command
 from concmem.errors import CommandNotFound, ConcmemError, InvalidRequest, RecordingError, SamplerError
-from concmem.model import Exit, Measurement
+from concmem.model import Exit, Measurement, OutOfMemory
 from concmem.study import LineProgress, Plan, Progress, Run, Study, StudyError, bench, load_study, make_progress
 from concmem.study import runner as runner_module
 from concmem.study.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, attempt
@@ -31,6 +32,7 @@ from concmem.study.limits import Limit
 from concmem.study.memory import estimate_bytes
 from concmem.study.reasons import own_message, why_failed
 from concmem.study.workloads import WORKLOADS
+from concmem.units import format_bytes
 
 pytestmark = pytest.mark.usefixtures("own_machine")
 
@@ -188,14 +190,18 @@ def test_who_begins_no_task_before_all_are_created_may_launch_longer(harness: Be
         (SAY + "say('hello')", "exited with 0 but never said 'started 2'"),
         (GOOD + "; say('bye')", "exited with 0 but its last line is not 'done 2': 'bye'"),
         (GOOD.replace("done {n}", "done 1"), "said 'done 1' where 'done 2' had to come"),
-        (SAY + "import os; os.kill(os.getpid(), 11)", "it gave no reason (killed by SIGSEGV)"),
+        (
+            SAY + "import os; os.kill(os.getpid(), 11)",
+            "it gave no reason (killed by SIGSEGV; it used at least X until it was ended)",
+        ),
     ],
 )
 def test_a_failure_says_why(harness: Bench, script: str, said: str) -> None:
     """A program that does not do what it must is a row with its own last message, and no figure."""
     harness.scripts = {"bad": script}
     (run,) = harness.run(tasks=(2,), sleep_s=0.5).runs
-    assert (run.status, run.reason, run.peak) == ("failed", said, None)
+    reason = re.sub(r"at least [\d.]+ \w+", "at least X", run.reason)
+    assert (run.status, reason, run.peak) == ("failed", said, None)
 
 
 def test_a_program_that_does_not_end_is_ended(harness: Bench) -> None:
@@ -205,7 +211,12 @@ def test_a_program_that_does_not_end_is_ended(harness: Bench) -> None:
     (run,) = harness.run(tasks=(1,), finish_limit_s=0.3, sleep_s=0.2).runs
     assert time.monotonic() - begun < 10
     assert run.status == "failed"
-    assert run.reason == "had not ended 500.0 ms after its last task was launched, and was stopped"
+    assert run.measurement is not None
+    assert run.reason == (
+        "had not ended 500.0 ms after its last task was launched, and was stopped; it used at least "
+        f"{format_bytes(run.measurement.peak.low_bytes or 0)} until it was ended"
+    )
+    assert run.measurement.peak.note.startswith("what it used until it was ended by an interrupt: it may need more")
 
 
 def test_a_missing_toolchain_and_a_failing_build_are_rows(harness: Bench) -> None:
@@ -462,7 +473,8 @@ def test_a_program_that_needs_more_than_is_free_is_stopped(harness: Bench, monke
     monkeypatch.setattr(runner_module, "available_bytes", lambda: 60 * MIB)
     (run,) = harness.run(tasks=(1,), sleep_s=5).runs
     assert run.status == "failed"
-    assert run.reason.startswith("needed more memory than was free, and was stopped at ")
+    assert run.reason.startswith("used more memory than was free, and was stopped; it used at least ")
+    assert run.reason.endswith(" until it was ended")
 
 
 def test_the_estimate_comes_from_smaller_sizes(measured: Measurement) -> None:
@@ -571,7 +583,7 @@ def test_the_limit_that_was_met_stands_in_the_reason(measured: Measurement) -> N
     """After what the program said itself, and how many threads it had."""
     mappings = Limit("vm.max_map_count", 65530, None, 1 << 31, each=4)
     failed = _attempt(measured, ["could not start thread"], exit=Exit(1, None, "exited"), max_threads=16_367)
-    said = why_failed(failed, 9, "thread", WORKLOADS["sleep"], Limits(1, 1), oom_killed=False, of_machine=[mappings])
+    said = why_failed(failed, 9, "thread", WORKLOADS["sleep"], Limits(1, 1), of_machine=[mappings])
     assert said == (
         "could not start thread (exit code 1); most threads alive at once: 16 367; vm.max_map_count is 65530"
     )
@@ -579,12 +591,15 @@ def test_the_limit_that_was_met_stands_in_the_reason(measured: Measurement) -> N
 
 def test_a_kill_for_want_of_memory_is_told_from_another(measured: Measurement) -> None:
     """SIGKILL is put down to the kernel only where the kernel counted one."""
-    killed = _attempt(measured, exit=Exit(None, 9, "signaled"))
-    said: Callable[[bool], str] = lambda oom: why_failed(  # noqa: E731
-        killed, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1), oom_killed=oom
-    )
-    assert said(True) == "it gave no reason (killed by SIGKILL, by the kernel for want of memory)"
-    assert said(False) == "it gave no reason (killed by SIGKILL)"
+    used = f"; it used at least {format_bytes(measured.peak.low_bytes or 0)} until it was ended"
+    for oom, words in (
+        (None, ""),
+        (OutOfMemory(1, "memory.events oom_kill", certain=True), ", by the kernel for want of memory"),
+        (OutOfMemory(1, "/proc/vmstat oom_kill", certain=False), ", probably by the kernel for want of memory"),
+    ):
+        killed = _attempt(measured, exit=Exit(None, 9, "oom" if oom else "signaled"), oom=oom)
+        said = why_failed(killed, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
+        assert said == f"it gave no reason (killed by SIGKILL{words}{used})"
 
 
 def test_piped_progress_is_plain_lines(harness: Bench) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TextIO
 
-from concmem._headline import explanation, headline
+from concmem._headline import counted, explanation, facts, headline
 from concmem.units import format_bytes, format_count, format_error, format_seconds
 
 if TYPE_CHECKING:
@@ -65,20 +65,13 @@ def _notes(measurement: Measurement) -> Table:
     return table
 
 
-def _count(count: int, singular: str, plural: str) -> str:
-    return f"{format_count(count)} {singular if count == 1 else plural}"
-
-
 def _facts(measurement: Measurement) -> list[str]:
     m, sampler = measurement, measurement.sampler
-    lived_on = f" (what it left running: {format_seconds(m.tree_wall_s)})" if m.tree_wall_s > m.wall_s + 0.1 else ""
     share = sampler.cpu_s / m.tree_wall_s if m.tree_wall_s > 0 else math.nan
     own_size = f", {format_bytes(sampler.rss_bytes)}" if sampler.rss_bytes is not None else ""
-    facts = [
-        f"{m.exit}; {format_seconds(m.wall_s)}{lived_on}, CPU {format_seconds(m.user_s)} user"
-        f" and {format_seconds(m.system_s)} system; at most {_count(m.max_alive, 'process', 'processes')}"
-        f" and {_count(m.max_threads, 'thread', 'threads')} at once",
-        f"sampler: {_count(sampler.ticks, 'reading', 'readings')}, CPU {format_seconds(sampler.cpu_s)}"
+    lines = [
+        facts(m),
+        f"sampler: {counted(sampler.ticks, 'reading', 'readings')}, CPU {format_seconds(sampler.cpu_s)}"
         f" ({share:.1%} of one){own_size}; longest gap {format_seconds(sampler.longest_gap_s)}"
         f", {format_count(sampler.late_ticks)} late, {format_count(sampler.dropped_rows)} dropped",
     ]
@@ -89,12 +82,12 @@ def _facts(measurement: Measurement) -> list[str]:
         "processes not listed": sampler.dropped_processes,
         "processes that could not be ended": sampler.survivors,
     }
-    facts += [f"missed: {format_count(count)} {what}" for what, count in lost.items() if count]
+    lines += [f"missed: {format_count(count)} {what}" for what, count in lost.items() if count]
     if sampler.unseen:
-        seen = _count(len(m.processes), "process", "processes")
+        seen = counted(len(m.processes), "process", "processes")
         more = f"up to {format_count(sampler.unseen)} more came and went between two readings"
-        facts.append(f"{seen} seen; {more} (taskstats, which root may read, would list them)")
-    return facts
+        lines.append(f"{seen} seen; {more} (taskstats, which root may read, would list them)")
+    return lines
 
 
 def _curve(measurement: Measurement, width: int, ascii_only: bool) -> list[str]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from concmem.model import Measurement
 from concmem.study.attempt import Attempt, Limits
 from concmem.study.limits import Limit
 from concmem.study.workloads import Workload
-from concmem.units import format_bytes, format_count, format_seconds
+from concmem.units import format_bytes, format_count, format_seconds, signal_name
 
-__all__ = ["limit_reached", "not_seen", "oom_kills", "own_message", "too_late", "too_soon", "why_failed"]
+__all__ = ["limit_reached", "not_seen", "own_message", "too_late", "too_soon", "why_failed"]
 
 # First what names a cause, then what only names the failure.
 _TELLING = (
@@ -50,7 +48,6 @@ def why_failed(
     work: Workload,
     limits: Limits,
     *,
-    oom_killed: bool,
     of_machine: Sequence[Limit] = (),
 ) -> str:
     """
@@ -62,7 +59,6 @@ def why_failed(
         kind: The program's kind.
         work: What they had to do.
         limits: How long it had for that.
-        oom_killed: Whether the kernel killed some process for want of memory meanwhile.
         of_machine: The limits that its tasks meet.
     """
     measurement = attempt.measurement
@@ -70,11 +66,13 @@ def why_failed(
     if attempt.wrong:
         return attempt.wrong
     if attempt.ended == "finish":
-        return f"had not ended {format_seconds(limits.finish_s)} after its last task was launched, and was stopped"
+        late = f"had not ended {format_seconds(limits.finish_s)} after its last task was launched"
+        return f"{late}, and was stopped{_used(measurement)}"
     if attempt.ended == "launch":
-        return f"had not launched all tasks after {format_seconds(limits.launch_s)}, and was stopped"
+        late = f"had not launched all tasks after {format_seconds(limits.launch_s)}"
+        return f"{late}, and was stopped{_used(measurement)}"
     if done.reason == "memory_limit":
-        return f"needed more memory than was free, and was stopped at {_largest(measurement)}"
+        return f"used more memory than was free, and was stopped{_used(measurement)}"
     if done.ok:
         for word in work.words[:-1]:
             if word not in attempt.said:
@@ -84,9 +82,12 @@ def why_failed(
         return ""
     how = f"exit code {done.code}"
     if done.signal is not None:
-        how = f"killed by {_signal_name(done.signal)}"
-        if done.signal == signal.SIGKILL and oom_killed:
-            how += ", by the kernel for want of memory"
+        how = f"killed by {signal_name(done.signal)}"
+    if measurement.oom is not None:
+        child = "" if done.reason == "oom" else "a process of it was killed "
+        how += f", {child}{'' if measurement.oom.certain else 'probably '}by the kernel for want of memory"
+    if done.signal is not None or measurement.oom is not None:
+        how += _used(measurement)
     parts = [f"{own_message(attempt) or 'it gave no reason'} ({how})"]
     if kind in _THREAD_KINDS and measurement.max_threads > 1:
         parts.append(f"most threads alive at once: {format_count(measurement.max_threads)}")
@@ -140,21 +141,6 @@ def limit_reached(threads: int, limits: Iterable[Limit], on_machine: int) -> str
     return ""
 
 
-def oom_kills() -> int:
-    """How many processes the kernel has killed for want of memory since it started; 0 where it does not count."""
-    try:
-        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.M)
-    except OSError:
-        return 0
-    return int(found[1]) if found else 0
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _largest(measurement: Measurement) -> str:
-    return "its limit" if measurement.peak.bytes is None else format_bytes(measurement.peak.bytes)
+def _used(measurement: Measurement) -> str:
+    low_bytes = measurement.peak.low_bytes
+    return "" if not low_bytes else f"; it used at least {format_bytes(low_bytes)} until it was ended"

@@ -21,7 +21,7 @@ from concmem.study.limits import KERNEL_BYTES_EACH, MEMORY, Limit, limits_here, 
 from concmem.study.memory import available_bytes, each_bytes, estimate_bytes, margin_bytes
 from concmem.study.plan import Cell, Plan
 from concmem.study.quantities import left_over, plateau
-from concmem.study.reasons import not_seen, oom_kills, too_late, too_soon, why_failed
+from concmem.study.reasons import not_seen, too_late, too_soon, why_failed
 from concmem.study.records import Entry, Run
 from concmem.study.workloads import workload
 from concmem.units import format_bytes, format_count
@@ -169,7 +169,6 @@ class Runner:
             finish_s=run.sleep_s + plan.finish_limit_s,
             memory_bytes=self._memory_limit_bytes(run, kind),
         )
-        kills = oom_kills()
         command = prepared.command(run.tasks, run.sleep_s)
         try:
             seen = attempt(command, prepared.env, run.tasks, limits, self._workload, self._look)
@@ -184,9 +183,7 @@ class Runner:
             reason = too_late(seen, kind, run.sleep_s)
         reason = (
             reason
-            or why_failed(
-                seen, run.tasks, kind, self._workload, limits, oom_killed=oom_kills() > kills, of_machine=of_machine
-            )
+            or why_failed(seen, run.tasks, kind, self._workload, limits, of_machine=of_machine)
             or too_soon(seen, self._workload, run.sleep_s)
             or (not_seen(seen, run.tasks, kind, run.sleep_s) if plan.workload == "sleep" else "")
         )

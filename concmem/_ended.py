@@ -1,0 +1,55 @@
+"""How a command was ended before it was done, in words: what it used until then is less than it may need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from concmem.units import format_bytes, signal_name
+
+if TYPE_CHECKING:
+    from concmem.model import Exit, Figure, OutOfMemory
+
+__all__ = ["noted", "until"]
+
+_BY = {
+    "timeout": "by the timeout",
+    "memory_limit": "by the memory limit",
+    "interrupted": "by an interrupt",
+}
+
+
+def _by_killer(oom: OutOfMemory, memory_limit_bytes: int | None) -> str:
+    limit = "" if memory_limit_bytes is None else f" (memory limit: {format_bytes(memory_limit_bytes)})"
+    return f"{'' if oom.certain else 'probably '}ended by the OOM killer{limit}"
+
+
+def until(exit: Exit, oom: OutOfMemory | None, memory_limit_bytes: int | None = None) -> str:
+    """
+    Return "it was ended by the timeout", and the like; "" where the command ended by itself.
+
+    Args:
+        exit: How its root ended.
+        oom: What the OOM killer did to it.
+        memory_limit_bytes: The limit of the surrounding control group: named where the OOM killer struck.
+    """
+    if exit.reason == "oom" and oom is not None:
+        return f"it was {_by_killer(oom, memory_limit_bytes)}"
+    ended = _BY.get(exit.reason, "")
+    if not ended and exit.signal is not None:
+        ended = f"by {signal_name(exit.signal)}"
+    parts = [f"it was ended {ended}"] if ended else []
+    if oom is not None:
+        count = "a process of it was" if oom.kills == 1 else f"{oom.kills} processes of it were"
+        parts.append(f"{count} {_by_killer(oom, memory_limit_bytes)}")
+    return " and ".join(parts)
+
+
+def noted(peak: Figure, exit: Exit, oom: OutOfMemory | None) -> Figure:
+    """Return the figure with a note that the command may need more, where it was ended before it was done."""
+    when = until(exit, oom)
+    if not when or peak.bytes is None:
+        return peak
+    notes = f"what it used until {when}: it may need more"
+    return attrs.evolve(peak, note="; ".join(filter(None, (notes, peak.note))))

@@ -1,0 +1,184 @@
+"""A command that is ended before it is done: what it used until then, and the kernel's OOM killer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+import concmem
+from concmem._headline import headline
+from concmem.host import control_groups
+from concmem.model import Exit, Figure, Measurement, OutOfMemory
+
+_HOG = "b = bytearray(200 << 20)"
+_LIMIT_BYTES = 100 << 20
+
+
+def ended_by_limit() -> Measurement:
+    return concmem.measure([sys.executable, "-c", _HOG + "; import time; time.sleep(30)"], memory_limit_bytes=64 << 20)
+
+
+def ended_by_timeout() -> Measurement:
+    return concmem.measure(["sleep", "30"], timeout_s=0.2)
+
+
+def ended_by_stop() -> Measurement:
+    running = concmem.start(["sleep", "30"])
+    running.stop()
+    return running.wait()
+
+
+def ended_by_sigpipe() -> Measurement:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return concmem.measure(["yes"], stdout=writer)
+    finally:
+        os.close(writer)
+
+
+def ended_by_itself() -> Measurement:
+    return concmem.measure("kill -USR1 $$")
+
+
+@pytest.mark.parametrize(
+    ("run", "by"),
+    [
+        (ended_by_limit, "by the memory limit"),
+        (ended_by_timeout, "by the timeout"),
+        (ended_by_stop, "by an interrupt"),
+        (ended_by_sigpipe, "by SIGPIPE"),
+        (ended_by_itself, "by SIGUSR1"),
+    ],
+)
+def test_what_was_ended_used_and_did_not_need(run: Any, by: str) -> None:
+    """The headline and the note of the peak say so; the range stays that of what was used."""
+    m = run()
+    assert f" until it was ended {by}." in headline(m)
+    assert " needed " not in headline(m)
+    assert " used at least " in headline(m) or m.peak.status == "upper_bound"
+    assert m.peak.note.startswith(f"what it used until it was ended {by}: it may need more")
+    assert m.peak.low_bytes is not None
+    assert attrs.evolve(m) == m  # what is made at once and what is made later say the same
+    again = Measurement.from_dict(json.loads(json.dumps(m.to_dict())))
+    assert headline(again) == headline(m)
+
+
+def test_what_ended_by_itself_needed(measured: Measurement) -> None:
+    """Also where it failed: no signal ended it."""
+    assert " needed " in headline(measured)
+    assert "until" not in measured.peak.note
+    assert " needed " in headline(concmem.measure("exit 137"))
+
+
+def test_a_measurement_of_an_earlier_schema_says_so_too(measured: Measurement) -> None:
+    """It has no note, but how it ended is known."""
+    stored = {**attrs.evolve(measured, exit=Exit(None, 9, "timeout")).to_dict(), "schema": 2}
+    del stored["oom"]
+    assert "used at least" in headline(attrs.evolve(Measurement.from_dict(stored), peak=Figure(4096, "exact", "statm")))
+
+
+def test_the_limit_and_the_certainty_stand_in_the_headline(measured: Measurement) -> None:
+    """One sentence for the root, for one process and for several; a limit only where there is one."""
+    with_limit = attrs.evolve(measured.host, memory_limit_bytes=_LIMIT_BYTES)
+    without = attrs.evolve(measured.host, memory_limit_bytes=None)
+    sure, unsure = (OutOfMemory(2, "memory.events oom_kill", c) for c in (True, False))
+    one = attrs.evolve(sure, kills=1)
+    killed, exited = Exit(None, 9, "oom"), Exit(0, None, "exited")
+    for exit, oom, host, words in (
+        (killed, sure, with_limit, "until it was ended by the OOM killer (memory limit: 100 MiB)."),
+        (killed, unsure, without, "until it was probably ended by the OOM killer."),
+        (exited, one, with_limit, "until a process of it was ended by the OOM killer (memory limit: 100 MiB)."),
+        (exited, sure, without, "until 2 processes of it were ended by the OOM killer."),
+        (Exit(None, 9, "timeout"), one, without, "until it was ended by the timeout and a process of it was ended by"),
+    ):
+        assert words in headline(attrs.evolve(measured, exit=exit, oom=oom, host=host))
+
+
+@pytest.fixture
+def limited_group() -> Iterator[Path]:
+    """A control group that may hold 100 MiB."""
+    name = f"concmem-test-{uuid.uuid4().hex[:8]}"
+    for parent, version in control_groups("memory"):
+        limit = "memory.max" if version == 2 else "memory.limit_in_bytes"
+        group = parent / name
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            if (group / limit).exists():
+                (group / limit).write_text(str(_LIMIT_BYTES))
+                swap = group / ("memory.swap.max" if version == 2 else "memory.swappiness")
+                if swap.exists():
+                    swap.write_text("0")
+                yield group
+                return
+        finally:
+            group.rmdir()
+    pytest.skip("no control group with a memory limit can be made here: needs root and a memory controller")
+
+
+_MEASURE = """
+import json, sys, concmem
+m = concmem.measure(json.loads(sys.argv[1]), cgroup=sys.argv[2] == "own group")
+print(json.dumps(m.to_dict()))
+"""
+
+
+def measured_in(group: Path, command: list[str], own_group: str) -> Measurement:
+    entered = f'echo $$ > {group}/cgroup.procs; exec "$@"'
+    python = [sys.executable, "-c", _MEASURE, json.dumps(command), own_group]
+    done = subprocess.run(["sh", "-c", entered, "sh", *python], stdout=subprocess.PIPE, text=True, timeout=120)
+    return Measurement.from_dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("own_group", ["own group", "no group"])
+def test_the_oom_killer_ends_the_root(limited_group: Path, own_group: str) -> None:
+    """Its reason is told from another SIGKILL: by the group's own counter, else by the machine's, as a probability."""
+    m = measured_in(limited_group, [sys.executable, "-c", _HOG], own_group)
+    assert (m.exit.reason, m.exit.signal, m.exit.status, m.exit.ok) == ("oom", 9, 137, False)
+    assert m.oom is not None and m.oom.kills == 1
+    assert m.oom.certain == (own_group == "own group" and m.cgroup_peak.bytes is not None)
+    assert "ended by the OOM killer (memory limit: 100 MiB)." in headline(m)
+    assert ("probably" in headline(m)) != m.oom.certain
+
+
+@pytest.mark.parametrize("own_group", ["own group", "no group"])
+def test_the_oom_killer_ends_a_child(limited_group: Path, own_group: str) -> None:
+    """The shell goes on and ends with 0, or with 137 where nothing but its status tells of its child's end."""
+    last = "true" if own_group == "own group" else "exit $?"
+    m = measured_in(limited_group, ["sh", "-c", f"{sys.executable} -c '{_HOG}'; {last}"], own_group)
+    assert m.exit.reason == "exited"
+    if own_group == "own group" and m.cgroup_peak.bytes is None:
+        pytest.skip(f"the command got no control group of its own: {m.cgroup_peak.note}")
+    assert m.oom is not None and m.oom.kills == 1
+    assert "until a process of it was" in headline(m)
+    assert "used at least" in headline(m)
+    assert m.peak.note.startswith("what it used until a process of it was ")
+
+
+def test_another_sigkill_is_not_the_oom_killer_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel has counted none, a SIGKILL is a signal like any other."""
+    monkeypatch.setattr("concmem._answer.oom_kills", lambda: 0)  # that of other processes on this machine is possible
+    m = concmem.measure("kill -9 $$")
+    assert (m.exit.reason, m.oom) == ("signaled", None)
+
+
+def test_a_printed_measurement_is_a_few_lines() -> None:
+    """The headline, the figures that there are, and how it ended; each on a line."""
+    m = concmem.measure(["sh", "-c", "sleep 0.1; exit 3"])
+    first, *figures, last = str(m).splitlines()
+    assert first == headline(m)
+    assert [line.partition(":")[0] for line in figures] == [n for n, f in m.figures.items() if f.bytes is not None]
+    assert last.startswith("exit code 3; ")
+    assert len(str(m)) < 1000
