@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +30,7 @@ for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
     signal.signal(_number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SETTLE_S = 5.0
+SETTLE_S = 120.0
 """How long an end may take to become visible on a busy machine before a test calls it missing."""
 
 
@@ -95,11 +97,22 @@ def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-def others_may_measure() -> None:
-    """For a test that, run by root, goes on as the user nobody: that user must be able to execute the sampler."""
-    path = (SAMPLER, *SAMPLER.parents)
-    if os.geteuid() == 0 and not all(step.stat().st_mode & 0o001 for step in path):
-        pytest.skip(f"root is refused nothing, and other users may not execute {SAMPLER}: a folder is closed to them")
+def others_may_measure(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """
+    For a test that, run by root, goes on as the user nobody: that user must be able to execute the sampler.
+
+    Where its folder is closed to others (a checkout in /root), Pythons that are started use a copy that is not.
+    """
+    if os.geteuid() != 0 or all(step.stat().st_mode & 0o001 for step in (SAMPLER, *SAMPLER.parents)):
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        copy = shutil.copy(SAMPLER, folder)
+        change = f"from pathlib import Path\nfrom concmem import _paths\n_paths.SAMPLER = Path({copy!r})\n"
+        Path(folder, "sitecustomize.py").write_text(change)
+        monkeypatch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture
@@ -132,7 +145,7 @@ def host_python(marked: Marked) -> Callable[..., Any]:
     """Run a script in a Python of its own, as a host that a test can make large, odd or dead; its last line is JSON."""
 
     def run(
-        script: str, *args: object, timeout_s: float = 60, python: Sequence[str] = (sys.executable,), **kwargs: Any
+        script: str, *args: object, timeout_s: float = 300, python: Sequence[str] = (sys.executable,), **kwargs: Any
     ) -> Any:
         done = subprocess.run(
             [*python, "-c", script, *(str(arg) for arg in args)],

@@ -447,7 +447,7 @@ def test_the_command_prints_and_writes_the_claims(make_study: Make) -> None:
     for run in study.runs:
         store.add(run)
     command = [sys.executable, "-m", "concmem", "report", str(study.path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     table, said, rest = done.stdout.partition(f"Of {TOTAL} claims of the article, ")
     assert "Peak memory by number of tasks" in table and said and "claims.md, claims.json" in rest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,11 +22,8 @@ from concmem.testing import known
 
 MIB = 1 << 20
 
-END_S = 3.0
-"""How long ending an ordinary tree may take on a loaded machine; it takes milliseconds on an idle one."""
-
-BOMB_END_S = 10.0
-"""How long ending 64 re-forking lines may take: they take the CPU from whoever kills them (seconds with two CPUs)."""
+END_S = 50.0
+"""When a tree counts as not ended at all. Ending takes milliseconds on an idle machine, and seconds on a busy one."""
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
@@ -35,7 +33,7 @@ TREE = "sleep 987654 & setsid sleep 987654 & (nohup sleep 987654 >/dev/null 2>&1
 def test_timeout() -> None:
     """At the timeout the tree is killed; what was measured until then is the result."""
     started_s = time.monotonic()
-    m = concmem.measure(known("hold", 30 * MIB, 1, 60), timeout_s=0.5, stdout=subprocess.DEVNULL)
+    m = concmem.measure(known("hold", 30 * MIB, 1, 600), timeout_s=0.5, stdout=subprocess.DEVNULL)
     assert time.monotonic() - started_s < 0.5 + END_S
     assert (m.exit.reason, m.exit.code, m.exit.signal) == ("timeout", None, signal.SIGKILL)
     assert 0.5 <= m.wall_s < 0.5 + END_S
@@ -45,9 +43,9 @@ def test_timeout() -> None:
 
 def test_timeout_that_is_not_reached() -> None:
     """A target that ends in time is not marked."""
-    m = concmem.measure(["/bin/sleep", "0.1"], timeout_s=10)
+    m = concmem.measure(["/bin/sleep", "0.1"], timeout_s=600)
     assert m.exit.reason == "exited"
-    assert m.wall_s < 5
+    assert m.wall_s < 600
 
 
 def test_timeout_ends_what_the_root_left_behind(marked: Any) -> None:
@@ -68,8 +66,8 @@ def test_stubborn_targets(marked: Any) -> None:
     assert marked.alive() == {}
 
 
-OVERSHOOT_BYTES = 16 * MIB
-"""What a ramp of 100 MiB/s adds between two readings and the kill, with 160 ms for a loaded machine."""
+OVERSHOOT_BYTES = 150 * MIB
+"""What a ramp adds between two readings and the kill on a machine so busy that it takes 1.5 s; it would add 350 MiB."""
 
 
 def test_memory_limit(marked: Any) -> None:
@@ -106,7 +104,7 @@ def test_stop(marked: Any) -> None:
 def test_stop_after_the_end_and_twice() -> None:
     """Stopping what has ended changes nothing, however often."""
     running = concmem.start(["/bin/true"])
-    time.sleep(0.3)
+    assert select.select([running.fileno()], [], [], END_S)[0]
     running.stop()
     running.stop()
     assert running.wait().exit.ok
@@ -178,7 +176,7 @@ def test_interrupting_a_measurement_keeps_the_host(host_python: Any, marked: Any
         "except KeyboardInterrupt:\n"
         "    print(json.dumps('interrupted'))\n"
     )
-    assert host_python(script, timeout_s=20) == "interrupted"
+    assert host_python(script) == "interrupted"
     marked.wait_for(0)
 
 
@@ -206,18 +204,18 @@ def test_a_killed_sampler_is_an_error(marked: Any) -> None:
 
 def test_a_thousand_that_fork(compiled: Callable[[str], str], marked: Any) -> None:
     """Processes that fork without end hold their locks and want every CPU: the sampler waits for neither."""
-    m = concmem.measure([compiled("bomb"), "1000", "60"], timeout_s=2.0, env=marked.env)
+    m = concmem.measure([compiled("bomb"), "1000", "90"], timeout_s=2.0, env=marked.env)
     assert m.exit.reason == "timeout"
-    assert m.tree_wall_s < 2.0 + BOMB_END_S
+    assert m.tree_wall_s < 2.0 + END_S
     assert m.sampler.survivors == 0
     assert marked.alive() == {}
 
 
 def test_refork_bomb(marked: Any) -> None:
     """64 lines of processes, each forking its successor and exiting as fast as it can, are ended in bounded time."""
-    m = concmem.measure(known("refork", 64, 15), timeout_s=1.0, stdout=subprocess.DEVNULL, env=marked.env)
+    m = concmem.measure(known("refork", 64, 90), timeout_s=1.0, stdout=subprocess.DEVNULL, env=marked.env)
     assert m.exit.reason == "timeout"
-    assert m.tree_wall_s < 1.0 + BOMB_END_S
+    assert m.tree_wall_s < 1.0 + END_S
     assert marked.alive() == {}
     assert m.sampler.survivors == 0
     assert m.max_alive > 16

@@ -97,6 +97,7 @@ def test_the_largest_number_that_runs_is_found(tmp_path: Path, write_programs: C
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # the machine's room for threads
 def test_the_largest_number_of_real_threads_is_found(tmp_path: Path) -> None:
     """Rust threads, of which the mappings of an address space allow no 100,000 unless somebody has raised them."""
     program = drivers.load_programs()["rust-threads"]

@@ -364,12 +364,12 @@ def test_cpu_time_and_faults_are_the_targets() -> None:
     """CPU time and page faults are those of the tree, and the wall time that of the root."""
     script = "import time\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
     m = concmem.measure([sys.executable, "-I", "-S", "-c", script])
-    assert 0.4 <= m.user_s + m.system_s <= 1.0
+    assert 0.4 <= m.user_s + m.system_s <= m.wall_s + 0.05
     assert m.wall_s >= 0.4
     assert m.minor_faults > 100
     idle = concmem.measure(["/bin/sleep", "0.3"])
-    assert idle.user_s + idle.system_s < 0.1
-    assert 0.3 <= idle.wall_s <= 0.6
+    assert idle.user_s + idle.system_s < (m.user_s + m.system_s) / 4
+    assert idle.wall_s >= 0.3
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])

@@ -19,6 +19,9 @@ NOT_SOURCES = shutil.ignore_patterns(
 )
 
 
+pytestmark = pytest.mark.xdist_group("packaging")  # one build for all
+
+
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an sdist and the wheel made from it: CONCMEM_DIST, or made here."""
@@ -32,8 +35,9 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = runpy.run_path(str(ROOT / "scripts/make_venv.py"))["build_environment"](sys.prefix)
     folder = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", folder, checkout], env=environment, capture_output=True, text=True
-    )
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, checkout],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return folder
 

@@ -15,7 +15,7 @@ from concmem.drivers import Missing, Prepared
 pytestmark = pytest.mark.toolchain
 
 PROGRAMS = drivers.load_programs()
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 
 NO_ARGUMENTS = [
     [],

@@ -202,7 +202,7 @@ def _stored(study: Study) -> Path:
 
 def _report(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "concmem", "report", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_the_command_compares_and_writes_nothing(make_study: Make) -> None:

@@ -174,7 +174,7 @@ def test_parquet_is_kept_from_a_terminal(stored: Path) -> None:
     master, slave = pty.openpty()
     try:
         arguments = [sys.executable, "-m", "concmem", "report", str(stored), "--format", "parquet"]
-        done = subprocess.run(arguments, stdout=slave, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(arguments, stdout=slave, stderr=subprocess.PIPE, text=True, timeout=300)
         os.set_blocking(master, False)
         with pytest.raises(BlockingIOError):
             os.read(master, 1)

@@ -475,7 +475,7 @@ def test_the_page_depends_on_the_study_alone(index: Path) -> None:
         "import sys; from concmem.report.page import page; from concmem.study import load_study; "
         "sys.stdout.buffer.write(page(load_study(sys.argv[1])).encode())"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(index.parent)], capture_output=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, str(index.parent)], capture_output=True, check=True, timeout=300)
     again = page(_loaded(index)).encode()
     assert done.stdout == again
 

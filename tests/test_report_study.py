@@ -256,7 +256,7 @@ def test_what_is_drawn_depends_on_the_runs_alone(study: Study) -> None:
     for path in (*drawn, *timelines):
         path.unlink()
     command = [sys.executable, "-m", "concmem", "report", str(study.path)]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=120)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=300)
     assert timelines and {path: path.read_bytes() for path in drawn} == drawn
 
 
@@ -302,7 +302,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(study: Study, monke
 def test_the_report_is_light_until_it_draws() -> None:
     """Importing it does not import what draws, so that the tables need no extra."""
     code = "import sys, concmem.report; sys.exit(any(m in sys.modules for m in ('altair', 'vl_convert')))"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0
 
 
 def test_a_study_without_a_run_is_not_reported(study: Study) -> None:
@@ -351,7 +351,7 @@ def test_a_shortened_reason_keeps_its_numbers_and_its_limit(study: Study) -> Non
 def test_the_command_names_a_folder_that_holds_no_study(tmp_path: Path) -> None:
     """It ends with 2 and one sentence."""
     command = [sys.executable, "-m", "concmem", "report", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (2, f"concmem: there is no study in {tmp_path}\n")
 
 

@@ -49,7 +49,9 @@ def group() -> Iterator[Path]:
 
 
 def run(harness: Path, group: Path, scenario: str, launch_group: Path | None = None) -> dict[str, Any]:
-    done = subprocess.run([harness, group, launch_group or group, scenario], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [harness, group, launch_group or group, scenario], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     if "error" in result:

@@ -199,7 +199,7 @@ def test_the_command_merges(make: Make, tmp_path: Path) -> None:
 
     def concmem(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "concmem", "merge", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
 
     done = concmem("a", "b", "--out", "out")
     assert (done.returncode, done.stderr) == (0, "")

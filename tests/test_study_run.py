@@ -163,11 +163,11 @@ def test_runs_of_a_cell_sleep_equally_long(harness: Bench) -> None:
 
 def test_who_never_launches_in_time_has_no_figure(harness: Bench) -> None:
     """At the longest sleep the run fails, says so, and tells how many threads were alive."""
-    harness.scripts, harness.kind = {"slow": SLOW.replace("0.25", "9")}, "thread"
+    harness.scripts, harness.kind = {"slow": SLOW.replace("0.25", "90")}, "thread"
     harness.together = False
     begun = time.monotonic()
     (run,) = harness.run(tasks=(2,), longest_sleep_s=0.3).runs
-    assert time.monotonic() - begun < 5, "a run is ended as soon as it is known to have launched too late"
+    assert time.monotonic() - begun < 80, "a run is ended as soon as it is known to have launched too late"
     assert (run.status, run.attempts, run.sleep_s, run.peak) == ("failed", 2, 0.3, None)
     assert run.reason == ("not all alive at once: launching took longer than 0.3 s (most threads alive at once: 1)")
     assert run.exit is not None and run.exit.reason == "interrupted"
@@ -206,10 +206,10 @@ def test_a_failure_says_why(harness: Bench, script: str, said: str) -> None:
 
 def test_a_program_that_does_not_end_is_ended(harness: Bench) -> None:
     """After its sleep and the time that it has to finish it is stopped, and the row says so."""
-    harness.scripts = {"long": GOOD + "; time.sleep(60 if s else 0)"}
+    harness.scripts = {"long": GOOD + "; time.sleep(90 if s else 0)"}
     begun = time.monotonic()
     (run,) = harness.run(tasks=(1,), finish_limit_s=0.3, sleep_s=0.2).runs
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 80
     assert run.status == "failed"
     assert run.measurement is not None
     assert run.reason == (
@@ -284,6 +284,9 @@ def test_an_interrupt_during_a_run_ends_its_tree(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(concmem, "start", lambda *a, **k: started.append(real(*a, **k)) or started[0])
 
     def ring(*_: object) -> None:
+        if not started:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            return
         roots.append(started[0].root_pid)
         raise KeyboardInterrupt
 
@@ -530,7 +533,7 @@ def test_a_flood_of_output_is_kept_in_bounds() -> None:
 
 def test_threads_of_the_machine_are_seen() -> None:
     """While a program runs, at least its own threads and ours are counted."""
-    script = "import threading, time; [threading.Thread(target=time.sleep, args=(0.5,)).start() for _ in range(40)]"
+    script = "import threading, time; [threading.Thread(target=time.sleep, args=(2,)).start() for _ in range(40)]"
     seen = attempt([sys.executable, "-S", "-c", script], {}, 1, Limits(30, 30))
     assert seen.measurement.max_threads == 41
     assert seen.most_on_machine > 41
@@ -697,7 +700,7 @@ def test_a_signal_ends_it_and_it_says_how_to_go_on(tmp_path: Path, number: int, 
         time.sleep(1.5)
         process.send_signal(number)
         rest = process.stderr.read()
-        assert process.wait(30) == 128 + number
+        assert process.wait(120) == 128 + number
     assert rest.splitlines()[-1] == f"concmem: {said}; 0 runs stored. To go on: concmem bench --resume --out cut"
 
 
@@ -718,4 +721,4 @@ def test_an_interrupt_over_a_damaged_run_names_it(harness: Bench, monkeypatch: p
 
 def _concmem(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "concmem", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)

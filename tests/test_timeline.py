@@ -37,21 +37,23 @@ pytestmark = pytest.mark.usefixtures("no_child_left")
 def test_one_spike(idle_s: float) -> None:
     """One spike of 20 MiB, over in a few milliseconds, is in the peak, and in the timeline where it happened."""
     base, spike = 5 * MIB, 20 * MIB
-    m = concmem.measure(known("spike", base, spike, idle_s, 2), stdout=subprocess.PIPE)
-    from_s, _, down_s = (float(word) for word in (m.stdout or b"").split()[1:])
+    m = concmem.measure(known("spikes", 1, spike, 2, base, 1, idle_s * 1e3), stdout=subprocess.PIPE)
+    from_s, top_s, down_s = (float(word) - m.start_monotonic_s for word in (m.stdout or b"").split()[1:])
+    slack_s = m.sampler.longest_gap_s
     figure = m.root_peak_rss
     assert figure.bytes is not None
     assert base + spike - figure.error_bytes <= figure.bytes <= base + spike + START_UP_BYTES
-    assert down_s - from_s < 1, "the machine is too busy for a spike"
 
     t, rss = m.timeline.t_s, m.timeline.rss_bytes
     high = t[rss >= base + spike // 2]
-    assert len(high) > 0
-    assert from_s <= high.min() and high.max() <= down_s + CLOCK_SLACK_S
-    assert from_s <= m.timeline.peak_t_s <= down_s + CLOCK_SLACK_S
-    # Outside the spike the program is as small as it is.
-    calm = rss[(t > CLOCK_SLACK_S * 2) & ((t < from_s) | (t > down_s + CLOCK_SLACK_S)) & (t < m.wall_s - CLOCK_SLACK_S)]
-    assert base <= int(calm.min()) <= int(calm.max()) <= base + START_UP_BYTES
+    if down_s - top_s > slack_s:  # else other programs kept the sampler from reading all the while
+        assert len(high) > 0
+        assert from_s <= m.timeline.peak_t_s <= down_s + slack_s
+    assert all((from_s <= high) & (high <= down_s + slack_s))
+    # Outside the spike the program is as small as it is, and afterwards it sleeps for `idle_s`.
+    calm = rss[((t < from_s) | (t > down_s + slack_s)) & (rss.cumsum() > base) & (t < down_s + idle_s)]
+    assert int(calm.max()) <= base + START_UP_BYTES
+    assert base <= int(np.median(calm))
 
 
 def test_a_millisecond_interval(compiled: Callable[[str], str]) -> None:
@@ -85,7 +87,9 @@ def test_a_millisecond_interval(compiled: Callable[[str], str]) -> None:
 def test_the_interval_is_kept() -> None:
     """A longer interval gives as many windows as fit, and never two closer than it says."""
     m = concmem.measure(["/bin/sleep", "1"], interval_s=0.05)
-    assert 15 <= len(m.timeline.t_s) <= 25
+    assert len(m.timeline) > 2
+    assert m.sampler.ticks + m.sampler.dropped_rows == pytest.approx(m.tree_wall_s / 0.05, abs=2)
+    assert np.diff(m.timeline.t_s).mean() >= 0.049
     assert m.sampler.interval_s == 0.05
 
 
@@ -117,11 +121,10 @@ def test_a_ramp() -> None:
     t, rss = t[alive], rss[alive]
     assert np.all(np.diff(t) > 0)
     assert np.all(np.diff(rss.astype(np.int64)) >= 0)
-    for at_s in (0.3, 0.5, 0.7):
-        late = int(rss[t <= at_s + CLOCK_SLACK_S][-1]) - START_UP_BYTES
-        early = int(rss[t <= at_s][-1])
-        assert late / (100 * MIB) <= at_s + CLOCK_SLACK_S + 0.005
-        assert early / (100 * MIB) >= at_s - 2 * CLOCK_SLACK_S
+    # A step of 5 ms is never early, however busy the machine; each can be late.
+    assert np.all(rss <= (t + 0.005 + m.sampler.longest_gap_s) * 100 * MIB + START_UP_BYTES)
+    assert int(m.timeline.rss_bytes.max()) >= 100 * MIB
+    assert len(np.unique(rss)) > 20
     assert m.timeline.peak_t_s >= 0.95
 
 
@@ -134,12 +137,12 @@ def test_arrays() -> None:
         assert not array.flags.writeable
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
-    assert len(timeline.t_s) == len(timeline.rss_bytes) == len(timeline.rss_min_bytes) > 100
+    assert len(timeline.t_s) == len(timeline.rss_bytes) == len(timeline.rss_min_bytes) > 10
     assert len(timeline.pss_t_s) == len(timeline.pss_bytes) > 0
     assert np.all(np.diff(timeline.t_s) > 0)
     assert np.all(timeline.rss_min_bytes <= timeline.rss_bytes)
     assert timeline.t_s[0] >= 0
-    assert timeline.t_s[-1] <= m.tree_wall_s + 0.01
+    assert timeline.t_s[-1] <= m.tree_wall_s + m.sampler.longest_gap_s
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,7 @@ def test_the_ring_round_the_record() -> None:
     """Round the largest reading every single one is kept."""
     m = concmem.measure(known("spike", 5 * MIB, 20 * MIB, 0.5, 5), stdout=subprocess.DEVNULL)
     t, rss = m.timeline.ring
-    assert len(t) == len(rss) > 100
+    assert len(t) == len(rss) > 10
     assert np.all(np.diff(t) > 0)
     assert int(rss.max()) == int(m.timeline.rss_bytes.max())
     record_s = float(t[int(rss.argmax())])

@@ -93,7 +93,7 @@ def test_children_however_started_belong_and_die(marked: Any) -> None:
     script = "\n".join(LAUNCHES.values()).format(
         sleep="sleep 987654", daemonize=" ".join(known("daemonize", 7 * MIB, 987654))
     )
-    m = concmem.measure(f"{script}\nwait; sleep 987654", timeout_s=1.5, env=marked.env)
+    m = concmem.measure(f"{script}\nwait; sleep 987654", timeout_s=5, env=marked.env)
     assert m.exit.reason == "timeout"
     assert marked.alive() == {}
     assert m.sampler.survivors == 0
@@ -107,8 +107,7 @@ def test_children_however_started_belong_and_die(marked: Any) -> None:
 def test_daemon_outlives_the_root() -> None:
     """A double-forked daemon is waited for: it is measured, and `tree_wall_s` goes on after `wall_s`."""
     m = concmem.measure(known("daemonize", 60 * MIB, HOLD_S), stdout=subprocess.DEVNULL)
-    assert m.wall_s < HOLD_S / 2
-    assert m.tree_wall_s >= HOLD_S
+    assert m.tree_wall_s >= max(HOLD_S, m.wall_s + 0.1)
     assert m.exit.code == 0
     (daemon,) = holding(m, 60 * MIB)
     assert daemon.pid != m.processes[0].pid
@@ -159,14 +158,16 @@ def test_exec_renames_a_process() -> None:
 
 
 def test_times_of_processes() -> None:
-    """A process begins and ends when it does, within what a loaded machine adds."""
+    """A process begins and ends when it does, within the time between two readings."""
     m = concmem.measure("sleep 0.3; sleep 0.4")
     root, first, second = m.processes
-    assert root.start_s <= 0.1
-    assert 0.25 <= first.end_s - first.start_s <= 0.6
-    assert 0.35 <= second.end_s - second.start_s <= 0.7
-    assert second.start_s >= first.end_s - 0.1
-    assert abs(root.end_s - m.wall_s) <= 0.1
+    slack_s = 0.02 + m.sampler.longest_gap_s  # the kernel's clock for starts ticks 100 times a second
+    assert root.start_s <= slack_s
+    assert first.end_s - first.start_s >= 0.3 - slack_s
+    assert second.end_s - second.start_s >= 0.4 - slack_s
+    assert second.start_s >= first.end_s - slack_s
+    assert abs(root.end_s - m.wall_s) <= slack_s
+    assert second.end_s <= root.end_s + slack_s
 
 
 CROWD = """

@@ -8,6 +8,7 @@ import itertools
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,35 +127,41 @@ def walked(program: str, args: tuple[object, ...], marked: Any) -> tuple[dict[st
     return most, processes
 
 
-SHORT = {
-    "migrate": (32 * MIB, 4, HELD_MS / 1e3, 7),
-    "ramp": (32 * MIB, 0.8, 2),
-    "spike": (16 * MIB, 32 * MIB, 0.05, HELD_MS),
-    "populate": (16 * MIB, 32 * MIB, 0.05, HELD_MS, 1),
-    "spikes": (1, 16 * MIB, HELD_MS, 16 * MIB),
-    "workers": (4, 16 * MIB, 8 * MIB, 1, HELD_MS),
+SHORT: dict[str, Callable[[int], tuple[object, ...]]] = {
+    "migrate": lambda ms: (32 * MIB, 4, ms / 1e3, 7),
+    "ramp": lambda ms: (32 * MIB, 2 * ms / 1e3, 2),
+    "spike": lambda ms: (16 * MIB, 32 * MIB, 0.05, ms),
+    "populate": lambda ms: (16 * MIB, 32 * MIB, 0.05, ms, 1),
+    "spikes": lambda ms: (1, 16 * MIB, ms, 16 * MIB),
+    "workers": lambda ms: (4, 16 * MIB, 8 * MIB, 1, ms),
 }
 """Arguments of those truths that last too short for a walk: the same bytes, held longer."""
 
 
-def longer(truth: Truth) -> tuple[object, ...]:
+def longer(truth: Truth, factor: int) -> tuple[object, ...]:
     """A truth's arguments, but for how long it holds: a walk of the test's is slow, and needs two that agree."""
-    return SHORT.get(truth.name) or tuple(HELD_MS / 1e3 if isinstance(arg, float) else arg for arg in truth.args)
+    held_ms = HELD_MS * factor
+    if truth.name in SHORT:
+        return SHORT[truth.name](held_ms)
+    return tuple(held_ms / 1e3 if isinstance(arg, float) else arg for arg in truth.args)
 
 
 @each(TRUTHS)
 def test_programs_hold_what_they_say(truth: Truth, marked: Any) -> None:
     """The page tables hold the truth, and beyond it no more than processes need to start."""
-    most, processes = walked(truth.program, longer(truth), marked)
     expected = {
         "root": truth.root_rss_bytes,
         "largest": truth.largest_rss_bytes,
         "pss": truth.tree_pss_bytes,
         "sum": truth.tree_rss_sum_bytes,
     }
-    for name, size in expected.items():
-        if size is not None:
-            assert size <= most[name] <= size + processes * START_UP_BYTES, name
+    for factor in (1, 5, 25):  # on a busy machine two walks that agree take longer
+        most, processes = walked(truth.program, longer(truth, factor), marked)
+        for name, size in expected.items():
+            assert size is None or most[name] <= size + processes * START_UP_BYTES, name
+        if all(size is None or size <= most[name] for name, size in expected.items()):
+            return
+    pytest.fail(f"{most} never reached {expected}")
 
 
 # --- programs that say themselves when it was
@@ -196,8 +203,12 @@ def test_a_seed_gives_the_same_gaps() -> None:
         times = [[float(word) for word in line.split()[1:]] for line in done.stdout.splitlines()]
         return [later[0] - earlier[2] for earlier, later in itertools.pairwise(times)]
 
-    # No sleep is shorter than asked for, and load makes some longer: the least of a few runs is the gap.
-    first, again, other = (np.min([gaps(seed) for _ in range(4)], axis=0) for seed in (1, 1, 2))
+    # No sleep is shorter than asked for, and load makes some longer: the least of many runs is the gap.
+    first, again, other = np.full((3, 6 - 1), np.inf)
+    for _ in range(30):
+        first, again, other = (np.minimum(a, gaps(seed)) for a, seed in ((first, 1), (again, 1), (other, 2)))
+        if np.abs(first - again).max() < 0.005:
+            break
     assert np.abs(first - again).max() < 0.005
     assert np.abs(first - other).max() > 0.010
 
