@@ -128,6 +128,7 @@ class Entry:
     mappings: int = 0
     flags: tuple[FlagRule, ...] = ()
     pins: tuple[Pin, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def sources(self) -> dict[str, str]:

@@ -101,6 +101,7 @@ class Program:
         mappings: How many memory mappings one of its tasks takes; 0 where tasks share them.
         workloads: What its tasks can do: ``sleep``, and what further workloads there is a source for.
         least: The least version of a toolchain that can make and run it; "0" where any will do.
+        remarks: What a reader of its rows must know, each a few words.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Program:
     workloads: tuple[str, ...] = ("sleep",)
     mappings: int = attrs.field(default=0, repr=False)
     least: str = attrs.field(default="0", repr=False)
+    remarks: tuple[str, ...] = attrs.field(default=(), repr=False)
 
 
 @attrs.frozen
@@ -184,6 +186,7 @@ def load_programs(extra_dirs: Sequence[Path] = ()) -> dict[str, Program]:
                     folder=language.folder,
                     workloads=tuple(entry.sources),
                     least=entry.least,
+                    remarks=entry.remarks,
                 )
     return programs
 

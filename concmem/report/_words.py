@@ -140,4 +140,4 @@ def _remarks(row: Row, planned_sleep_s: float, largest: Row | None) -> list[str]
         remarks.append(f"slept {row.sleep_s:g} s instead of {planned_sleep_s:g} s, so that all were alive at once")
     if row.flags:
         remarks.append(f"with {' '.join(row.flags)}")
-    return remarks
+    return [*remarks, *row.remarks]

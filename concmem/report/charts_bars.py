@@ -246,7 +246,7 @@ class _Drawing:
 
 
 def _datum(row: Row, scale: int, planned_sleep_s: float, columns: int, largest: Row | None) -> dict[str, Any]:
-    below = ", ".join(filter(None, [row.toolchain or row.language, " ".join(row.flags)]))
+    below = ", ".join(filter(None, [row.toolchain or row.language, row.conditions]))
     shown = {"program": row.program, "title": row.title, "language": row.language, "below": cut(below)}
     if row.median_bytes is None or row.min_bytes is None or row.max_bytes is None:
         return {**shown, "instead": instead(row, columns, largest), "tooltip": f"{row.title}: {row.reason}"}

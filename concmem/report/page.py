@@ -73,7 +73,7 @@ def _content(study: Study) -> dict[str, Any]:
     cost, verdicts, timelines = costs(study), claims(study), list(_timelines(study))
     charts = dict(_charts(study, every, titles, timelines))
     does = workload(study.plan.workload)
-    flags = {row.program: " ".join(row.flags) for row in every if row.flags}
+    conditions = {row.program: row.conditions for row in every if row.conditions}
     return {
         "study": study,
         "workload": does,
@@ -103,7 +103,7 @@ def _content(study: Study) -> dict[str, Any]:
         "titles": titles,
         "colours_of": {name: look.colour for name, look in drawn.items()},
         "programs": set(study.plan.programs),
-        "asides": {**flags, **{entry.name: entry.missing for entry in study.programs if entry.missing}},
+        "asides": {**conditions, **{entry.name: entry.missing for entry in study.programs if entry.missing}},
         "facts": list(_facts(study)),
         "claims_title": summary(verdicts).removesuffix("."),
         "lift": lift_line(study),

@@ -25,7 +25,7 @@ class Entry:
     One program of a study, as it was found on this machine.
 
     Attributes:
-        name, title, language, kind, variant, begins_together: As in its manifest.
+        name, title, language, kind, variant, begins_together, remarks: As in its manifest.
         toolchain: What builds and runs it, with versions; "" where there is none.
         missing: Why it cannot run here, with the command that would change that; "" where it can.
     """
@@ -38,6 +38,7 @@ class Entry:
     begins_together: bool
     toolchain: str = ""
     missing: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True, field_transformer=escape_fields)

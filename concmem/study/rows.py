@@ -26,6 +26,7 @@ class Row:
     Attributes:
         program, title, language, kind, variant, toolchain: Which program, and what ran it.
         flags: Flags of the runtime that belong to the row.
+        remarks: What else a reader of the row must know, as the program's manifest says it.
         tasks: How many tasks were alive at once.
         sleep_s: The longest sleep that a run needed.
         runs: How many runs are stored.
@@ -90,6 +91,7 @@ class Row:
     major_faults: int | None = None
     reason: str = ""
     instead_of: int | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def spread(self) -> float | None:
@@ -97,6 +99,11 @@ class Row:
         if not self.median_bytes or self.min_bytes is None or self.max_bytes is None:
             return None
         return (self.max_bytes - self.min_bytes) / self.median_bytes
+
+    @property
+    def conditions(self) -> str:
+        """Flags and remarks in one line; "" where there are none."""
+        return "; ".join(filter(None, (" ".join(self.flags), *self.remarks)))
 
     @property
     def is_wide(self) -> bool:
@@ -162,6 +169,7 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         kind=entry.kind,
         variant=entry.variant,
         toolchain=entry.toolchain,
+        remarks=entry.remarks,
         flags=next((run.flags for run in runs), ()),
         tasks=tasks,
         sleep_s=max((run.sleep_s for run in good or runs), default=sleep_s),

@@ -88,6 +88,7 @@ class Runner:
             kind=program.kind,
             variant=program.variant,
             begins_together=program.begins_together,
+            remarks=program.remarks,
         )
         toolchain = drivers.detect(program)
         if isinstance(toolchain, drivers.Missing):
