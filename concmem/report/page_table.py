@@ -79,7 +79,12 @@ def columns(workload: Workload, rows: Sequence[Row]) -> list[Column]:
         _words("status", "figure_status", "Of the figure."),
         _words("source", "source", "The kernel interface that it was read from."),
         _words("toolchain", "toolchain", "What built and ran it."),
-        Column("flags", "Of the runtime, and what else sets the row apart.", lambda row: _text(row.conditions), numeric=False),
+        Column(
+            "flags",
+            "Of the runtime, and what else sets the row apart.",
+            lambda row: _text(row.conditions),
+            numeric=False,
+        ),
         _words("variant", "variant", "The article's program, or another way to write it."),
         _words("kind", "kind", "What a task is."),
         _words("remarks", "reason", "Why there is no figure, or none of some runs."),

@@ -11,9 +11,9 @@ public static class BareDelays
         {
             tasks[i] = Task.Delay(sleep);
         }
-        Console.WriteLine("started " + count);
+        Output.Line("started " + count);
         await Task.WhenAll(tasks);
-        Console.WriteLine("done " + count);
+        Output.Line("done " + count);
     }
 
     // Mono's compiler has no asynchronous Main.

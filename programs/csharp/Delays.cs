@@ -15,9 +15,9 @@ public static class Delays
         {
             tasks.Add(Task.Run(async () => await Task.Delay(sleep)));
         }
-        Console.WriteLine("started " + count);
+        Output.Line("started " + count);
         await Task.WhenAll(tasks);
-        Console.WriteLine("done " + count);
+        Output.Line("done " + count);
     }
 
     // Mono's compiler has no asynchronous Main.

@@ -49,7 +49,7 @@ public static class Ring
             to.Put(passed + 1);
             passed = await from.Take();
         }
-        Console.WriteLine("passed " + passed);
+        Output.Line("passed " + passed);
         to.Put(Stop);
         await from.Take();
     }
@@ -67,7 +67,7 @@ public static class Ring
         }
         return Task.Run(() =>
         {
-            Console.WriteLine("started " + count);
+            Output.Line("started " + count);
             return Lead(last, first, duration);
         });
     }
@@ -81,7 +81,7 @@ public static class Ring
             return 2;
         }
         Start(count, duration).GetAwaiter().GetResult();
-        Console.WriteLine("done " + count);
+        Output.Line("done " + count);
         return 0;
     }
 }

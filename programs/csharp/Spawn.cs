@@ -14,16 +14,16 @@ public static class Spawn
             return 2;
         }
         Thread.Sleep(100);
-        Console.WriteLine("ready " + count);
+        Output.Line("ready " + count);
         var alive = new CountdownEvent(count);
         for (int i = 0; i < count; i++)
         {
             Task.Run(() => { alive.Signal(); });
         }
         alive.Wait();
-        Console.WriteLine("ended " + count);
+        Output.Line("ended " + count);
         Thread.Sleep(idle);
-        Console.WriteLine("done " + count);
+        Output.Line("done " + count);
         return 0;
     }
 }
