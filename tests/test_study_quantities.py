@@ -78,7 +78,7 @@ def test_a_program_that_lies_is_a_failed_run(monkeypatch: pytest.MonkeyPatch, tm
 def test_threads_that_nobody_saw_do_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A program of threads must have had as many as it says; one that has them is believed, and they are counted."""
     sleep = "say(f'started {n}'); time.sleep(s); say(f'done {n}')"
-    made = run(monkeypatch, tmp_path / "none", sleep, kind="thread")
+    made = run(monkeypatch, tmp_path / "none", sleep, kind="thread", sleep_s=4)
     assert (made.status, made.reason) == ("failed", "said that 3 threads sleep, but no more than 1 were seen at once")
     start = "[threading.Thread(target=time.sleep, args=[s + 0.1]).start() for _ in range(n)];"
     made = run(monkeypatch, tmp_path / "three", start + sleep, kind="thread")
