@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["replacing", "unfinished"]
+__all__ = ["replacing", "unfinished", "write_whole"]
 
 _UNFINISHED = re.compile(r"\..+\.[0-9]+\.[0-9a-f]{8}")
 
@@ -30,6 +30,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, which appears whole or not at all; to a device or a pipe, just write."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        target.write_bytes(content)
+        return
+    with replacing(target) as file:
+        file.write(content)
 
 
 def unfinished(folder: Path) -> Iterator[Path]:

@@ -116,6 +116,19 @@ def others_may_measure(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
+def own_mounts() -> list[str]:
+    """What gives a command a mount namespace of its own, in which it may mount a small disk."""
+    prefix = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    try:
+        tried = subprocess.run([*prefix, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, timeout=10)
+    except FileNotFoundError:
+        pytest.skip("unshare (of util-linux) is not there, and with it no small disk")
+    if tried.returncode != 0:
+        pytest.skip(f"no small disk can be mounted here: {tried.stderr.decode().strip()}")
+    return prefix
+
+
+@pytest.fixture
 def compiled(tmp_path: Path) -> Callable[[str], str]:
     """Build a program of ``tests/c`` by its name; gives its path."""
 

@@ -71,6 +71,22 @@ def test_version_1(reader: Path, tmp_path: Path) -> None:
     assert read(reader, tmp_path, V1, 1) == READ | {"kernel_stack": 0, "page_tables": 0}
 
 
+@pytest.mark.parametrize(
+    ("version", "file", "content"),
+    [
+        (2, "memory.events", "low 0\nhigh 5\nmax 7\noom 2\noom_kill 3\noom_group_kill 1\n"),
+        (1, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"),
+    ],
+)
+def test_processes_that_the_oom_killer_ended(
+    reader: Path, tmp_path: Path, version: int, file: str, content: str
+) -> None:
+    """The line of exactly that name; nothing is told where the kernel does not count them."""
+    files = V2 if version == 2 else V1
+    assert read(reader, tmp_path, files | {file: content}, version)["oom_kills"] == 3
+    assert "oom_kills" not in read(reader, tmp_path, files | {file: "oom_kill_disable 0\nunder_oom 0\n"}, version)
+
+
 def test_version_2_without_a_peak(reader: Path, tmp_path: Path) -> None:
     """A kernel before 5.19 tells no maximum, and nothing else is put in its place."""
     files = {name: content for name, content in V2.items() if name != "memory.peak"}

@@ -269,6 +269,38 @@ def test_other_commands_lose_no_output_in_silence(arguments: str, tmp_path: Path
     assert_one_sentence(done, "standard output", "No space left on device")
 
 
+_SMALL_DISK = """
+mount -t tmpfs -o size=8k none disk
+head -c 8192 /dev/zero > disk/full
+shift
+"$@"
+code=$?
+ls -A disk > left
+exit $code
+"""
+
+
+def test_each_file_that_finds_no_room_is_named(own_mounts: list[str], tmp_path: Path) -> None:
+    """On a full disk each is tried, has its sentence, and leaves no part behind; the other files are written."""
+    pytest.importorskip("altair", reason="Altair is missing: pip install 'concmem[report]'")
+    (tmp_path / "disk").mkdir()
+    names = {"--timeline": "disk/rows.csv", "--plot": "disk/chart.svg", "--json": "figures.json"}
+    command = argv("-q", *(word for pair in names.items() for word in pair), "--", "sh", "-c", "sleep 0.2; exit 3")
+    done = subprocess.run(
+        [*own_mounts, "sh", "-c", _SMALL_DISK, "sh", "", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 125, done.stderr
+    assert done.stderr.splitlines() == [
+        f"concmem: {name}: No space left on device" for name in ("disk/rows.csv", "disk/chart.svg")
+    ]
+    assert json.loads((tmp_path / "figures.json").read_text())["exit"]["code"] == 3
+    assert (tmp_path / "left").read_text().split() == ["full"]
+
+
 _LEAVE_NONBLOCKING = """
 import fcntl, os, sys
 for fd in (1, 2):

@@ -194,19 +194,6 @@ def test_killed_between_any_two_files_it_goes_on(counted: Counted, nth: int) -> 
     assert all(counted.starts()[tasks] == 1 for tasks in kept)
 
 
-@pytest.fixture
-def own_mounts() -> list[str]:
-    """What gives a command a mount namespace of its own, in which it may mount a small disk."""
-    prefix = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    try:
-        tried = subprocess.run([*prefix, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, timeout=10)
-    except FileNotFoundError:
-        pytest.skip("unshare (of util-linux) is not there, and with it no small disk")
-    if tried.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {tried.stderr.decode().strip()}")
-    return prefix
-
-
 @pytest.mark.parametrize("size_kib", [4, 16, 24, 32, 80])
 def test_a_full_disk_ends_it_and_room_lets_it_go_on(counted: Counted, own_mounts: list[str], size_kib: int) -> None:
     """The disk has room for the head alone, for half a run, for some: one sentence, and what is stored is whole."""

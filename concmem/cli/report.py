@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from concmem._atomic import write_whole
 from concmem._escaping import shell_word
 from concmem.cli._console import PipeConsole
 from concmem.cli._options import file
@@ -71,7 +72,7 @@ def _made(directory: Path, other: Path | None, form: str) -> bytes:
 
 def _give(content: bytes, form: str, out: Path | None) -> None:
     if out is not None:
-        out.write_bytes(content)
+        write_whole(out, content)
     elif form == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is no text for a terminal: give a file with --out, or a pipe")
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from concmem._atomic import write_whole
 from concmem.cli._options import amount, file
 from concmem.cli._streams import FAILED, sentence, tell
 from concmem.cli._waiting import Signals, exit_code, wait_for
@@ -182,7 +183,7 @@ def _write_json(measurement: Measurement, path: Path) -> None:
     if path == _STANDARD_OUTPUT:
         click.echo(text, nl=False)
     else:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text.encode())
 
 
 def _write(measurement: Measurement, outputs: Iterable[tuple[_Write, Path | None]]) -> bool:

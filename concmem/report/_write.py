@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from concmem._atomic import write_whole
 from concmem._escaping import shell_word
 from concmem.errors import ConcmemError
 from concmem.report.claims import claims_json, claims_markdown
@@ -58,7 +59,7 @@ def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
         paths = write_figures(study, study.path) if figures else []
         for name, text in texts.items():
             path = study.path / name
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text.encode())
             paths.append(path)
     except OSError as error:
         raise ReportNotWritten(error.errno, error.strerror, str(study.path)) from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from concmem._atomic import write_whole
 from concmem._escaping import escape_text
 from concmem._headline import headline
 from concmem.report.figures import need_extra
@@ -94,14 +96,17 @@ def save(measurement: Measurement, path: Path) -> None:
     """
     Draw the timeline of a measurement into a file whose ending says the form: ``.svg``, ``.png`` or ``.html``.
 
+    The file appears whole or not at all.
+
     Raises:
         ReportExtraMissing: Altair or vl-convert is not installed.
         OSError: The file cannot be written.
     """
-    drawing = chart(measurement)
+    drawing, text, binary = chart(measurement), io.StringIO(), io.BytesIO()
     if path.suffix.lower() == ".html":
-        drawing.save(str(path), format="html", inline=True, json_kwds={"cls": _InScript})
+        drawing.save(text, format="html", inline=True, json_kwds={"cls": _InScript})
     elif path.suffix.lower() == ".png":
-        drawing.save(str(path), format="png", scale_factor=2)
+        drawing.save(binary, format="png", scale_factor=2)
     else:
-        drawing.save(str(path), format="svg")
+        drawing.save(text, format="svg")
+    write_whole(path, text.getvalue().encode() or binary.getvalue())

@@ -22,6 +22,8 @@ int main(int argc, char **argv)
     printf("{\"peak\": %" PRIu64, cm_cgroup_peak(&group));
     for (int i = 0; i < CM_MAX_COLUMNS; i++)
         printf(", \"%s\": %" PRIu64, names[i], row[i]);
+    if (cm_cgroup_oom_kills(fd, atoi(argv[2]), &row[0]))
+        printf(", \"oom_kills\": %" PRIu64, row[0]);
     printf("}\n");
     return 0;
 }
