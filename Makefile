@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # What is installed: this checkout, or a wheel.
 INSTALL ?= .
+# Whether make bench gets the languages' toolchains: yes, no, or ask (without a terminal: yes).
+INSTALL_TOOLCHAINS ?= ask
 ARGS ?=
 
 venv := $(abspath $(VENV))
@@ -15,8 +17,7 @@ sources := pyproject.toml setup.py $(wildcard csrc/*)
 .PHONY: bench test known-table clean
 
 bench: $(venv)/.installed-report
-	$(venv)/bin/concmem toolchains install || true
-	$(venv)/bin/concmem bench $(ARGS)
+	$(venv)/bin/concmem bench --install-toolchains $(INSTALL_TOOLCHAINS) $(ARGS)
 
 # Side by side: pytest-xdist's -n auto has two workers for each CPU here (tests/suite.py); ARGS="-n 0" runs one by one.
 # From inside tests/, so that it is the installed concmem that is tested and never ./concmem.

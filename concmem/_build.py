@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from concmem._cache import cache_dir, publish
-from concmem._escaping import escape_bytes, escape_text
+from concmem._escaping import escape_text
+from concmem._long_command import Watch, run_long
 from concmem._manifest import Alternative, Language, fill
 from concmem.errors import ConcmemError
 
@@ -33,6 +34,7 @@ def built(
     program: str,
     tools: Iterable[object],
     places: Callable[[Path], dict[str, str]],
+    watch: Watch,
 ) -> Path:
     """
     The folder in the cache that holds a built program.
@@ -43,43 +45,36 @@ def built(
         program: Its name.
         tools: What the result depends on besides the sources: compilers, their versions and places.
         places: The placeholders' values, given the folder.
+        watch: Is given what a compiler says while it works.
 
     Raises:
         BuildError: The compiler refuses it, or does not end in time.
         CacheError: The cache directory cannot be used.
     """
     target = cache_dir() / "programs" / f"{program}-{_key(language, tools)}"
-    return publish(target, lambda scratch: _make(language, alternative, places(scratch), scratch))
+    return publish(target, lambda scratch: _make(language, alternative, places(scratch), scratch, watch))
 
 
-def _make(language: Language, alternative: Alternative, values: dict[str, str], scratch: Path) -> None:
+def _make(language: Language, alternative: Alternative, values: dict[str, str], scratch: Path, watch: Watch) -> None:
     for path in _sources(language.folder):
         copy = scratch / path.relative_to(language.folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
-    env = os.environ | {name: fill(text, values) for name, text in alternative.build_env.items()}
+    env = {name: fill(text, values) for name, text in alternative.build_env.items()}
     # Compilers that keep a cache of their own end at once where there is no home.
-    env.setdefault("HOME", str(cache_dir()))
+    if "HOME" not in os.environ:
+        env.setdefault("HOME", str(cache_dir()))
     for step in alternative.build:
         argv = [fill(word, values) for word in step]
         try:
-            done = subprocess.run(
-                argv,
-                cwd=scratch,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_TIMEOUT_S,
-            )
+            code, said = run_long(argv, watch, cwd=scratch, env=env, timeout_s=_TIMEOUT_S)
         except OSError as error:
             raise BuildError(f"cannot build {values['program']}: {argv[0]}: {error.strerror}") from error
         except subprocess.TimeoutExpired as error:
             raise BuildError(f"cannot build {values['program']}: {argv[0]} took more than {error.timeout} s") from error
-        if done.returncode != 0:
-            lines = escape_bytes(done.stdout, keep="\n").strip().splitlines()[-12:]
-            said = "\n".join(lines) or f"exit code {done.returncode}, no message"
-            raise BuildError(f"cannot build {values['program']} with {alternative.name}: {said}")
+        if code != 0:
+            lines = escape_text("\n".join(said[-12:]), keep="\n") or f"exit code {code}, no message"
+            raise BuildError(f"cannot build {values['program']} with {alternative.name}: {lines}")
 
 
 def _key(language: Language, tools: Iterable[object]) -> str:

@@ -102,7 +102,7 @@ class _Lines:
 
     def add(self, chunk: bytes) -> None:
         self._text += chunk
-        recent = re.split(r"[\r\n]+", self._text[-4096:].decode(errors="replace"))
+        recent = re.split(r"[\r\n]+", self._text[-4096:].decode(errors="surrogateescape"))
         # The last one may be half of a line, unless it is all that there is.
         for line in reversed(recent[:-1] or recent):
             if line.strip():
@@ -111,5 +111,5 @@ class _Lines:
                 return
 
     def lines(self) -> list[str]:
-        every = self._text.decode(errors="replace").splitlines()
+        every = self._text.decode(errors="surrogateescape").splitlines()
         return [line for line in every if line.strip() and not _APT_STATUS.match(line)]

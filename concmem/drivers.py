@@ -22,6 +22,7 @@ import attrs
 from concmem import _build, _detect, _install, _manifest
 from concmem._build import BuildError
 from concmem._escaping import escape_fields
+from concmem._long_command import Watch, unwatched
 from concmem._manifest import Kind, ManifestError
 from concmem._paths import PROGRAMS
 from concmem.errors import InvalidRequest
@@ -248,12 +249,18 @@ def forget() -> None:
     _install.forget()
 
 
-def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep") -> Prepared:
+def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep", watch: Watch = unwatched) -> Prepared:
     """
     Build a program for a workload, unless the cache has it.
 
     The cache is keyed by the language's sources and manifest and by the toolchain. Nothing is ever written beside the
     sources, and any number of processes may build at once.
+
+    Args:
+        program: Which.
+        toolchain: What builds it, as `detect` found it.
+        workload: What its tasks do.
+        watch: Is given, about once a second, how long a compiler has been at work, and its last line.
 
     Raises:
         InvalidRequest: The program has no such workload.
@@ -276,7 +283,7 @@ def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep") -> 
     folder = language.folder
     if alternative.build:
         tools = sorted(item for item in toolchain.values.items() if item[0] not in _manifest.ALWAYS)
-        folder = _build.built(language, alternative, name, tools, places)
+        folder = _build.built(language, alternative, name, tools, places, watch)
     final = places(folder)
     env = {"LANG": "C.UTF-8"} | {name: _manifest.fill(text, final) for name, text in alternative.env.items()}
     run = tuple(word if word == "{flags}" else _manifest.fill(word, final) for word in alternative.run)

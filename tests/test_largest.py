@@ -11,9 +11,10 @@ import pytest
 from concmem import drivers
 from concmem.host import threads_on_machine
 from concmem.report import tables
-from concmem.study import Plan, bench, largest_rows
+from concmem.study import Plan, Progress, bench, largest_rows
 from concmem.study.largest import Sought, guesses, sought
 from concmem.study.limits import MEMORY, Obstacle
+from concmem.study.plan import Cell
 from concmem.study.records import Run
 
 LIMITED = """
@@ -115,3 +116,34 @@ def test_the_largest_number_of_real_threads_is_found(tmp_path: Path) -> None:
     (failed,) = (run for run in study.runs if run.status == "failed")
     assert "vm.max_map_count" in failed.reason
     assert [obstacle.name for obstacle in failed.obstacles if obstacle.lift][:1] == ["vm.max_map_count"]
+
+
+class Estimates(Progress):
+    """Notes what is estimated when a run starts, and what is said besides."""
+
+    def __init__(self) -> None:
+        self.left_s: list[tuple[int, float]] = []
+        self.notes: list[str] = []
+
+    def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
+        """Note it."""
+        self.left_s.append((cell.tasks, left_s))
+
+    def note(self, sentence: str) -> None:
+        """Note it."""
+        self.notes.append(sentence)
+
+
+@pytest.mark.usefixtures("own_machine")
+def test_looking_for_it_takes_time(tmp_path: Path, write_programs: Callable[..., Path]) -> None:
+    """While the largest number is looked for, each try is told, and the time that is left is that of its runs."""
+    folder = write_programs(LIMITED, "limited", kind="thread")
+    progress = Estimates()
+    plan = Plan(programs=("limited",), tasks=(1, 400), sleep_s=0.4, runs=2, seed=1, programs_dirs=(str(folder),))
+    bench(plan, tmp_path / "study", progress=progress)
+    tries = [(tasks, left_s) for tasks, left_s in progress.left_s if tasks not in plan.tasks]
+    assert len(tries) >= 2
+    assert all(left_s >= 0.4 for _, left_s in tries)
+    assert tries[0][1] >= 0.8, "two runs of it are to be made"
+    assert any("limited: 400 tasks cannot run; looking for the largest number that can" in n for n in progress.notes)
+    assert f"limited: trying {tries[0][0]}" in progress.notes

@@ -25,11 +25,23 @@ from concmem import drivers
 from concmem.cli.bench import bench as bench_command
 from concmem.errors import CommandNotFound, ConcmemError, InvalidRequest, RecordingError, SamplerError
 from concmem.model import Exit, Measurement, OutOfMemory
-from concmem.study import LineProgress, Plan, Progress, Run, Study, StudyError, bench, load_study, make_progress
+from concmem.study import (
+    BarProgress,
+    LineProgress,
+    Plan,
+    Progress,
+    Run,
+    Study,
+    StudyError,
+    bench,
+    load_study,
+    make_progress,
+)
 from concmem.study import runner as runner_module
 from concmem.study.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, attempt
 from concmem.study.limits import Limit
 from concmem.study.memory import estimate_bytes
+from concmem.study.plan import Cell
 from concmem.study.reasons import own_message, why_failed
 from concmem.study.workloads import WORKLOADS
 from concmem.units import format_bytes
@@ -85,7 +97,7 @@ class Bench:
             return drivers.Missing("python", self.missing[program.name], "apt-get install luck")
         return SimpleNamespace(label=self.label)
 
-    def _prepare(self, program: Any, _: Any, workload: str) -> Any:
+    def _prepare(self, program: Any, _: Any, workload: str, watch: Any) -> Any:
         if not self.scripts[program.name]:
             raise drivers.BuildError("the build of it failed:\nerror: no luck")
 
@@ -722,3 +734,41 @@ def test_an_interrupt_over_a_damaged_run_names_it(harness: Bench, monkeypatch: p
 def _concmem(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "concmem", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def test_a_study_without_some_programs_says_so(tmp_path: Path, write_programs: Callable[..., Path]) -> None:
+    """Its exit status is its own; its table and page begin with which programs are missing."""
+    folder = write_programs("import sys", "there")
+    (folder / "none").mkdir()
+    text = (folder / "own/language.toml").read_text().replace('look = ["{this_python}"]', 'look = ["no-such-program"]')
+    text = text.replace("there", "absent").replace('name = "Own"', 'name = "None"')
+    (folder / "none/language.toml").write_text(text)
+    (folder / "none/program.py").touch()
+    options = ["--programs", "there,absent", "--programs-dir", str(folder), "--tasks", "1", "--sleep", "0.1"]
+    done = _concmem("bench", *options, "--out", "study", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.splitlines()[-1] == "concmem: 1 of 2 programs could not be run: absent"
+    incomplete = "Incomplete: 1 of the 2 programs that were asked for could not be run here: absent. The notes say why."
+    assert " ".join(done.stdout.split()).startswith(incomplete)
+    assert (tmp_path / "study/table.md").read_text().splitlines()[2] == f"**{incomplete}**"
+    if (page := tmp_path / "study/index.html").exists():
+        text = page.read_text()
+        assert text.index(incomplete) < text.index("<main>")
+
+
+def test_an_estimate_is_never_nothing(harness: Bench) -> None:
+    """While something is left, an estimate of less than a second is not called 0 s; when it is over, it counts up."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    progress = BarProgress(console)
+    progress.begin(2, 0)
+    progress.running(Cell("one", 1, 0), 0.0, 1, 1e-9)
+    time.sleep(0.01)
+    shown = "".join(str(column) for column in progress._bar.make_tasks_table(progress._bar.tasks).columns[2].cells)
+    progress.end()
+    assert shown.startswith("longer than estimated, ")
+    file = io.StringIO()
+    lines = LineProgress(file)
+    harness.scripts = {"one": GOOD}
+    run = harness.run(tasks=(1,)).runs[0]
+    lines.finished(run, 1.0, 2, 2, 0.2)
+    assert "about a second left" in file.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -18,8 +18,13 @@ from concmem.cli.report import written
 from concmem.errors import ConcmemError
 from concmem.units import parse_count, parse_seconds
 
+if TYPE_CHECKING:
+    from concmem.study import Plan
+
 __all__ = ["bench"]
 
+_INCOMPLETE = 3
+"""The exit status of a study with fewer than the programs that were asked for."""
 _QUICK = {"tasks": (1, 1_000, 10_000), "sleep_s": 1.0, "runs": 1, "runs_at": ()}
 
 
@@ -89,6 +94,13 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     help="A folder with further languages and programs; may be given several times.",
 )
 @click.option(
+    "--install-toolchains",
+    type=click.Choice(("ask", "yes", "no")),
+    default="no",
+    show_default=True,
+    help="Get the toolchains that the programs lack first; ask asks, where there is a terminal.",
+)
+@click.option(
     "--scheduler",
     metavar="ADDRESS",
     help="Make the runs on the workers of this Dask scheduler, like tcp://host:8786. [default: on this machine]",
@@ -110,6 +122,7 @@ def bench(
     scheduler: str | None,
     no_wait: bool,
     wait_s: float | None,
+    install_toolchains: str,
     **options: Any,
 ) -> None:
     """
@@ -117,6 +130,8 @@ def bench(
 
     Each run is stored as soon as it has ended: Ctrl-C loses the one in flight, and --resume goes on.
     With --resume, what is not given is as in the study's own plan.
+
+    Ends with 3 where some of the programs could not be run because a toolchain is missing or a build failed.
     """
     from concmem import study
     from concmem.report import print_table
@@ -129,6 +144,8 @@ def bench(
     if runs is not None:
         given["runs"], given["runs_at"] = runs
     plan = attrs.evolve(base, **{**(_QUICK if quick else {}), **given})
+    if install_toolchains != "no" and scheduler is None:
+        _get_toolchains(plan, ask=install_toolchains == "ask")
     progress = study.make_progress(PipeConsole(stderr=True), f"The study goes into {directory}")
     try:
         with ended_as_by_control_c():
@@ -154,3 +171,16 @@ def bench(
     print_table(done, PipeConsole())
     show()
     show(f"Written: {', '.join(path.name for path in paths)} in {directory}")
+    missing = [entry.name for entry in done.programs if entry.missing]
+    if missing:
+        say(f"{len(missing)} of {len(done.programs)} programs could not be run: {', '.join(missing)}")
+        raise SystemExit(_INCOMPLETE)
+
+
+def _get_toolchains(plan: Plan, *, ask: bool) -> None:
+    """Get what the programs of a plan lack; a study without some of them is a study all the same."""
+    from concmem import drivers
+    from concmem.cli._getting import get
+
+    found = drivers.load_programs([Path(folder) for folder in plan.programs_dirs])
+    get(drivers.choose(found, plan.programs, plan.variants).values(), ask=ask)

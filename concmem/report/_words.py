@@ -110,6 +110,15 @@ def notes(study: Study, programs: Sequence[tuple[str, list[Row]]]) -> list[Note]
     return [Note(i, program, tuple(tasks), text) for i, ((program, text), tasks) in enumerate(found.items(), 1)]
 
 
+def missing_line(study: Study) -> str:
+    """Which programs that were asked for could not be made or run here at all; "" where all could."""
+    missing = [entry.name for entry in study.programs if entry.missing]
+    if not missing:
+        return ""
+    count = f"{len(missing)} of the {len(study.programs)} programs that were asked for"
+    return f"Incomplete: {count} could not be run here: {', '.join(missing)}. The notes say why"
+
+
 def lift_line(study: Study) -> str:
     """The commands that would let more tasks run, where limits of the machine stopped some; "" where none did."""
     lifts = commands(

@@ -9,7 +9,16 @@ from typing import Any
 
 from concmem._escaping import escape_text
 from concmem.report import page_words as words
-from concmem.report._words import STATUS_WORDS, by_memory, host_line, lift_line, method_line, notes, number_of
+from concmem.report._words import (
+    STATUS_WORDS,
+    by_memory,
+    host_line,
+    lift_line,
+    method_line,
+    missing_line,
+    notes,
+    number_of,
+)
 from concmem.report.charts import NAME_STEP, need_extra
 from concmem.report.charts_bars import ABOVE, bars, marks_elsewhere
 from concmem.report.charts_cost import dots
@@ -81,6 +90,7 @@ def _content(study: Study) -> dict[str, Any]:
         "deck": words.deck(study, every),
         "method": method_line(every),
         "machine": host_line(study),
+        "incomplete": missing_line(study),
         "figures": [
             {"name": f"bars-{n}", "title": finding([row for row in rows(study) if row.tasks == tasks])}
             for n, tasks in enumerate(study.plan.tasks)

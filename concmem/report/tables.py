@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from concmem.report._markdown import Markup, escape, table
-from concmem.report._words import STATUS_WORDS, Note, by_memory, host_line, lift_line, method_line, notes
+from concmem.report._words import STATUS_WORDS, Note, by_memory, host_line, lift_line, method_line, missing_line, notes
 from concmem.report.grids import COST_HEAD, Grid, cost_lines, cost_sentence, grids
 from concmem.study import Row, Study
 from concmem.study.workloads import workload
@@ -65,7 +65,9 @@ def terminal_table(study: Study) -> RenderableType:
     if costed := cost_lines(study):
         below += ["What a task costs", _cost_table(costed), Text(f"{cost_sentence()}."), ""]
     below += [Text(f"{line}.") for line in filter(None, (lift_line(study), method_line(every), ran, host_line(study)))]
-    return Group("Peak memory by number of tasks", table, *below)
+    line = missing_line(study)
+    incomplete: list[RenderableType] = [Text(f"{line}.", style="bold red"), ""] if line else []
+    return Group(*incomplete, "Peak memory by number of tasks", table, *below)
 
 
 def _plain_table(study: Study, grid: Grid) -> Table:
@@ -97,6 +99,8 @@ def markdown(study: Study) -> str:
     found = notes(study, programs)
     plan = study.plan
     out = ["# How much memory do N concurrent tasks need?", ""]
+    if incomplete := missing_line(study):
+        out += [f"**{escape(incomplete)}.**", ""]
     out += [
         f"Each program starts N {workload(plan.workload).title.format(seconds=plan.sleep_s)}. "
         f"Measured with concmem {escape(study.version)} from {escape(study.started_at)} on (seed {plan.seed}).",

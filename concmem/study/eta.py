@@ -30,7 +30,12 @@ class Eta:
 
     def left_s(self, cells: Iterable[Cell]) -> float:
         """How long these runs will take together."""
-        return sum(max(0.0, self._sleep_s + self._over(cell)) for cell in cells)
+        return sum(self.run_s(cell) for cell in cells)
+
+    def run_s(self, cell: Cell, sleep_s: float | None = None) -> float:
+        """How long a run will take, where its tasks sleep for so long; by default as planned."""
+        longer_s = 0.0 if sleep_s is None else sleep_s - self._sleep_s
+        return max(0.0, self._sleep_s + self._over(cell) + longer_s)
 
     def _over(self, cell: Cell) -> float:
         known = [tasks for program, tasks in self._over_s if program == cell.program and tasks <= cell.tasks]

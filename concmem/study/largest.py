@@ -10,7 +10,7 @@ from concmem.study.place import Made
 from concmem.study.plan import Cell, Plan
 from concmem.study.records import Run
 
-__all__ = ["Sought", "guesses", "seek", "sought"]
+__all__ = ["Sought", "guesses", "seek", "sought", "unmade"]
 
 _BELOW = 0.98
 _STEP = 0.9
@@ -76,6 +76,14 @@ def guesses(wanted: Sought) -> Iterator[int]:
             return
         yield rounded
         tasks = rounded * _STEP
+
+
+def unmade(plan: Plan, wanted: Sought, before: Iterable[Run]) -> list[Cell]:
+    """The runs that are still to make of a program whose largest number is looked for, if the next guess is right."""
+    there = [run for run in before if run.program == wanted.program and run.instead_of == wanted.instead_of]
+    tasks = there[0].tasks if there else next(guesses(wanted), None)
+    indexes = set(range(plan.runs_of(wanted.instead_of))) - {run.index for run in there}
+    return [] if tasks is None else [Cell(wanted.program, tasks, index) for index in sorted(indexes)]
 
 
 def seek(

@@ -11,6 +11,7 @@ from typing import Protocol
 import attrs
 
 from concmem import drivers
+from concmem._long_command import Watch, unwatched
 from concmem.errors import ConcmemError
 from concmem.facts import Host
 from concmem.host import describe
@@ -48,6 +49,7 @@ class Order:
         note: Told one sentence about what the reader should know.
         folder: Where the study is stored.
         wait_s: How long to wait for a machine that another study has; None for as long as it takes.
+        watch: Is given what a compiler on this machine says while it works.
     """
 
     plan: Plan
@@ -56,6 +58,7 @@ class Order:
     note: Callable[[str], None]
     folder: str = ""
     wait_s: float | None = None
+    watch: Watch = unwatched
 
 
 @attrs.frozen
@@ -121,7 +124,7 @@ class _Here:
         self.at_once = 1
         self._order = order
         self._inside = inside
-        self._runner = Runner(order.plan, order.tell)
+        self._runner = Runner(order.plan, order.tell, watch=order.watch)
         self.prepare = self._runner.prepare
 
     @contextmanager

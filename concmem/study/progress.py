@@ -22,6 +22,10 @@ from concmem.units import format_bytes, format_count, format_seconds
 __all__ = ["BarProgress", "LineProgress", "Progress", "make_progress", "told"]
 
 
+_STEP_S = 30.0
+_STEP_LENGTH = 50
+
+
 class Progress:
     """What a study calls while it runs, always from the thread that runs it. This one says nothing."""
 
@@ -33,6 +37,9 @@ class Progress:
 
     def preparing(self, program: str) -> None:
         """A program is being built or warmed up."""
+
+    def step(self, elapsed_s: float, line: str) -> None:
+        """The compiler that prepares it has been at work for so long, and said this last; about once a second."""
 
     def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
         """A run starts; this one and all after it will take about `left_s`."""
@@ -91,6 +98,7 @@ class LineProgress(Progress):
 
     file: IO[str] = attrs.field(factory=lambda: sys.stderr, converter=_enduring)
     heading: str = ""
+    _told_s: float = attrs.field(default=0.0, init=False)
 
     def begin(self, total: int, stored: int) -> None:
         """Say how much there is to do."""
@@ -105,7 +113,16 @@ class LineProgress(Progress):
 
     def preparing(self, program: str) -> None:
         """Say what is built or warmed up."""
+        self._told_s = 0.0
         self._say(f"preparing {program}")
+
+    def step(self, elapsed_s: float, line: str) -> None:
+        """Say it every half minute."""
+        if elapsed_s < self._told_s:  # the next command
+            self._told_s = 0.0
+        if elapsed_s - self._told_s >= _STEP_S:
+            self._told_s = elapsed_s
+            self._say(f"  {elapsed_s:.0f} s: {escape_text(line)}")
 
     def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
         """Say that launching outlasted the sleep; the first attempt needs no line."""
@@ -116,7 +133,7 @@ class LineProgress(Progress):
 
     def finished(self, run: Run, took_s: float, done: int, total: int, left_s: float) -> None:
         """Say what came out."""
-        left = f" (about {_rough(left_s)} left)" if done < total else ""
+        left = f" (about {_rough(left_s)} left)" if left_s or done < total else ""
         self._say(f"[{done:{len(str(total))}}/{total}] {told(run, took_s)}{left}")
 
     def end(self) -> None:
@@ -127,13 +144,16 @@ class LineProgress(Progress):
 
 
 class _LeftColumn(ProgressColumn):
-    """Counts down from the last estimate."""
+    """Counts down from the last estimate; where that is over, it counts up what the run has taken."""
 
     def render(self, task: RichTask) -> Text:
-        if task.fields["left_s"] is None or task.total == task.completed:
+        if not task.fields["left_s"]:
             return Text()
-        left_s = task.fields["left_s"] - (time.monotonic() - task.fields["at"])
-        return Text(f"about {_rough(max(0.0, left_s))} left", style="cyan")
+        taken_s = time.monotonic() - task.fields["at"]
+        left_s = task.fields["left_s"] - taken_s
+        if left_s < 0:
+            return Text(f"longer than estimated, {_rough(taken_s)} so far", style="cyan")
+        return Text(f"about {_rough(left_s)} left", style="cyan")
 
 
 class BarProgress(Progress):
@@ -150,6 +170,7 @@ class BarProgress(Progress):
             console=console,
             transient=True,
         )
+        self._preparing = ""
         self._task = self._bar.add_task("", total=None, left_s=None, at=0.0)
 
     def begin(self, total: int, stored: int) -> None:
@@ -165,7 +186,13 @@ class BarProgress(Progress):
 
     def preparing(self, program: str) -> None:
         """Name what is built or warmed up."""
+        self._preparing = program
         self._bar.update(self._task, description=f"preparing {program}")
+
+    def step(self, elapsed_s: float, line: str) -> None:
+        """Show it behind the program's name."""
+        said = escape_text(line)[:_STEP_LENGTH]
+        self._bar.update(self._task, description=f"preparing {self._preparing}, {elapsed_s:.0f} s: {said}")
 
     def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
         """Name the run."""
@@ -191,6 +218,6 @@ def make_progress(console: Console, heading: str = "") -> Progress:
 
 def _rough(seconds: float) -> str:
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 1 else "a second"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

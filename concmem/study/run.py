@@ -15,7 +15,7 @@ from concmem import drivers
 from concmem._version import __version__
 from concmem.facts import Host
 from concmem.study.eta import Eta
-from concmem.study.largest import Sought, seek, sought
+from concmem.study.largest import Sought, seek, sought, unmade
 from concmem.study.lift import PUT_BACK, check_allowed, restore
 from concmem.study.place import ClusterExtraMissing, Made, Order, Place
 from concmem.study.plan import Cell, Plan, StudyError, cells
@@ -24,6 +24,7 @@ from concmem.study.records import Entry, Run, Study
 from concmem.study.room import here_with_room
 from concmem.study.store import Store
 from concmem.timeline import Timeline
+from concmem.units import format_count
 
 __all__ = ["bench"]
 
@@ -181,7 +182,8 @@ class _Session:
 
     def _order_of_place(self) -> Order:
         folder = str(self._store.path.resolve())
-        return Order(self._plan, self._like, self._tell, self._progress.note, folder, self._wait_s)
+        progress = self._progress
+        return Order(self._plan, self._like, self._tell, progress.note, folder, self._wait_s, progress.step)
 
     def _prepare(self, place: Place, programs: Mapping[str, drivers.Program]) -> None:
         self._write(place)
@@ -208,7 +210,14 @@ class _Session:
         return sought(self._plan, self._runs.values())
 
     def _seek(self, place: Place, wanted: Sought) -> None:
+        self._progress.note(
+            f"{wanted.program}: {format_count(wanted.instead_of)} tasks cannot run; looking for the largest "
+            f"number that can, below {format_count(wanted.below)}"
+        )
+
         def make(cell: Cell) -> Made:
+            if cell.index == 0:
+                self._progress.note(f"{wanted.program}: trying {format_count(cell.tasks)}")
             (made,) = place.make((cell,), self._runs.values())
             return made
 
@@ -229,10 +238,13 @@ class _Session:
         )
 
     def _tell(self, cell: Cell, sleep_s: float, attempt: int) -> None:
-        self._progress.running(cell, sleep_s, attempt, self._left_s())
+        longer_s = self._eta.run_s(cell, sleep_s) - self._eta.run_s(cell)
+        self._progress.running(cell, sleep_s, attempt, self._left_s() + longer_s)
 
     def _left_s(self) -> float:
-        return self._eta.left_s(self._left) / self._at_once
+        runs = tuple(self._runs.values())
+        largest = [cell for wanted in self._sought() for cell in unmade(self._plan, wanted, runs)]
+        return self._eta.left_s([*self._left, *largest]) / self._at_once
 
     def _same_toolchain(self, entry: Entry) -> None:
         before = self._entries.get(entry.name)

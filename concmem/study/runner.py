@@ -14,6 +14,7 @@ import attrs
 
 from concmem import drivers
 from concmem._escaping import escape_text
+from concmem._long_command import Watch, unwatched
 from concmem.errors import ConcmemError, SamplerError
 from concmem.host import threads_on_machine
 from concmem.study.attempt import Attempt, Limits, attempt
@@ -54,6 +55,7 @@ class Runner:
         plan: The study's.
         tell: See `Tell`.
         look: Called several times a second while a program runs; what it raises ends the program and travels on.
+        watch: Is given what a compiler says while it works.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Runner:
         plan: Plan,
         tell: Tell = lambda cell, sleep_s, attempt: None,
         look: Callable[[], None] = lambda: None,
+        watch: Watch = unwatched,
     ) -> None:
         self._plan = plan
         self._tell = tell
         self._look = look
+        self._watch = watch
         self._workload = workload(plan.workload)
         self._missing: dict[str, str] = {}
         self._prepared: dict[str, drivers.Prepared] = {}
@@ -98,7 +102,7 @@ class Runner:
             entry = attrs.evolve(entry, toolchain=toolchain.label)
             check(entry)
             try:
-                prepared = drivers.prepare(program, toolchain, self._plan.workload)
+                prepared = drivers.prepare(program, toolchain, self._plan.workload, self._watch)
             except drivers.BuildError as error:
                 entry = attrs.evolve(entry, missing=_one_line(str(error)))
             else:
