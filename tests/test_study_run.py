@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -88,6 +88,7 @@ class Bench:
                 begins_together=self.together,
                 workloads=("sleep",),
                 mappings=0,
+                remarks=(),
             )
             for name in (*self.scripts, *self.missing)
         }
