@@ -1,5 +1,6 @@
 # make bench    the study, and its figures:   make bench ARGS="--tasks 1,10k --sleep 1"
 # make test     every test:                   make test ARGS="-k tree"
+# make fuzz     stored files that lie, for long: make fuzz EXAMPLES=100000
 # make known-table   the documentation's table of known programs, measured anew:   make known-table ARGS="--runs 20"
 # All need a checkout, Python 3.10 or later and a C compiler; all else they get, into $(VENV) and the cache folder.
 
@@ -14,7 +15,7 @@ ARGS ?=
 venv := $(abspath $(VENV))
 sources := pyproject.toml setup.py $(wildcard csrc/*)
 
-.PHONY: bench test known-table clean
+.PHONY: bench test fuzz known-table clean
 
 bench: $(venv)/.installed-report
 	$(venv)/bin/concmem bench --install-toolchains $(INSTALL_TOOLCHAINS) $(ARGS)
@@ -23,6 +24,10 @@ bench: $(venv)/.installed-report
 # From inside tests/, so that it is the installed concmem that is tested and never ./concmem.
 test: $(venv)/.installed-report,test
 	cd tests && $(venv)/bin/pytest -n auto --dist loadgroup $(ARGS)
+
+EXAMPLES ?= 20000
+fuzz: $(venv)/.installed-report,test
+	cd tests && CONCMEM_FUZZ_EXAMPLES=$(EXAMPLES) $(venv)/bin/pytest -q test_stored_files.py -k read_or_refused $(ARGS)
 
 known-table: $(venv)/.installed-report
 	$(venv)/bin/python scripts/known_table.py $(ARGS)

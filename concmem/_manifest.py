@@ -18,6 +18,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 
 from concmem._escaping import escape_text
+from concmem._names import NAME_RULE, is_name
 from concmem._strict import describe, strict_converter
 from concmem.errors import ConcmemError
 from concmem.units import parse_bytes
@@ -47,6 +48,7 @@ Workload = Literal["spawn", "channel"]  # besides sleep, which is what every pro
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 ALWAYS = frozenset({"packages", "cache", "this_python"})
 """Placeholders that belong to concmem and to no toolchain."""
+_MOST_BYTES = 1 << 20
 _IN_BUILD = ALWAYS | {"dir", "source", "source_folder", "stem", "program"}
 
 
@@ -155,12 +157,27 @@ class Language:
 
 def version_key(version: str) -> tuple[int, ...]:
     """``"1.10.2"`` -> ``(1, 10, 2)``, to compare by."""
-    return tuple(int(part) for part in re.findall(r"\d+", version))
+    return tuple(int(part[:18]) for part in re.findall(r"[0-9]+", version))
 
 
 def fill(text: str, values: dict[str, str], *, pattern: bool = False) -> str:
     """``text`` with its placeholders filled in; with ``pattern``, as parts of a regular expression."""
     return _PLACEHOLDER.sub(lambda m: re.escape(values[m[1]]) if pattern else values[m[1]], text)
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
+    return content.decode("utf-8").replace("\r\n", "\n")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # the name is too long, say
+        return False
 
 
 @cache
@@ -172,7 +189,7 @@ def read(path: Path) -> Language:
         ManifestError: It cannot be read, or something in it cannot be meant.
     """
     try:
-        stored = tomllib.loads(path.read_text(encoding="utf-8"))
+        stored = tomllib.loads(_text(path))
         language = _CONVERTER.structure(stored, Language)
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}") from error
@@ -210,13 +227,13 @@ def _complaints(language: Language) -> Iterator[str]:
         yield from _alternative_complaints(f"toolchain[{i}]", alternative, bool(any(p.flags for p in language.program)))
     for i, entry in enumerate(language.program):
         at = f"program[{i}]"
-        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", entry.name):
-            yield f"{at}.name: {entry.name!r} is not made of small letters, digits, dots, plus signs and hyphens"
+        if not is_name(entry.name):
+            yield f"{at}.name: {entry.name!r} is not {NAME_RULE}"
         files = {"file": entry.file}
         files |= {f"workloads.{workload}": file for workload, file in entry.workloads.items()}
         files |= {f"pins[{j}].file": pin.file for j, pin in enumerate(entry.pins)}
         for key, name in files.items():
-            if not (language.folder / name).is_file():
+            if not _is_file(language.folder / name):
                 yield f"{at}.{key}: there is no file {name!r} in {language.folder}"
         for j, pin in enumerate(entry.pins):
             yield from _pattern_complaints(f"{at}.pins[{j}].pattern", pin.pattern, groups=1)
@@ -275,7 +292,7 @@ def _unknown(at: str, texts: Iterable[str], known: Iterable[str]) -> Iterator[st
 def _pattern_complaints(at: str, pattern: str, groups: int = 0) -> Iterator[str]:
     try:
         compiled = re.compile(pattern)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         yield f"{at}: {error}"
     else:
         if compiled.groups < groups:

@@ -1,15 +1,34 @@
-"""Attrs classes from TOML that people wrote: by type, never by conversion, and what is wrong in plain words."""
+"""Attrs classes from files that people wrote, or that can come from anywhere: by type and range, never converted."""
 
 from __future__ import annotations
 
+import math
+import reprlib
+from functools import lru_cache
 from types import GenericAlias
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import attrs
 import cattrs
+from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, override
 
-__all__ = ["describe", "strict_converter"]
+__all__ = ["describe", "make_strict", "strict_converter", "structure_class"]
 
-_WORDS: dict[type, str] = {str: "string", int: "whole number", bool: "truth value (true, false)"}
+_WORDS: dict[type, str] = {
+    str: "string",
+    int: "whole number",
+    float: "number",
+    bool: "truth value (true, false)",
+}
+_MOST_NUMBER = 1 << 63
+_MOST_SECONDS = 1e12
+_MOST_TEXT = 1 << 20
+_SIGNED = frozenset({"seed", "bytes"})
+"""Fields that can be below 0: the seed, and a figure of a difference."""
+
+
+def _shown(value: object) -> str:
+    return reprlib.repr(value)
 
 
 def describe(error: BaseException, _kind: Any) -> str:
@@ -21,34 +40,89 @@ def describe(error: BaseException, _kind: Any) -> str:
     return str(error)
 
 
-def strict_converter() -> cattrs.Converter:
-    """Structures by type and never converts: ``"5"`` is no number, and a string no list of its letters."""
-    converter = cattrs.Converter(forbid_extra_keys=True)
+def _primitive(value: Any, kind: type) -> Any:
+    if kind is float and type(value) is int:
+        value = float(value) if abs(value) < _MOST_NUMBER else math.inf
+    if type(value) is not kind:
+        raise ValueError(f"{_shown(value)} is not a {_WORDS[kind]}")
+    if wrong := _out_of_range(value):
+        raise ValueError(wrong)
+    return value
 
-    def primitive(value: Any, kind: type) -> Any:
-        if type(value) is not kind:
-            raise ValueError(f"{value!r} is not a {_WORDS[kind]}")
-        return value
 
-    def choice(value: Any, kind: Any) -> Any:
-        if value not in get_args(kind):
-            raise ValueError(f"{value!r} is none of {', '.join(repr(word) for word in get_args(kind))}")
-        return value
+def _out_of_range(value: Any) -> str:
+    if isinstance(value, str):
+        if "\0" in value:
+            return f"{_shown(value)} has a NUL character"
+        return f"it is longer than {_MOST_TEXT} characters" if len(value) > _MOST_TEXT else ""
+    if isinstance(value, float):
+        return "" if abs(value) <= _MOST_SECONDS else f"{_shown(value)} is out of range"
+    return "it is a number of more than 64 bits" if abs(value) >= _MOST_NUMBER else ""
+
+
+def _choice(value: Any, kind: Any) -> Any:
+    if not isinstance(value, str) or value not in get_args(kind):
+        raise ValueError(f"{_shown(value)} is none of {', '.join(repr(word) for word in get_args(kind))}")
+    return value
+
+
+def make_strict(converter: cattrs.Converter) -> cattrs.Converter:
+    """Structure by type and never convert: ``"5"`` is no number, a string no list of its letters, a list no table."""
 
     def array(value: Any, kind: Any) -> Any:
         if not isinstance(value, list):
-            raise ValueError(f"{value!r} is not a list")
-        items: Any = GenericAlias(list, get_args(kind)[:1])
+            raise ValueError(f"{_shown(value)} is not a list")
+        kinds = get_args(kind)
+        if len(kinds) != 2 or kinds[1] is not Ellipsis:
+            if len(value) != len(kinds):
+                raise ValueError(f"{_shown(value)} has not {len(kinds)} items")
+            return tuple(converter.structure(item, each) for item, each in zip(value, kinds, strict=True))
+        items: Any = GenericAlias(list, kinds[:1])
         return tuple(converter.structure(value, items))
 
-    def is_choice(kind: Any) -> bool:
-        return get_origin(kind) is Literal
+    @lru_cache(maxsize=64)
+    def of_mapping(kind: Any) -> Any:
+        return make_mapping_structure_fn(kind, converter)
 
-    def is_array(kind: Any) -> bool:
-        return get_origin(kind) is tuple
+    def mapping(value: Any, kind: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"{_shown(value)} is not a table")
+        return of_mapping(kind)(value, kind)
+
+    def has_origin(origin: Any) -> Any:
+        return lambda kind: get_origin(kind) is origin
 
     for kind in _WORDS:
-        converter.register_structure_hook(kind, primitive)
-    converter.register_structure_hook_func(is_choice, choice)
-    converter.register_structure_hook_func(is_array, array)
+        converter.register_structure_hook(kind, _primitive)
+    converter.register_structure_hook_func(has_origin(Literal), _choice)
+    converter.register_structure_hook_func(has_origin(tuple), array)
+    converter.register_structure_hook_func(has_origin(dict), mapping)
     return converter
+
+
+def structure_class(converter: cattrs.Converter, kind: Any, **overrides: Any) -> Any:
+    """The hook for an attrs class: of a table, and no number below 0 but where one can be."""
+
+    def at_least_0(value: Any, of: Any) -> Any:
+        number = converter.structure(value, of)
+        if number is not None and number < 0:
+            raise ValueError(f"{number} is below 0")
+        return number
+
+    hints = get_type_hints(kind)
+    for field in attrs.fields(kind):
+        if field.name not in _SIGNED and hints[field.name] in (int, float, int | None, float | None):
+            overrides.setdefault(field.name, override(struct_hook=at_least_0))
+    structure = make_dict_structure_fn(kind, converter, **overrides)
+
+    def of_table(value: Any, of: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"{_shown(value)} is not a table")
+        return structure(value, of)
+
+    return of_table
+
+
+def strict_converter() -> cattrs.Converter:
+    """For TOML that people wrote: there is no key that is not known."""
+    return make_strict(cattrs.Converter(forbid_extra_keys=True))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from concmem._bounded import read_json_file
 from concmem._escaping import escape_text
 from concmem.errors import InvalidRequest, RecordingError
 from concmem.model import SCHEMA, Figure, Measurement
@@ -17,26 +18,35 @@ from concmem.timeline import Timeline
 if TYPE_CHECKING:
     from cattrs.preconf.json import JsonConverter
 
-__all__ = ["converter", "load", "measurement_from_dict", "measurement_to_dict", "save"]
+__all__ = ["converter", "load", "make_stored_converter", "measurement_from_dict", "measurement_to_dict", "save"]
 
 
-@lru_cache(maxsize=1)
-def converter() -> JsonConverter:
-    """What turns concmem's attrs classes into plain JSON types and back; a timeline is left out."""
-    from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+def make_stored_converter() -> JsonConverter:
+    """Make what turns concmem's attrs classes into plain JSON types and back; a timeline is left out."""
+    from cattrs.gen import make_dict_unstructure_fn, override
     from cattrs.preconf.json import make_converter
 
+    from concmem._strict import make_strict, structure_class
+
     made = make_converter()
-    made.register_structure_hook(str | tuple[str, ...], lambda v, _: v if isinstance(v, str) else tuple(v))
-    made.register_structure_hook(tuple[str, ...] | str, lambda v, _: v if isinstance(v, str) else tuple(v))
+    make_strict(made)
+    made.register_structure_hook_factory(attrs.has, lambda kind: structure_class(made, kind))
+    words = made.get_structure_hook(tuple[str, ...])
+    for kind in (str | tuple[str, ...], tuple[str, ...] | str):
+        made.register_structure_hook(
+            kind, lambda v, _: made.structure(v, str) if isinstance(v, str) else words(v, tuple[str, ...])
+        )
     made.register_unstructure_hook(
         Measurement, make_dict_unstructure_fn(Measurement, made, timeline=override(omit=True))
     )
-    figure = make_dict_structure_fn(Figure, made)
+    figure = structure_class(made, Figure)
     made.register_structure_hook(Figure, lambda v, kind: _sensible(figure(v, kind)))
-    measurement = make_dict_structure_fn(Measurement, made, timeline=override(omit=True))
+    measurement = structure_class(made, Measurement, timeline=override(omit=True))
     made.register_structure_hook(Measurement, lambda v, kind: _possible(measurement(v, kind)))
     return made
+
+
+converter = lru_cache(maxsize=1)(make_stored_converter)
 
 
 def _sensible(figure: Figure) -> Figure:
@@ -73,7 +83,7 @@ def measurement_from_dict(stored: dict[str, Any], timeline: Timeline | None = No
         RecordingError: It is not one, or of a later schema.
     """
     schema = stored.get("schema") if isinstance(stored, dict) else None
-    if not isinstance(schema, int):
+    if type(schema) is not int:
         raise RecordingError("this is no measurement of concmem: it has no schema number")
     if schema > SCHEMA:
         raise RecordingError(f"this measurement has schema {schema}; this concmem reads up to {SCHEMA}: update it")
@@ -115,8 +125,8 @@ def load(path: str | Path) -> Measurement:
     """
     path = Path(path)
     try:
-        measurement = measurement_from_dict(json.loads(path.read_bytes()))
-    except (ValueError, RecursionError) as error:
+        measurement = measurement_from_dict(read_json_file(path))
+    except ValueError as error:
         if isinstance(error, RecordingError):
             raise RecordingError(f"{path}: {error}") from None
         raise RecordingError(f"{path} is no measurement of concmem: {error}") from None

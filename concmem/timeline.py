@@ -236,26 +236,11 @@ class Timeline:
             RecordingError: It is no such file.
             OSError: It cannot be opened.
         """
-        import json
-        import zipfile
-        import zlib
+        from concmem._stored_timeline import read_tracks
 
-        import numpy as np
-
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                about = json.loads(str(stored["about"]))
-                tracks = {
-                    name: Track(
-                        name,
-                        tuple(Column(*column) for column in columns),
-                        stored[f"{name}.windows"].tobytes(),
-                        row_bytes,
-                        readings,
-                        stored[f"{name}.ring"].tobytes(),
-                    )
-                    for name, (row_bytes, readings, columns) in about.items()
-                }
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise RecordingError(f"{path} is no timeline of concmem: {error}") from None
-        return cls(tracks)
+        with open(path, "rb") as file:
+            try:
+                return cls(read_tracks(file))
+            except Exception as error:  # zipfile, zlib and NumPy raise all kinds where a file is not what it says
+                wrong = str(error) or type(error).__name__
+        raise RecordingError(f"{path} is no timeline of concmem: {wrong}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,13 @@ from typing import Any
 import attrs
 import cattrs
 
-from concmem._strict import describe
+from concmem._bounded import read_json_file
+from concmem._names import check_name
+from concmem._strict import describe, structure_class
 from concmem.errors import RecordingError
 from concmem.model import Measurement
-from concmem.stored import converter
+from concmem.stored import make_stored_converter
+from concmem.study.plan import Plan
 from concmem.study.records import Run, Study
 
 __all__ = ["SCHEMA", "read_json", "run_content", "structure", "study_content"]
@@ -28,20 +30,27 @@ The number of the stored form, in every file that is written.
 
 @lru_cache(maxsize=1)
 def _converter() -> cattrs.Converter:
-    made = converter().copy()
+    made = make_stored_converter()
     made.register_unstructure_hook(Measurement, lambda m: m.to_dict())
     made.register_structure_hook(Measurement, lambda d, _: Measurement.from_dict(d))
+    plan = structure_class(made, Plan)
+    made.register_structure_hook(Plan, lambda d, kind: _with_names(plan(d, kind)))
     return made
+
+
+def _with_names(plan: Plan) -> Plan:
+    for name in plan.programs:
+        check_name(None, None, name)
+    return plan
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """What a file says that it is, and of no later schema."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise RecordingError(f"{path}: cannot be read: {reason}") from error
-    except (ValueError, RecursionError) as error:
+        content = read_json_file(path)
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise RecordingError(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict) or content.get("what") != what:
         raise RecordingError(f"{path}: not a {what}")

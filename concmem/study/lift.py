@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
+import cattrs
 
 from concmem._atomic import replacing
+from concmem._bounded import read_json_file
+from concmem._strict import strict_converter
 from concmem.host import forget
 from concmem.study.limits import Limit
 from concmem.study.plan import StudyError
@@ -138,10 +141,10 @@ def _note(notes: Path, changes: Sequence[Change]) -> None:
 def _put_back(notes: Path) -> list[Change]:
     note = notes / "raised.json"
     try:
-        changes = [Change(**change) for change in json.loads(note.read_text())]
+        changes = strict_converter().structure(read_json_file(note), list[Change])
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, cattrs.BaseValidationError) as error:
         raise StudyError(f"{note} cannot be read, which says what limits were before: {error}") from error
     put_back = [change for change in changes if _read(change.file) == change.raised]
     refused: list[StudyError] = []

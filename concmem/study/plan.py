@@ -96,6 +96,8 @@ class Plan:
             raise InvalidRequest(f"a program cannot start {self.tasks[0]} tasks: the least is 1")
         if self.tasks[-1] > MOST_TASKS:
             raise InvalidRequest(f"a program cannot start {self.tasks[-1]} tasks: the most is {MOST_TASKS}")
+        if self.seed is not None and abs(self.seed) >= 1 << 63:
+            raise InvalidRequest(f"the seed must be a number of at most 63 bits, not {self.seed}")
         for runs in (self.runs, *(runs for _, runs in self.runs_at)):
             if runs < 1:
                 raise InvalidRequest(f"a study cannot make {runs} runs of a program: the least is 1")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Literal
 
 import attrs
-from attrs.validators import ge, optional
+from attrs.validators import ge, le, optional
 
 from concmem._escaping import escape_fields
+from concmem._names import NAME_RULE, check_name, is_name
 from concmem.facts import Host
 from concmem.model import Exit, Figure, Measurement
 from concmem.study.limits import Obstacle
-from concmem.study.plan import Cell, Plan
+from concmem.study.plan import MOST_TASKS, Cell, Plan, StudyError
 
 __all__ = ["Entry", "Run", "RunStatus", "Study", "run_path"]
 
@@ -30,7 +32,7 @@ class Entry:
         missing: Why it cannot run here, with the command that would change that; "" where it can.
     """
 
-    name: str
+    name: str = attrs.field(validator=check_name)
     title: str
     language: str
     kind: str
@@ -72,9 +74,9 @@ class Run:
             `tasks` tasks: use `peak`.
     """
 
-    program: str
-    tasks: int = attrs.field(validator=ge(1))
-    index: int = attrs.field(validator=ge(0))
+    program: str = attrs.field(validator=check_name)
+    tasks: int = attrs.field(validator=[ge(1), le(MOST_TASKS)])
+    index: int = attrs.field(validator=[ge(0), le(MOST_TASKS)])
     status: RunStatus
     reason: str = ""
     sleep_s: float = attrs.field(validator=ge(0))
@@ -112,6 +114,11 @@ class Run:
         return self.measurement.peak if self.status == "ok" and self.measurement is not None else None
 
 
+def _check_time(_instance: object, _field: object, time: str) -> None:
+    if datetime.datetime.fromisoformat(time).tzinfo is None:
+        raise ValueError(f"{time!r} has no UTC offset")
+
+
 @attrs.frozen(kw_only=True, field_transformer=escape_fields)
 class Study:
     """
@@ -133,7 +140,7 @@ class Study:
     host: Host
     programs: tuple[Entry, ...]
     runs: tuple[Run, ...] = attrs.field(default=(), repr=False)
-    started_at: str
+    started_at: str = attrs.field(validator=_check_time)
     version: str
     hosts: dict[str, Host] = attrs.field(factory=dict, repr=False)
 
@@ -143,5 +150,12 @@ class Study:
 
 
 def run_path(directory: Path, cell: Cell) -> Path:
-    """Where a run is stored; its timeline lies beside it, with the ending ``.npz``."""
+    """
+    Where a run is stored; its timeline lies beside it, with the ending ``.npz``.
+
+    Raises:
+        StudyError: The program's name would lead to another folder.
+    """
+    if not is_name(cell.program):
+        raise StudyError(f"{cell.program!r} is not {NAME_RULE}")
     return directory / "runs" / f"{cell.program}-{cell.tasks}-{cell.index}.json"

@@ -195,7 +195,7 @@ class Store:
         if not path.exists():
             raise StudyError(f"there is no study in {self.path}")
         content = read_json(path, "concmem study")
-        study: Study = structure(path, {**content, "path": self.path, "runs": ()}, Study)
+        study: Study = structure(path, {**content, "path": self.path, "runs": []}, Study)
         return study
 
 
