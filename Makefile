@@ -1,5 +1,6 @@
 # make bench    the study, and its figures:   make bench ARGS="--tasks 1,10k --sleep 1"
-# make test     every test:                   make test ARGS="-k tree"
+# make test     the tests:                    make test ARGS="-k tree"
+# make test-all those that take long as well
 # make fuzz     stored files that lie, for long: make fuzz EXAMPLES=100000
 # make known-table   the documentation's table of known programs, measured anew:   make known-table ARGS="--runs 20"
 # All need a checkout, Python 3.10 or later and a C compiler; all else they get, into $(VENV) and the cache folder.
@@ -11,19 +12,30 @@ INSTALL ?= .
 # Whether make bench gets the languages' toolchains: yes, no, or ask (without a terminal: yes).
 INSTALL_TOOLCHAINS ?= ask
 ARGS ?=
+# How long the tests take on two CPUs.
+MINUTES := 7
 
 venv := $(abspath $(VENV))
 sources := pyproject.toml setup.py $(wildcard csrc/*)
 
-.PHONY: bench test fuzz known-table clean
+.PHONY: bench test test-all fuzz known-table clean
 
 bench: $(venv)/.installed-report
 	$(venv)/bin/concmem bench --install-toolchains $(INSTALL_TOOLCHAINS) $(ARGS)
 
-# Side by side: pytest-xdist's -n auto has two workers for each CPU here (tests/suite.py); ARGS="-n 0" runs one by one.
-# From inside tests/, so that it is the installed concmem that is tested and never ./concmem.
-test: $(venv)/.installed-report,test
-	cd tests && $(venv)/bin/pytest -n auto --dist loadgroup $(ARGS)
+# From inside tests/, so that it is the installed concmem that is tested and never ./concmem. Side by side: pytest-xdist's
+# -n auto has two workers for each CPU here (tests/suite.py); ARGS="-n 0" runs one by one.
+pytest := cd tests && $(venv)/bin/pytest -n auto --dist loadgroup
+
+test: say-how-long $(venv)/.installed-report,test
+	$(pytest) $(ARGS)
+
+test-all: say-how-long $(venv)/.installed-report,test
+	$(pytest) --long $(ARGS)
+
+.PHONY: say-how-long
+say-how-long:
+	@echo "The tests take about $(MINUTES) minutes on two idle CPUs, and a minute or two more to install what they need."
 
 EXAMPLES ?= 20000
 fuzz: $(venv)/.installed-report,test

@@ -25,6 +25,10 @@ TURNS = "CONCMEM_TEST_TURNS"
 """The environment variable that tells the workers of one run the folder with their locks."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="Run the tests that take long as well.")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "alone: depends on state of the whole machine; no other test runs beside it")
     if getattr(config.option, "tx", None) and TURNS not in os.environ:
@@ -40,10 +44,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the tests that run alone at the end, all with one worker, where others have the least to wait for."""
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
     for item in items:
+        if item.get_closest_marker("long") and not config.option.long:
+            item.add_marker(pytest.mark.skip(reason="takes long: `make test-all` runs it (pytest --long)"))
         if item.get_closest_marker("alone"):
             item.add_marker(pytest.mark.xdist_group("alone"))
 

@@ -97,7 +97,7 @@ def test_the_largest_number_that_runs_is_found(tmp_path: Path, write_programs: C
     assert attrs.evolve(again, path=study.path) == study, "what has been found is not looked for again"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.alone  # the machine's room for threads
 def test_the_largest_number_of_real_threads_is_found(tmp_path: Path) -> None:
     """Rust threads, of which the mappings of an address space allow no 100,000 unless somebody has raised them."""

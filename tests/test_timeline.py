@@ -33,7 +33,7 @@ MOST_COST = 30 if os.environ.get("CONCMEM_SANITIZE") else 3
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
 
-@pytest.mark.parametrize("idle_s", [0.4, pytest.param(10.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("idle_s", [0.4, pytest.param(10.0, marks=pytest.mark.long)])
 def test_one_spike(idle_s: float) -> None:
     """One spike of 20 MiB, over in a few milliseconds, is in the peak, and in the timeline where it happened."""
     base, spike = 5 * MIB, 20 * MIB
