@@ -15,7 +15,7 @@ from pathlib import Path
 
 import attrs
 
-from concmem._cache import cache_dir
+from concmem._cache import cache_dir, check_executable
 from concmem._manifest import Alternative, Language, Tool, fill, version_key
 
 __all__ = ["Found", "look", "packages_dir"]
@@ -39,7 +39,7 @@ class Found:
 
 def packages_dir(language: Language) -> Path:
     """Where packages from PyPI and npm are installed for a language, and for nothing else."""
-    return cache_dir() / "packages" / language.folder.name
+    return check_executable(cache_dir() / "packages" / language.folder.name)
 
 
 @cache

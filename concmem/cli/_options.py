@@ -8,9 +8,11 @@ from pathlib import Path
 
 import click
 
+from concmem._cache import cache_note
+from concmem.cli._streams import say
 from concmem.errors import InvalidRequest
 
-__all__ = ["amount", "file"]
+__all__ = ["amount", "file", "say_cache"]
 
 
 def amount(parse: Callable[[str], float]) -> Callable[..., float | None]:
@@ -23,6 +25,12 @@ def amount(parse: Callable[[str], float]) -> Callable[..., float | None]:
             raise click.BadParameter(str(error), ctx, param) from None
 
     return convert
+
+
+def say_cache() -> None:
+    """Say where root's cache directory is, if that is not where the environment says."""
+    if note := cache_note():
+        say(note)
 
 
 def file(*endings: str, dash: bool = False) -> Callable[..., Path | None]:

@@ -11,7 +11,7 @@ import click
 
 from concmem._escaping import shell_word
 from concmem.cli._console import PipeConsole
-from concmem.cli._options import amount
+from concmem.cli._options import amount, say_cache
 from concmem.cli._streams import say, show
 from concmem.cli._waiting import ended_as_by_control_c
 from concmem.cli.report import written
@@ -144,6 +144,8 @@ def bench(
     if runs is not None:
         given["runs"], given["runs_at"] = runs
     plan = attrs.evolve(base, **{**(_QUICK if quick else {}), **given})
+    if scheduler is None:
+        say_cache()
     if install_toolchains != "no" and scheduler is None:
         _get_toolchains(plan, ask=install_toolchains == "ask")
     progress = study.make_progress(PipeConsole(stderr=True), f"The study goes into {directory}")

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from concmem.cli._console import PipeConsole
+from concmem.cli._options import say_cache
 
 __all__ = ["toolchains"]
 
@@ -33,6 +34,7 @@ _programs_dir = click.option(
 def toolchains(ctx: click.Context, programs_dirs: tuple[Path, ...]) -> None:
     """Show the toolchain of every language: which version, where; or what is missing and the command that gets it."""
     ctx.obj = programs_dirs
+    say_cache()
     if ctx.invoked_subcommand is None:
         _print(programs_dirs)
 

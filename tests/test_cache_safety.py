@@ -1,0 +1,128 @@
+"""Root does not execute files from a cache that another user owns or can write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from concmem import _cache, _detect
+from concmem._cache import CacheError, cache_dir, cache_note, publish
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files of another user")
+
+OTHER = 12345
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Root's own cache directory in these tests; no variable names one."""
+    path = tmp_path / "root/.cache/concmem"
+    monkeypatch.setattr(_cache, "_own_path", lambda: path)
+    for name in ("CONCMEM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    path = tmp_path / "home"
+    path.mkdir()
+    os.chown(path, OTHER, OTHER)
+    return path
+
+
+def test_with_another_users_home_root_uses_its_own(home: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under sudo: it says so, and leaves nothing of root's in that home."""
+    monkeypatch.setenv("HOME", str(home))
+    assert cache_dir() == own and own.is_dir()
+    assert list(home.iterdir()) == []
+    assert cache_note() == (
+        f"root uses the cache directory {own} instead of {home}/.cache/concmem: {home} belongs to user {OTHER}"
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    assert cache_dir() == own and list(home.iterdir()) == []
+
+
+def test_root_is_not_told_of_its_own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all is root's, the environment says where it is."""
+    monkeypatch.setenv("HOME", str(tmp_path / "mine"))
+    assert cache_dir() == tmp_path / "mine/.cache/concmem" and cache_note() == ""
+
+
+def test_a_named_cache_of_another_user_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked for by name is not replaced in silence: the sentence names the folder and what to do."""
+    monkeypatch.setenv("CONCMEM_CACHE", str(home / "cache"))
+    with pytest.raises(CacheError, match=rf"{home} belongs to user {OTHER}; set CONCMEM_CACHE to a folder that only"):
+        cache_dir()
+    assert list(home.iterdir()) == [] and cache_note() == ""
+
+
+@pytest.mark.parametrize(("mode", "safe"), [(0o777, False), (0o1777, True), (0o775, True), (0o755, True)])
+def test_a_parent_that_others_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, safe: bool) -> None:
+    """Is refused, but for one that is sticky, and for one that root's own group can write."""
+    parent = tmp_path / "shared"
+    parent.mkdir()
+    parent.chmod(mode)
+    monkeypatch.setenv("CONCMEM_CACHE", str(parent / "a/cache"))
+    if safe:
+        assert cache_dir() == parent / "a/cache"
+    else:
+        with pytest.raises(CacheError, match=f"{parent} can be written by other users"):
+            cache_dir()
+        assert list(parent.iterdir()) == []
+
+
+def test_the_cache_itself_may_not_be_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a sticky folder another user can make first what root would execute."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    monkeypatch.setenv("CONCMEM_CACHE", str(shared))
+    with pytest.raises(CacheError, match=f"{shared} can be written by other users"):
+        cache_dir()
+    shared.chmod(0o775)
+    os.chown(shared, 0, OTHER)
+    with pytest.raises(CacheError, match=f"{shared} can be written by other users"):
+        cache_dir()
+
+
+def test_links_are_followed(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link of root's leads where it leads; one of another user is that user's to change."""
+    link = tmp_path / "link"
+    monkeypatch.setenv("CONCMEM_CACHE", str(link / "cache"))
+    link.symlink_to("home")
+    with pytest.raises(CacheError, match=f"{home} belongs to user {OTHER}"):
+        cache_dir()
+    link.unlink()
+    (tmp_path / "mine").mkdir()
+    link.symlink_to(tmp_path / "mine")
+    assert cache_dir() == link / "cache"
+    os.chown(link, OTHER, OTHER, follow_symlinks=False)
+    with pytest.raises(CacheError, match=f"{link} belongs to user {OTHER}"):
+        cache_dir()
+    link.unlink()
+    link.symlink_to(link)
+    with pytest.raises(CacheError, match="leads nowhere"):
+        cache_dir()
+
+
+def test_what_lies_in_the_cache_is_roots_too(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program or packages that were put there, of another user, are neither taken nor looked into."""
+    monkeypatch.setenv("HOME", str(tmp_path / "root"))
+    foreign = cache_dir() / "packages/python"
+    foreign.mkdir(parents=True)
+    language = _detect.Language(name="Python", toolchain=(), program=(), folder=Path("programs/python"))
+    assert _detect.packages_dir(language) == foreign
+    os.chown(foreign, OTHER, OTHER)
+    for use in (lambda: _detect.packages_dir(language), lambda: publish(foreign, lambda folder: None)):
+        with pytest.raises(CacheError, match=f"{foreign} belongs to user {OTHER}; remove it"):
+            use()
+
+
+def test_an_ordinary_user_is_asked_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose files to execute is for each to decide."""
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER)
+    monkeypatch.setenv("CONCMEM_CACHE", str(home / "cache"))
+    assert cache_dir() == home / "cache"
