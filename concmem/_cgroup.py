@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
 from concmem import _cgroup_find as find
 from concmem._cgroup_sweep import kill, new_name, remove, sweep
+from concmem._resources import OpenFile, Resources, checked
+from concmem._shm import native
 
 __all__ = ["Groups", "make", "probe"]
 
@@ -38,18 +39,26 @@ class _NoGroup(Exception):
 
 @attrs.frozen
 class _Made:
-    """A group: its folder where it was made, its descriptor, and the detached mount that it is reached by, or -1."""
+    """
+    A group.
 
+    Attributes:
+        held: ``struct cm_group_folder *``: the path that C removes unless it was removed before, the descriptor, and
+            the detached mount that it is reached by.
+        folder: Where it was made; None where it is not ours to remove.
+    """
+
+    held: Any
     folder: Path | None
-    fd: int
-    mount_fd: int = -1
+
+    @property
+    def fd(self) -> int:
+        return int(self.held.folder.fd)
 
     def close(self, is_ours: bool) -> None:
         if is_ours and self.folder is not None:
             remove(self.folder)
-        for fd in (self.fd, self.mount_fd):
-            with suppress(OSError):  # -1, or closed by a host that closes all that it finds
-                os.close(fd)
+        native()[1].cm_forget_group(self.held)
 
 
 @attrs.define
@@ -65,6 +74,7 @@ class Groups:
         why_not: One sentence why there is no group that counts memory, or "".
         selector_why_not: One sentence why there is no selector, or "".
         prefix: What to put before the sampler's arguments.
+        resources: What keeps the groups: they go with it at the latest.
         nest: The prefix starts the sampler alone in a group that is delegated to it, in which it has to make the
             target's group itself.
     """
@@ -76,13 +86,18 @@ class Groups:
     selector_why_not: str = ""
     prefix: tuple[bytes, ...] = ()
     nest: bool = False
+    resources: Resources = attrs.field(factory=Resources)
     _made: list[_Made] = attrs.field(factory=list, init=False)
-    _owner_pid: int = attrs.field(factory=os.getpid, init=False)
+
+    def next_held(self) -> Any:
+        """Where the next group is to be kept."""
+        ffi, _ = native()
+        return ffi.addressof(self.resources.held, "groups", len(self._made))
 
     def kill(self) -> None:
         """Kill whatever lives in them: for when nobody else is there to end the tree."""
         for group in self._made:
-            if group.folder is not None and self._owner_pid == os.getpid():
+            if group.folder is not None and self.resources.is_ours():
                 kill(group.folder)
 
     def close(self) -> None:
@@ -90,7 +105,7 @@ class Groups:
         made, self._made = self._made, []
         self.memory_fd = self.selector_fd = -1
         for group in made:
-            group.close(self._owner_pid == os.getpid())
+            group.close(self.resources.is_ours())
 
 
 def _why(error: OSError, folder: Path, root: Path) -> str:
@@ -116,37 +131,38 @@ def _why(error: OSError, folder: Path, root: Path) -> str:
     return f"no control group can be made in {folder}: {error.strerror}"
 
 
-def _create(parent: Path, root: Path, mount_fd: int = -1) -> _Made:
+def _create(held: Any, parent: Path, root: Path) -> _Made:
     """A new group; on the occasion, those that dead processes left beside it go."""
+    ffi, lib = native()
     sweep(parent, root)
-    folder = parent / new_name(root)
-    os.mkdir(folder)
+    made = _Made(held, parent / new_name(root))
+    assert made.folder is not None
+    checked(lib.cm_name_group(held, os.fsencode(made.folder)))
     try:
-        return _Made(folder, os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), mount_fd)
+        os.mkdir(made.folder)
+        checked(lib.cm_open(ffi.addressof(held, "folder"), os.fsencode(made.folder), os.O_RDONLY | os.O_DIRECTORY))
     except BaseException:
-        remove(folder)
+        made.close(is_ours=True)
         raise
+    return made
 
 
 def _check_moving(parent: Path) -> None:
     """Who moves into a group of version 2 has to be allowed to write to the innermost group that holds both."""
-    os.close(os.open(parent / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+    OpenFile.of(parent / "cgroup.procs", os.O_WRONLY).close()
 
 
 def _write(file: Path, what: bytes) -> None:
-    fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, what)
-    finally:
-        os.close(fd)
+    with OpenFile.of(file, os.O_WRONLY) as opened:
+        os.write(opened.fileno(), what)
 
 
-def _create_counting(parent: Path, root: Path) -> _Made:
+def _create_counting(held: Any, parent: Path, root: Path) -> _Made:
     """A new group of version 2 with a memory controller."""
     _check_moving(parent)
     if "memory" not in find.text(parent / "cgroup.subtree_control").split():
         _write(parent / "cgroup.subtree_control", b"+memory")
-    made = _create(parent, root)
+    made = _create(held, parent, root)
     if made.folder is not None and (made.folder / "memory.peak").exists():
         return made
     made.close(is_ours=True)
@@ -157,7 +173,7 @@ def _is_limited(group: Path) -> bool:
     return any(find.text(group / name).strip() not in ("", "max") for name in _LIMITS)
 
 
-def _memory_v2(own: find.Own, root: Path) -> _Made:
+def _memory_v2(held: Any, own: find.Own, root: Path) -> _Made:
     """
     A group in the nearest place that allows one.
 
@@ -170,7 +186,7 @@ def _memory_v2(own: find.Own, root: Path) -> _Made:
     first = ""
     for parent in own.outwards():
         try:
-            return _create_counting(parent, root)
+            return _create_counting(held, parent, root)
         except OSError as error:
             first = first or _why(error, parent, root)
             if error.errno not in (errno.EBUSY, errno.ENOENT):  # ENOENT: no such controller here
@@ -180,48 +196,49 @@ def _memory_v2(own: find.Own, root: Path) -> _Made:
     raise _NoGroup(first)
 
 
-def _memory(root: Path) -> tuple[int, _Made]:
+def _memory(held: Any, root: Path) -> tuple[int, _Made]:
     """Version and group. A controller is in one hierarchy only: where version 1 has it, version 2 has not."""
     if own := find.own_group(1, root):
         try:
-            return 1, _create(own.folder, root)
+            return 1, _create(held, own.folder, root)
         except OSError as error:
             raise _NoGroup(_why(error, own.folder, root)) from None
     if own := find.own_group(2, root):
-        return 2, _memory_v2(own, root)
+        return 2, _memory_v2(held, own, root)
     text = "no control groups that count memory are mounted: as root, `mount -t cgroup2 none /sys/fs/cgroup` does it"
     raise _NoGroup(text, nor_elsewhere=True)
 
 
-def _selector(root: Path) -> _Made:
+def _selector(held: Any, root: Path) -> _Made:
     """A group of version 2, with whatever controllers; else on a mount that nobody sees."""
     why = ""
     if own := find.own_group(2, root):
         try:
             _check_moving(own.folder)
-            return _create(own.folder, root)
+            return _create(held, own.folder, root)
         except OSError as error:
             why = _why(error, own.folder, root)
+    ffi, _ = native()
+    mount = ffi.addressof(held, "mount")
     try:
-        mount_fd = find.detached_mount()
+        find.open_detached_mount(mount)
     except OSError as error:
         raise _NoGroup(
             why or f"no control groups of version 2 are mounted, and none can be: {error.strerror}"
         ) from None
     try:
-        return _create(Path(f"/proc/self/fd/{mount_fd}"), root, mount_fd)
+        return _create(held, Path(f"/proc/self/fd/{mount.fd}"), root)
     except OSError as error:
-        os.close(mount_fd)
         raise _NoGroup(f"no control group of version 2 can be made: {error.strerror}") from None
 
 
-def _looking_twice(route: Callable[[Path], _T], root: Path) -> _T:
+def _looking_twice(route: Callable[[Any, Path], _T], held: Any, root: Path) -> _T:
     """Mounts are remembered from one measurement to the next; what they allow no more is tried once with new ones."""
     try:
-        return route(root)
+        return route(held, root)
     except _NoGroup:
         find.forget()
-        return route(root)
+        return route(held, root)
 
 
 def _add_scope(groups: Groups, root: Path) -> bool:
@@ -234,7 +251,9 @@ def _add_scope(groups: Groups, root: Path) -> bool:
             break  # the user's systemd is in it, too
         if group != own.top and _is_limited(group):
             return False
-    made = _Made(None, os.open(own.top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    ffi, lib = native()
+    made = _Made(groups.next_held(), None)
+    checked(lib.cm_open(ffi.addressof(made.held, "folder"), os.fsencode(own.top), os.O_RDONLY | os.O_DIRECTORY))
     groups._made.append(made)
     groups.memory_fd, groups.memory_version, groups.nest = made.fd, 2, True
     groups.prefix = tuple(map(os.fsencode, (program, *_SCOPE)))
@@ -243,7 +262,7 @@ def _add_scope(groups: Groups, root: Path) -> bool:
 
 def _add_memory(groups: Groups, root: Path, systemd_run: bool) -> None:
     try:
-        groups.memory_version, made = _looking_twice(_memory, root)
+        groups.memory_version, made = _looking_twice(_memory, groups.next_held(), root)
     except _NoGroup as error:
         if not systemd_run or error.nor_elsewhere or not _add_scope(groups, root):
             groups.why_not = str(error)
@@ -257,7 +276,7 @@ def _add_selector(groups: Groups, root: Path) -> None:
         groups.selector_fd = groups.memory_fd
         return
     try:
-        made = _looking_twice(_selector, root)
+        made = _looking_twice(_selector, groups.next_held(), root)
     except _NoGroup as error:
         groups.selector_why_not = str(error)
         return
@@ -265,7 +284,14 @@ def _add_selector(groups: Groups, root: Path) -> None:
     groups.selector_fd = made.fd
 
 
-def make(memory: bool, selector: bool, *, root: Path = Path("/"), systemd_run: bool = True) -> Groups:
+def make(
+    memory: bool,
+    selector: bool,
+    *,
+    root: Path = Path("/"),
+    systemd_run: bool = True,
+    resources: Resources | None = None,
+) -> Groups:
     """
     Make the control groups for one measurement; what cannot be made is said in the result.
 
@@ -274,8 +300,9 @@ def make(memory: bool, selector: bool, *, root: Path = Path("/"), systemd_run: b
         selector: Whether a group is wanted by which a program in the kernel can tell the tree.
         root: Where /proc and /sys are.
         systemd_run: Whether systemd may be asked for a scope where this process can make no group itself.
+        resources: What is to keep them; else something of their own does.
     """
-    groups = Groups()
+    groups = Groups(resources=resources or Resources())
     try:
         if memory:
             _add_memory(groups, root, systemd_run)

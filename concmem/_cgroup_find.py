@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import shutil
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import attrs
 
-__all__ = ["Own", "detached_mount", "forget", "own_group", "text", "user_manager"]
+from concmem._resources import checked
+from concmem._shm import native
+
+__all__ = ["Own", "forget", "open_detached_mount", "own_group", "text", "user_manager"]
 
 
 @attrs.frozen
@@ -112,32 +115,14 @@ def user_manager(root: Path) -> str | None:
     return shutil.which("systemd-run")
 
 
-# The same numbers on every architecture but Alpha.
-_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
-_FSCONFIG_CMD_CREATE = 6
-_CLOEXEC = 1  # FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC
-
-
-def _syscall(number: int, *args: int | bytes | None) -> int:
-    done = ctypes.CDLL(None, use_errno=True).syscall
-    done.restype = ctypes.c_long
-    words = [ctypes.c_long(arg) if isinstance(arg, int) else ctypes.c_char_p(arg) for arg in args]
-    if (got := int(done(ctypes.c_long(number), *words))) < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return got
-
-
-def detached_mount() -> int:
+def open_detached_mount(mount: Any) -> None:
     """
-    A mount of version 2 that appears in no folder and in no mount table, and is gone with its descriptor (Linux 5.2).
+    Mount version 2 where no folder and no mount table shows it; it is gone with its descriptor (Linux 5.2).
+
+    Args:
+        mount: ``struct cm_file *``.
 
     Raises:
         OSError: Only root may, in the namespace that owns its mounts.
     """
-    context = _syscall(_SYS_FSOPEN, b"cgroup2", _CLOEXEC)
-    try:
-        _syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
-        return _syscall(_SYS_FSMOUNT, context, _CLOEXEC, 0)
-    finally:
-        os.close(context)
+    checked(native()[1].cm_open_cgroup_mount(mount))

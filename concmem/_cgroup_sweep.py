@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from concmem._cgroup_find import text
+from concmem._resources import OpenFile
 
 __all__ = ["kill", "new_name", "remove", "sweep"]
 
@@ -89,27 +90,24 @@ def _living(group: Path) -> set[int]:
 
 def kill(group: Path) -> None:
     """Kill all that lives in a group and below it."""
-    with contextlib.suppress(OSError):
-        fd = os.open(group / "cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)  # version 2, Linux 5.14
-        try:
-            os.write(fd, b"1")
-            return
-        finally:
-            os.close(fd)
+    with (
+        contextlib.suppress(OSError),  # version 2, Linux 5.14
+        OpenFile.of(group / "cgroup.kill", os.O_WRONLY) as file,
+    ):
+        os.write(file.fileno(), b"1")
+        return
     deadline_s = time.monotonic() + _KILL_S
     while (living := _living(group)) and time.monotonic() < deadline_s:
         held = {}
-        try:
-            for pid in living:
-                with contextlib.suppress(OSError):
-                    held[pid] = os.pidfd_open(pid)
-            # A number may have changed hands since it was listed; one that is listed while it is held has not.
-            for pid in _living(group) & held.keys():
-                with contextlib.suppress(OSError):
-                    signal.pidfd_send_signal(held[pid], signal.SIGKILL)
-        finally:
-            for fd in held.values():
-                os.close(fd)
+        for pid in living:
+            with contextlib.suppress(OSError):
+                held[pid] = OpenFile.of_process(pid)
+        # A number may have changed hands since it was listed; one that is listed while it is held has not.
+        for pid in _living(group) & held.keys():
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(held[pid].fileno(), signal.SIGKILL)
+        for process in held.values():
+            process.close()
         time.sleep(0.001)
 
 
@@ -129,6 +127,7 @@ def remove(group: Path, patience_s: float = _PATIENCE_S) -> None:
     One in which something lives after `patience_s` is left to a later `sweep`.
     """
     deadline_s = time.monotonic() + patience_s
+    _left.add(group.name)
     while not _remove_now(group):
         for folder, children, _ in os.walk(group, topdown=False):
             for child in children:
@@ -136,7 +135,6 @@ def remove(group: Path, patience_s: float = _PATIENCE_S) -> None:
         if _remove_now(group):
             break
         if time.monotonic() >= deadline_s:
-            _left.add(group.name)
             return
         time.sleep(0.002)
     _left.discard(group.name)

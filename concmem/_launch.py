@@ -10,6 +10,7 @@ from typing import Any
 
 from concmem._cgroup import Groups
 from concmem._paths import SAMPLER
+from concmem._resources import Resources
 from concmem._shm import SharedMemory, native, track_of
 from concmem.errors import (
     BadInterpreter,
@@ -59,9 +60,15 @@ def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
     return tuple(given)
 
 
-def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int], groups: Groups | None = None) -> int:
+def launch(
+    request: Request,
+    memory: SharedMemory,
+    fds: tuple[int, int, int],
+    resources: Resources,
+    groups: Groups | None = None,
+) -> None:
     """
-    Start the sampler, which starts the command: a pidfd of the sampler.
+    Start the sampler, which starts the command. It is among `resources` from its first moment on.
 
     Raises:
         CommandTooLong, BadWorkingDirectory, SamplerError: It could not be started.
@@ -76,10 +83,9 @@ def launch(request: Request, memory: SharedMemory, fds: tuple[int, int, int], gr
     envp = ffi.NULL if request.envp is None else ffi.new("char *[]", [*pairs, ffi.NULL])
     cwd = ffi.new("char[]", request.cwd) if request.cwd is not None else ffi.NULL
     spawn = ffi.new("struct cm_spawn *", {"argv": argv, "envp": envp, "cwd": cwd, "fds": placed, "nfds": len(placed)})
-    pidfd = ffi.new("int *")
-    code = lib.cm_launch(memory.head, spawn, pidfd)
+    code = lib.cm_launch(memory.head, spawn, resources.held)
     if code == 0:
-        return int(pidfd[0])
+        return
     if spawn.stage == lib.CM_STAGE_CHDIR or code == -errno.E2BIG:
         raise start_error(request, spawn.stage, -code)
     what = "start" if SAMPLER.exists() else "is not there to start"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import selectors
 import subprocess
 from typing import IO, Any
 
+from concmem._resources import Resources
 from concmem.errors import InvalidRequest
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Redirection", "Target"]
@@ -32,39 +32,33 @@ class Redirection:
     """
     The three descriptors that a command gets, and what is read back from it.
 
+    What is opened for it is among its resources, and closed with those.
+
     Attributes:
         fds: For descriptor 0, 1 and 2.
     """
 
-    def __init__(self, stdin: Target, stdout: Target, stderr: Target) -> None:
-        self._ours: list[int] = []
+    def __init__(self, resources: Resources, stdin: Target, stdout: Target, stderr: Target) -> None:
+        self._resources = resources
         self._collected: dict[str, bytearray] = {}
         self._readers: dict[str, int] = {}
         # Looked at before anything of ours is opened: the kernel gives out the lowest free number, so what we open
         # next could stand where the target would take it for its own input or output.
         self._closed = {number for number in range(3) if not _is_open(number)}
-        try:
-            if stdin == PIPE:
-                raise InvalidRequest("stdin cannot be PIPE: give a file or a descriptor to read from")
-            first = self._one("stdin", stdin, 0, os.O_RDONLY)
-            second = self._one("stdout", stdout, 1, os.O_WRONLY)
-            third = second if stderr == STDOUT else self._one("stderr", stderr, 2, os.O_WRONLY)
-        except BaseException:
-            self.close()
-            raise
+        if stdin == PIPE:
+            raise InvalidRequest("stdin cannot be PIPE: give a file or a descriptor to read from")
+        first = self._one("stdin", stdin, 0, os.O_RDONLY)
+        second = self._one("stdout", stdout, 1, os.O_WRONLY)
+        third = second if stderr == STDOUT else self._one("stderr", stderr, 2, os.O_WRONLY)
         self.fds = (first, second, third)
 
     def _one(self, name: str, target: Target, inherited: int, mode: int) -> int:
         if target is None and inherited not in self._closed:
             return inherited
         if target is None or target == DEVNULL:
-            fd = os.open(os.devnull, mode | os.O_CLOEXEC)
-            self._ours.append(fd)
-            return fd
+            return self._resources.open_null(inherited, mode)
         if target == PIPE:
-            reader, writer = os.pipe2(os.O_CLOEXEC)
-            self._ours.append(writer)
-            self._readers[name] = reader
+            self._readers[name], writer = self._resources.open_pipe(inherited)
             self._collected[name] = bytearray()
             return writer
         try:
@@ -75,33 +69,21 @@ class Redirection:
             raise InvalidRequest(f"{name} is {target!r}, which is not an open file")
         return fd
 
-    def started(self) -> None:
-        """The command has its descriptors: ours are closed, so that the readers see its end."""
-        for fd in self._ours:
-            os.close(fd)
-        self._ours.clear()
-
     def wait(self, *until: int) -> None:
         """Collect what is written until one of the descriptors can be read, and the rest that lies in the pipes."""
-        if not self._readers:
-            poll = select.poll()
-            for fd in until:
-                poll.register(fd, select.POLLIN)
-            poll.poll()
-            return
-        with selectors.DefaultSelector() as selector:
-            for fd in until:
-                selector.register(fd, selectors.EVENT_READ)
-            for name, reader in self._readers.items():
-                os.set_blocking(reader, False)
-                selector.register(reader, selectors.EVENT_READ, name)
-            ended = False
-            while not ended:
-                for key, _ in selector.select():
-                    if key.data is None:
-                        ended = True
-                    elif not self._read(key.data, key.fd):
-                        selector.unregister(key.fd)
+        poll = select.poll()  # not a selector: it has a descriptor of its own, which an exception could leave open
+        for fd in until:
+            poll.register(fd, select.POLLIN)
+        names = {reader: name for name, reader in self._readers.items()}
+        for reader in names:
+            poll.register(reader, select.POLLIN)
+        ended = False
+        while not ended:
+            for fd, _ in poll.poll():
+                if fd not in names:
+                    ended = True
+                elif not self._read(names[fd], fd):
+                    poll.unregister(fd)
         for name, reader in self._readers.items():
             while self._read(name, reader):
                 pass
@@ -117,10 +99,3 @@ class Redirection:
     def collected(self, name: str) -> bytes | None:
         """What was written to ``stdout`` or ``stderr``; None where it was no PIPE."""
         return bytes(self._collected[name]) if name in self._collected else None
-
-    def close(self) -> None:
-        """Let go of everything."""
-        self.started()
-        for reader in self._readers.values():
-            os.close(reader)
-        self._readers.clear()

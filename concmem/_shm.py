@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 from functools import lru_cache
 from typing import Any
@@ -70,96 +69,34 @@ def _draft(extra: frozenset[str]) -> tuple[Any, int]:
     return head, size
 
 
-class _Mapping:
-    """A memfd, its mapping and ``struct cm_head *``: making them takes longer than a short measurement should."""
-
-    def __init__(self) -> None:
-        ffi, _ = native()
-        _, size = layout()
-        self.fd = os.memfd_create("concmem", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(self.fd, size)
-            self.map = mmap.mmap(self.fd, size)
-        except BaseException:
-            os.close(self.fd)
-            raise
-        self._owner_pid = os.getpid()
-        self._inode = os.fstat(self.fd).st_ino
-        self._buffer = ffi.from_buffer(self.map)
-        self.head = ffi.cast("struct cm_head *", self._buffer)
-
-    def is_ours(self) -> bool:
-        """Whether it is this process's own, and not a forked parent's."""
-        return self._owner_pid == os.getpid()
-
-    def is_open(self) -> bool:
-        """Whether the descriptor still is what it was: a host that turns into a daemon may close all that it finds."""
-        _, lib = native()
-        return bool(lib.cm_is_file(self.fd, self._inode))
-
-    def close(self) -> None:
-        if not self.is_open():
-            _lost.append(self)  # its numbers may be others' files by now, which nobody must close
-            return
-        ffi, _ = native()
-        ffi.release(self._buffer)
-        self.map.close()
-        os.close(self.fd)
-
-
-_MOST_KEPT = 2
-_kept: list[_Mapping] = []
-_lost: list[_Mapping] = []
-
-
-def _take() -> _Mapping:
-    while True:
-        try:
-            mapping = _kept.pop()
-        except IndexError:
-            return _Mapping()
-        if mapping.is_ours() and mapping.is_open():
-            return mapping
-        mapping.close()
-
-
-def _leave_to_parent() -> None:
-    while _kept:
-        _kept.pop().close()
-
-
-os.register_at_fork(after_in_child=_leave_to_parent)
+if lib is not None:
+    os.register_at_fork(after_in_child=lib.cm_memory_forget_kept)
 
 
 class SharedMemory:
     """
-    One measurement's memory: written by the sampler, owned by Python.
+    One measurement's memory: written by the sampler, owned by C and given back with this object.
 
     Attributes:
-        fd: The memfd, until `close`.
-        over_fd: An eventfd that can be read as soon as the sampler has written its last word, until `close`.
-        head: ``struct cm_head *``, until `close`.
+        fd: The memfd.
+        over_fd: An eventfd that can be read as soon as the sampler has written its last word.
+        head: ``struct cm_head *``, valid as long as this object.
     """
 
     def __init__(self, request: Request) -> None:
-        ffi, _ = native()
+        ffi, lib = native()
         draft, size = _draft(request.extra)
-        self.over_fd = -1
-        try:
-            self.over_fd = os.eventfd(0, os.EFD_CLOEXEC)
-            self._mapping = _take()
-        except OSError as error:
-            if self.over_fd >= 0:
-                os.close(self.over_fd)
+        self._held = held = ffi.gc(ffi.new("struct cm_memory *"), lib.cm_memory_close)
+        code = -lib.cm_memory_open(held, size)
+        if code:
             why = (
-                "the limit on the size of files (ulimit -f) is below that"
-                if error.errno == errno.EFBIG
-                else error.strerror
+                "the limit on the size of files (ulimit -f) is below that" if code == errno.EFBIG else os.strerror(code)
             )
             text = f"no room for the recording, {size >> 20} MiB of which little is used: {why}"
-            raise SamplerError(error.errno, text, "concmem") from None
-        self.fd = self._mapping.fd
-        self.head = head = self._mapping.head
+            raise SamplerError(code, text, "concmem")
+        self.fd, self.over_fd = held.file.fd, held.over.fd
+        self.head = head = held.head
+        self._bytes = ffi.buffer(head, size)
         ffi.memmove(head, draft, ffi.sizeof("struct cm_head"))
         head.interval_ns = request.interval_ns
         head.pss_budget_ppm = request.pss_budget_ppm
@@ -167,15 +104,11 @@ class SharedMemory:
         head.memory_limit_bytes = request.memory_limit_bytes
 
     def copy(self, offset: int, size: int) -> bytes:
-        """A piece of it."""
-        return self._mapping.map[offset : offset + size]
+        """A piece of it, as far as it reaches: a hostile target can have written any offset into the head."""
+        piece: bytes = self._bytes[offset : offset + size]
+        return piece
 
-    def close(self) -> None:
-        """Nothing of it can be read any more; nobody but this process may have it by now."""
-        os.close(self.over_fd)
-        head, self.head = self.head, None
-        is_small = head.ticks <= 1000 and head.processes <= 1000 and head.text_bytes <= 1 << 20
-        if is_small and len(_kept) < _MOST_KEPT:
-            _kept.append(self._mapping)
-        else:
-            self._mapping.close()
+    def allow_reuse(self) -> None:
+        """The sampler has ended: another measurement may have this memory once this object is gone."""
+        head = self.head
+        self._held.is_reusable = head.ticks <= 1000 and head.processes <= 1000 and head.text_bytes <= 1 << 20

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
-import signal
 import threading
 import time
 import warnings
@@ -15,6 +15,7 @@ from concmem._answer import measurement
 from concmem._cgroup import Groups, make
 from concmem._launch import launch, start_error
 from concmem._redirect import DEVNULL, PIPE, STDOUT, Redirection, Target
+from concmem._resources import Resources
 from concmem._shm import SharedMemory, native
 from concmem.errors import CommandFailed, ConcmemError, SamplerError
 from concmem.host import describe, oom_kills, swapped_bytes
@@ -34,66 +35,62 @@ class Running:
     this process is touched.
     """
 
-    def __init__(self, request: Request, redirection: Redirection) -> None:
+    def __init__(self, request: Request, stdin: Target, stdout: Target, stderr: Target) -> None:
+        # First, so that all that follows belongs to it: see there what an exception at any moment comes to.
+        self._resources = resources = Resources()
+        self._must_be_waited_for = False
         self._request = request
-        self._redirection = redirection
-        self._memory = SharedMemory(request)
-        self._pidfd = -1
-        self._owner_pid = os.getpid()
         self._waiting = threading.Lock()
         self._measurement: Measurement | None = None
         self._failure: ConcmemError | None = None
         self._root_pid: int | None = None
         self._groups: Groups | None = None
         try:
+            self._redirection = Redirection(resources, stdin, stdout, stderr)
+            self._memory: SharedMemory | None = SharedMemory(request)
             if request.extra & {"cgroup", "rss_stat"}:
-                self._groups = make("cgroup" in request.extra, "rss_stat" in request.extra)
-            self._pidfd = launch(request, self._memory, redirection.fds, self._groups)
-        finally:
-            if self._pidfd < 0:
-                self._memory.close()
-                self._leave_groups()
-        redirection.started()
-        # All that can be done in the target's time rather than in the caller's.
-        self._started_s = time.time()
-        self._host = describe()
-        self._swapped_before = swapped_bytes(self._host)
-        self._oom_kills_before = oom_kills()
+                self._groups = make("cgroup" in request.extra, "rss_stat" in request.extra, resources=resources)
+            launch(request, self._memory, self._redirection.fds, resources, self._groups)
+            resources.close_given()
+            # All that can be done in the target's time rather than in the caller's.
+            self._started_s = time.time()
+            self._host = describe()
+            self._swapped_before = swapped_bytes(self._host)
+            self._oom_kills_before = oom_kills()
+        except BaseException:
+            resources.release()
+            raise
+        self._must_be_waited_for = True
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when all is over, for `selectors` and asyncio."""
-        return self._pidfd
+        return self._resources.pidfd
 
     @property
     def root_pid(self) -> int | None:
         """The root's number; None where it could not be started. Waits the millisecond until it is known."""
         _, lib = native()
-        while self._memory.head is not None and lib.cm_phase(self._memory.head) == lib.CM_PHASE_NEW:
-            if self._ended(0):
-                break
+        memory = self._memory  # which another thread may let go of: it is valid as long as it is held here
+        if memory is None:
+            return self._root_pid
+        while lib.cm_phase(memory.head) == lib.CM_PHASE_NEW and not self._resources.has_ended():
             time.sleep(_POLL_S)
-        return self._memory.head.root_pid or None if self._memory.head is not None else self._root_pid
+        return memory.head.root_pid or None
 
     @property
     def root_ended(self) -> bool:
         """Whether the root has ended, while others of its tree may live on."""
-        return self._memory.head is None or bool(self._memory.head.root_ended)
+        memory = self._memory
+        return memory is None or bool(memory.head.root_ended)
 
     def alive(self) -> int:
         """How many processes of the tree were alive at the last tick."""
-        return int(self._memory.head.alive) if self._memory.head is not None else 0
+        memory = self._memory
+        return int(memory.head.alive) if memory is not None else 0
 
     def stop(self) -> None:
         """Kill the whole tree; `wait` then gives what was measured, with ``exit.reason`` ``interrupted``."""
-        with contextlib.suppress(ProcessLookupError, OSError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
-
-    def _ended(self, timeout_s: float) -> bool:
-        import select
-
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(timeout_s * 1000))
+        self._resources.stop()
 
     def wait(self) -> Measurement:
         """
@@ -116,19 +113,15 @@ class Running:
         if self._failure is not None:
             raise self._failure
         try:
-            self._redirection.wait(self._pidfd, self._memory.over_fd)
-        except BaseException:
-            self.stop()
-            while not self._ended(1.0):
-                pass
-            self._failure = SamplerError(0, "was stopped while it was waited for", "concmem-sampler")
-            self._close()
-            raise
-        try:
+            self._must_be_waited_for = False
+            assert self._memory is not None
+            self._redirection.wait(self._resources.pidfd, self._memory.over_fd)
             self._root_pid = self._memory.head.root_pid or None
             self._measurement = self._answer()
-        except ConcmemError as failure:
-            self._failure = failure
+        except BaseException as error:
+            stopped = SamplerError(0, "was stopped while it was waited for", "concmem-sampler")
+            # A copy: the error itself leads to this frame, and so to everything that is to be let go of.
+            self._failure = copy.copy(error) if isinstance(error, ConcmemError) else stopped
             raise
         finally:
             self._close()
@@ -136,8 +129,9 @@ class Running:
 
     def _answer(self) -> Measurement:
         _, lib = native()
-        phase = lib.cm_phase(self._memory.head)
+        assert self._memory is not None  # and in no variable here: tracebacks keep those
         head = self._memory.head
+        phase = lib.cm_phase(head)
         if phase == lib.CM_PHASE_FAILED:
             raise start_error(self._request, head.stage, head.error)
         if phase != lib.CM_PHASE_DONE and self._groups is not None:
@@ -160,18 +154,14 @@ class Running:
         )
 
     def _close(self) -> None:
-        """Reap the sampler, unless this process lets the kernel do that, or another thread has waited for anybody."""
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
-        os.close(self._pidfd)
-        self._pidfd = -1
-        self._redirection.close()
-        self._memory.close()
-        self._leave_groups()
-
-    def _leave_groups(self) -> None:
+        """End the tree if it still lives, reap the sampler, and let go of everything."""
+        ended = self._resources.end()
+        if ended and self._memory is not None and self._measurement is not None:
+            self._memory.allow_reuse()
+        self._memory = None
         if self._groups is not None:
             self._groups.close()
+        self._resources.release()
 
     def __enter__(self) -> Running:
         return self
@@ -179,19 +169,24 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._pidfd >= 0 and self._owner_pid == os.getpid():  # a copy in a forked child has no say in it
+        if self._memory is None or not self._resources.is_ours():  # a copy in a forked child has no say in it
+            return
+        try:
             self.stop()
             with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
                 self.wait()
+        except BaseException:
+            self._resources.release()
+            raise
 
     def __del__(self) -> None:
-        if getattr(self, "_pidfd", -1) >= 0 and self._owner_pid == os.getpid():
+        # Python drops an exception of a signal handler that comes in here: so there is as little as possible, and
+        # what is held ends without it.
+        if getattr(self, "_must_be_waited_for", False) and self._resources.is_ours():
+            self._resources.release()
             warnings.warn(
                 f"{self._request.shown!r} was started and never waited for", ResourceWarning, stacklevel=2, source=self
             )
-            self.stop()
-            with contextlib.suppress(Exception):
-                self.wait()
 
 
 def start(
@@ -231,13 +226,7 @@ def start(
         env=env,
         extra={"windows": windows, "cgroup": cgroup, "taskstats": taskstats, "rss_stat": exact},
     )
-    native()
-    redirection = Redirection(stdin, stdout, stderr)
-    try:
-        return Running(request, redirection)
-    except BaseException:
-        redirection.close()
-        raise
+    return Running(request, stdin, stdout, stderr)
 
 
 def measure(

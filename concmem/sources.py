@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from concmem._cgroup import make
+from concmem._resources import OpenFile
 from concmem._shm import native
 from concmem.facts import Source
 
@@ -21,11 +22,8 @@ _IN_A_GROUP = frozenset({"cgroup", "rss_stat"})
 
 @contextlib.contextmanager
 def _opened(proc: str | os.PathLike[str]) -> Iterator[int]:
-    fd = os.open(proc, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    with OpenFile.of(proc, os.O_RDONLY | os.O_DIRECTORY) as file:
+        yield file.fileno()
 
 
 def names() -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,8 @@
  * The head says where everything is, what the columns are called and in which unit they count, so that a stored
  * recording can be read without the code that made it. This file is also the cffi declaration.
  *
- * Every function returns 0 or a count, or -errno. None allocates, none keeps a pointer.
+ * Every function returns 0 or a count, or -errno. None keeps a pointer. What functions open is in objects that are there
+ * before it, so that it is closed with them whatever happens in between.
  */
 #ifndef CONCMEM_H
 #define CONCMEM_H
@@ -18,6 +19,8 @@
 #define CM_MAX_TRACKS 10
 #define CM_MAX_COLUMNS 8
 #define CM_MAX_FDS 8
+#define CM_STREAMS 3
+#define CM_GROUP_FOLDERS 2
 
 #define CM_UNIT_BYTES 1
 #define CM_UNIT_COUNT 2
@@ -197,6 +200,39 @@ struct cm_spawn {
     int stage;
 };
 
+/* A descriptor, and which file it was opened for. */
+struct cm_file {
+    int fd;
+    uint32_t is_open;
+    uint64_t device, inode;
+};
+
+/* The folder of a control group that is removed in the end, or NULL, and what is open of it. */
+struct cm_group_folder {
+    struct cm_file folder, mount;
+    char *path;
+};
+
+/* What a measurement holds of the kernel, all zero at first but for its owner. Python opens nothing by itself. */
+struct cm_resources {
+    int owner_pid; /* in a forked child of this process, its copy ends and removes nothing */
+    uint32_t locked;
+    struct cm_file sampler; /* a pidfd */
+    struct cm_file given[CM_STREAMS]; /* to the target as its standard files */
+    struct cm_file readers[CM_STREAMS]; /* of pipes that are among those */
+    struct cm_group_folder groups[CM_GROUP_FOLDERS];
+};
+
+/* The memory that the sampler of one measurement shares with its host. */
+struct cm_memory {
+    struct cm_head *head;
+    uint64_t size;
+    struct cm_file file;
+    struct cm_file over; /* an eventfd that can be read once the sampler has written its last word */
+    int owner_pid;
+    uint32_t is_reusable; /* the sampler is gone, and little was written */
+};
+
 /* The source number `i`: its name, and where `columns` is not NULL its CM_MAX_COLUMNS columns. NULL ends the list. */
 const char *cm_source_at(int i, struct cm_column *columns);
 
@@ -216,12 +252,49 @@ int64_t cm_read_loop(int proc_fd, const char *source, int pid, uint64_t times);
 /* Fills in magic, columns, offsets and capacities; the number of bytes that the memory must have. */
 int64_t cm_layout(struct cm_head *head);
 
-/* Starts the sampler for `head` by a clone that shares memory with its caller, never by fork: 0 and a pidfd, or
- * -errno with `spawn->stage` telling what failed. Safe in any thread. */
-int cm_launch(struct cm_head *head, struct cm_spawn *spawn, int *pidfd);
+/* Starts the sampler for `head` by a clone that shares memory with its caller, never by fork: 0 and it is among the
+ * resources, or -errno with `spawn->stage` telling what failed. Safe in any thread. */
+int cm_launch(struct cm_head *head, struct cm_spawn *spawn, struct cm_resources *resources);
 
-/* Whether a descriptor still is that of the file with this inode. */
-int cm_is_file(int fd, uint64_t inode);
+/* Tells the sampler to kill the whole tree: 0 or -errno. Safe in any thread while another one closes the pidfd. */
+int cm_stop(struct cm_resources *resources);
+
+/* Whether the sampler has ended. */
+int cm_has_ended(struct cm_resources *resources);
+
+/* Kills the tree if it lives, waits for the sampler's end, reaps it and closes its pidfd: 0, or -ETIMEDOUT for one that
+ * cannot even be killed. In a forked child only the pidfd is closed. */
+int cm_end(struct cm_resources *resources);
+
+/* Closes the target's standard files here, so that a pipe ends where the target closes it. */
+void cm_close_given(struct cm_resources *resources);
+
+/* cm_end, and then closes and removes everything that is left. Safe at any time, any number of times. */
+void cm_release(struct cm_resources *resources);
+
+/* Each opens one or two descriptors, which close at exec, in their places: 0 or -errno. */
+int cm_open(struct cm_file *file, const char *path, int flags);
+int cm_open_process_fd(struct cm_file *file, int pid);
+int cm_open_pipe(struct cm_file *reader, struct cm_file *writer);
+int cm_open_cgroup_mount(struct cm_file *file); /* of version 2, in no mount table; ends with its descriptor (5.2) */
+
+/* Closes it if it is open, once, and only if it still is the file that was opened. */
+void cm_close(struct cm_file *file);
+
+/* A folder that is about to be made, and goes with the resources: 0 or -ENOMEM. */
+int cm_name_group(struct cm_group_folder *group, const char *path);
+
+/* Closes what is open of it, and leaves the folder where it is. */
+void cm_forget_group(struct cm_group_folder *group);
+
+/* The memory of one measurement, of so many bytes, and its eventfd: 0 or -errno. */
+int cm_memory_open(struct cm_memory *memory, uint64_t size);
+
+/* Closes it, or keeps it for the next where it is reusable. */
+void cm_memory_close(struct cm_memory *memory);
+
+/* Lets go of what was kept: for a forked child, which shares it with its parent. */
+void cm_memory_forget_kept(void);
 
 /* The phase (CM_PHASE_...) that the sampler has reached. */
 int cm_phase(const struct cm_head *head);

@@ -1,6 +1,5 @@
 /* The table of sources, and the layout of the shared memory. */
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -89,12 +88,6 @@ int64_t cm_layout(struct cm_head *head)
     }
     head->size = at;
     return (int64_t)at;
-}
-
-int cm_is_file(int fd, uint64_t inode)
-{
-    struct stat status;
-    return fstat(fd, &status) == 0 && status.st_ino == inode;
 }
 
 int cm_phase(const struct cm_head *head)

@@ -20,7 +20,7 @@ def _is_of_the_sampler(path: str) -> bool:
         return '#include "sampler.h"' in source.read()
 
 
-NATIVE_ONLY = ("csrc/reading.c",)
+NATIVE_ONLY = ("csrc/files.c", "csrc/memory.c", "csrc/reading.c", "csrc/resources.c")
 SOURCES = sorted(glob.glob("csrc/*.c"))
 SAMPLER_SOURCES = [path for path in SOURCES if path not in NATIVE_ONLY]
 NATIVE_SOURCES = [path for path in SOURCES if not _is_of_the_sampler(path)]

@@ -181,6 +181,11 @@ int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd);
 /* exec.c */
 int cm_exec(char **argv, char **envp, bool shell);
 
+/* files.c */
+int cm_keep(struct cm_file *file, int fd);
+bool cm_file_is_there(const struct cm_file *file);
+void cm_remove_group(struct cm_group_folder *group);
+
 /* birth.c */
 int cm_group_enter(int dir_fd, int version);
 int cm_clone_into(int group_fd, int (*function)(void *), char *stack, size_t stack_bytes, void *argument, int *pidfd);

@@ -147,18 +147,3 @@ int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd)
         close(*pidfd);
     return -child.error;
 }
-
-int cm_launch(struct cm_head *head, struct cm_spawn *spawn, int *pidfd)
-{
-    if (spawn->nfds < 4 || spawn->nfds > CM_MAX_FDS || spawn->argv[0] == NULL)
-        return -EINVAL;
-    if (spawn->envp == NULL)
-        spawn->envp = environ;
-    /* The sampler begins with everything blocked, so that no signal finds it unprepared; the target gets the mask
-     * that the calling thread has now. */
-    struct cm_setup setup = {.signal_mask = ~(uint64_t)0};
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &head->signal_mask, sizeof head->signal_mask);
-    head->host_pid = getpid();
-    int pid = cm_start(spawn, &setup, pidfd);
-    return pid < 0 ? pid : 0;
-}

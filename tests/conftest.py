@@ -48,12 +48,22 @@ class Marked:
     def alive(self) -> dict[int, str]:
         """The processes that carry the mark and are no zombies, by pid, each with its command line."""
         found = {}
+        closed = []  # as samplers are to their own user
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if self.mark.encode() in (folder / "environ").read_bytes():
                     found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except PermissionError:
+                closed.append(folder)
             except OSError:
                 continue
+        for folder in closed:
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                family = {int((folder / "stat").read_text().rpartition(")")[2].split()[1])}
+                family |= {int(pid) for pid in (folder / f"task/{folder.name}/children").read_text().split()}
+                if words.startswith(os.fspath(SAMPLER)) and family & {os.getpid(), *found}:
+                    found[int(folder.name)] = words
         found.pop(os.getpid(), None)
         return found
 

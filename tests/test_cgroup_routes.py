@@ -376,7 +376,7 @@ def test_version_1(machine: Machine) -> None:
 
 def test_a_selector_that_cannot_be(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has its own sentence: of the mount that there is, where none of one's own can be had."""
-    monkeypatch.setattr(_cgroup_find, "_syscall", refuse)
+    monkeypatch.setattr(_cgroup_find, "open_detached_mount", refuse)
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EROFS
     groups = _cgroup.make(memory=False, selector=True, root=machine.root)
     assert groups.selector_fd == -1
@@ -495,7 +495,7 @@ def refuse(*_: Any) -> int:
 
 def test_no_mount_for_others(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who may not mount hears that."""
-    monkeypatch.setattr(_cgroup_find, "_syscall", refuse)
+    monkeypatch.setattr(_cgroup_find, "open_detached_mount", refuse)
     machine.begin("4:memory:/\n", "")
     groups = _cgroup.make(memory=False, selector=True, root=machine.root)
     assert groups.selector_why_not == (

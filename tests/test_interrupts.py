@@ -1,0 +1,372 @@
+"""
+An exception of a signal handler at any moment of a measurement leaves no process, no zombie and no descriptor behind.
+
+CONCMEM_TEST_INTERRUPTS says how many random moments are tried (2,000 is the long form), CONCMEM_TEST_SEED where they
+begin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import concmem
+from concmem import _cgroup
+from concmem._paths import HERE
+
+TIMES = int(os.environ.get("CONCMEM_TEST_INTERRUPTS", "300"))
+SEED = int(os.environ.get("CONCMEM_TEST_SEED", "1"))
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+
+class Interrupt(BaseException):
+    """What the handlers of these tests raise, as Python's own does KeyboardInterrupt."""
+
+
+class Gone:
+    """What was there before a test, to be there and nothing else after each of its interrupts."""
+
+    def __init__(self, marked: Any) -> None:
+        self._marked = marked
+        concmem.measure(["/bin/true"])  # what is made once and kept
+        self._files = self._open_files()
+
+    @staticmethod
+    def _open_files() -> list[str]:
+        names = []
+        for number in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):  # that of the folder itself
+                names.append(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
+        # Memory that was kept for the next measurement may have been lost, which is not kept instead.
+        return sorted(name for name in names if "memfd:concmem" not in name)
+
+    @staticmethod
+    def _memories() -> int:
+        return sum("memfd:concmem" in line for line in Path("/proc/self/maps").read_text().splitlines())
+
+    def check(self, moment: object) -> None:
+        """That no child, no file and no mapping is left."""
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+        assert self._open_files() == self._files, moment
+        assert self._memories() <= 2, moment
+
+    def check_processes(self) -> None:
+        """Apart, for it looks at every process of the machine. Nothing of a tree is a child of this process."""
+        assert self._marked.alive() == {}
+
+
+@pytest.fixture
+def gone(marked: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gone]:
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # Python's word on what is raised in `__del__`
+    gone = Gone(marked)
+    yield gone
+    gone.check("at the end")
+    gone.check_processes()
+
+
+@contextlib.contextmanager
+def on_alarm(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def life(**options: Any) -> None:
+    """Start, stop and wait: what is lost on the way lives for ten minutes."""
+    running = concmem.start(["/bin/sleep", "600"], **options)
+    running.stop()
+    running.wait()
+
+
+def block(**options: Any) -> None:
+    """The same by a context manager."""
+    with concmem.start("sleep 600 & sleep 600", **options) as running:
+        running.alive()
+
+
+def missing(**options: Any) -> None:
+    """A command that cannot be started."""
+    with contextlib.suppress(concmem.CommandNotFound):
+        concmem.measure(["/nonexistent"], **options)
+
+
+PIPES = {"stdout": concmem.PIPE, "stderr": concmem.PIPE, "stdin": concmem.DEVNULL}
+GROUPS = {"cgroup": True, "exact": True}
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("options", [{}, PIPES], ids=["inherited", "pipes"])
+def test_at_random_moments(options: dict[str, Any], times: int, gone: Gone, marked: Any) -> None:
+    """From 10 us to 50 ms after the call, as often early as late; and up to three in a row, into the clean-up."""
+    moments = random.Random(SEED)
+    left = interrupted = 0
+    begun = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal left
+        if not in_the_package(frame):
+            signal.setitimer(signal.ITIMER_REAL, 2e-5 if begun else 0)  # not yet there, or no longer
+            return
+        left -= 1
+        if left > 0:
+            signal.setitimer(signal.ITIMER_REAL, moments.uniform(5e-6, 5e-4))
+        raise Interrupt
+
+    with on_alarm(interrupt):
+        for index in range(TIMES // 4):
+            left = times
+            moment_s = 1e-5 * 5000 ** moments.random() if index % 2 else moments.uniform(1e-5, 0.05)
+            begun = True
+            try:
+                signal.setitimer(signal.ITIMER_REAL, moment_s)
+                concmem.measure(["/bin/sleep", "600"], env=marked.env, **options)
+            except Interrupt:
+                interrupted += 1
+            begun = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            gone.check(moment_s)
+            if index % 16 == 0:
+                gone.check_processes()
+    assert interrupted == TIMES // 4
+
+
+def in_the_package(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith(f"{HERE}/"):
+        frame = frame.f_back
+    return frame is not None
+
+
+class Injected:
+    """
+    Raise at the nth line of the package that is executed, and once more `again` lines after that.
+
+    A trace function that raises is taken out by Python. A profile function stays, and puts it in again.
+    """
+
+    def __init__(self, first: int, again: int | None = None) -> None:
+        self._left = first
+        self._again = again
+        self.lines: list[str] = []
+
+    def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(f"{HERE}/"):
+            return None
+        if event == "line":
+            self._left -= 1
+            if self._left < 0:
+                self.lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+                if self._again is None:
+                    sys.setprofile(None)
+                else:
+                    self._left, self._again = self._again, None
+                raise Interrupt
+        return self._trace
+
+    def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
+        if self.lines and sys.gettrace() is None:
+            sys.settrace(self._trace)
+
+    def __enter__(self) -> Injected:
+        if self._again is not None:
+            sys.setprofile(self._profile)
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+        sys.settrace(None)
+
+
+def inject(act: Callable[..., None], options: dict[str, Any], first: int, again: int | None = None) -> list[str]:
+    """The lines at which it was raised; fewer than asked for where so many lines are not executed."""
+    injected = Injected(first, again)
+    with contextlib.suppress(Interrupt), injected:
+        act(**options)
+    return injected.lines
+
+
+@pytest.mark.parametrize("options", [{}, PIPES, GROUPS], ids=["inherited", "pipes", "groups"])
+@pytest.mark.parametrize("act", [life, block, missing])
+def test_at_every_line(act: Callable[..., None], options: dict[str, Any], gone: Gone, marked: Any) -> None:
+    """Of the start, of `wait`, of the clean-up; then at a second line after a first, for a sample of both."""
+    options = {**options, "env": marked.env}
+    act(**options)
+    places: set[str] = set()
+    count = 0
+    while lines := inject(act, options, count):
+        places.update(lines)
+        gone.check(lines)
+        if count % 16 == 0:
+            gone.check_processes()
+        count += 1
+    assert {Path(place.rpartition(":")[0]).name for place in places} >= {
+        "measure.py", "_launch.py", "_redirect.py", "_shm.py", "_resources.py"
+    }  # fmt: skip
+    gone.check_processes()
+    moments = random.Random(SEED)
+    twice = 0
+    for _ in range(TIMES // 4):
+        lines = inject(act, options, moments.randrange(count), moments.randrange(12))
+        gone.check(lines)
+        twice += len(lines) == 2
+    assert twice > 0
+    assert groups_left() == []
+
+
+def groups_left() -> list[str]:
+    """Groups of this process that a next measurement would not remove."""
+    _cgroup.make(memory=True, selector=True).close()
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup" in line]
+    return [
+        f"{folder}/{name}"
+        for mount in mounts
+        for folder, names, _ in os.walk(mount[4])
+        for name in names
+        if name.startswith(f"concmem-{os.getpid()}-")
+    ]
+
+
+ABANDONED = """
+import json, os, concmem
+running = concmem.start('sleep 600 & sleep 600')
+pid = running.root_pid
+files = len(os.listdir('/proc/self/fd'))
+del running
+print(json.dumps([os.path.exists(f'/proc/{pid}'), files - len(os.listdir('/proc/self/fd'))]))
+"""
+
+
+@pytest.mark.parametrize("warnings", ["error", "default"])
+def test_a_tree_that_is_never_waited_for_ends(warnings: str, host_python: Any, marked: Any) -> None:
+    """It is ended first; the warning, an error or not, comes after that."""
+    there, closed = host_python(ABANDONED, python=[sys.executable, f"-W{warnings}"])
+    assert not there
+    assert closed == 3  # the pidfd, the memory, its eventfd
+    marked.wait_for(0)
+
+
+def test_a_late_stop_hits_no_other_tree() -> None:
+    """Measurements end, and their descriptors' numbers go to the next ones: `stop` of an ended one does nothing."""
+    ended: list[concmem.Running] = []
+    over = threading.Event()
+
+    def stop_all() -> None:
+        while not over.is_set():
+            over.wait(0.001)
+            for running in ended[-20:]:
+                running.stop()
+
+    stoppers = [threading.Thread(target=stop_all) for _ in range(3)]
+    for stopper in stoppers:
+        stopper.start()
+    try:
+        for _ in range(100):
+            running = concmem.start(["/bin/sleep", "0.002"])
+            assert running.wait().exit.ok
+            ended.append(running)
+    finally:
+        over.set()
+        for stopper in stoppers:
+            stopper.join()
+
+
+CLOSES_ALL = """
+import fcntl, json, os, sys, time, concmem
+running = concmem.start(['/bin/sleep', '0.1'], stdout=concmem.PIPE)
+time.sleep(0.5)
+taken = [n for n in map(int, os.listdir('/proc/self/fd')) if n > 2 and os.path.exists(f'/proc/self/fd/{n}')]
+read_end = fcntl.fcntl(os.pipe()[0], fcntl.F_DUPFD, 100)
+for number in taken:
+    os.dup2(read_end, number)
+if sys.argv[1] == "released":
+    running._resources.release()
+del running
+concmem.measure(['/bin/true'])
+pipe = os.readlink(f'/proc/self/fd/{read_end}')
+print(json.dumps([os.path.exists(f'/proc/self/fd/{n}') and os.readlink(f'/proc/self/fd/{n}') == pipe for n in taken]))
+"""
+
+
+@pytest.mark.parametrize("end", ["released", "dropped"])
+def test_files_in_the_place_of_closed_ones_are_left_alone(end: str, host_python: Any) -> None:
+    """A host that closes all that it finds, and opens its own files, keeps those."""
+    kept = host_python(CLOSES_ALL, end)
+    assert len(kept) >= 4 and all(kept)
+
+
+TRUNCATE = """
+import json, os, sys
+found = []
+for pid in (int(sys.argv[1]), os.getppid()):
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except PermissionError:
+        found.append("closed")
+        continue
+    for number in numbers:
+        path = f"/proc/{pid}/fd/{number}"
+        if "memfd:concmem" not in os.readlink(path):
+            continue
+        fd = os.open(path, os.O_RDWR)
+        for size in (0, 1 << 40):
+            try:
+                os.ftruncate(fd, size)
+                found.append("done")
+            except PermissionError:
+                found.append("refused")
+print(json.dumps(found))
+"""
+
+
+def test_the_memory_cannot_be_resized() -> None:
+    """A target of the same user can open it through /proc; what it does there does not end the host by SIGBUS."""
+    m = concmem.measure([sys.executable, "-c", TRUNCATE, str(os.getpid())], stdout=concmem.PIPE)
+    assert m.exit.ok
+    found = json.loads(m.stdout or b"")
+    assert len(found) >= 2 and set(found) <= {"refused", "closed"} and "refused" in found
+
+
+CURIOUS = """
+held=$(head -c 30000000 /dev/zero | tr '\\\\0' x)
+sleep 0.3
+ls /proc/$PPID/fd >/dev/null 2>&1 && echo fd
+for name in environ mem auxv; do cat /proc/$PPID/$name >/dev/null 2>&1 && echo $name; done
+true $held 2>/dev/null
+"""
+AS_A_USER = """
+import json, os, sys, concmem
+concmem.measure(["/bin/true"])  # imports what another user may not be able to read
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+m = concmem.measure(sys.argv[1], stdout=concmem.PIPE, windows=True)
+print(json.dumps([
+    m.exit.code, m.stdout.decode(), m.peak.status, m.peak.bytes, m.tree_peak_pss.bytes, m.sampler.rss_bytes,
+    m.sampler.refused_readings, m.sampler.missing,
+]))
+"""
+
+
+def test_the_sampler_is_closed_to_its_target(others_may_measure: None, host_python: Any) -> None:
+    """An ordinary user's target can neither trace nor open the sampler, which still reads its target and itself."""
+    code, opened, status, peak_bytes, pss_bytes, own_bytes, refused, missing = host_python(AS_A_USER, CURIOUS)
+    assert (code, opened, refused, missing) == (0, "", 0, {})
+    assert status in ("bounded", "sampled") and peak_bytes >= 30_000_000
+    assert pss_bytes >= 30_000_000 and own_bytes > 0
