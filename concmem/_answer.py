@@ -17,9 +17,10 @@ from concmem._ended import noted
 from concmem._evidence import Tree
 from concmem._marks import Marks, process_peak
 from concmem._shm import SharedMemory, layout, native, track_of
+from concmem._survivors import survivors
 from concmem._tree import NOT_ASKED, charge_of, largest, marks_of, missing_sources, tree_of
 from concmem._version import __version__
-from concmem.facts import Host, SamplerReport
+from concmem.facts import Host, LeftProcess, SamplerReport, Survivor
 from concmem.figures import Figures, all_figures
 from concmem.host import counter_error_bytes, oom_kills
 from concmem.model import Exit, Figure, Measurement, OutOfMemory, Process, Reason
@@ -119,6 +120,7 @@ class _Left:
         self._marks = [marks_of(entry, lib) for entry in self._table]
         self._tracks = _tracks(memory)
         self._oom = self._find_oom(oom_kills_before)
+        self._survivors = self._find_survivors() if head.survivors else ()
 
     def _unexplained_sigkills(self) -> int:
         """How many processes ended by a SIGKILL that concmem did not send, as far as it is known."""
@@ -126,7 +128,9 @@ class _Left:
         if head.reason:
             return 0
         by_shell = head.wait_status == (128 + signal.SIGKILL) << 8  # a shell passes on how its child ended
-        ended = (entry.wait_status for entry in self._table if entry.flags & _ENDED_WITH_STATUS)
+        until_ns = head.exit_ns if self._request.leftover == "kill" else head.end_ns  # the rest was killed by us
+        known = (entry for entry in self._table if entry.flags & _ENDED_WITH_STATUS)
+        ended = (entry.wait_status for entry in known if entry.end_ns <= until_ns)
         return int(by_shell) + sum(1 for status in ended if status & 0x7F == signal.SIGKILL)
 
     def _find_oom(self, kills_before: int) -> OutOfMemory | None:
@@ -139,6 +143,25 @@ class _Left:
         sigkills = self._unexplained_sigkills()
         kills = min(sigkills, oom_kills() - kills_before) if sigkills else 0
         return OutOfMemory(kills, "/proc/vmstat oom_kill", certain=False) if kills > 0 else None
+
+    def _find_survivors(self) -> tuple[Survivor, ...]:
+        """At once: what is still there now may be gone, or go on, when the measurement is looked at."""
+        ffi, lib = native()
+        rows = [
+            (entry.pid, os.fsdecode(ffi.string(entry.comm)), entry.start_ticks)
+            for entry in self._table
+            if entry.flags & lib.CM_PROCESS_SURVIVED
+        ]
+        return survivors(rows, self._head.survivors)
+
+    def _left_running(self) -> tuple[LeftProcess, ...]:
+        ffi, lib = native()
+        left = [
+            LeftProcess(entry.pid, os.fsdecode(ffi.string(entry.comm)))
+            for entry in self._table
+            if entry.flags & lib.CM_PROCESS_LEFT
+        ]
+        return (*left, *[LeftProcess(0, "")] * (self._head.left_running - len(left)))
 
     @cached_property
     def _timeline(self) -> Timeline:
@@ -159,7 +182,8 @@ class _Left:
     def peak(self) -> Figure:
         """The headline. Of a process that was alone and has told of its end, nothing else has to be made for it."""
         head = self._head
-        if len(self._marks) != 1 or self._request.extra or head.processes_dropped or head.survivors:
+        missed = head.processes_dropped or head.survivors or head.left_running
+        if len(self._marks) != 1 or self._request.extra or missed:
             return self._figures["peak"]
         (root,) = self._marks
         error_bytes = counter_error_bytes(self._host, head.max_threads)
@@ -224,7 +248,7 @@ class _Left:
             pss_s=head.pss_ns / 1e9,
             refused_readings=head.refused,
             floor_bytes=head.floor_bytes or None,
-            survivors=head.survivors,
+            survivors=self._survivors,
             unseen=0 if self._tree.nobody_hidden else head.unseen,
             inexact_windows=head.inexact_windows,
             lost_exit_records=head.exit_records_lost,
@@ -263,6 +287,7 @@ class _Left:
             stderr=stderr,
             swapped_bytes=swapped_bytes,
             oom=self._oom,
+            left_running=self._left_running() if head.left_running else (),
         )
 
 

@@ -131,11 +131,11 @@ def _why(error: OSError, folder: Path, root: Path) -> str:
     return f"no control group can be made in {folder}: {error.strerror}"
 
 
-def _create(held: Any, parent: Path, root: Path) -> _Made:
+def _create(held: Any, parent: Path, root: Path, for_leaving: bool) -> _Made:
     """A new group; on the occasion, those that dead processes left beside it go."""
     ffi, lib = native()
     sweep(parent, root)
-    made = _Made(held, parent / new_name(root))
+    made = _Made(held, parent / new_name(root, for_leaving))
     assert made.folder is not None
     checked(lib.cm_name_group(held, os.fsencode(made.folder)))
     try:
@@ -157,12 +157,12 @@ def _write(file: Path, what: bytes) -> None:
         os.write(opened.fileno(), what)
 
 
-def _create_counting(held: Any, parent: Path, root: Path) -> _Made:
+def _create_counting(held: Any, parent: Path, root: Path, for_leaving: bool) -> _Made:
     """A new group of version 2 with a memory controller."""
     _check_moving(parent)
     if "memory" not in find.text(parent / "cgroup.subtree_control").split():
         _write(parent / "cgroup.subtree_control", b"+memory")
-    made = _create(held, parent, root)
+    made = _create(held, parent, root, for_leaving)
     if made.folder is not None and (made.folder / "memory.peak").exists():
         return made
     made.close(is_ours=True)
@@ -173,7 +173,7 @@ def _is_limited(group: Path) -> bool:
     return any(find.text(group / name).strip() not in ("", "max") for name in _LIMITS)
 
 
-def _memory_v2(held: Any, own: find.Own, root: Path) -> _Made:
+def _memory_v2(held: Any, own: find.Own, root: Path, for_leaving: bool) -> _Made:
     """
     A group in the nearest place that allows one.
 
@@ -186,7 +186,7 @@ def _memory_v2(held: Any, own: find.Own, root: Path) -> _Made:
     first = ""
     for parent in own.outwards():
         try:
-            return _create_counting(held, parent, root)
+            return _create_counting(held, parent, root, for_leaving)
         except OSError as error:
             first = first or _why(error, parent, root)
             if error.errno not in (errno.EBUSY, errno.ENOENT):  # ENOENT: no such controller here
@@ -196,26 +196,26 @@ def _memory_v2(held: Any, own: find.Own, root: Path) -> _Made:
     raise _NoGroup(first)
 
 
-def _memory(held: Any, root: Path) -> tuple[int, _Made]:
+def _memory(held: Any, root: Path, for_leaving: bool) -> tuple[int, _Made]:
     """Version and group. A controller is in one hierarchy only: where version 1 has it, version 2 has not."""
     if own := find.own_group(1, root):
         try:
-            return 1, _create(held, own.folder, root)
+            return 1, _create(held, own.folder, root, for_leaving)
         except OSError as error:
             raise _NoGroup(_why(error, own.folder, root)) from None
     if own := find.own_group(2, root):
-        return 2, _memory_v2(held, own, root)
+        return 2, _memory_v2(held, own, root, for_leaving)
     text = "no control groups that count memory are mounted: as root, `mount -t cgroup2 none /sys/fs/cgroup` does it"
     raise _NoGroup(text, nor_elsewhere=True)
 
 
-def _selector(held: Any, root: Path) -> _Made:
+def _selector(held: Any, root: Path, for_leaving: bool) -> _Made:
     """A group of version 2, with whatever controllers; else on a mount that nobody sees."""
     why = ""
     if own := find.own_group(2, root):
         try:
             _check_moving(own.folder)
-            return _create(held, own.folder, root)
+            return _create(held, own.folder, root, for_leaving)
         except OSError as error:
             why = _why(error, own.folder, root)
     ffi, _ = native()
@@ -227,18 +227,18 @@ def _selector(held: Any, root: Path) -> _Made:
             why or f"no control groups of version 2 are mounted, and none can be: {error.strerror}"
         ) from None
     try:
-        return _create(held, Path(f"/proc/self/fd/{mount.fd}"), root)
+        return _create(held, Path(f"/proc/self/fd/{mount.fd}"), root, for_leaving)
     except OSError as error:
         raise _NoGroup(f"no control group of version 2 can be made: {error.strerror}") from None
 
 
-def _looking_twice(route: Callable[[Any, Path], _T], held: Any, root: Path) -> _T:
+def _looking_twice(route: Callable[[Any, Path, bool], _T], held: Any, root: Path, for_leaving: bool) -> _T:
     """Mounts are remembered from one measurement to the next; what they allow no more is tried once with new ones."""
     try:
-        return route(held, root)
+        return route(held, root, for_leaving)
     except _NoGroup:
         find.forget()
-        return route(held, root)
+        return route(held, root, for_leaving)
 
 
 def _add_scope(groups: Groups, root: Path) -> bool:
@@ -260,9 +260,9 @@ def _add_scope(groups: Groups, root: Path) -> bool:
     return True
 
 
-def _add_memory(groups: Groups, root: Path, systemd_run: bool) -> None:
+def _add_memory(groups: Groups, root: Path, systemd_run: bool, for_leaving: bool) -> None:
     try:
-        groups.memory_version, made = _looking_twice(_memory, groups.next_held(), root)
+        groups.memory_version, made = _looking_twice(_memory, groups.next_held(), root, for_leaving)
     except _NoGroup as error:
         if not systemd_run or error.nor_elsewhere or not _add_scope(groups, root):
             groups.why_not = str(error)
@@ -271,12 +271,12 @@ def _add_memory(groups: Groups, root: Path, systemd_run: bool) -> None:
     groups.memory_fd = made.fd
 
 
-def _add_selector(groups: Groups, root: Path) -> None:
+def _add_selector(groups: Groups, root: Path, for_leaving: bool) -> None:
     if groups.memory_version == 2:
         groups.selector_fd = groups.memory_fd
         return
     try:
-        made = _looking_twice(_selector, groups.next_held(), root)
+        made = _looking_twice(_selector, groups.next_held(), root, for_leaving)
     except _NoGroup as error:
         groups.selector_why_not = str(error)
         return
@@ -290,6 +290,7 @@ def make(
     *,
     root: Path = Path("/"),
     systemd_run: bool = True,
+    for_leaving: bool = False,
     resources: Resources | None = None,
 ) -> Groups:
     """
@@ -300,16 +301,17 @@ def make(
         selector: Whether a group is wanted by which a program in the kernel can tell the tree.
         root: Where /proc and /sys are.
         systemd_run: Whether systemd may be asked for a scope where this process can make no group itself.
+        for_leaving: Whether processes may live on in them afterwards: no sweep kills these.
         resources: What is to keep them; else something of their own does.
     """
     groups = Groups(resources=resources or Resources())
     try:
         if memory:
-            _add_memory(groups, root, systemd_run)
+            _add_memory(groups, root, systemd_run, for_leaving)
         else:
             groups.why_not = "a control group that counts memory was not asked for"
         if selector:
-            _add_selector(groups, root)
+            _add_selector(groups, root, for_leaving)
         else:
             groups.selector_why_not = "a control group that selects the tree was not asked for"
     except BaseException:

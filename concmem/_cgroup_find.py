@@ -14,12 +14,12 @@ import attrs
 from concmem._resources import checked
 from concmem._shm import native
 
-__all__ = ["Own", "forget", "open_detached_mount", "own_group", "text", "user_manager"]
+__all__ = ["Own", "forget", "is_frozen", "open_detached_mount", "own_group", "text", "user_manager"]
 
 
 @attrs.frozen
 class _Mount:
-    """A mount of version 2, or of version 1's hierarchy with the memory controller."""
+    """A mount of version 2, or of a hierarchy of version 1."""
 
     version: int
     top: str  # which group is seen at its point; not "/" where a container has been given a part
@@ -68,14 +68,14 @@ def _unescaped(field: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _mounts(root: Path) -> tuple[_Mount, ...]:
-    """All mounts of interest, from /proc/self/mountinfo: remembered until `forget`."""
+def _mounts(root: Path, controller: str = "memory") -> tuple[_Mount, ...]:
+    """All mounts of version 2, and of version 1 with a controller, from /proc/self/mountinfo: kept until `forget`."""
     found = []
     for line in text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         top, point, options = before.split(" ")[3:6]
         kind, _, of_all = after.split(" ", 2)
-        version = 2 if kind == "cgroup2" else 1 if kind == "cgroup" and "memory" in of_all.split(",") else 0
+        version = 2 if kind == "cgroup2" else 1 if kind == "cgroup" and controller in of_all.split(",") else 0
         if version:
             read_only = "ro" in (*options.split(","), *of_all.split(","))
             found.append(_Mount(version, _unescaped(top), root / _unescaped(point).lstrip("/"), read_only))
@@ -104,6 +104,22 @@ def own_group(version: int, root: Path) -> Own | None:
         return None
     mount, folder = min(mounts, key=lambda found: (found[1] is None, found[0].read_only))
     return Own(folder or mount.point, mount.point)
+
+
+def is_frozen(pid: int, root: Path) -> bool:
+    """Whether a process is in a frozen control group, of version 1 or 2."""
+    for line in text(root / f"proc/{pid}/cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        version = 2 if number == "0" else 1 if "freezer" in controllers.split(",") else 0
+        for mount in _mounts(root, "freezer"):
+            folder = mount.folder(path) if mount.version == version else None
+            if folder is None:
+                continue
+            if version == 1 and text(folder / "freezer.state").strip() in ("FROZEN", "FREEZING"):
+                return True
+            if version == 2 and "frozen 1" in text(folder / "cgroup.events").splitlines():
+                return True
+    return False
 
 
 def user_manager(root: Path) -> str | None:

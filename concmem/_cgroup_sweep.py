@@ -17,7 +17,7 @@ from concmem._resources import OpenFile
 
 __all__ = ["kill", "new_name", "remove", "sweep"]
 
-_NAME = re.compile(r"concmem-(\d+)-(\d+)-(\d+)-\d+")  # pid, its start, the namespace of both, serial
+_NAME = re.compile(r"concmem-(\d+)-(\d+)-(\d+)-\d+(-leave)?")  # pid, its start, the namespace of both, serial
 
 _PATIENCE_S = 0.1  # a process may be seen in its group for a moment after its parent was told of its end
 _KILL_S = 2.0  # the longest that left-overs are hunted where each has to be killed by itself
@@ -42,10 +42,17 @@ def _self(pid: int, root: Path) -> tuple[str, str]:
 os.register_at_fork(after_in_child=_self.cache_clear)
 
 
-def new_name(root: Path) -> str:
-    """A name for a group that no other has, from which anyone can tell whether its maker still lives."""
+def new_name(root: Path, for_leaving: bool = False) -> str:
+    """
+    A name for a group that no other has, from which anyone can tell whether its maker still lives.
+
+    Args:
+        root: Where /proc is.
+        for_leaving: Whether processes may live on in it when its maker has ended. The name says so, because nothing
+            else of a group can: version 2 renames none.
+    """
     pid = os.getpid()
-    return f"concmem-{pid}-{'-'.join(_self(pid, root))}-{next(_serial)}"
+    return f"concmem-{pid}-{'-'.join(_self(pid, root))}-{next(_serial)}{'-leave' if for_leaving else ''}"
 
 
 def _is_gone(pid: int, start: str, root: Path) -> bool:
@@ -65,7 +72,11 @@ def _is_gone(pid: int, start: str, root: Path) -> bool:
 
 
 def sweep(parent: Path, root: Path) -> None:
-    """Remove the groups in `parent` whose makers are dead, with whatever lives in them, and own ones left busy."""
+    """
+    Remove the groups in `parent` whose makers are dead, with whatever lives in them, and own ones left busy.
+
+    One that was made for processes that are left running is removed when they have ended.
+    """
     own_pid = os.getpid()
     namespace = _self(own_pid, root)[1]
     try:
@@ -77,8 +88,9 @@ def sweep(parent: Path, root: Path) -> None:
     for name in names:
         match = _NAME.fullmatch(name)
         if knows and match and match[3] == namespace and _is_gone(int(match[1]), match[2], root):
-            kill(parent / name)
-            remove(parent / name)
+            if not match[4]:
+                kill(parent / name)
+            remove(parent / name, patience_s=0 if match[4] else _PATIENCE_S)
         elif name in _left:
             remove(parent / name, patience_s=0)
 

@@ -58,6 +58,7 @@ class Tree:
         marks_sum_bytes: The largest sum of marks as they stood at a tick.
         max_alive: The most processes that were seen at once.
         survivors: How many could not be killed.
+        left_running: How many were left running, as was asked for.
         refused: How many readings the kernel refused.
         blind: Why no process could be looked at, or "".
         dropped_processes: Processes that are missing in `processes`.
@@ -88,6 +89,7 @@ class Tree:
     marks_sum_bytes: int
     max_alive: int
     survivors: int
+    left_running: int
     refused: int
     blind: str
     dropped_processes: int
@@ -110,6 +112,8 @@ class Tree:
         """Why some process may have been of any size; "" where an ancestor, or its exit record, told of each."""
         if self.survivors:
             return "some processes could not be ended, and live on"
+        if self.left_running:
+            return "some processes were left running, and how large they were between readings is told at an end only"
         if self.largest.inexact:
             late = self.largest.inexact
             windows = "1 window was" if late == 1 else f"{late} windows were"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import os
 import select
 import subprocess
+import termios
 from typing import IO, Any
 
 from concmem._resources import Resources
@@ -85,8 +88,15 @@ class Redirection:
                 elif not self._read(names[fd], fd):
                     poll.unregister(fd)
         for name, reader in self._readers.items():
-            while self._read(name, reader):
-                pass
+            self._read_what_lies_there(name, reader)
+
+    def _read_what_lies_there(self, name: str, reader: int) -> None:
+        """No more than that: a process that lives on may write for ever."""
+        waiting = array.array("i", [0])
+        fcntl.ioctl(reader, termios.FIONREAD, waiting)
+        before = len(self._collected[name])
+        while len(self._collected[name]) - before < waiting[0] and self._read(name, reader):
+            pass
 
     def _read(self, name: str, reader: int) -> bool:
         """Whether there may be more."""

@@ -69,6 +69,12 @@ def _draft(extra: frozenset[str]) -> tuple[Any, int]:
     return head, size
 
 
+@lru_cache(maxsize=1)
+def _leftover() -> dict[str, int]:
+    _, lib = native()
+    return {"wait": lib.CM_LEFTOVER_WAIT, "leave": lib.CM_LEFTOVER_LEAVE, "kill": lib.CM_LEFTOVER_KILL}
+
+
 if lib is not None:
     os.register_at_fork(after_in_child=lib.cm_memory_forget_kept)
 
@@ -102,6 +108,7 @@ class SharedMemory:
         head.pss_budget_ppm = request.pss_budget_ppm
         head.timeout_ns = request.timeout_ns
         head.memory_limit_bytes = request.memory_limit_bytes
+        head.leftover = _leftover()[request.leftover]
 
     def copy(self, offset: int, size: int) -> bytes:
         """A piece of it, as far as it reaches: a hostile target can have written any offset into the head."""

@@ -118,10 +118,12 @@ def tree_of(
         marks_sum_bytes=most("status"),
         max_alive=head.max_alive,
         survivors=head.survivors,
+        left_running=head.left_running,
         refused=head.refused,
         blind=ffi.string(track_of(head, "children").why_not).decode() if track_of(head, "children").error else "",
         dropped_processes=head.processes_dropped,
-        everybody_told=had("taskstats") and not head.exit_records_lost and not head.processes_dropped,
+        everybody_told=had("taskstats")
+        and not (head.exit_records_lost or head.processes_dropped or head.survivors or head.left_running),
         windows=had("windows"),
         statm_exact=bool(head.statm_exact),
         counter_error_bytes=counter_error_bytes(host, head.max_threads),

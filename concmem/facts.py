@@ -2,11 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
-from concmem._escaping import escape_fields
+from concmem._escaping import escape_fields, escape_text
 
-__all__ = ["Host", "SamplerReport", "Source"]
+__all__ = ["Host", "LeftProcess", "SamplerReport", "Source", "Survivor"]
+
+
+@attrs.frozen
+class LeftProcess:
+    """
+    A process that was alive when its measurement ended.
+
+    Attributes:
+        pid: Its number; 0 where that is not known.
+        name: Its name in the kernel (at most 15 bytes); "" where that may not be read.
+    """
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.pid or 'PID unknown'} ({escape_text(self.name) or 'name unknown'})"
+
+
+SurvivorReason = Literal["frozen", "traced", "uninterruptible", "not_permitted", "unknown"]
+
+_SURVIVOR_SENTENCES: dict[str, str] = {
+    "frozen": "it is in a frozen control group, and ends when that is thawed",
+    "traced": "another process traces it, and has to wait for it first",
+    "uninterruptible": "it waits in the kernel, where no signal reaches it (state D)",
+    "not_permitted": "it belongs to another user, and this one may not kill it",
+    "unknown": "it had been killed, and did not end in time",
+}
+
+
+@attrs.frozen
+class Survivor(LeftProcess):
+    """
+    A process that was to be killed, and was still there when the sampler gave up.
+
+    Attributes:
+        reason: ``frozen``, ``traced``, ``uninterruptible``, ``not_permitted`` or ``unknown``.
+    """
+
+    reason: SurvivorReason
+
+    @property
+    def sentence(self) -> str:
+        """What `reason` means."""
+        return _SURVIVOR_SENTENCES[self.reason]
 
 
 @attrs.frozen(field_transformer=escape_fields)
@@ -29,7 +76,7 @@ class SamplerReport:
         refused_readings: Readings that the kernel refused (another user's process, say).
         floor_bytes: The sampler's own size at launch. No ``ru_maxrss`` of the root can read less. None where it was
             not looked at, because the root's stood far above it.
-        survivors: Processes that could not be killed (another user's); 0 means that nothing is left.
+        survivors: Processes that were to be killed and did not end, each with the reason; empty where nothing is left.
         unseen: At most so many processes of the tree came and went between two readings and are not listed.
         inexact_windows: With ``windows``, how often a high-water mark could not be set back at once: what was touched
             and given up meanwhile can be missing.
@@ -51,7 +98,7 @@ class SamplerReport:
     pss_s: float
     refused_readings: int
     floor_bytes: int | None
-    survivors: int
+    survivors: tuple[Survivor, ...]
     unseen: int = 0
     inexact_windows: int = 0
     lost_exit_records: int = 0

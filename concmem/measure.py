@@ -20,7 +20,7 @@ from concmem._shm import SharedMemory, native
 from concmem.errors import CommandFailed, ConcmemError, SamplerError
 from concmem.host import describe, oom_kills, swapped_bytes
 from concmem.model import Measurement
-from concmem.request import Command, Request
+from concmem.request import Command, Leftover, Request
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Running", "measure", "start"]
 
@@ -49,7 +49,12 @@ class Running:
             self._redirection = Redirection(resources, stdin, stdout, stderr)
             self._memory: SharedMemory | None = SharedMemory(request)
             if request.extra & {"cgroup", "rss_stat"}:
-                self._groups = make("cgroup" in request.extra, "rss_stat" in request.extra, resources=resources)
+                self._groups = make(
+                    "cgroup" in request.extra,
+                    "rss_stat" in request.extra,
+                    for_leaving=request.leftover == "leave",
+                    resources=resources,
+                )
             launch(request, self._memory, self._redirection.fds, resources, self._groups)
             resources.close_given()
             # All that can be done in the target's time rather than in the caller's.
@@ -200,6 +205,7 @@ def start(
     exact: bool = False,
     timeout_s: float | None = None,
     memory_limit_bytes: int | None = None,
+    leftover: Leftover = "wait",
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
     stdin: Target = None,
@@ -222,6 +228,7 @@ def start(
         pss_budget=pss_budget,
         timeout_s=timeout_s,
         memory_limit_bytes=memory_limit_bytes,
+        leftover=leftover,
         cwd=cwd,
         env=env,
         extra={"windows": windows, "cgroup": cgroup, "taskstats": taskstats, "rss_stat": exact},
@@ -240,6 +247,7 @@ def measure(
     exact: bool = False,
     timeout_s: float | None = None,
     memory_limit_bytes: int | None = None,
+    leftover: Leftover = "wait",
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
     stdin: Target = None,
@@ -268,6 +276,10 @@ def measure(
         memory_limit_bytes: When the tree's footprint is seen above it, the whole tree is killed: the RSS of one
             process, or of several the sum of PSS (of RSS, where PSS is refused or has no budget). A spike between
             two readings is seen where it makes a new VmHWM.
+        leftover: What happens to the rest of the tree when the root has ended. ``wait``: it is measured to its end.
+            ``leave``: the measurement ends with a last reading, the rest goes on, and `Measurement.left_running` names
+            it; what it writes to a PIPE from then on raises SIGPIPE in it. ``kill``: the same reading, then the rest is
+            killed; `Measurement.exit` stays the root's own.
         cwd: The folder to run in.
         env: The whole environment, instead of this process's.
         stdin: As in `subprocess`: None, a descriptor, a file or DEVNULL.
@@ -293,6 +305,7 @@ def measure(
         exact=exact,
         timeout_s=timeout_s,
         memory_limit_bytes=memory_limit_bytes,
+        leftover=leftover,
         cwd=cwd,
         env=env,
         stdin=stdin,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from concmem._later import Later
-from concmem.facts import Host, SamplerReport
+from concmem.facts import Host, LeftProcess, SamplerReport
 from concmem.timeline import Timeline
 
 __all__ = ["SCHEMA", "Exit", "Figure", "Measurement", "OutOfMemory", "Process", "Status"]
@@ -22,7 +22,8 @@ SCHEMA = 3
 The number of the stored form, in every file that is written.
 
 1: the first. 2: more sources: ``tree_peak_swap``, ``cgroup_parts``, ``maxima``, ``swapped_bytes``; all that was added
-has a default, so that files of 1 are read as they are. 3: ``oom``, and that reason of an exit.
+has a default, so that files of 1 are read as they are. 3: ``oom``, and that reason of an exit; ``left_running``;
+``sampler.survivors`` is a list of processes, where it was a number, and is read as either.
 """
 
 Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
@@ -155,7 +156,7 @@ class Process:
         comm: Its name in the kernel (at most 15 bytes), after any exec.
         argv: Its arguments, after any exec; empty where it ended before they could be read, cut where `argv_is_cut`.
         start_s: When it was first seen, from the start of the measurement.
-        end_s: When its end was noticed.
+        end_s: When its end was noticed; the end of the measurement where it lives on.
         peak: Its own high-water mark.
         user_s, system_s: Its CPU time and that of the children it waited for; None where it was not the
             sampler that reaped it.
@@ -194,7 +195,8 @@ class Measurement(Later):
         command: The argument vector, or the one string that went to ``/bin/sh -c``.
         exit: How it ended.
         wall_s: From the start of the root to its end.
-        tree_wall_s: From the start of the root to the end of the last process of the tree.
+        tree_wall_s: From the start of the root to the end of the last process of the tree, or of the measurement where
+            some live on.
         user_s, system_s: CPU time of the whole tree, as far as the sampler or an ancestor reaped it.
         minor_faults, major_faults: Page faults of the same.
         processes: Every process that was seen, in order of discovery.
@@ -206,6 +208,7 @@ class Measurement(Later):
         maxima: The largest of every column that was read, as ``source.column``, in bytes or counts.
         oom: What the kernel's OOM killer did to the tree, or None where nothing is known of it.
         swapped_bytes: What the whole machine swapped in or out meanwhile; None where it has no swap.
+        left_running: The processes that lived on when the root had ended, with ``leftover="leave"``.
         start_monotonic_s: CLOCK_MONOTONIC at the start of the root: what timelines count from.
         sampler: What the measuring cost, and what it may have missed.
         host: The machine.
@@ -245,6 +248,7 @@ class Measurement(Later):
     maxima: dict[str, int] = attrs.field(factory=dict, repr=False)
     swapped_bytes: int | None = None
     oom: OutOfMemory | None = None
+    left_running: tuple[LeftProcess, ...] = ()
     start_monotonic_s: float = 0.0
     schema: int = attrs.field(default=SCHEMA, repr=False)
 

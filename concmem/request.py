@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import attrs
 
 from concmem.errors import InvalidRequest
 
-__all__ = ["Command", "Request"]
+__all__ = ["Command", "Leftover", "Request"]
 
 Command = str | bytes | os.PathLike[str] | Sequence[str | bytes | os.PathLike[str]]
+
+Leftover = Literal["wait", "leave", "kill"]
+"""What happens to the rest of the tree when the root has ended."""
 
 SHORTEST_INTERVAL_S = 0.0001
 LONGEST_INTERVAL_S = 3600.0
@@ -82,6 +85,7 @@ class Request:
         interval_ns: Between two readings.
         pss_budget_ppm: The share of wall time that smaps_rollup may take, in millionths.
         timeout_ns, memory_limit_bytes: 0 for none.
+        leftover: What happens to the rest of the tree when the root has ended: ``wait``, ``leave`` or ``kill``.
         extra: The names of the sources that are read only when they are asked for.
     """
 
@@ -93,6 +97,7 @@ class Request:
     pss_budget_ppm: int
     timeout_ns: int
     memory_limit_bytes: int
+    leftover: Leftover
     extra: frozenset[str]
 
     @property
@@ -111,6 +116,7 @@ class Request:
         pss_budget: float,
         timeout_s: float | None,
         memory_limit_bytes: int | None,
+        leftover: Leftover,
         cwd: str | os.PathLike[str] | None,
         env: Mapping[str, str] | None,
         extra: Mapping[str, bool],
@@ -127,6 +133,8 @@ class Request:
             _number("timeout_s", timeout_s, 1e-6, 1e9)
         if memory_limit_bytes is not None:
             _number("memory_limit_bytes", memory_limit_bytes, 1, 1 << 62)
+        if leftover not in get_args(Leftover):
+            raise InvalidRequest(f"leftover must be 'wait', 'leave' or 'kill', not {leftover!r}")
         argv = _argv(command)
         is_line = isinstance(command, (str, bytes))
         return cls(
@@ -138,5 +146,6 @@ class Request:
             pss_budget_ppm=round(pss_budget * 1e6),
             timeout_ns=0 if timeout_s is None else max(1, round(timeout_s * 1e9)),
             memory_limit_bytes=int(memory_limit_bytes or 0),
+            leftover=leftover,
             extra=frozenset([name for name, wanted in extra.items() if wanted]),
         )

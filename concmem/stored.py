@@ -12,6 +12,7 @@ import attrs
 from concmem._bounded import read_json_file
 from concmem._escaping import escape_text
 from concmem.errors import InvalidRequest, RecordingError
+from concmem.facts import Survivor
 from concmem.model import SCHEMA, Figure, Measurement
 from concmem.timeline import Timeline
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from cattrs.preconf.json import JsonConverter
 
 __all__ = ["converter", "load", "make_stored_converter", "measurement_from_dict", "measurement_to_dict", "save"]
+
+_MOST_SURVIVORS = 1 << 16
+"""The sampler knows no more processes at once."""
 
 
 def make_stored_converter() -> JsonConverter:
@@ -39,6 +43,11 @@ def make_stored_converter() -> JsonConverter:
     made.register_unstructure_hook(
         Measurement, make_dict_unstructure_fn(Measurement, made, timeline=override(omit=True))
     )
+    survivors = made.get_structure_hook(tuple[Survivor, ...])
+    made.register_structure_hook_func(
+        lambda kind: kind == tuple[Survivor, ...],
+        lambda v, kind: _counted(v) if type(v) is int else survivors(v, kind),
+    )
     figure = structure_class(made, Figure)
     made.register_structure_hook(Figure, lambda v, kind: _sensible(figure(v, kind)))
     measurement = structure_class(made, Measurement, timeline=override(omit=True))
@@ -47,6 +56,13 @@ def make_stored_converter() -> JsonConverter:
 
 
 converter = lru_cache(maxsize=1)(make_stored_converter)
+
+
+def _counted(survivors: int) -> tuple[Survivor, ...]:
+    """Up to schema 2 they were only counted."""
+    if not 0 <= survivors <= _MOST_SURVIVORS:
+        raise ValueError(f"survivors must be from 0 to {_MOST_SURVIVORS}, not {survivors}")
+    return (Survivor(0, "", "unknown"),) * survivors
 
 
 def _sensible(figure: Figure) -> Figure:

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CM_ABI 3
+#define CM_ABI 4
 #define CM_MAX_TRACKS 10
 #define CM_MAX_COLUMNS 8
 #define CM_MAX_FDS 8
@@ -41,12 +41,19 @@
 #define CM_REASON_INTERRUPTED 3
 #define CM_REASON_HOST_GONE 4
 
+/* What happens, when the root has ended, to what it has started. */
+#define CM_LEFTOVER_WAIT 0
+#define CM_LEFTOVER_LEAVE 1
+#define CM_LEFTOVER_KILL 2
+
 #define CM_PROCESS_ROOT 1
 #define CM_PROCESS_ENDED 2
 #define CM_PROCESS_REAPED 4
 #define CM_PROCESS_FORGETS 8
 #define CM_PROCESS_TOLD 16
 #define CM_PROCESS_ARGUMENTS_CUT 32 /* it has more of them than were kept */
+#define CM_PROCESS_SURVIVED 64 /* it was to be killed and is still there */
+#define CM_PROCESS_LEFT 128    /* it was left running, as the request says */
 
 /* A value in a window is a 32-bit multiple of `scale` (a page, a KiB, one), so that 16 TiB fit and rows stay small. */
 struct cm_column {
@@ -122,6 +129,7 @@ struct cm_head {
     int32_t memory_group_fd;   /* folders of control groups that the target is born in, or -1 */
     int32_t selector_group_fd;
     uint32_t memory_group_version;
+    uint32_t leftover;
     uint32_t nests;            /* the sampler is alone in a delegated group and makes the target's below it */
 
     /* the answer */
@@ -148,7 +156,8 @@ struct cm_head {
     uint64_t sampler_cpu_ns;
     uint64_t sampler_rss_bytes;
     uint64_t floor_bytes;
-    uint64_t survivors;
+    uint64_t survivors;        /* how many processes were to be killed and are still there, */
+    uint64_t left_running;     /* and how many were left running, as the request says */
     uint64_t last_unseen, last_unseen_since_ns; /* of `unseen`, those since the last tick, and when that was */
     uint64_t unseen;
     uint64_t inexact_windows;

@@ -65,8 +65,10 @@ struct cm_stat {
     char comm[16];
     char state;
     int ppid;
+    uint64_t flags;        /* PF_... of the kernel */
     uint64_t faults;       /* minor faults */
     uint64_t child_faults; /* of children that it waited for */
+    uint64_t cpu_ticks;    /* user and system */
     int threads;
     uint64_t start_ticks;
     bool forgets_children; /* ignores SIGCHLD: nobody will ever hear how large they were */

@@ -57,6 +57,11 @@ static void on_tick(struct sampler *s, int fd)
     tick(s, now_ns);
 }
 
+static bool is_over(const struct sampler *s)
+{
+    return s->no_children_left || (s->head->root_ended && s->head->leftover != CM_LEFTOVER_WAIT);
+}
+
 /*
  * A command that is over before anything is due is waited for without a descriptor: to make all of those, and to close
  * them, would take a twentieth of its time, as the kernel likes to run this process and the target on the same CPU. The
@@ -68,7 +73,7 @@ static void wait_until_the_first_tick(struct sampler *s)
     sigset_t set = signals();
     if (timeout_ns != 0 && s->head->start_ns + timeout_ns < until_ns)
         until_ns = s->head->start_ns + timeout_ns;
-    while (s->exits_fd < 0 && !s->no_children_left && (now_ns = cm_now_ns()) < until_ns) {
+    while (s->exits_fd < 0 && !is_over(s) && (now_ns = cm_now_ns()) < until_ns) {
         struct timespec left = {.tv_nsec = (long)(until_ns - now_ns)};
         int number = (int)syscall(SYS_rt_sigtimedwait, &set, NULL, &left, sizeof(uint64_t));
         if (number == SIGTERM) {
@@ -123,6 +128,7 @@ static void run(struct sampler *s, struct pollfd *waited)
         /* Before the tick, which would look at every zombie once more. */
         if (waited[ON_SIGNAL].revents || more || s->killing)
             more = reap_some(s);
+        leftover_after_root(s);
         if (waited[ON_EXIT_RECORD].revents)
             exits_drain(s, cm_now_ns() - s->head->start_ns);
         if (waited[ON_TICK].revents && !s->killing && !s->no_children_left)

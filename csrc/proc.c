@@ -78,10 +78,14 @@ int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
         uint64_t value = cm_number(&at);
         if (field == 4)
             stat->ppid = (int)value;
+        else if (field == 9)
+            stat->flags = value;
         else if (field == 10) /* minflt */
             stat->faults = value;
         else if (field == 11 || field == 13) /* cminflt, cmajflt */
             stat->child_faults += value;
+        else if (field == 14 || field == 15) /* utime, stime */
+            stat->cpu_ticks += value;
         else if (field == 20)
             stat->threads = (int)value;
         else if (field == 22)

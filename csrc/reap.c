@@ -9,7 +9,10 @@
 
 #include "sampler.h"
 
-enum { GIVE_UP_NS = 2000000000 };
+enum {
+    GIVE_UP_NS = 1500000000, /* after so long in which nothing came of it */
+    LOOK_NS = 250000000,     /* between two looks whether some process is still ending */
+};
 
 /* The most that this program can have been when it started the root, and so the most that it can show in its place. */
 #ifdef CM_FREESTANDING
@@ -64,6 +67,7 @@ static void note_end(struct sampler *s, int pid, int status, const struct rusage
         head->processes_dropped++;
     }
     s->somebody_ended = true;
+    s->progress_ns = cm_now_ns();
     if (m != NULL)
         tree_remove(s, m);
 }
@@ -120,8 +124,9 @@ void kill_begin(struct sampler *s, uint32_t reason)
     if (s->killing)
         return;
     s->killing = true;
-    s->kill_ns = cm_now_ns();
+    s->progress_ns = cm_now_ns();
     s->head->reason = reason;
+    whole_thaw(s);
 }
 
 /*
@@ -146,12 +151,6 @@ static uint64_t kill_walk(struct sampler *s)
     return killed;
 }
 
-static bool count_child(struct sampler *s, int pid, uint64_t unused)
-{
-    (void)s, (void)pid, (void)unused;
-    return true;
-}
-
 static bool kill_child(struct sampler *s, int pid, uint64_t unused)
 {
     (void)s, (void)unused;
@@ -163,15 +162,26 @@ static bool kill_child(struct sampler *s, int pid, uint64_t unused)
  * afterwards would never catch up with a tree that keeps forking. Whoever loses its parent by this becomes a child, and
  * so does who cannot be found otherwise. A child's number is its own until the sampler itself has reaped it, so no
  * stranger can be hit.
+ *
+ * What has been killed need not end: not in a frozen control group of version 1, not while the kernel waits for a device,
+ * and where a foreign process traces it, that one has to wait for it first. And another user's may not be killed at all.
+ * To send the signal once more is no progress; when there has been none for a while, they are left as they are.
  */
 void kill_sweep(struct sampler *s)
 {
-    uint64_t killed = kill_walk(s) + children_visit(s, s->own_children_fd, 0, kill_child);
-    if (killed > 0)
-        s->kill_ns = cm_now_ns();
-    else if (cm_now_ns() - s->kill_ns > GIVE_UP_NS) {
-        /* Children there are, but none that may be killed: other users' processes. */
-        s->head->survivors = children_visit(s, s->own_children_fd, 0, count_child);
-        s->no_children_left = true;
-    }
+    uint64_t killed = kill_walk(s), now_ns = cm_now_ns();
+    children_visit(s, s->own_children_fd, 0, kill_child);
+    if (!s->head->root_ended) /* also where /proc is another namespace's and lists no children */
+        kill(s->head->root_pid, SIGKILL);
+    bool looks = now_ns - s->ending_look_ns >= LOOK_NS;
+    if (looks)
+        s->ending_look_ns = now_ns;
+    if (killed > 0 || (looks && leftover_is_ending(s)))
+        s->progress_ns = now_ns;
+    if (now_ns < s->progress_ns + GIVE_UP_NS)
+        return;
+    leftover_note(s, CM_PROCESS_SURVIVED);
+    if (s->head->survivors == 0) /* which cannot be named */
+        s->head->survivors = 1;
+    s->no_children_left = true;
 }

@@ -60,7 +60,8 @@ struct sampler {
     int descriptors, max_descriptors;
 
     bool somebody_ended, settled, killing, no_children_left;
-    uint64_t kill_ns;
+    uint64_t progress_ns;  /* when a process was last killed or reaped, or was seen to be ending, since `killing` */
+    uint64_t ending_look_ns, ending_ticks; /* when that was looked for last, and the CPU time that was seen then */
     uint64_t last_tick_ns, not_before_ns, due_ns;
     uint64_t no_waiting_ns; /* until then nothing is read that can wait for a lock */
     uint32_t status_cursor, thread_cursor;
@@ -161,6 +162,7 @@ void whole_entered(struct sampler *s);
 void whole_check(struct sampler *s, struct member *m);
 void whole_tick(struct sampler *s, uint64_t t_ns);
 void whole_end(struct sampler *s, uint64_t t_ns);
+void whole_thaw(const struct sampler *s);
 
 /* nest.c: a group for the target below the sampler's own */
 int nest(int mount_fd);
@@ -192,5 +194,10 @@ void least_tick(struct sampler *s, bool swapped);
 bool reap_some(struct sampler *s);
 void kill_begin(struct sampler *s, uint32_t reason);
 void kill_sweep(struct sampler *s);
+
+/* leftover.c: what is still there when the sampler goes */
+bool leftover_is_ending(struct sampler *s);
+void leftover_note(struct sampler *s, uint32_t flag);
+void leftover_after_root(struct sampler *s);
 
 #endif

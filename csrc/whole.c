@@ -176,6 +176,22 @@ void whole_tick(struct sampler *s, uint64_t t_ns)
         read_sum(s, t_ns);
 }
 
+/* What is frozen in version 1 does not end by SIGKILL. Only groups made for the target: others' are their owners'. */
+void whole_thaw(const struct sampler *s)
+{
+    for (int i = 0; i < CM_GROUPS; i++) {
+        bool second = s->groups[i].version == 2;
+        if (s->groups[i].fd < 0)
+            continue;
+        int fd = openat(s->groups[i].fd, second ? "cgroup.freeze" : "freezer.state", O_WRONLY | O_CLOEXEC);
+        if (fd < 0) /* version 1 has the freezer in a hierarchy of its own, mostly */
+            continue;
+        ssize_t ignored = second ? write(fd, "0", 1) : write(fd, "THAWED", 6);
+        (void)ignored;
+        close(fd);
+    }
+}
+
 /* Everybody has ended. The program in the kernel goes with this process: taking it out takes longer than most runs. */
 void whole_end(struct sampler *s, uint64_t t_ns)
 {

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -14,6 +14,7 @@ from concmem._atomic import write_whole
 from concmem.cli._options import amount, file
 from concmem.cli._streams import FAILED, sentence, tell
 from concmem.cli._waiting import Signals, exit_code, wait_for
+from concmem.request import Leftover
 from concmem.units import parse_bytes, parse_seconds
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ _Write = Callable[["Measurement", Path], None]
     metavar="BYTES",
     callback=amount(parse_bytes),
     help="End it when it is seen to need more than this: 512M, 2G.",
+)
+@click.option(
+    "--leftover",
+    type=click.Choice(get_args(Leftover)),
+    default="wait",
+    show_default=True,
+    help="When CMD has ended and processes that it started have not: wait for them, leave them, or kill them.",
 )
 @click.option("--windows", is_flag=True, help="Exact maximum of every window; the command's own ru_maxrss is spoilt.")
 @click.option("--exact", is_flag=True, help="Exact sum of RSS, by eBPF (root); page faults of the machine cost more.")
@@ -92,6 +100,7 @@ def run(
     interval_s: float,
     timeout_s: float | None,
     memory_limit_bytes: int | None,
+    leftover: Leftover,
     windows: bool,
     exact: bool,
     cgroup: bool,
@@ -136,6 +145,7 @@ def run(
             interval_s=interval_s,
             timeout_s=timeout_s,
             memory_limit_bytes=memory_limit_bytes,
+            leftover=leftover,
             windows=windows,
             cgroup=cgroup,
             taskstats=taskstats,

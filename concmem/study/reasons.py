@@ -61,6 +61,22 @@ def why_failed(
         limits: How long it had for that.
         of_machine: The limits that its tasks meet.
     """
+    reason = _why_failed(attempt, tasks, kind, work, limits, of_machine)
+    survivors = attempt.measurement.sampler.survivors
+    if not survivors:
+        return reason
+    more = f" (and {format_count(len(survivors) - 1)} more)" if len(survivors) > 1 else ""
+    return "; ".join(filter(None, (reason, f"could not be ended: {survivors[0]}: {survivors[0].sentence}{more}")))
+
+
+def _why_failed(
+    attempt: Attempt,
+    tasks: int,
+    kind: str,
+    work: Workload,
+    limits: Limits,
+    of_machine: Sequence[Limit],
+) -> str:
     measurement = attempt.measurement
     done = measurement.exit
     if attempt.wrong:

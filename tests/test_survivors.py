@@ -1,0 +1,240 @@
+"""Processes that were killed and do not end: given up on soon, named, and with the reason."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import concmem
+from concmem import errors
+from concmem._cgroup_find import is_frozen
+from concmem._survivors import survivors
+from concmem.cli._output import report
+from concmem.facts import Survivor
+
+LIMIT_S = 1.0
+GIVEN_UP_S = 3.0
+"""How long the sampler may take, by its own clock, from the limit to its last word."""
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+is_root = pytest.mark.skipif(os.geteuid() != 0, reason="root is missing")
+
+
+@pytest.fixture
+def frozen_group() -> Iterator[Path]:
+    """
+    A group of version 1's freezer, not frozen yet; thawed and removed afterwards.
+
+    It goes behind `marked` in the list of a test's fixtures: that waits for the end of all that it marked.
+    """
+    if os.geteuid() != 0 or not (FREEZER / "tasks").exists():
+        pytest.skip("root, or a freezer of control groups of version 1, is missing")
+    group = FREEZER / f"concmem-test-{uuid.uuid4().hex}"
+    group.mkdir()
+    yield group
+    (group / "freezer.state").write_text("THAWED")
+    while (group / "tasks").read_text().split():
+        continue  # they have a SIGKILL to die of
+    group.rmdir()
+
+
+FROZEN = """
+sleep 600 &
+echo $! >{group}/tasks
+echo FROZEN >{group}/freezer.state
+until grep -q FROZEN {group}/freezer.state; do :; done
+sleep 600
+"""
+
+
+def test_a_frozen_process_is_given_up_and_named(marked: Any, frozen_group: Path) -> None:
+    """A limit ends the rest of the tree; the frozen one is named, with every sample that was made until then."""
+    m = concmem.measure(FROZEN.format(group=frozen_group), timeout_s=LIMIT_S, env=marked.env)
+    assert m.exit.reason == "timeout"
+    assert m.exit.signal == signal.SIGKILL
+    assert m.tree_wall_s < LIMIT_S + GIVEN_UP_S
+    assert m.timeline.t_s[-1] > LIMIT_S / 2
+    (survivor,) = m.sampler.survivors
+    assert (survivor.name, survivor.reason) == ("sleep", "frozen")
+    assert list(marked.alive()) == [survivor.pid]
+    shown = report(m, sys.stderr)
+    assert f"could not be ended: {survivor.pid} (sleep)" in shown
+    assert "frozen" in shown
+    again = concmem.Measurement.from_dict(json.loads(json.dumps(m.to_dict())))
+    assert again.sampler.survivors == m.sampler.survivors
+
+
+def test_a_frozen_root_is_given_up(frozen_group: Path) -> None:
+    """How it ended is not known; that it could not be killed, and why, is; no sampler stays behind."""
+    running = concmem.start(["/bin/sleep", "600"])
+    (frozen_group / "tasks").write_text(str(running.root_pid))
+    (frozen_group / "freezer.state").write_text("FROZEN")
+    running.stop()
+    m = running.wait()
+    assert m.exit == concmem.Exit(None, None, "interrupted")
+    assert [(s.pid, s.reason) for s in m.sampler.survivors] == [(running.root_pid, "frozen")]
+    assert m.peak.status == "sampled"
+
+
+@is_root
+def test_an_own_group_that_was_frozen(marked: Any) -> None:
+    """The group that was made for the target is thawed, and all in it ends."""
+    running = concmem.start("sleep 600 & sleep 600", exact=True, cgroup=True, env=marked.env)
+    line = next(text for text in Path(f"/proc/{running.root_pid}/cgroup").read_text().splitlines() if "0::" in text)
+    name = line.rpartition("/")[2]
+    groups = [path for path in Path("/sys/fs/cgroup").glob(f"**/{name}") if (path / "cgroup.freeze").exists()]
+    if not name.startswith("concmem-") or not groups:
+        running.stop()
+        running.wait()
+        pytest.skip("a mounted hierarchy of control groups of version 2 is missing")
+    (groups[0] / "cgroup.freeze").write_text("1")
+    assert is_frozen(running.root_pid or 0, Path("/"))
+    running.stop()
+    m = running.wait()
+    assert m.sampler.survivors == ()
+    assert m.exit.signal == signal.SIGKILL
+    assert marked.alive() == {}
+
+
+TRACER = """
+import ctypes, sys, time
+PTRACE_SEIZE = 0x4206
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.ptrace(PTRACE_SEIZE, int(sys.argv[1]), None, None), ctypes.get_errno(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_is_traced_is_given_up_and_named(marked: Any) -> None:
+    """A tracer outside of the tree that does not wait keeps its process from being reaped."""
+    running = concmem.start("sleep 600 & echo $!; sleep 600", stdout=subprocess.PIPE, env=marked.env)
+    marked.wait_for(4)  # the sampler, the shell and two
+    root_pid = running.root_pid
+    pid = int(Path(f"/proc/{root_pid}/task/{root_pid}/children").read_text().split()[0])
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", TRACER, str(pid)], stdin=pipe, stdout=pipe, text=True) as tracer:
+        assert tracer.stdout is not None
+        seized = tracer.stdout.readline().split()
+        if seized == ["-1", str(errno.EPERM)]:
+            running.stop()
+            running.wait()
+            tracer.kill()
+            pytest.skip("the right to trace another process of this user is missing")
+        assert seized[0] == "0"
+        running.stop()
+        m = running.wait()
+        tracer.communicate()
+    assert [(s.pid, s.name, s.reason) for s in m.sampler.survivors] == [(pid, "sleep", "traced")]
+    assert m.exit.reason == "interrupted"
+
+
+class SilentFileSystem:
+    """A file system in user space that reads every request after the first one and answers none."""
+
+    def __init__(self, point: Path) -> None:
+        self._fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        self.asked = threading.Event()
+        options = f"fd={self._fd},rootmode=40000,user_id=0,group_id=0".encode()
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mount(b"silent", os.fsencode(point), b"fuse", 0, options) != 0:
+            os.close(self._fd)
+            raise OSError(ctypes.get_errno(), "mount")
+        self._point = point
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        unique = struct.unpack_from("<IIQ", os.read(self._fd, 1 << 17))[2]
+        answer = struct.pack("<IIIIHHI36x", 7, 31, 1 << 16, 0, 12, 9, 1 << 16)  # fuse_init_out
+        os.write(self._fd, struct.pack("<IiQ", 16 + len(answer), 0, unique) + answer)
+        os.read(self._fd, 1 << 17)
+        self.asked.set()
+
+    def close(self) -> None:
+        """Whoever waits for an answer gets an error."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.umount2(os.fsencode(self._point), 1 | 2)  # MNT_FORCE | MNT_DETACH
+        os.close(self._fd)
+        self._thread.join()
+
+
+@is_root
+def test_a_process_that_waits_in_the_kernel_is_given_up_and_named(tmp_path: Path, marked: Any) -> None:
+    """No signal reaches a process that waits for a file system that has its request and does not answer."""
+    try:
+        silent = SilentFileSystem(tmp_path)
+    except OSError as error:
+        pytest.skip(f"file systems in user space are missing: {error}")
+    try:
+        running = concmem.start(["/bin/cat", str(tmp_path / "file")], stderr=concmem.DEVNULL, env=marked.env)
+        assert silent.asked.wait(30)
+        running.stop()
+        m = running.wait()
+    finally:
+        silent.close()
+    assert [(s.name, s.reason) for s in m.sampler.survivors] == [("cat", "uninterruptible")]
+    assert m.exit.code is None
+    marked.wait_for(0)
+
+
+def test_reasons_from_a_proc_of_its_own(tmp_path: Path) -> None:
+    """Each reason from what /proc and the groups say; one whose number has another start is not looked at."""
+    own = os.getpid()
+    (tmp_path / f"proc/{own}").mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir()
+    mounts = "30 1 0:1 / /v1 rw - cgroup cgroup rw,freezer\n31 1 0:2 / /v2 rw - cgroup2 none rw\n"
+    (tmp_path / "proc/self/mountinfo").write_text(mounts)
+    states = (("v1/g", "freezer.state", "FREEZING\n"), ("v2/g", "cgroup.events", "populated 1\nfrozen 1\n"))
+    for group, file, state in states:
+        (tmp_path / group).mkdir(parents=True)
+        (tmp_path / group / file).write_text(state)
+    (tmp_path / "v1/other").mkdir()
+
+    def reason(state: str, tracer: int = 0, cgroup: str = "", start: int = 77) -> str:
+        fields = [state, *("0" for _ in range(18)), "77", *("0" for _ in range(20))]
+        (tmp_path / f"proc/{own}/stat").write_text(f"{own} (a) b) {' '.join(fields)}\n")
+        (tmp_path / f"proc/{own}/status").write_text(f"Name:\ta\nTracerPid:\t{tracer}\n")
+        (tmp_path / f"proc/{own}/cgroup").write_text(cgroup)
+        (survivor,) = survivors([(own, "a", start)], 1, tmp_path)
+        return survivor.reason
+
+    assert reason("D") == "uninterruptible"
+    assert reason("Z", tracer=5) == "traced"
+    assert reason("D", cgroup="6:freezer:/g\n0::/\n") == "frozen"
+    assert reason("S", cgroup="6:cpu,freezer:/other\n0::/g\n") == "frozen"
+    assert reason("D", cgroup="6:freezer:/other\n0::/\n") == "uninterruptible"
+    assert reason("R") == "unknown"
+    assert reason("D", start=78) == "unknown"
+    assert survivors([], 2, tmp_path) == (Survivor(0, "", "unknown"),) * 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_stored_count_is_read(measured: concmem.Measurement, count: int) -> None:
+    """Up to schema 2 survivors were only counted."""
+    stored = measured.to_dict()
+    old = {**stored, "schema": 2, "sampler": {**stored["sampler"], "survivors": count}}
+    assert concmem.Measurement.from_dict(old).sampler.survivors == (Survivor(0, "", "unknown"),) * count
+
+
+@pytest.mark.parametrize("wrong", [-1, 1 << 40, True, None, "two", [5], [{"pid": 1, "name": "a", "reason": "tired"}]])
+def test_what_no_survivors_are(measured: concmem.Measurement, wrong: Any) -> None:
+    """A stored value that is neither a possible count nor a list of processes is refused."""
+    stored = measured.to_dict()
+    with pytest.raises(errors.RecordingError):
+        concmem.Measurement.from_dict({**stored, "sampler": {**stored["sampler"], "survivors": wrong}})
