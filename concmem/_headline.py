@@ -13,10 +13,13 @@ from concmem.units import format_bytes, format_count, format_seconds
 if TYPE_CHECKING:
     from concmem.model import Figure, Measurement
 
-__all__ = ["counted", "explanation", "facts", "headline", "summary"]
+__all__ = ["counted", "explanation", "facts", "headline", "remaining", "summary"]
 
 _WIDE = 1.05
 """An upper end that is more than so many times the amount is named in its place."""
+
+_LISTED = 8
+"""So many processes are named at the most."""
 
 
 def _program(command: tuple[str, ...] | str) -> str:
@@ -36,7 +39,34 @@ def _amount(peak: Figure) -> str:
 
 
 def headline(measurement: Measurement) -> str:
-    """One sentence for those who want one number: what the command needed, as exactly as it is known."""
+    """
+    One sentence for those who want one number: what the command needed, as exactly as it is known.
+
+    A second one says how many processes are still there, where the measurement has ended before them.
+    """
+    left, survivors = len(measurement.left_running), len(measurement.sampler.survivors)
+    sentences = [_needed(measurement)]
+    if left:
+        sentences.append(f"It left {counted(left, 'process', 'processes')} running.")
+    if survivors:
+        sentences.append(f"{counted(survivors, 'process', 'processes')} could not be ended.")
+    return " ".join(sentences)
+
+
+def remaining(measurement: Measurement) -> list[str]:
+    """Which processes are still there, and why: a line for those left running, one for each that could not be ended."""
+    left, survivors = measurement.left_running, measurement.sampler.survivors
+    lines = []
+    if left:
+        more = f" and {format_count(len(left) - _LISTED)} more" if len(left) > _LISTED else ""
+        lines.append(f"left running: {', '.join(map(str, left[:_LISTED]))}{more}")
+    lines += [f"could not be ended: {process}: {process.sentence}" for process in survivors[:_LISTED]]
+    if len(survivors) > _LISTED:
+        lines.append(f"could not be ended: {format_count(len(survivors) - _LISTED)} more")
+    return lines
+
+
+def _needed(measurement: Measurement) -> str:
     name, peak = _program(measurement.command), measurement.peak
     ended = until(measurement.exit, measurement.oom, measurement.host.memory_limit_bytes)
     if peak.bytes is None:
@@ -69,7 +99,8 @@ def facts(m: Measurement) -> str:
 def summary(measurement: Measurement) -> str:
     """A measurement in a few lines: the headline, the figures that there are, and how it ended."""
     figures = (f"{name}: {figure}" for name, figure in measurement.figures.items() if figure.bytes is not None)
-    return "\n".join(map(escape_text, (headline(measurement), *figures, facts(measurement))))
+    lines = (headline(measurement), *figures, facts(measurement), *remaining(measurement))
+    return "\n".join(map(escape_text, lines))
 
 
 def _when(measurement: Measurement) -> str:

@@ -77,6 +77,7 @@ def tree(*processes: Marks, **more: Any) -> Tree:
         "marks_sum_bytes": 0,
         "max_alive": len(processes),
         "survivors": 0,
+        "left_running": 0,
         "refused": 0,
         "blind": "",
         "dropped_processes": 0,

@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TextIO
 
-from concmem._headline import counted, explanation, facts, headline
+from concmem._headline import counted, explanation, facts, headline, remaining
 from concmem.units import format_bytes, format_count, format_error, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rich.console import Console
     from rich.table import Table
 
-    from concmem.facts import LeftProcess
     from concmem.model import Figure, Measurement
 
 __all__ = ["report"]
 
 _WIDEST = 120
-_LISTED = 8
-"""So many processes are named at the most."""
 
 
 def _shown(measurement: Measurement) -> Iterator[tuple[str, Figure]]:
@@ -68,11 +65,6 @@ def _notes(measurement: Measurement) -> Table:
     return table
 
 
-def _listed(processes: Sequence[LeftProcess]) -> str:
-    more = f" and {format_count(len(processes) - _LISTED)} more" if len(processes) > _LISTED else ""
-    return ", ".join(map(str, processes[:_LISTED])) + more
-
-
 def _facts(measurement: Measurement) -> list[str]:
     m, sampler = measurement, measurement.sampler
     share = sampler.cpu_s / m.tree_wall_s if m.tree_wall_s > 0 else math.nan
@@ -90,11 +82,7 @@ def _facts(measurement: Measurement) -> list[str]:
         "processes not listed": sampler.dropped_processes,
     }
     lines += [f"missed: {format_count(count)} {what}" for what, count in lost.items() if count]
-    if m.left_running:
-        lines.append(f"left running: {_listed(m.left_running)}")
-    lines += [f"could not be ended: {process}: {process.sentence}" for process in sampler.survivors[:_LISTED]]
-    if len(sampler.survivors) > _LISTED:
-        lines.append(f"could not be ended: {format_count(len(sampler.survivors) - _LISTED)} more")
+    lines += remaining(m)
     if sampler.unseen:
         seen = counted(len(m.processes), "process", "processes")
         more = f"up to {format_count(sampler.unseen)} more came and went between two readings"
