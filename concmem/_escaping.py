@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["csv_cell", "escape_bytes", "escape_fields", "escape_text", "escape_values", "shell_word"]
 
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
-            "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
-"""With these a cell begins that a spreadsheet runs as a formula."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""With these a cell begins that a spreadsheet runs as a formula; the last four are the wide forms of the first."""
 _SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 """Spaces that Python does not count as printable. concmem's own texts have no-break spaces."""
 

@@ -220,13 +220,13 @@ def examine(*, runs: int = 1, progress: Callable[[int, int], None] = lambda done
         progress: Called with how many programs are done, and how many there are.
 
     Raises:
-        UnsupportedPlatform: This is not Linux.
+        UnsupportedPlatform: This is not Linux, or its /proc is missing or of another PID namespace.
     """
+    host = describe()
     sources = probe()
     usable = frozenset(source.name for source in sources if source.usable)
     clock, statm_exact = _clock()
     checks = _prove(usable, runs, progress)
-    host = describe()
     return Checkup(
         host=host,
         sources=sources,

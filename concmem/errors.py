@@ -47,7 +47,7 @@ class InvalidRequest(ConcmemError, ValueError):
 
 
 class UnsupportedPlatform(ConcmemError, NotImplementedError):
-    """This is not Linux, or a Linux without an interface that concmem cannot do without."""
+    """This is not Linux, or a Linux without an interface that concmem cannot do without, such as a /proc of its own."""
 
 
 class SamplerError(ConcmemError, OSError):

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from concmem.errors import UnsupportedPlatform
 from concmem.facts import Host
 
 __all__ = [
+    "check_proc",
     "control_groups",
     "counter_error_bytes",
     "describe",
@@ -119,9 +121,63 @@ def _describe(cpus_allowed: int) -> Host:
     )
 
 
+def check_proc(proc: str = "/proc") -> None:
+    """
+    See to it that /proc shows this process and its children under the numbers that they have here.
+
+    Without it nothing is known of them; that of another PID namespace has figures of other processes.
+
+    Raises:
+        UnsupportedPlatform: It is not mounted, is another namespace's, or shows less than all processes of this user.
+    """
+    try:
+        own = os.readlink(f"{proc}/self")
+    except OSError:
+        if not os.path.exists(f"{proc}/version"):
+            raise UnsupportedPlatform(
+                f"{proc} is not mounted, from which memory is read: mount -t proc proc {proc}"
+            ) from None
+        own = ""
+    if own != str(os.getpid()):
+        raise UnsupportedPlatform(
+            f"{proc} shows the processes of another PID namespace, where this one is {own or 'not there'}: "
+            f"mount that of its own namespace, as unshare --mount-proc does, or mount -t proc proc {proc}"
+        )
+    if _namespace(f"{proc}/self/ns/pid_for_children") not in ("", _own_namespace(proc, os.getpid())):
+        raise UnsupportedPlatform(
+            f"children of this process are born into another PID namespace, which {proc} does not show: "
+            "start concmem inside that namespace, with a /proc of its own"
+        )
+
+
+@lru_cache(maxsize=1)
+def _own_namespace(proc: str, _pid: int) -> str:
+    if not os.path.exists(f"{proc}/self/statm"):
+        raise UnsupportedPlatform(f"{proc} does not show this process: mount it without hidepid")
+    return _namespace(f"{proc}/self/ns/pid")
+
+
+def _namespace(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # an older kernel, or one without such namespaces
+        return ""
+
+
 def describe() -> Host:
-    """This machine: read once, but for the CPUs that the calling thread may use now."""
-    return _describe(len(os.sched_getaffinity(0)))
+    """
+    This machine: read once, but for the CPUs that the calling thread may use now.
+
+    Raises:
+        UnsupportedPlatform: See `check_proc`; or a file of the machine is missing there.
+    """
+    check_proc()
+    try:
+        return _describe(len(os.sched_getaffinity(0)))
+    except OSError as error:
+        raise UnsupportedPlatform(
+            f"{error.filename or '/proc'} cannot be read ({error.strerror}): mount all of /proc, without subset=pid"
+        ) from error
 
 
 def forget() -> None:

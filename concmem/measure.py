@@ -219,6 +219,7 @@ def start(
 
     Raises:
         InvalidRequest: An argument cannot be meant.
+        UnsupportedPlatform: /proc is missing, or shows another PID namespace.
         CommandTooLong, BadWorkingDirectory, SamplerError: The sampler could not be started. What is wrong with the
             command itself is said by `Running.wait`.
     """
