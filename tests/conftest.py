@@ -127,14 +127,14 @@ def others_may_measure(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def own_mounts() -> list[str]:
-    """What gives a command a mount namespace of its own, in which it may mount a small disk."""
+    """What gives a command a mount namespace of its own; not in a chroot, say, whose / is no mount point."""
     prefix = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     try:
-        tried = subprocess.run([*prefix, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, timeout=10)
+        tried = subprocess.run([*prefix, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, timeout=300)
     except FileNotFoundError:
-        pytest.skip("unshare (of util-linux) is not there, and with it no small disk")
+        pytest.skip("unshare (of util-linux) is not there")
     if tried.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {tried.stderr.decode().strip()}")
+        pytest.skip(f"no mount namespace of one's own can be made here: {tried.stderr.decode().strip()}")
     return prefix
 
 

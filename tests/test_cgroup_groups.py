@@ -305,7 +305,7 @@ def test_a_read_only_mount_is_told(real_memory: _cgroup.Groups, host_python: Any
         "if ctypes.CDLL(None).unshare(0x20000) != 0:\n"  # CLONE_NEWNS
         "    print('null')\n"
         "    sys.exit()\n"
-        "subprocess.run(['mount', '--make-rprivate', '/'], check=True)\n"
+        "subprocess.run(['mount', '--make-private', sys.argv[1]], check=True)\n"  # / need not be a mount point
         "subprocess.run(['mount', '-o', 'remount,bind,ro', sys.argv[1]], check=True)\n"
         "print(json.dumps(_cgroup.probe()))\n"
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 from click.testing import CliRunner
 
@@ -19,13 +20,9 @@ import concmem.doctor
 from concmem.cli import main
 from concmem.cli.doctor import doctor
 from concmem.errors import ConcmemError
-from concmem.host import describe
 from concmem.study import StudyError
-from concmem.study.alone import MachineBusy, alone
 from concmem.study.lift import NOTES, PUT_BACK, lifted, restore
 from concmem.study.limits import Limit
-
-pytestmark = pytest.mark.alone
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can raise limits of the machine")
 
@@ -75,21 +72,28 @@ def killed(file: Path, notes: Path) -> Callable[[Path], None]:
     return kill
 
 
+@attrs.frozen
+class RealLimit:
+    """
+    The machine's kernel.pid_max as the commands see it that begin with `enter`: a file in its place.
+
+    The machine's own stays as it is, so that studies which others have at work are not disturbed.
+    """
+
+    file: Path
+    enter: tuple[str, ...]
+
+    def read(self) -> int:
+        """Its value."""
+        return int(self.file.read_text())
+
+
 @pytest.fixture
-def real_limit() -> Iterator[Path]:
-    """The machine's own kernel.pid_max, while no study is at work; it is to be afterwards what it was."""
-    before = KERNEL.read_text()
-    try:
-        KERNEL.write_text(before)
-    except OSError as error:
-        pytest.skip(f"{KERNEL} cannot be written here: {error.strerror}")
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(alone())
-        except MachineBusy as busy:
-            pytest.skip(str(busy))
-        yield KERNEL
-    assert KERNEL.read_text() == before
+def real_limit(file: Path, notes: Path, own_mounts: list[str]) -> RealLimit:
+    notes.mkdir()
+    NOTES.mkdir(exist_ok=True)
+    places = f'mount --bind "$1" {KERNEL} && mount --bind "$2" {NOTES} && shift 2 && exec "$@"'
+    return RealLimit(file, (*own_mounts, "sh", "-c", places, "sh", str(file), str(notes)))
 
 
 def limit(file: Path) -> Limit:
@@ -161,9 +165,8 @@ def test_the_next_to_lift_begins_with_what_was_before(killed: Callable[[], None]
 
 
 @needs_root
-@pytest.mark.usefixtures("real_limit")
 def test_doctor_puts_back_what_a_killed_study_raised(
-    monkeypatch: pytest.MonkeyPatch, killed: Callable[[Path], None], file: Path
+    monkeypatch: pytest.MonkeyPatch, killed: Callable[[], None], file: Path, notes: Path
 ) -> None:
     """Before it looks at the machine, in one line."""
 
@@ -171,53 +174,62 @@ def test_doctor_puts_back_what_a_killed_study_raised(
         raise ConcmemError("that was all")
 
     monkeypatch.setattr(concmem.doctor, "examine", examine)
-    killed(NOTES)
+    monkeypatch.setattr(restore, "__defaults__", (notes,))
+    killed()
     done = CliRunner().invoke(doctor, [])
     assert f"concmem: {PUT_BACK}: {file} from 32768 to 102048\n" in done.output
     assert file.read_text() == "32768\n"
 
 
+MOMENT = f"""
+import json
+from pathlib import Path
+from concmem.host import describe
+from concmem.study.lift import lifted
+from concmem.study.limits import Limit
+file = Path("{KERNEL}")
+def limits():
+    return [int(file.read_text()), describe().limits["pid_max"]]
+with lifted(lambda: [Limit("kernel.pid_max", int(file.read_text()), file, 1 << 22)], 40_000):
+    inside = limits()
+print(json.dumps([inside, limits()]))
+"""
+
+
 @needs_root
-def test_the_machine_s_own_limit_is_lifted_and_put_back(real_limit: Path) -> None:
-    """The real one, for a moment; what is measured then names it as it is then."""
-    before = int(real_limit.read_text())
-
-    def find() -> list[Limit]:
-        return [limit(real_limit)]
-
-    with lifted(find, before + 1000):
-        assert int(real_limit.read_text()) == before + 3048
-        assert describe().limits["pid_max"] == before + 3048
-    assert describe().limits["pid_max"] == int(real_limit.read_text()) == before
+def test_the_machine_s_own_limit_is_lifted_and_put_back(real_limit: RealLimit, host_python: Callable[..., Any]) -> None:
+    """For a moment; what is measured then names it as it is then."""
+    assert host_python(MOMENT, python=(*real_limit.enter, sys.executable)) == [[42_048] * 2, [32_768] * 2]
+    assert real_limit.read() == 32_768
 
 
 @needs_root
 @pytest.mark.slow
 def test_the_command_lifts_and_the_next_puts_back_after_a_kill(
-    real_limit: Path, tmp_path: Path, write_programs: Callable[..., Path], request: pytest.FixtureRequest
+    real_limit: RealLimit, tmp_path: Path, write_programs: Callable[..., Path], request: pytest.FixtureRequest
 ) -> None:
-    """The real command on the real limit: SIGTERM puts it back; after SIGKILL the next study does, unasked."""
+    """The real command on the machine's limit: SIGTERM puts it back; after SIGKILL the next study does, unasked."""
     request.getfixturevalue("own_machine")
-    before = int(real_limit.read_text())
+    before = real_limit.read()
     programs = write_programs(WAITING, "waiting", kind="thread", begins_together=False)
-    command = [sys.executable, "-m", "concmem", "bench", "--programs-dir", programs, "--programs", "waiting"]
-    command += ["--tasks", str(before + 1), "--sleep", "60", "--out"]
+    command = [*real_limit.enter, sys.executable, "-m", "concmem", "bench", "--programs-dir", str(programs)]
+    command += ["--programs", "waiting", "--tasks", str(before + 1), "--sleep", "60", "--out"]
     seen = {}
     for number in (signal.SIGTERM, signal.SIGKILL):
         arguments = [*command, number.name, "--lift-limits"]
         with subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE) as study:
             until_s = time.monotonic() + 120
-            while int(real_limit.read_text()) == before and study.poll() is None and time.monotonic() < until_s:
+            while real_limit.read() == before and study.poll() is None and time.monotonic() < until_s:
                 time.sleep(0.05)
-            raised = int(real_limit.read_text())
+            raised = real_limit.read()
             study.send_signal(number)
-        seen[number] = (raised > before, int(real_limit.read_text()))
+        seen[number] = (raised > before, real_limit.read())
     assert seen == {signal.SIGTERM: (True, before), signal.SIGKILL: (True, raised)}
     command[command.index("60")] = "1"
     command[command.index(str(before + 1))] = "1"
     done = subprocess.run([*command, "next"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert f"{PUT_BACK}: {real_limit} from {before} to {raised}" in done.stderr.splitlines()
+    assert f"{PUT_BACK}: {KERNEL} from {before} to {raised}" in done.stderr.splitlines()
 
 
 def test_an_ordinary_user_is_told(

@@ -203,12 +203,14 @@ print(json.dumps([
 
 @pytest.mark.usefixtures("others_may_measure")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount /proc with hidepid")
-def test_what_proc_does_not_even_show(public_folder: Path, host_python: Callable[..., Any]) -> None:
+def test_what_proc_does_not_even_show(
+    public_folder: Path, host_python: Callable[..., Any], own_mounts: list[str]
+) -> None:
     """With hidepid what may not be traced has no folder in /proc: that it was there, and how large, is said."""
     closed = public_folder / "hold"
     shutil.copy(known("hold")[0], closed)
     closed.chmod(0o111)
-    apart = ["unshare", "--mount", sys.executable]
+    apart = [*own_mounts, sys.executable]
     told = host_python(INVISIBLE, closed, 20 * MIB, 1, 0.3, python=apart)
     refused, status, peak_bytes, note, code, refused_of_seen, status_of_seen = told
     assert code == 0
