@@ -20,6 +20,8 @@ import shutil
 import subprocess
 import sys
 
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+
 
 def fail(sentence: str) -> None:
     sys.exit(f"concmem: {sentence}")
@@ -75,6 +77,8 @@ def make_venv(venv: str) -> None:
     has_pip = importlib.util.find_spec("ensurepip") is not None
     run(sys.executable, "-m", "venv", "--clear", *([] if has_pip else ["--without-pip"]), venv)
     if not has_pip:
+        if not os.path.exists(CERTIFICATES):
+            fail(f"Debian's pip needs {CERTIFICATES}: as root, run: apt-get install ca-certificates")
         files = from_debian("python3-pip-whl", os.path.join(venv, "debian"), "pip", "python3-venv")
         wheel = glob.glob(os.path.join(files, "usr/share/python-wheels/pip-*.whl"))[0]
         run(python, os.path.join(wheel, "pip"), "install", "--quiet", "--no-index", wheel)
