@@ -20,7 +20,7 @@ from concmem.errors import (
     SamplerError,
     UnsupportedPlatform,
 )
-from concmem.facts import Host, SamplerReport, Source
+from concmem.facts import Host, LeftProcess, SamplerReport, Source, Survivor
 from concmem.measure import DEVNULL, PIPE, STDOUT, Running, measure, start
 from concmem.model import SCHEMA, Exit, Figure, Measurement, Process
 from concmem.sources import probe
@@ -44,6 +44,7 @@ __all__ = [
     "Figure",
     "Host",
     "InvalidRequest",
+    "LeftProcess",
     "Measurement",
     "Process",
     "RecordingError",
@@ -51,6 +52,7 @@ __all__ = [
     "SamplerError",
     "SamplerReport",
     "Source",
+    "Survivor",
     "Timeline",
     "UnsupportedPlatform",
     "__version__",

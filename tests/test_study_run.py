@@ -24,6 +24,7 @@ import concmem
 from concmem import drivers
 from concmem.cli.bench import bench as bench_command
 from concmem.errors import CommandNotFound, ConcmemError, InvalidRequest, RecordingError, SamplerError
+from concmem.facts import Survivor
 from concmem.model import Exit, Measurement, OutOfMemory
 from concmem.study import (
     BarProgress,
@@ -616,6 +617,15 @@ def test_a_kill_for_want_of_memory_is_told_from_another(measured: Measurement) -
         killed = _attempt(measured, exit=Exit(None, 9, "oom" if oom else "signaled"), oom=oom)
         said = why_failed(killed, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
         assert said == f"it gave no reason (killed by SIGKILL{words}{used})"
+
+
+def test_what_could_not_be_ended_stands_in_the_reason(measured: Measurement) -> None:
+    """Behind why the run failed: a program that was stopped and is still there is in the way of all that comes."""
+    sampler = attrs.evolve(measured.sampler, survivors=(Survivor(7, "java", "frozen"), Survivor(8, "java", "frozen")))
+    stopped = _attempt(measured, exit=Exit(None, None, "interrupted"), sampler=sampler)
+    said = why_failed(stopped, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
+    assert said.startswith("it gave no reason (it has not ended)")
+    assert said.endswith(f"; could not be ended: 7 (java): {sampler.survivors[0].sentence} (and 1 more)")
 
 
 def test_piped_progress_is_plain_lines(harness: Bench) -> None:

@@ -11,23 +11,26 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import concmem
 from concmem import errors
 from concmem._cgroup_find import is_frozen
+from concmem._headline import headline, remaining
 from concmem._survivors import survivors
 from concmem.cli._output import report
-from concmem.facts import Survivor
+from concmem.facts import LeftProcess, Survivor
 
 LIMIT_S = 1.0
-GIVEN_UP_S = 3.0
-"""How long the sampler may take, by its own clock, from the limit to its last word."""
+GIVEN_UP_S = 30.0
+"""It gives up 1.5 s after the last sign of progress; this is for a machine on which it gets the CPU seldom."""
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 
@@ -56,6 +59,7 @@ def frozen_group() -> Iterator[Path]:
 
 FROZEN = """
 sleep 600 &
+until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done
 echo $! >{group}/tasks
 echo FROZEN >{group}/freezer.state
 until grep -q FROZEN {group}/freezer.state; do :; done
@@ -69,7 +73,7 @@ def test_a_frozen_process_is_given_up_and_named(marked: Any, frozen_group: Path)
     assert m.exit.reason == "timeout"
     assert m.exit.signal == signal.SIGKILL
     assert m.tree_wall_s < LIMIT_S + GIVEN_UP_S
-    assert m.timeline.t_s[-1] > LIMIT_S / 2
+    assert len(m.timeline) > 1
     (survivor,) = m.sampler.survivors
     assert (survivor.name, survivor.reason) == ("sleep", "frozen")
     assert list(marked.alive()) == [survivor.pid]
@@ -104,7 +108,8 @@ def test_an_own_group_that_was_frozen(marked: Any) -> None:
         running.wait()
         pytest.skip("a mounted hierarchy of control groups of version 2 is missing")
     (groups[0] / "cgroup.freeze").write_text("1")
-    assert is_frozen(running.root_pid or 0, Path("/"))
+    while not is_frozen(running.root_pid or 0, Path("/")):
+        time.sleep(0.001)
     running.stop()
     m = running.wait()
     assert m.sampler.survivors == ()
@@ -222,6 +227,26 @@ def test_reasons_from_a_proc_of_its_own(tmp_path: Path) -> None:
     assert reason("R") == "unknown"
     assert reason("D", start=78) == "unknown"
     assert survivors([], 2, tmp_path) == (Survivor(0, "", "unknown"),) * 2
+
+
+def test_what_is_left_is_told_in_words(measured: concmem.Measurement) -> None:
+    """The first lines say how many are left; below stand which, and why: names escaped, and no more than eight."""
+    some = (Survivor(7, "a\x1b[1m", "traced"), Survivor(0, "", "unknown"))
+    left = attrs.evolve(measured, left_running=tuple(LeftProcess(pid, "sh") for pid in range(1, 11)))
+    assert "It left 10 processes running." in headline(left)
+    (line,) = remaining(left)
+    assert line.startswith("left running: 1 (sh), 2 (sh)")
+    assert line.endswith("8 (sh) and 2 more")
+    killed = attrs.evolve(measured, sampler=attrs.evolve(measured.sampler, survivors=some))
+    assert headline(killed).endswith("2 processes could not be ended.")
+    assert remaining(killed) == [
+        f"could not be ended: 7 (a\\x1b[1m): {some[0].sentence}",
+        f"could not be ended: PID unknown (name unknown): {some[1].sentence}",
+    ]
+    assert all(line in str(killed) for line in remaining(killed))
+    many = attrs.evolve(measured, sampler=attrs.evolve(measured.sampler, survivors=some[:1] * 20))
+    assert remaining(many)[-1] == "could not be ended: 12 more"
+    assert (remaining(measured), "processes" in headline(measured)) == ([], False)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -96,7 +96,7 @@ def _why_failed(
         if attempt.last_line != f"done {tasks}":
             return f"exited with 0 but its last line is not 'done {tasks}': {attempt.last_line[:_QUOTED]!r}"
         return ""
-    how = f"exit code {done.code}"
+    how = "it has not ended" if done.code is None else f"exit code {done.code}"
     if done.signal is not None:
         how = f"killed by {signal_name(done.signal)}"
     if measurement.oom is not None:
