@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
+from concmem._escaping import escape_fields
 from concmem._later import Later
 from concmem.facts import Host, LeftProcess, SamplerReport
 from concmem.timeline import Timeline
@@ -128,7 +129,7 @@ class Exit:
         return f"{how}, {why[self.reason]}" if self.reason in why else how
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=escape_fields)
 class OutOfMemory:
     """
     That the kernel's OOM killer ended processes of the tree.
