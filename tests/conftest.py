@@ -21,7 +21,7 @@ import pytest
 import concmem
 from concmem._paths import SAMPLER
 from concmem.model import Figure, Measurement
-from concmem.study import Entry, Plan, Run, Study, alone
+from concmem.study import Entry, Plan, Run, Study, alone, other_work
 
 pytest_plugins = ["suite"]
 
@@ -98,11 +98,15 @@ def own_children() -> set[int]:
 
 @pytest.fixture
 def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """To this test's studies, and those of the Pythons that it starts, the machine is free, whoever else has it."""
+    """To this test's studies, and those of the Pythons that it starts, the machine is free and at rest, as none is."""
     name = f"\0concmem-test-{uuid.uuid4().hex}"
     monkeypatch.setattr(alone, "_NAME", name)
+    monkeypatch.setattr(other_work, "_PROC", Path("/nonexistent"))
     folder = tmp_path_factory.mktemp("site")
-    (folder / "sitecustomize.py").write_text(f"from concmem.study import alone\nalone._NAME = {name!r}\n")
+    (folder / "sitecustomize.py").write_text(
+        f"from pathlib import Path\nfrom concmem.study import alone, other_work\n"
+        f"alone._NAME = {name!r}\nother_work._PROC = Path('/nonexistent')\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 

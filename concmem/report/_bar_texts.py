@@ -49,7 +49,9 @@ def label(row: Row, planned_sleep_s: float) -> str:
     if row.sleep_s > planned_sleep_s:
         remarks.append(f"slept {row.sleep_s:g} s")
     if row.status == "partly":
-        remarks.append(f"{row.good_runs} of {row.runs} runs")
+        remarks.append(f"{row.figure_runs} of {row.runs} runs")
+    if row.is_busy:
+        remarks.append("the machine was busy")
     return ", ".join(remarks)
 
 

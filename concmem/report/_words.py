@@ -27,14 +27,15 @@ def by_memory(study: Study) -> list[tuple[str, list[Row]]]:
     """
     Programs with their rows, the one that needs least first.
 
-    Compared at the largest number of tasks, then at the next smaller one; who has no figure at a size comes last there.
+    Compared at the largest number of tasks, then at the next smaller one. A program that has no figure at a size comes
+    last there; before it, those that were measured on a busy machine alone.
     """
     grouped: dict[str, list[Row]] = {}
     for row in rows(study):
         grouped.setdefault(row.program, []).append(row)
 
-    def key(item: tuple[str, list[Row]]) -> list[float]:
-        return [float("inf") if row.median_bytes is None else row.median_bytes for row in reversed(item[1])]
+    def key(item: tuple[str, list[Row]]) -> list[tuple[bool, float]]:
+        return [(not row.has_rank, row.median_bytes or float("inf")) for row in reversed(item[1])]
 
     return sorted(grouped.items(), key=key)
 
@@ -133,16 +134,29 @@ def lift_line(study: Study) -> str:
     return f"To let more tasks run: {'; '.join(lifts)}. concmem bench --lift-limits does it for one study"
 
 
+def _busy_remark(row: Row) -> str:
+    """What a reader must know of runs that were made while the machine was busy; "" where none was."""
+    if not row.busy_runs:
+        return ""
+    taken = f": others took up to {row.other_share:.0%} of the CPU time" if row.is_busy and row.other_share else ""
+    if row.is_busy:
+        return f"the machine was busy with other work{taken}; it has no rank and judges no claim"
+    were = "1 more run was" if row.busy_runs == 1 else f"{row.busy_runs} more runs were"
+    return f"{were} made while the machine was busy with other work, and count for nothing"
+
+
 def _remarks(row: Row, planned_sleep_s: float, largest: Row | None) -> list[str]:
     remarks = []
     if row.status == "partly":
-        remarks.append(f"{row.good_runs} of {row.runs} runs have a figure; {row.reason}")
+        remarks.append(f"{row.figure_runs} of {row.runs} runs have a figure; {row.reason}")
     elif row.reason:
         remarks.append(row.reason)
     if largest is not None and largest.median_bytes is not None:
         remarks.append(
             f"the largest number that ran is {format_count(largest.tasks)}: {format_bytes(largest.median_bytes)}"
         )
+    if busy := _busy_remark(row):
+        remarks.append(busy)
     if row.is_wide and row.spread is not None:
         remarks.append(f"its runs range over {row.spread:.0%} of the median")
     if row.median_bytes is not None and row.sleep_s > planned_sleep_s:

@@ -62,8 +62,8 @@ ABOVE = Layout("container", 62, False, -22, -22, -5, 16, 11, 8, 62)
 
 
 def in_order(of_one_size: Sequence[Row]) -> list[Row]:
-    """Least memory first; those without a figure last, as they were listed."""
-    return sorted(of_one_size, key=lambda row: float("inf") if row.median_bytes is None else row.median_bytes)
+    """Least memory first; then those measured on a busy machine alone, then those without a figure, as listed."""
+    return sorted(of_one_size, key=lambda row: (not row.has_rank, row.median_bytes or float("inf")))
 
 
 def bars(study: Study, of_one_size: Sequence[Row], layout: Layout, theme: Theme, **title: Any) -> Any:

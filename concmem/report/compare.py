@@ -8,9 +8,10 @@ from typing import Literal
 import attrs
 
 from concmem.report._words import by_memory
-from concmem.study import Row, Study, StudyError
+from concmem.study import Row, Run, Study, StudyError
 from concmem.study.machines import MEMORY_TOLERANCE
 from concmem.study.plan import WHICH_RUNS, differences
+from concmem.study.rows import counted_runs
 from concmem.study.stats import WIDE_SPREAD, ratio_interval
 from concmem.units import format_bytes
 
@@ -126,11 +127,11 @@ def _by_cell(study: Study) -> dict[tuple[str, int], Row]:
 
 
 def _peaks(study: Study) -> dict[tuple[str, int], list[int]]:
-    found: dict[tuple[str, int], list[int]] = {}
+    of_cell: dict[tuple[str, int], list[Run]] = {}
     for run in study.runs:
-        if run.peak is not None and run.peak.bytes is not None:
-            found.setdefault((run.program, run.tasks), []).append(run.peak.bytes)
-    return found
+        of_cell.setdefault((run.program, run.tasks), []).append(run)
+    peaks = {cell: [run.peak for run in counted_runs(runs)] for cell, runs in of_cell.items()}
+    return {cell: [peak.bytes for peak in of_it if peak and peak.bytes is not None] for cell, of_it in peaks.items()}
 
 
 def _excess(ratio: float) -> float:
@@ -173,9 +174,14 @@ def _unlike(a: Row, b: Row) -> Iterator[Difference]:
         Difference("toolchain", a.toolchain or "none", b.toolchain or "none"),
         Difference("flags", " ".join(a.flags) or "none", " ".join(b.flags) or "none"),
         sleep_difference(a.sleep_s, b.sleep_s),
+        Difference("machine", _rest(a), _rest(b)),
     ):
         if each.a != each.b:
             yield each
+
+
+def _rest(row: Row) -> str:
+    return "busy with other work" if row.is_busy else "at rest"
 
 
 def sleep_difference(a_s: float, b_s: float) -> Difference:

@@ -41,7 +41,9 @@ def write_figures(study: Study, directory: Path) -> list[Path]:
 def finding(of_one_size: Sequence[Row]) -> str:
     """What one figure shows, in one sentence."""
     tasks = of_one_size[0].tasks
-    good = in_order([row for row in of_one_size if row.median_bytes is not None])
+    good = in_order([row for row in of_one_size if row.has_rank])
+    if not good and any(row.is_busy for row in of_one_size):
+        return f"At {number_of(tasks)}, no program was measured while the machine was at rest"
     if not good:
         return f"At {number_of(tasks)}, no program has a figure"
     least, most = good[0], good[-1]

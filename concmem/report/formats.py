@@ -99,6 +99,8 @@ def _parquet(study: Study) -> bytes:
         parts = {hint, *get_args(hint)}
         if get_origin(hint) is tuple:
             return pyarrow.list_(pyarrow.string())
+        if bool in parts:
+            return pyarrow.bool_()
         return pyarrow.int64() if int in parts else pyarrow.float64() if float in parts else pyarrow.string()
 
     schema = pyarrow.schema(

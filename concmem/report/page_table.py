@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from concmem.study import Row
+from concmem.study.other_work import BUSY_SHARE
 from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD
 from concmem.study.workloads import Workload
 from concmem.units import format_bytes, format_count, format_error, format_seconds
@@ -59,6 +60,7 @@ def columns(workload: Workload, rows: Sequence[Row]) -> list[Column]:
         Column("interval", "Where the median of many runs would lie, with 95 % confidence.", _interval),
         Column("error", "Where the truth lies, seen from the figure.", _error, numeric=False),
         Column("runs", "How many were made, or how many of them have a figure.", _runs),
+        _amount("others", "other_share", _OTHERS, "{:.0%}".format),
         _amount("plateau", "plateau_bytes", _PLATEAU[workload.name], format_bytes),
         _amount(
             "left over", "left_over_bytes", "How much more it held after its tasks than before them.", format_bytes
@@ -100,6 +102,10 @@ _OVERSHOOT = (
     "By how much it ended later than the last task's sleep allows; below 0 where the last tasks slept before the "
     "program could say that all are started."
 )
+_OTHERS = (
+    f"The most of the CPU time that other processes and the hypervisor took in a run that counts; above "
+    f"{BUSY_SHARE:.0%} a run counts for nothing where another does."
+)
 _PLATEAU = {
     "sleep": "The median of its memory while all tasks sleep.",
     "spawn": "The median of its memory after all tasks have ended.",
@@ -134,7 +140,7 @@ def _rate(per_s: float) -> str:
 def _peak(row: Row) -> Cell:
     if row.median_bytes is None:
         return Cell(row.status)
-    return Cell(format_bytes(row.median_bytes), row.median_bytes)
+    return Cell(format_bytes(row.median_bytes), row.median_bytes, "the machine was busy" if row.is_busy else "")
 
 
 def _range(row: Row) -> Cell:

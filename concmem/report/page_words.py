@@ -46,8 +46,8 @@ def _ends(found: Iterable[tuple[float, str]]) -> tuple[tuple[float, str], tuple[
 
 
 def _largest(rows: Sequence[Row]) -> list[Row]:
-    """The rows with a figure at the largest number of tasks that any has one at."""
-    good = [row for row in rows if row.median_bytes is not None]
+    """The rows with a figure to compare at the largest number of tasks that any has one at."""
+    good = [row for row in rows if row.has_rank]
     most = max((row.tasks for row in good if row.instead_of is None), default=0)
     return [row for row in good if row.tasks == most]
 
@@ -87,7 +87,7 @@ def _run_count(made: int) -> str:
 
 def bars_title(rows: Sequence[Row]) -> str:
     """Who needs least with few tasks, and who with many."""
-    sizes = sorted({row.tasks for row in rows if row.median_bytes is not None and row.instead_of is None})
+    sizes = sorted({row.tasks for row in rows if row.has_rank and row.instead_of is None})
     least = [in_order([row for row in rows if row.tasks == size])[0].title for size in sizes]
     if len(sizes) < 2:
         return finding(rows)
@@ -117,7 +117,7 @@ def growth_title(rows: Sequence[Row]) -> str:
     """Whose memory grows most with the number of tasks, and whose least."""
     found = []
     for program in dict.fromkeys(row.program for row in rows):
-        good = [row for row in rows if row.program == program and row.median_bytes]
+        good = [row for row in rows if row.program == program and row.has_rank]
         if len(good) > 1 and good[-1].tasks == max(row.tasks for row in rows):
             found.append(((good[-1].median_bytes or 0) / (good[0].median_bytes or 1), good[-1].title))
     sizes = sorted({row.tasks for row in rows if row.instead_of is None})
@@ -178,7 +178,11 @@ def timelines_title(study: Study) -> str:
     found = [
         (run.peak.bytes / run.plateau.bytes, run)
         for run in study.runs
-        if run.peak is not None and run.peak.bytes and run.plateau is not None and run.plateau.bytes
+        if run.peak is not None
+        and run.peak.bytes
+        and not run.was_busy
+        and run.plateau is not None
+        and run.plateau.bytes
     ]
     if not found:
         return "Memory over time, run by run"
@@ -198,6 +202,8 @@ def table_title(rows: Sequence[Row]) -> str:
     wide, few = sum(row.is_wide for row in good), sum(not row.is_enough for row in good)
     said = [f"{len(good)} of {len(rows)} rows have a figure"]
     said.append(f"{few} of fewer than {ENOUGH_RUNS} runs" if few else f"all of {ENOUGH_RUNS} runs or more")
+    if busy := sum(row.is_busy for row in good):
+        said.append(f"{busy} measured on a busy machine")
     said.append(f"{wide or 'none'} with a range above {WIDE_SPREAD:.0%}")
     return ", ".join(said)
 

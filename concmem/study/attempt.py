@@ -17,6 +17,7 @@ import concmem
 from concmem._escaping import escape_bytes
 from concmem.host import threads_on_machine
 from concmem.model import Measurement
+from concmem.study.other_work import OtherWork, Watch
 from concmem.study.workloads import WORKLOADS, Workload
 
 __all__ = ["Attempt", "Limits", "Said", "attempt"]
@@ -75,6 +76,7 @@ class Attempt:
         last_line: The last line on its standard output.
         lines: The last lines of both streams, in order of arrival.
         errors: The last lines of standard error alone.
+        other_work: What others took of the CPUs meanwhile, or None.
     """
 
     measurement: Measurement
@@ -86,6 +88,7 @@ class Attempt:
     last_line: str
     lines: tuple[str, ...]
     errors: tuple[str, ...]
+    other_work: OtherWork | None = None
 
     def said_s(self, word: str) -> float | None:
         """When it said that word, or None."""
@@ -177,6 +180,7 @@ def attempt(
     pipes = [os.pipe(), os.pipe()]
     streams = [_Stream(reader) for reader, _ in pipes]
     try:
+        watch = Watch()
         # The clock starts before the root does: every time taken from it errs on the long side.
         listener = _Listener(work, tasks, time.monotonic())
         try:
@@ -208,6 +212,7 @@ def attempt(
         last_line=listener.last_line,
         lines=tuple(listener.lines),
         errors=tuple(listener.errors),
+        other_work=watch.so_far(),
     )
 
 

@@ -100,7 +100,7 @@ def cannot_run(program: str) -> Judge:
         key = program, tasks
         row = cells.row(key)
         if row is not None and row.median_bytes is not None:
-            return Answer(False), f"{row.good_runs} of {row.runs} runs went well: {_amounts([row])}"
+            return Answer(False), f"{row.figure_runs} of {row.runs} runs went well: {_amounts([row])}"
         if row is not None and row.status in ("failed", "skipped") and row.limit:
             return Answer(True), f"{row.limit}; {row.reason}"
         return Answer(None, cells.why_not(key)), _amounts([])

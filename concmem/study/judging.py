@@ -103,6 +103,8 @@ class Cells:
             return f"{where} is not in this study"
         if row.median_bytes is None:
             return f"{where}: {row.reason}"
+        if row.is_busy:
+            return f"{where}: all its runs were made while the machine was busy with other work"
         if row.program == "csharp" and row.toolchain.startswith("Mono "):
             return f"{where} ran on {row.toolchain}, whose figures say nothing about .NET"
         return ""

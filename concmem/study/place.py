@@ -17,6 +17,7 @@ from concmem.facts import Host
 from concmem.host import describe
 from concmem.study.alone import MachineBusy, alone_in_turn, find_holder
 from concmem.study.machines import kind_difference
+from concmem.study.other_work import look_around
 from concmem.study.plan import Cell, Plan, StudyError
 from concmem.study.records import Entry, Run
 from concmem.study.runner import Runner, Tell
@@ -131,6 +132,8 @@ class _Here:
     def alone(self) -> Iterator[None]:
         order = self._order
         with alone_in_turn(order.note, folder=order.folder, wait_s=order.wait_s), self._inside(order):
+            if (seen := look_around()) is not None and seen.is_busy:
+                order.note(f"the machine is busy: {seen} just now; runs are marked while it is, and judge no claim")
             yield
 
     def make(self, cells: Sequence[Cell], before: Collection[Run]) -> Iterator[Made]:

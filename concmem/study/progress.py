@@ -57,7 +57,8 @@ def told(run: Run, took_s: float) -> str:
     figure = run.peak
     if figure is not None and figure.bytes is not None:
         longer = f", slept {run.sleep_s:g} s" if run.attempts > 1 else ""
-        return f"{name}: {format_bytes(figure.bytes)} in {format_seconds(took_s)}{longer}"
+        busy = f"; the machine was busy: {run.other_work}" if run.was_busy else ""
+        return f"{name}: {format_bytes(figure.bytes)} in {format_seconds(took_s)}{longer}{busy}"
     if run.status == "skipped":
         return f"{name}: skipped: {run.reason}"
     return f"{name}: failed: {run.reason}" if run.reason else f"{name}: no figure"

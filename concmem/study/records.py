@@ -14,6 +14,7 @@ from concmem._names import NAME_RULE, check_name, is_name
 from concmem.facts import Host
 from concmem.model import Exit, Figure, Measurement
 from concmem.study.limits import Obstacle
+from concmem.study.other_work import OtherWork
 from concmem.study.plan import MOST_TASKS, Cell, Plan, StudyError
 
 __all__ = ["Entry", "Run", "RunStatus", "Study", "run_path"]
@@ -70,6 +71,7 @@ class Run:
         obstacles: Limits of the machine that so many threads would meet, found before the start.
         last_lines: The end of what it wrote, both streams.
         exit: How it ended, or None where it was never started.
+        other_work: What others took of the CPUs meanwhile; None where that is not known.
         measurement: What it needed, or None where it was never started. Of a failed run it says nothing about
             `tasks` tasks: use `peak`.
     """
@@ -94,7 +96,13 @@ class Run:
     obstacles: tuple[Obstacle, ...] = ()
     last_lines: tuple[str, ...] = ()
     exit: Exit | None = None
+    other_work: OtherWork | None = None
     measurement: Measurement | None = attrs.field(default=None, repr=False)
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether the machine was busy with other work meanwhile: then it judges no claim, and has no rank."""
+        return self.other_work is not None and self.other_work.is_busy
 
     @property
     def cell(self) -> Cell:

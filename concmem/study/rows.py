@@ -13,7 +13,7 @@ from concmem._escaping import escape_fields
 from concmem.study.records import Entry, Run, Study
 from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD, Cost, cost, median_interval
 
-__all__ = ["Row", "costs", "largest_rows", "rows"]
+__all__ = ["Row", "costs", "counted_runs", "largest_rows", "rows"]
 
 RowStatus = Literal["ok", "partly", "failed", "skipped", "not run"]
 
@@ -32,7 +32,12 @@ class Row:
         runs: How many runs are stored.
         status: ``ok``, ``partly`` (some runs failed: the figures are those of the others), ``failed``, ``skipped``,
             or ``not run`` (the study is not finished).
-        good_runs: How many of them have a figure.
+        good_runs: How many of them the figures are made of: those that have one, and were not made while the machine
+            was busy with other work, unless all were.
+        busy_runs: How many runs have a figure, but were made while the machine was busy with other work.
+        is_busy: Whether all of them were: such a row is shown, but judges no claim, and has no rank.
+        other_share: The most of the CPUs' time that others took in a run that the figures are made of; None where that
+            is not known.
         instead_of: The planned number of tasks in whose place, as it could not run, this was the largest that did.
         median_bytes, min_bytes, max_bytes: Of the peaks; None without a figure.
         error_bytes: By how much the truth can exceed a run's figure: the largest of the runs.
@@ -64,6 +69,9 @@ class Row:
     runs: int
     status: RowStatus
     good_runs: int
+    busy_runs: int = 0
+    is_busy: bool = False
+    other_share: float | None = None
     median_bytes: int | None = None
     min_bytes: int | None = None
     max_bytes: int | None = None
@@ -92,6 +100,16 @@ class Row:
     reason: str = ""
     instead_of: int | None = None
     remarks: tuple[str, ...] = ()
+
+    @property
+    def figure_runs(self) -> int:
+        """How many runs have a figure."""
+        return self.good_runs if self.is_busy else self.good_runs + self.busy_runs
+
+    @property
+    def has_rank(self) -> bool:
+        """Whether it has a figure that may be compared with those of others."""
+        return self.median_bytes is not None and not self.is_busy
 
     @property
     def spread(self) -> float | None:
@@ -153,15 +171,23 @@ def costs(study: Study) -> dict[str, Cost]:
         return {}
     medians: dict[str, dict[int, int]] = {}
     for row in (*rows(study), *largest_rows(study)):
-        if row.median_bytes is not None:
+        if row.has_rank and row.median_bytes is not None:
             medians.setdefault(row.program, {})[row.tasks] = row.median_bytes
     found = {program: line for program, of_it in medians.items() if (line := cost(of_it)) is not None}
     return {program: line for program, line in found.items() if line.each_bytes > 0}
 
 
+def counted_runs(runs: Sequence[Run]) -> list[Run]:
+    """The runs of a cell that its figures are made of: those of a busy machine only where there is no other."""
+    with_figure = [run for run in runs if run.peak is not None and run.peak.bytes is not None]
+    return [run for run in with_figure if not run.was_busy] or with_figure
+
+
 def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
-    figures = [figure for run in runs if (figure := run.peak) is not None and figure.bytes is not None]
-    good = [run for run in runs if run.peak is not None and run.peak.bytes is not None]
+    of_any = [run for run in runs if run.peak is not None and run.peak.bytes is not None]
+    good = counted_runs(of_any)
+    figures = [figure for run in good if (figure := run.peak) is not None]
+    shares = [run.other_work.taken_share for run in good if run.other_work is not None]
     row = Row(
         program=entry.name,
         title=entry.title,
@@ -174,10 +200,15 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         tasks=tasks,
         sleep_s=max((run.sleep_s for run in good or runs), default=sleep_s),
         runs=len(runs),
-        status=_status(runs, len(good)),
+        status=_status(runs, len(of_any)),
         good_runs=len(good),
+        busy_runs=sum(run.was_busy for run in of_any),
+        is_busy=bool(good) and all(run.was_busy for run in good),
+        other_share=max(shares, default=None),
         limit=next((str(run.obstacles[0]) for run in runs if run.status != "ok" and run.obstacles), ""),
-        reason=_reasons(_why_none(run) for run in runs if run not in good) if runs else "the study has not come to it",
+        reason=_reasons(_why_none(run) for run in runs if run not in of_any)
+        if runs
+        else "the study has not come to it",
     )
     if not figures:
         return row

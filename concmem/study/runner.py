@@ -211,6 +211,7 @@ class Runner:
             peak_at_s=measurement.timeline.peak_t_s,
             last_lines=seen.lines,
             exit=measurement.exit,
+            other_work=seen.other_work,
             measurement=measurement,
         )
         if reason:
