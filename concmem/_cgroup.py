@@ -153,8 +153,11 @@ def _check_moving(parent: Path) -> None:
 
 
 def _write(file: Path, what: bytes) -> None:
-    with OpenFile.of(file, os.O_WRONLY) as opened:
+    opened = OpenFile.of(file, os.O_WRONLY)
+    try:
         os.write(opened.fileno(), what)
+    finally:
+        opened.close()
 
 
 def _create_counting(held: Any, parent: Path, root: Path, for_leaving: bool) -> _Made:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import fcntl
 import os
 import select
@@ -100,11 +99,12 @@ class Redirection:
 
     def _read(self, name: str, reader: int) -> bool:
         """Whether there may be more."""
-        with contextlib.suppress(BlockingIOError):
+        try:
             piece = os.read(reader, 1 << 16)
-            self._collected[name] += piece
-            return bool(piece)
-        return False
+        except BlockingIOError:
+            return False
+        self._collected[name] += piece
+        return bool(piece)
 
     def collected(self, name: str) -> bytes | None:
         """What was written to ``stdout`` or ``stderr``; None where it was no PIPE."""

@@ -53,6 +53,18 @@ class OpenFile:
         checked(native()[1].cm_open_process_fd(opened._file, pid))
         return opened
 
+    @classmethod
+    def pipe(cls) -> tuple[OpenFile, OpenFile]:
+        """
+        Open a pipe: the end to read, which does not block, and the end to write.
+
+        Raises:
+            OSError: As `os.pipe`.
+        """
+        reader, writer = cls(), cls()
+        checked(native()[1].cm_open_pipe(reader._file, writer._file))
+        return reader, writer
+
     def fileno(self) -> int:
         """Return the descriptor."""
         return int(self._file.fd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 import threading
@@ -40,7 +39,7 @@ class Running:
         self._resources = resources = Resources()
         self._must_be_waited_for = False
         self._request = request
-        self._waiting = threading.Lock()
+        self._waiting = threading.RLock()
         self._measurement: Measurement | None = None
         self._failure: ConcmemError | None = None
         self._root_pid: int | None = None
@@ -109,8 +108,13 @@ class Running:
                 could not be started.
             SamplerError: The sampler was killed.
         """
-        with self._waiting:
+        # No `with`: CPython 3.11 keeps an exception, and all that its frames refer to, in a cycle where another one
+        # comes at the end of such a block. Taken twice by one thread where that comes between the next two lines.
+        self._waiting.acquire()
+        try:
             return self._wait()
+        finally:
+            self._waiting.release()
 
     def _wait(self) -> Measurement:
         if self._measurement is not None:
@@ -178,11 +182,11 @@ class Running:
             return
         try:
             self.stop()
-            with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
-                self.wait()
-        except BaseException:
+            self.wait()
+        except BaseException as failure:
             self._resources.release()
-            raise
+            if kind is None or not isinstance(failure, Exception):  # the block's own error counts for more
+                raise
 
     def __del__(self) -> None:
         # Python drops an exception of a signal handler that comes in here: so there is as little as possible, and

@@ -281,7 +281,7 @@ void cm_close_given(struct cm_resources *resources);
 /* cm_end, and then closes and removes everything that is left. Safe at any time, any number of times. */
 void cm_release(struct cm_resources *resources);
 
-/* Each opens one or two descriptors, which close at exec, in their places: 0 or -errno. */
+/* Each opens one or two descriptors, which close at exec, in their places: 0 or -errno. cm_open creates no file. */
 int cm_open(struct cm_file *file, const char *path, int flags);
 int cm_open_process_fd(struct cm_file *file, int pid);
 int cm_open_pipe(struct cm_file *reader, struct cm_file *writer);

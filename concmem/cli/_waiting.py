@@ -73,10 +73,11 @@ class Signals:
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._witness.close()
-            for fd in (self._wake_fd, waker, self._root_pidfd):
+            fds = (self._wake_fd, waker, self._root_pidfd)
+            self._wake_fd = self._root_pidfd = -1
+            for fd in fds:
                 if fd >= 0:
                     os.close(fd)
-            self._wake_fd = self._root_pidfd = -1
 
     def attach(self, running: Running) -> None:
         """End that tree, at once where a signal has come already."""

@@ -15,6 +15,7 @@ import attrs
 
 import concmem
 from concmem._escaping import escape_bytes
+from concmem._resources import OpenFile
 from concmem.host import threads_on_machine
 from concmem.model import Measurement
 from concmem.study.other_work import OtherWork, Watch
@@ -98,11 +99,11 @@ class Attempt:
 class _Stream:
     """The lines of one pipe, in bounded room however much arrives."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self, reader: OpenFile) -> None:
+        self._reader = reader
+        self.descriptor = reader.fileno()
         self.open = True
         self._rest = b""
-        os.set_blocking(descriptor, False)
 
     def read(self) -> list[str]:
         """Lines that are complete now; the last one need not end in a newline once the pipe is closed."""
@@ -118,7 +119,7 @@ class _Stream:
         return [text for line in lines if (text := _printable(line[:LINE_BYTES]))]
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        self._reader.close()
 
 
 def _printable(line: bytes) -> str:
@@ -177,7 +178,7 @@ def attempt(
     Raises:
         ConcmemError: It could not be started.
     """
-    pipes = [os.pipe(), os.pipe()]
+    pipes = [OpenFile.pipe(), OpenFile.pipe()]
     streams = [_Stream(reader) for reader, _ in pipes]
     try:
         watch = Watch()
@@ -190,12 +191,12 @@ def attempt(
                 memory_limit_bytes=limits.memory_bytes,
                 taskstats=True,
                 stdin=concmem.DEVNULL,
-                stdout=pipes[0][1],
-                stderr=pipes[1][1],
+                stdout=pipes[0][1].fileno(),
+                stderr=pipes[1][1].fileno(),
             )
         finally:
             for _, writer in pipes:
-                os.close(writer)
+                writer.close()
         with running:
             ended = _listen(running, listener, streams, limits, look)
             measurement = running.wait()

@@ -21,6 +21,7 @@ from typing import Any
 import attrs
 
 from concmem._atomic import replacing, unfinished
+from concmem._resources import OpenFile
 from concmem.errors import ConcmemError, RecordingError
 from concmem.study.form import read_json, run_content, structure, study_content
 from concmem.study.plan import Plan, StudyError, difference
@@ -111,8 +112,7 @@ class Store:
         Raises:
             StudyError: Another process runs the study.
         """
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
+        with OpenFile.of(self.path, os.O_RDONLY) as folder:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # which ends with the process, however that ends
             except BlockingIOError:
@@ -123,8 +123,6 @@ class Store:
                 for path in unfinished(each) if each.is_dir() else ():
                     path.unlink()
             yield
-        finally:
-            os.close(folder)
 
     def plan(self) -> Plan:
         """
