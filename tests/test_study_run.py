@@ -379,9 +379,9 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
         ("program", "two", r"of another run than its name says"),
         ("index", -1, r"damaged: .*index"),
         ("sleep_s", -1.0, r"damaged: .*sleep_s"),
-        ("launch_s", float("nan"), r"damaged: .*launch_s"),
+        ("launch_s", float("nan"), r"not JSON: NaN is not a number of JSON$"),
         ("status", "fine", r"damaged: .*status"),
-        ("plateau.error_bytes", -1, r"damaged: an error is below 0 @ \$\.plateau"),
+        ("plateau.error_bytes", -1, r"damaged: -1 is below 0 @ \$\.plateau\.error_bytes"),
         ("plateau.bytes", None, r"damaged: a figure of None bytes is not bounded @ \$\.plateau"),
         ("measurement.peak.bytes", -4096, r"this is no measurement of concmem: peak is below 0$"),
         (
