@@ -46,6 +46,7 @@ class Plan:
         download_bytes: About how much is downloaded for `here`.
         disk_bytes: About how much more of the disk is used.
         seconds: About how long it takes, at 5 MB downloaded and 25 MB unpacked a second.
+        lists_fetched: apt's lists of packages were fetched for it.
     """
 
     here: Mapping[str, str]
@@ -54,6 +55,7 @@ class Plan:
     download_bytes: int
     disk_bytes: int
     seconds: float
+    lists_fetched: bool = False
 
 
 def plan(programs: Collection[Program], say: Say = print, watch: Watch = unwatched) -> Plan:
@@ -64,7 +66,9 @@ def plan(programs: Collection[Program], say: Say = print, watch: Watch = unwatch
     ones in the cache directory.
     """
     absent = [language for language, of_it in _by_language(programs) if not _satisfied(of_it)]
-    if any(way.apt for language in absent for way in language.install) and _apt.there() and not _apt.has_lists():
+    needs_apt = any(way.apt for language in absent for way in language.install)
+    fetched = needs_apt and _apt.there() and not _apt.has_lists()
+    if fetched:
         _fetch(say, watch)
     here: dict[str, str] = {}
     needs_root: dict[str, str] = {}
@@ -86,7 +90,7 @@ def plan(programs: Collection[Program], say: Say = print, watch: Watch = unwatch
     of_apt = _apt.sizes(packages)
     download_bytes, disk_bytes = download_bytes + of_apt[0], disk_bytes + of_apt[1]
     seconds = 5 * len(here) + download_bytes / _DOWNLOAD_PER_S + disk_bytes / _UNPACK_PER_S
-    return Plan(here, needs_root, _install.command_for(left_out), download_bytes, disk_bytes, seconds)
+    return Plan(here, needs_root, _install.command_for(left_out), download_bytes, disk_bytes, seconds, fetched)
 
 
 def install(
@@ -115,10 +119,12 @@ def install(
     return install_for(asked(languages, extra_dirs), say, watch)
 
 
-def install_for(programs: Collection[Program], say: Say = print, watch: Watch = unwatched) -> dict[str, Missing]:
-    """As `install`, for these programs."""
+def install_for(
+    programs: Collection[Program], say: Say = print, watch: Watch = unwatched, *, lists_fetched: bool = False
+) -> dict[str, Missing]:
+    """As `install`, for these programs; apt's lists are not fetched again where that was done for the `plan`."""
     drivers.forget()
-    steps = _Steps(say, watch)
+    steps = _Steps(say, watch, lists_fetched)
     for language, of_it in _by_language(programs):
         steps.get(language, of_it)
     now = {program.name: drivers.detect(program) for program in programs}
@@ -134,10 +140,10 @@ def command(programs: Collection[Program]) -> str:
 class _Steps:
     """One installation: the lists of apt are fetched once."""
 
-    def __init__(self, say: Say, watch: Watch) -> None:
+    def __init__(self, say: Say, watch: Watch, updated: bool) -> None:
         self._say = say
         self._watch = watch
-        self._updated = False
+        self._updated = updated
 
     def get(self, language: _manifest.Language, programs: Sequence[Program]) -> None:
         if _satisfied(programs):

@@ -67,7 +67,7 @@ def get(programs: Collection[Program], *, ask: bool) -> dict[str, Missing]:
             steps.say("Nothing was installed.")
         else:
             try:
-                toolchains.install_for(programs, steps.say, steps.watch)
+                toolchains.install_for(programs, steps.say, steps.watch, lists_fetched=plan.lists_fetched)
             finally:
                 steps.close()
     return _tell_missing(programs)
