@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import attrs
 
 __all__ = ["NAME_RULE", "check_name", "is_name"]
 
@@ -16,7 +19,7 @@ def is_name(name: str) -> bool:
     return len(name) <= _MOST and _NAME.fullmatch(name) is not None
 
 
-def check_name(_instance: object, _field: object, name: str) -> None:
+def check_name(_instance: object, field: attrs.Attribute[Any], name: str) -> None:
     """Refuse any other name: a validator for attrs."""
     if not is_name(name):
-        raise ValueError(f"{name[:_MOST]!r} is not {NAME_RULE}")
+        raise ValueError(f"{field.name}: {name[:_MOST]!r} is not {NAME_RULE}")

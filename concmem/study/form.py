@@ -40,7 +40,7 @@ def _converter() -> cattrs.Converter:
 
 def _with_names(plan: Plan) -> Plan:
     for name in plan.programs:
-        check_name(None, None, name)
+        check_name(None, attrs.fields(Plan).programs, name)
     return plan
 
 

@@ -122,9 +122,13 @@ class Run:
         return self.measurement.peak if self.status == "ok" and self.measurement is not None else None
 
 
-def _check_time(_instance: object, _field: object, time: str) -> None:
-    if datetime.datetime.fromisoformat(time).tzinfo is None:
-        raise ValueError(f"{time!r} has no UTC offset")
+def _check_time(_instance: object, field: attrs.Attribute[str], time: str) -> None:
+    try:
+        offset = datetime.datetime.fromisoformat(time).tzinfo
+    except ValueError:
+        offset = None
+    if offset is None:
+        raise ValueError(f"{field.name}: {time!r} is not a time of ISO 8601 with its UTC offset")
 
 
 @attrs.frozen(kw_only=True, field_transformer=escape_fields)
