@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Watch", "run_long", "unwatched"]
+__all__ = ["Watch", "run_long", "so_far", "unwatched"]
 
 Watch = Callable[[float, str], None]
 """Called about once a second: for how long the command has been running (seconds), and the last line that it wrote."""
@@ -23,6 +23,11 @@ _APT_STATUS = re.compile(r"(?:dl|pm)status:[^:]*:(?P<percent>[\d.]+):(?P<what>.+
 
 def unwatched(elapsed_s: float, line: str) -> None:
     """Ignore it."""
+
+
+def so_far(elapsed_s: float, line: str) -> str:
+    """Return in one text for how long a command has been running, and what it said last."""
+    return f"{elapsed_s:.0f} s" + (f": {line}" if line else "")
 
 
 def run_long(

@@ -10,6 +10,7 @@ import click
 
 from concmem import drivers, toolchains
 from concmem._escaping import escape_text
+from concmem._long_command import so_far
 from concmem.cli._streams import say
 from concmem.drivers import Missing, Program
 from concmem.units import format_bytes
@@ -35,7 +36,7 @@ class Steps:
 
     def watch(self, elapsed_s: float, line: str) -> None:
         """Show for how long a command has been running, and what it said last; see `concmem._long_command.Watch`."""
-        text = f"  {elapsed_s:.0f} s: {escape_text(line.expandtabs())}"
+        text = f"  {so_far(elapsed_s, escape_text(line.expandtabs()))}"
         if self._on_terminal:
             width = shutil.get_terminal_size().columns - 1
             click.echo(f"\r\x1b[K{text[:width]}", err=True, nl=False)

@@ -15,6 +15,7 @@ from rich.progress import Task as RichTask
 from rich.text import Text
 
 from concmem._escaping import escape_text
+from concmem._long_command import so_far
 from concmem.study.plan import Cell
 from concmem.study.records import Run
 from concmem.units import format_bytes, format_count, format_seconds
@@ -123,7 +124,7 @@ class LineProgress(Progress):
             self._told_s = 0.0
         if elapsed_s - self._told_s >= _STEP_S:
             self._told_s = elapsed_s
-            self._say(f"  {elapsed_s:.0f} s: {escape_text(line)}")
+            self._say(f"  {so_far(elapsed_s, escape_text(line))}")
 
     def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
         """Say that launching outlasted the sleep; the first attempt needs no line."""
@@ -193,7 +194,7 @@ class BarProgress(Progress):
     def step(self, elapsed_s: float, line: str) -> None:
         """Show it behind the program's name."""
         said = escape_text(line)[:_STEP_LENGTH]
-        self._bar.update(self._task, description=f"preparing {self._preparing}, {elapsed_s:.0f} s: {said}")
+        self._bar.update(self._task, description=f"preparing {self._preparing}, {so_far(elapsed_s, said)}")
 
     def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
         """Name the run."""
