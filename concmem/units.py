@@ -10,6 +10,7 @@ __all__ = [
     "format_bytes",
     "format_count",
     "format_error",
+    "format_rough_time",
     "format_seconds",
     "parse_bytes",
     "parse_count",
@@ -63,6 +64,14 @@ def format_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def format_rough_time(seconds: float) -> str:
+    """``75`` -> ``"1 min"``: what an estimate is worth."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 1 else "a second"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def format_count(count: int) -> str:

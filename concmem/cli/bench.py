@@ -131,6 +131,10 @@ def bench(
     Each run is stored as soon as it has ended: Ctrl-C loses the one in flight, and --resume goes on.
     With --resume, what is not given is as in the study's own plan.
 
+    Says first how many runs there are to make, and about how much time, disk and memory they take on this machine. By
+    default that is 40 runs in about 9 minutes, 21 MiB of disk, and 4.1 GiB of memory; with --quick 30 runs in less than
+    a minute, 17 MiB and 0.1 GiB. Toolchains and builds come on top, the first time.
+
     Ends with 3 where some of the programs could not be run because a toolchain is missing or a build failed.
     """
     from concmem import study

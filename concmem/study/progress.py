@@ -18,7 +18,7 @@ from concmem._escaping import escape_text
 from concmem._long_command import so_far
 from concmem.study.plan import Cell
 from concmem.study.records import Run
-from concmem.units import format_bytes, format_count, format_seconds
+from concmem.units import format_bytes, format_count, format_rough_time, format_seconds
 
 __all__ = ["BarProgress", "LineProgress", "Progress", "make_progress", "told"]
 
@@ -135,7 +135,7 @@ class LineProgress(Progress):
 
     def finished(self, run: Run, took_s: float, done: int, total: int, left_s: float) -> None:
         """Say what came out."""
-        left = f" (about {_rough(left_s)} left)" if left_s or done < total else ""
+        left = f" (about {format_rough_time(left_s)} left)" if left_s or done < total else ""
         self._say(f"[{done:{len(str(total))}}/{total}] {told(run, took_s)}{left}")
 
     def end(self) -> None:
@@ -154,8 +154,8 @@ class _LeftColumn(ProgressColumn):
         taken_s = time.monotonic() - task.fields["at"]
         left_s = task.fields["left_s"] - taken_s
         if left_s < 0:
-            return Text(f"longer than estimated, {_rough(taken_s)} so far", style="cyan")
-        return Text(f"about {_rough(left_s)} left", style="cyan")
+            return Text(f"longer than estimated, {format_rough_time(taken_s)} so far", style="cyan")
+        return Text(f"about {format_rough_time(left_s)} left", style="cyan")
 
 
 class BarProgress(Progress):
@@ -216,10 +216,3 @@ class BarProgress(Progress):
 def make_progress(console: Console, heading: str = "") -> Progress:
     """A bar where the console is a terminal, lines where it is not; below `heading`, if there is one."""
     return BarProgress(console, heading) if console.is_terminal else LineProgress(console.file, heading)
-
-
-def _rough(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 1 else "a second"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -17,6 +17,7 @@ from concmem.facts import Host
 from concmem.study.eta import Eta
 from concmem.study.largest import Sought, seek, sought, unmade
 from concmem.study.lift import PUT_BACK, check_allowed, restore
+from concmem.study.outlook import look_ahead
 from concmem.study.place import ClusterExtraMissing, Made, Order, Place
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import Progress
@@ -95,7 +96,7 @@ def bench(
     programs = {name: found[name] for name in plan.programs}
     with contextlib.nullcontext() if resume else store.begun(), store.alone():
         place = on_cluster or here_with_room(programs.values(), lift=lift_limits)
-        session = _Session(plan, store, progress, place, wait_s)
+        session = _Session(plan, store, progress, place, wait_s, is_here=scheduler is None)
         if resume:
             session.take_over(store.read())
         session.run(programs)
@@ -139,12 +140,14 @@ class _Session:
         progress: Progress,
         place: Callable[[Order], AbstractContextManager[Place]],
         wait_s: float | None,
+        is_here: bool,
     ) -> None:
         self._plan = plan
         self._store = store
         self._progress = progress
         self._place = place
         self._wait_s = wait_s
+        self._is_here = is_here
         self._eta = Eta(plan)
         self._runs: dict[Cell, Run] = {}
         self._entries: dict[str, Entry] = {}
@@ -168,6 +171,9 @@ class _Session:
         self._left = [cell for cell in self._order if cell not in self._runs]
         progress = self._progress
         progress.begin(len(self._order), len(self._order) - len(self._left))
+        if self._left and self._is_here:
+            threads = [name for name, program in programs.items() if program.kind == "thread"]
+            progress.note(f"{look_ahead(self._plan, self._left, threads)}.")
         try:
             if self._left or self._sought():
                 with self._place(self._order_of_place()) as place:
