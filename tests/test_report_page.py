@@ -19,7 +19,7 @@ import concmem
 from concmem.cli.bench import bench as bench_command
 from concmem.model import Figure, Measurement
 from concmem.report import page_words as words
-from concmem.report.charts import spread_out
+from concmem.report.charts import CROSS, spread_out
 from concmem.report.charts_timeline import differences, kept, packed
 from concmem.report.looks import DARK, LIGHT, looks
 from concmem.report.page import page
@@ -340,7 +340,37 @@ def test_all_programs_are_seen_over_time(opened: Callable[..., Opened]) -> None:
             f"document.querySelectorAll('#chart-together g.names_marks text').length === {programs}"
         )
         assert found.count("#chart-together g[class*='runs_marks'] > path") == programs
-    assert "takes longest" in found.page.inner_text("#together-title") and found.said == []
+    said = found.page.inner_text("#together-title")
+    assert "take longest: up to " in said and found.said == [], "all have the same run: a tie"
+
+
+def test_a_run_that_failed_is_drawn_as_failed(
+    opened: Callable[..., Opened], make_study: Any, grown: Measurement, tmp_path: Path
+) -> None:
+    """The timelines open on a run that is ok; one that failed has a cross at its end, and says why."""
+    made = make_study("failed", {("lean", 1): [2.0, 2.0], ("lean", 1000): "no more", ("fat", 1): "broken"})
+    store = Store(made.path)
+    made.path.mkdir()
+    store.write(made)
+    for run in made.runs:
+        fails = run.program == "fat" or run.tasks == 1000 or run.index == 1
+        reason = {"status": "failed", "reason": run.reason or "late"} if fails else {}
+        store.add(attrs.evolve(run, measurement=grown, **reason))
+    path = made.path / "index.html"
+    path.write_text(page(concmem.study.load_study(made.path)), encoding="utf-8")
+    found = opened(path)
+    found.page.locator("#timeline-title", has_text="with 1 task:").wait_for()
+    assert "failed" not in found.page.inner_text("#timeline-title")
+    assert found.page.input_value("#of-program") == "lean" and found.page.input_value("#of-all") == "1"
+    assert found.page.locator("#of-run option").all_inner_texts() == ["1", "2 (failed)"]
+    assert found.page.locator("#chart-timeline text", has_text=CROSS).count() == 0
+    assert "a cross marks the end of a failed run (Fat)" in found.page.inner_text("#together-title")
+    assert found.page.locator("#chart-together text", has_text=CROSS).count() == 2, "at its end and at its name"
+    found.page.select_option("#of-run", "1")
+    found.page.locator("#timeline-title", has_text="; it failed: late").wait_for()
+    found.page.locator("#chart-timeline text", has_text=CROSS).wait_for()
+    assert found.page.locator("#chart-timeline text", has_text=CROSS).count() == 1
+    assert found.said == []
 
 
 def test_it_prints_light_and_whole(opened: Callable[..., Opened], study: Study, tmp_path: Path) -> None:
@@ -540,6 +570,6 @@ def test_titles_are_findings(study: Study) -> None:
     assert words.bars_title(every) == "rust-threads needs least with 1 task, rust-tokio with 1 000 000"
     assert words.growth_title(every) == "From 1 task to 1 000 000, rust-tokio grows 156-fold, <b>odd</b> 64-fold"
     assert words.table_title(every) == "10 of 12 rows have a figure, 3 of fewer than 5 runs, 1 with a range above 10%"
-    assert words.timelines_title(study).startswith("rust-tokio peaks highest above what it holds while its tasks sleep")
+    assert words.timelines_title(study).startswith("rust-threads and rust-tokio peak highest above what they hold")
     none = [row for row in every if row.median_bytes is None]
     assert words.headline(none) == "At 1 000 000 tasks, no program has a figure"

@@ -47,6 +47,28 @@ def test_a_small_cell_counts_as_much_as_a_large_one() -> None:
     assert found.each_low_bytes < 400 < found.each_high_bytes and 0.05 < found.worst < 0.2
 
 
+@pytest.mark.parametrize("cells", [{1: 100, 1000: 90, 1_000_000: 50_000}, {1: 100, 1000: 5000, 2000: 40_000}])
+def test_no_floor_is_above_one_task_and_no_memory_below_0(cells: dict[int, int]) -> None:
+    """A program that needs less with more tasks, and one whose tasks get dearer: floor and intervals stay possible."""
+    found = cost(cells)
+    assert found is not None and 0 <= found.floor_bytes <= cells[1] and found.each_bytes > 0
+    assert found.floor_low_bytes is not None and found.floor_high_bytes is not None
+    assert 0 <= found.floor_low_bytes <= found.floor_bytes <= found.floor_high_bytes
+    assert found.each_low_bytes is not None and 0 <= found.each_low_bytes <= found.each_bytes
+
+
+def test_a_bounded_line_is_the_nearest() -> None:
+    """With the floor at its bound, no other price brings the line nearer to the cells."""
+    cells = {1: 100, 1000: 250, 10_000: 1500, 1_000_000: 120_000}
+    found = cost(cells)
+    assert found is not None and found.floor_bytes == 100
+
+    def distance(each: float) -> float:
+        return sum(((100 + each * tasks) / needed - 1) ** 2 for tasks, needed in cells.items())
+
+    assert distance(found.each_bytes) < min(distance(found.each_bytes * part) for part in (0.99, 1.01))
+
+
 def test_intervals_of_noisy_lines_hold_the_truth() -> None:
     """With 3 % of noise in five cells, the intervals hold floor and price in 85 % of the cases at least."""
     random, floors, prices = np.random.default_rng(3), 0, 0

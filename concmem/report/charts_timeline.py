@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from concmem.report.charts import ABOVE_AXIS, BYTES, configured, names_beside, need_extra
+from concmem.report.charts import ABOVE_AXIS, BYTES, CROSS, configured, names_beside, need_extra
 from concmem.report.looks import Look, Theme, told_apart
 from concmem.study import Run, Study
 from concmem.timeline import Timeline
@@ -22,6 +22,8 @@ _BUCKETS = 400
 _PER_SECOND = 10_000
 """Times are kept to 0.1 ms: the finest distance of readings is 1 ms."""
 _UNIT = 1 << 10
+_CROSS = {"fontSize": 19, "fontWeight": "bold", "baseline": "middle"}
+"""Where a run that failed ends."""
 _EXTENT = 62
 """Pixels for the labels of amounts, so that both charts begin at the same place."""
 
@@ -80,6 +82,7 @@ def packed(study: Study, run: Run) -> dict[str, Any] | None:
         "program": run.program,
         "tasks": run.tasks,
         "index": run.index,
+        "failed": "" if run.status == "ok" else run.reason or run.status,
         "rss": differences(recorded.t_s, recorded.rss_bytes),
         "pss": differences(recorded.pss_t_s, recorded.pss_bytes),
         "end": made.tree_wall_s if made is not None else float(recorded.t_s[-1]),
@@ -104,8 +107,8 @@ def together(
     """
     The chart of one run of each program, all with the same number of tasks; its data are given by the page's script.
 
-    Data: ``runs`` with ``program``, ``t`` (seconds) and ``amount`` (bytes). Parameters: ``tasks``, and ``to_s``, the
-    end of the time.
+    Data: ``runs`` with ``program``, ``t`` (seconds) and ``amount`` (bytes); ``failed``, the last points of those that
+    failed, likewise. Parameters: ``tasks``, and ``to_s``, the end of the time.
 
     Args:
         packs: What `packed` gave of all runs that have a timeline.
@@ -116,7 +119,10 @@ def together(
     """
     alt = need_extra()
     largest: dict[int, dict[str, int]] = {}
-    for pack in packs:
+    failed = {(pack["tasks"], pack["program"]) for pack in packs}
+    failed -= {(pack["tasks"], pack["program"]) for pack in packs if not pack["failed"]}
+    # One that is ok is drawn before one that failed.
+    for pack in sorted(packs, key=lambda pack: bool(pack["failed"])):
         top = max(itertools.accumulate(pack["rss"][1])) * _UNIT
         largest.setdefault(pack["tasks"], {}).setdefault(pack["program"], top)
     tops = [top for of_size in largest.values() for top in of_size.values()]
@@ -125,7 +131,15 @@ def together(
         name
         for tasks, of_size in largest.items()
         for name in names_beside(
-            [{"program": p, "title": titles[p], "tasks": tasks, "amount": top} for p, top in of_size.items()],
+            [
+                {
+                    "program": p,
+                    "title": f"{CROSS} {titles[p]}" if (tasks, p) in failed else titles[p],
+                    "tasks": tasks,
+                    "amount": top,
+                }
+                for p, top in of_size.items()
+            ],
             domain,
             height,
         )
@@ -151,6 +165,8 @@ def together(
     )
     layers = [
         line.encode(x=x, y=y("amount"), color=told.colour, strokeDash=told.dash, opacity=seen),
+        alt.Chart(alt.NamedData("failed")).mark_text(text=CROSS, **_CROSS)
+        .encode(x=x, y=y("amount"), color=told.colour, opacity=seen),
         on.mark_point(filled=True, size=40, xOffset=15).encode(color=told.colour, shape=told.shape),
         on.properties(name="names").mark_text(align="left", baseline="middle", dx=23, fontSize=11.5, color=theme.ink)
         .encode(text="title:N").add_params(pointed),
@@ -163,9 +179,10 @@ def timeline(theme: Theme) -> Any:
     """
     The chart of one run, whose data and parameters the page's script gives.
 
-    Data: ``rss`` and ``pss`` with ``t`` (seconds) and ``amount``, ``peak`` and ``events`` with a ``label`` besides,
-    ``plateau`` with ``amount`` and ``label``. Parameters: ``from_s`` and ``to_s``, the part that is shown; ``top``,
-    the end of the amounts' axis; ``unit``, theirs; ``colour``, the program's.
+    Data: ``rss`` and ``pss`` with ``t`` (seconds) and ``amount``, ``failed`` with the last point of a run that failed,
+    ``peak`` and ``events`` with a ``label`` besides, ``plateau`` with ``amount`` and ``label``. Parameters: ``from_s``
+    and ``to_s``, the part that is shown; ``top``, the end of the amounts' axis; ``unit``, theirs; ``colour``, the
+    program's.
     """
     alt = need_extra()
     starts = {"from_s": 0, "to_s": 1, "top": 1, "unit": "MiB", "colour": theme.ink}
@@ -175,7 +192,7 @@ def timeline(theme: Theme) -> Any:
         axis=alt.Axis(tickCount=7),
     )  # fmt: skip
     y = alt.Y("amount:Q", title="memory", scale=alt.Scale(domain=[0, alt.ExprRef("top")], nice=False), axis=_axis(alt))
-    on = {name: alt.Chart(alt.NamedData(name)) for name in ("rss", "pss", "peak", "events", "plateau")}
+    on = {name: alt.Chart(alt.NamedData(name)) for name in ("rss", "pss", "failed", "peak", "events", "plateau")}
     step = {"interpolate": "step-after", "clip": True}
     label = {"fontSize": 11, "clip": True, "baseline": "middle"}
     layers = [
@@ -184,6 +201,7 @@ def timeline(theme: Theme) -> Any:
         on["events"].mark_rule(color=theme.pale, strokeWidth=1, clip=True).encode(x=x),
         on["rss"].mark_line(color=alt.ExprRef("colour"), strokeWidth=1.5, **step).encode(x=x, y=y),
         on["pss"].mark_line(color=theme.ink, strokeWidth=1.2, strokeDash=[5, 3], **step).encode(x=x, y=y),
+        on["failed"].mark_text(text=CROSS, color=theme.ink, clip=True, **_CROSS).encode(x=x, y=y),
         on["peak"].mark_point(color=theme.ink, filled=True, size=45, opacity=1, clip=True).encode(x=x, y=y),
         *(
             on[name].mark_text(color=theme.ink, align=align, dx=dx, dy=dy, **label).encode(x=x, y=at, text="label:N")

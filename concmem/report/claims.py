@@ -90,11 +90,17 @@ def terminal_claims(verdicts: Sequence[Verdict]) -> RenderableType:
             listed.add_row(Text(each.verdict, _STYLES[each.verdict]), Text(each.claim, "bold"))
             listed.add_row("", Text(f"here: {each.found}"))
             listed.add_row("", Text(f"{_label(each)} {each.why}", "dim"))
+            if each.version:
+                listed.add_row("", Text(f"hangs on the version: {each.version}", "dim"))
     return Group(summary(verdicts), listed)
 
 
 def _label(verdict: Verdict) -> str:
     return "because" if verdict.verdict == "cannot be judged" else "holds if"
+
+
+def _why(verdict: Verdict) -> str:
+    return verdict.why + (f". Hangs on the version: {verdict.version}" if verdict.version else "")
 
 
 def print_claims(study: Study, console: Console) -> None:
@@ -108,7 +114,7 @@ def markdown_claims(verdicts: Sequence[Verdict]) -> str:
     lines += table(
         ["tasks", "claim", "verdict", "found here", "holds if, or why it cannot be judged"],
         [
-            [format_count(v.tasks), v.claim, v.verdict, v.found, v.why]
+            [format_count(v.tasks), v.claim, v.verdict, v.found, _why(v)]
             for v in verdicts
         ],
     )  # fmt: skip

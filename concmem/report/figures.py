@@ -8,8 +8,9 @@ from pathlib import Path
 
 from concmem.report._words import host_line, method_line, number_of
 from concmem.report.charts import ReportExtraMissing, need_extra
-from concmem.report.charts_bars import BESIDE, bars, in_order
+from concmem.report.charts_bars import BESIDE, bars
 from concmem.report.looks import LIGHT
+from concmem.report.ties import ends, in_words, named, need, not_in_order, of_rows
 from concmem.study import Row, Study, rows
 from concmem.units import format_bytes
 
@@ -41,17 +42,15 @@ def write_figures(study: Study, directory: Path) -> list[Path]:
 def finding(of_one_size: Sequence[Row]) -> str:
     """What one figure shows, in one sentence."""
     tasks = of_one_size[0].tasks
-    good = in_order([row for row in of_one_size if row.has_rank])
+    good = of_rows([row for row in of_one_size if row.has_rank])
     if not good and any(row.is_busy for row in of_one_size):
         return f"At {number_of(tasks)}, no program was measured while the machine was at rest"
     if not good:
         return f"At {number_of(tasks)}, no program has a figure"
-    least, most = good[0], good[-1]
-    if least is most:
-        return f"At {number_of(tasks)}, {least.title} needs {_amount(least)}"
-    return f"At {number_of(tasks)}, {least.title} needs least: {_amount(least)}; {most.title} most: {_amount(most)}"
-
-
-def _amount(row: Row) -> str:
-    assert row.median_bytes is not None
-    return format_bytes(row.median_bytes)
+    if len(good) == 1:
+        return f"At {number_of(tasks)}, {good[0].title} needs {format_bytes(good[0].amount)}"
+    if (both := ends(good)) is None:
+        return not_in_order(good, tasks, format_bytes)
+    least, most = both
+    said = f"At {number_of(tasks)}, {need(least)} least: {in_words(least, format_bytes)}"
+    return f"{said}; {named(most)} most: {in_words(most, format_bytes)}"

@@ -60,9 +60,9 @@ def _cost_line(program: str, cost: Cost) -> tuple[str, ...]:
     return (
         program,
         format_bytes(cost.floor_bytes),
-        _half(cost.floor_low_bytes, cost.floor_high_bytes, format_bytes),
+        _interval(cost.floor_low_bytes, cost.floor_high_bytes, format_bytes),
         _each(cost.each_bytes),
-        _half(cost.each_low_bytes, cost.each_high_bytes, _each),
+        _interval(cost.each_low_bytes, cost.each_high_bytes, _each),
         f"{cost.worst:.0%} at {format_count(cost.worst_tasks)}" if len(cost.tasks) > 2 else "",
     )
 
@@ -72,9 +72,8 @@ def _each(count: float) -> str:
     return f"{format_count(round(count))} B" if abs(count) < 1e6 else format_bytes(count)
 
 
-def _half(low: float | None, high: float | None, form: Callable[[float], str]) -> str:
-    """The intervals are symmetric: half of one says all."""
-    return "" if low is None or high is None else f"\N{PLUS-MINUS SIGN}{form((high - low) / 2)}"
+def _interval(low: float | None, high: float | None, form: Callable[[float], str]) -> str:
+    return "" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 
 def _grid(heading: str, study: Study, text: Callable[[Row], str]) -> Grid:

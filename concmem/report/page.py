@@ -28,7 +28,7 @@ from concmem.report.claims import summary
 from concmem.report.figures import finding
 from concmem.report.looks import DARK, LIGHT, ON_PAGE, css_colours, looks
 from concmem.report.page_table import columns
-from concmem.study import Row, Study, claims, costs, largest_rows, published, rows
+from concmem.study import Row, Study, claims, costs, largest_rows, published, rows, rows_of_runs
 from concmem.study.workloads import workload
 from concmem.units import format_bytes, format_count
 
@@ -81,7 +81,7 @@ def _content(study: Study) -> dict[str, Any]:
     drawn = looks({entry.name: entry.language for entry in study.programs}, ON_PAGE)
     cost, verdicts, timelines = costs(study), claims(study), list(_timelines(study))
     charts = dict(_charts(study, every, titles, timelines))
-    does = workload(study.plan.workload)
+    does, runs = workload(study.plan.workload), rows_of_runs(study)
     conditions = {row.program: row.conditions for row in every if row.conditions}
     return {
         "study": study,
@@ -99,12 +99,12 @@ def _content(study: Study) -> dict[str, Any]:
         "growth_title": words.growth_title(every),
         "costs_title": words.costs_title(cost, titles),
         "costs": [(titles[name], each) for name, each in sorted(cost.items(), key=lambda item: item[1].each_bytes)],
-        "cost_parts": [(part, words.cost_title(cost, titles, part)) for part in ("each", "floor")],
-        "start_title": words.start_title(study, every),
+        "cost_parts": [(part, words.cost_title(cost, part)) for part in ("each", "floor")],
+        "start_title": words.start_title(study, every, runs),
         "bars_title": words.bars_title(every),
         "elsewhere": marks_elsewhere(study),
         "starts": [
-            {"name": f"start-{n}", "title": words.quantity_title(every, quantity)}
+            {"name": f"start-{n}", "title": words.quantity_title(every, runs, quantity)}
             for n, quantity in enumerate(start_up(does))
             if f"start-{n}" in charts
         ],

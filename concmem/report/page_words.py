@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from concmem.report._words import number_of
-from concmem.report.charts_bars import in_order
 from concmem.report.charts_lines import Quantity
 from concmem.report.figures import finding
 from concmem.report.grids import format_rate
+from concmem.report.ties import Standing, by_run, ends, in_words, named, need, of_rows
 from concmem.study import Cost, Row, Study
+from concmem.study.judging import Span, largest, least, span
 from concmem.study.plan import Plan
 from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD
 from concmem.study.workloads import workload
@@ -30,6 +31,9 @@ __all__ = [
     "timelines_title",
 ]
 
+Runs = Mapping[tuple[str, int], Sequence[Row]]
+"""The rows of single runs, as `concmem.study.rows_of_runs` gives them."""
+
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -37,12 +41,6 @@ def _count(number: int, what: str) -> str:
     """``three programs``."""
     word = _SMALL[number] if number < len(_SMALL) else format_count(number)
     return f"{word} {what}{'' if number == 1 else 's'}"
-
-
-def _ends(found: Iterable[tuple[float, str]]) -> tuple[tuple[float, str], tuple[float, str]] | None:
-    """The least and the largest; None with fewer than two."""
-    ordered = sorted(found)
-    return (ordered[0], ordered[-1]) if len(ordered) > 1 else None
 
 
 def _largest(rows: Sequence[Row]) -> list[Row]:
@@ -55,13 +53,13 @@ def _largest(rows: Sequence[Row]) -> list[Row]:
 def headline(rows: Sequence[Row]) -> str:
     """The study in one sentence."""
     good = _largest(rows)
-    ends = _ends((row.median_bytes or 0, row.title) for row in good)
-    if not ends:
+    both = ends(of_rows(good))
+    if both is None:
         return finding(good or rows)
-    (least, lean), (most, fat) = ends
+    lean, fat = both
     tasks = good[0].tasks
     take = f"{number_of(tasks)} take{'s' if tasks == 1 else ''}"
-    said = f"{take} {format_bytes(least)} in {lean}, {format_bytes(most)} in {fat}"
+    said = f"{take} {in_words(lean, format_bytes)} in {named(lean)}, {in_words(fat, format_bytes)} in {named(fat)}"
     failed = [row for row in rows if row.tasks == tasks and row.status in ("failed", "skipped") and row.toolchain]
     return f"{said}; {_count(len(failed), 'program')} cannot run them" if failed else said
 
@@ -86,31 +84,38 @@ def _run_count(made: int) -> str:
 
 
 def bars_title(rows: Sequence[Row]) -> str:
-    """Who needs least with few tasks, and who with many."""
+    """The programs that need least with few tasks, and with many."""
     sizes = sorted({row.tasks for row in rows if row.has_rank and row.instead_of is None})
-    least = [in_order([row for row in rows if row.tasks == size])[0].title for size in sizes]
+    tied = [_least([row for row in rows if row.tasks == size and row.has_rank]) for size in sizes]
+    first_of = [need(each) for each in tied]
     if len(sizes) < 2:
         return finding(rows)
     if len({row.program for row in rows}) == 1:
         return growth_title(rows)
-    if len(set(least)) == 1:
-        return f"{least[0]} needs least with every number of tasks"
+    if len(set(first_of)) == 1:
+        return f"{first_of[0]} least with every number of tasks"
     first, last = number_of(sizes[0]), format_count(sizes[-1])
-    if least[0] == least[-1]:
-        return f"{least[0]} needs least with {first} and with {last}, but not with every number between"
-    return f"{least[0]} needs least with {first}, {least[-1]} with {last}"
+    if first_of[0] == first_of[-1]:
+        return f"{first_of[0]} least with {first} and with {last}, but not with every number between"
+    return f"{first_of[0]} least with {first}, {named(tied[-1])} with {last}"
 
 
-def quantity_title(rows: Sequence[Row], quantity: Quantity) -> str:
-    """Who has least and who most of it, with the most tasks."""
+def _least(rows: Sequence[Row]) -> list[Standing]:
+    """Those that may need least."""
+    standings = of_rows(rows)
+    return [standings[i] for i in least([each.span for each in standings])]
+
+
+def quantity_title(rows: Sequence[Row], runs: Runs, quantity: Quantity) -> str:
+    """The programs with the least and with the most of it, with the most tasks."""
     good = _largest([row for row in rows if quantity.of(row) is not None])
-    found = [(amount, row.title) for row in good if (amount := quantity.of(row)) is not None]
     title = f"{quantity.title[0].upper()}{quantity.title[1:]}"
-    ends = _ends(found)
-    if not ends:
+    both = ends(by_run(good, runs, quantity.of))
+    if both is None:
         return title
-    (least, lean), (most, fat) = ends
-    return f"{title}: {lean} {quantity.scale.text(least)}, {fat} {quantity.scale.text(most)}"
+    low, high = both
+    text = quantity.scale.text
+    return f"{title}: {named(low)} {in_words(low, text)}, {named(high)} {in_words(high, text)}"
 
 
 def growth_title(rows: Sequence[Row]) -> str:
@@ -119,16 +124,18 @@ def growth_title(rows: Sequence[Row]) -> str:
     for program in dict.fromkeys(row.program for row in rows):
         good = [row for row in rows if row.program == program and row.has_rank]
         if len(good) > 1 and good[-1].tasks == max(row.tasks for row in rows):
-            found.append(((good[-1].median_bytes or 0) / (good[0].median_bytes or 1), good[-1].title))
+            factor = (good[-1].median_bytes or 0) / (good[0].median_bytes or 1)
+            found.append(Standing(good[-1].title, factor, span(good[-1]) / span(good[0])))
     sizes = sorted({row.tasks for row in rows if row.instead_of is None})
     if not found:
         return "Of growth these figures say nothing" if len(sizes) > 1 else "One number of tasks says nothing of growth"
-    span = f"From {number_of(sizes[0])} to {format_count(sizes[-1])}"
-    ends = _ends(found)
-    if not ends:
-        return f"{span}, {found[0][1]} grows {_times(found[0][0])}"
-    (least, slow), (most, fast) = ends
-    return f"{span}, {fast} grows {_times(most)}, {slow} {_times(least)}"
+    between = f"From {number_of(sizes[0])} to {format_count(sizes[-1])}"
+    found.sort(key=lambda each: each.amount)
+    both = ends(found)
+    if both is None:
+        return f"{between}, {need(found, 'grow')} {in_words(found, _times)}"
+    slow, fast = both
+    return f"{between}, {need(fast, 'grow')} {in_words(fast, _times)}, {named(slow)} {in_words(slow, _times)}"
 
 
 def _times(factor: float) -> str:
@@ -137,37 +144,45 @@ def _times(factor: float) -> str:
 
 def costs_title(costs: Mapping[str, Cost], titles: Mapping[str, str]) -> str:
     """Where a task is cheapest, and where dearest."""
-    found = [(cost.each_bytes, titles[program]) for program, cost in costs.items()]
-    ends = _ends(found)
-    if len(found) == 1:
-        return f"A task costs {format_bytes(found[0][0])} in {found[0][1]}"
-    if not ends:
+    found = sorted((_price(titles[program], cost) for program, cost in costs.items()), key=lambda each: each.amount)
+    if not found:
         return "What a task costs cannot be told from these sizes"
-    (least, lean), (most, fat) = ends
-    return f"A task costs {format_bytes(least)} in {lean}, {format_bytes(most)} in {fat}"
+    both = ends(found)
+    if both is None:
+        return f"A task costs {in_words(found, format_bytes)} in {named(found)}"
+    lean, fat = both
+    return (
+        f"A task costs {in_words(lean, format_bytes)} in {named(lean)}, {in_words(fat, format_bytes)} in {named(fat)}"
+    )
 
 
-def cost_title(costs: Mapping[str, Cost], titles: Mapping[str, str], part: str) -> str:
+def _price(title: str, cost: Cost) -> Standing:
+    low, high = cost.each_low_bytes, cost.each_high_bytes
+    each = cost.each_bytes
+    return Standing(title, each, Span(each if low is None else low, each if high is None else high))
+
+
+def cost_title(costs: Mapping[str, Cost], part: str) -> str:
     """The least and the most of one part of a cost: ``each`` or ``floor``."""
     what = {"each": "A task adds", "floor": "Without a task there are"}[part]
-    found = [(getattr(cost, f"{part}_bytes"), titles[program]) for program, cost in costs.items()]
-    ends = _ends(each for each in found if each[0] > 0)
-    return what if ends is None else f"{what} {format_bytes(ends[0][0])} to {format_bytes(ends[1][0])}"
+    found = [amount for cost in costs.values() if (amount := getattr(cost, f"{part}_bytes")) > 0]
+    return f"{what} {format_bytes(min(found))} to {format_bytes(max(found))}" if len(found) > 1 else what
 
 
-def start_title(study: Study, rows: Sequence[Row]) -> str:
-    """Who is through with its tasks' start, or passes most messages: fastest and slowest."""
+def start_title(study: Study, rows: Sequence[Row], runs: Runs) -> str:
+    """The programs that have started their tasks first and last, or pass most and fewest messages."""
     good, does = _largest(rows), workload(study.plan.workload)
-    of = [(row.launch_s if does.rate is None else row.rate_per_s, row.title) for row in good]
-    ends = _ends((amount, title) for amount, title in of if amount is not None)
-    if not ends:
+    both = ends(by_run(good, runs, lambda row: row.launch_s if does.rate is None else row.rate_per_s))
+    if both is None:
         return "Starting the tasks"
-    (least, one), (most, other) = ends
+    low, high = both
     if does.rate is None:
-        start = f"{one} has started {number_of(good[0].tasks)} after {format_seconds(least)}"
-        return f"{start}, {other} after {format_seconds(most)}"
-    fast, slow = map(format_rate, (most, least))
-    return f"With {number_of(good[0].tasks)}, {other} makes {fast} {does.rate_of} a second, {one} {slow}"
+        have = "has" if len(low) == 1 else "have"
+        start = f"{named(low)} {have} started {number_of(good[0].tasks)} after {in_words(low, format_seconds)}"
+        return f"{start}, {named(high)} after {in_words(high, format_seconds)}"
+    fast, slow = in_words(high, format_rate), in_words(low, format_rate)
+    most = need(high, "make")
+    return f"With {number_of(good[0].tasks)}, {most} {fast} {does.rate_of} a second, {named(low)} {slow}"
 
 
 _STEADY = {"sleep": "while its tasks sleep", "spawn": "after its tasks", "channel": "while its message goes round"}
@@ -175,25 +190,32 @@ _STEADY = {"sleep": "while its tasks sleep", "spawn": "after its tasks", "channe
 
 def timelines_title(study: Study) -> str:
     """Which program's peak stands highest above what it holds in the steady time."""
-    found = [
-        (run.peak.bytes / run.plateau.bytes, run)
-        for run in study.runs
-        if run.peak is not None
-        and run.peak.bytes
-        and not run.was_busy
-        and run.plateau is not None
-        and run.plateau.bytes
-    ]
-    if not found:
+    titles = {entry.name: entry.title for entry in study.programs}
+    of_cells: dict[tuple[str, int], list[float]] = {}
+    for run in study.runs:
+        if run.was_busy or run.peak is None or run.plateau is None:
+            continue
+        if run.peak.bytes and run.plateau.bytes:
+            of_cells.setdefault((run.program, run.tasks), []).append(run.peak.bytes / run.plateau.bytes)
+    if not of_cells:
         return "Memory over time, run by run"
-    factor, run = max(found, key=lambda each: each[0])
-    title = next((entry.title for entry in study.programs if entry.name == run.program), run.program)
+    standings = [
+        (tasks, Standing(titles.get(program, program), max(found), Span(min(found), max(found))))
+        for (program, tasks), found in of_cells.items()
+    ]
+    first = [standings[i] for i in largest([each.span for _, each in standings])]
+    factor = max(each.amount for _, each in first)
+    # A program once, though several of its sizes may be the first.
+    tied = list({each.title: each for _, each in sorted(first, key=lambda pair: pair[1].amount)}.values())
     held = _STEADY[study.plan.workload]
     if factor < 1.005:
         return f"No program's peak is above what it holds {held}"
     if factor < 1 + WIDE_SPREAD:
         return f"No program's peak is more than {factor - 1:.0%} above what it holds {held}"
-    return f"{title} peaks highest above what it holds {held}: by {factor - 1:.0%}, at {number_of(run.tasks)}"
+    by = in_words(tied, lambda factor: f"{factor - 1:.0%}")
+    hold = "it holds" if len(tied) == 1 else "they hold"
+    where = f", at {number_of(first[0][0])}" if len(first) == 1 else ""
+    return f"{need(tied, 'peak')} highest above what {hold} {held}: by {by}{where}"
 
 
 def table_title(rows: Sequence[Row]) -> str:

@@ -84,7 +84,7 @@ def _cost_table(lines: list[tuple[str, ...]]) -> Table:
     for name in COST_HEAD:
         table.add_column(name, justify="left" if name == "program" else "right", no_wrap=True)
     for line in lines:
-        table.add_row(*(text.replace("\N{PLUS-MINUS SIGN}", "+-") for text in line))  # a terminal may have ASCII alone
+        table.add_row(*line)
     return table
 
 

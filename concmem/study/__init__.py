@@ -8,7 +8,7 @@ from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import BarProgress, LineProgress, Progress, make_progress
 from concmem.study.published import Published, Source, published
 from concmem.study.records import Entry, Run, Study
-from concmem.study.rows import Row, costs, largest_rows, rows
+from concmem.study.rows import Row, costs, largest_rows, rows, rows_of_runs
 from concmem.study.run import bench
 from concmem.study.stats import Cost
 from concmem.study.store import StudyNotStored, default_directory, load_study
@@ -43,4 +43,5 @@ __all__ = [
     "merge",
     "published",
     "rows",
+    "rows_of_runs",
 ]

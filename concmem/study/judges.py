@@ -13,13 +13,17 @@ __all__ = [
     "LARGE",
     "NATIVE",
     "RUST_ASYNC",
+    "THREADS",
     "Judge",
     "all_below",
+    "any_above",
     "beats_a_rust_runtime",
     "cannot_run",
     "is_competitive",
     "is_within",
     "most_are_late",
+    "needs_more_than_installed",
+    "ranks_change",
     "times",
     "times_the_best",
     "under_idle",
@@ -30,7 +34,8 @@ NATIVE = ("rust-threads", *RUST_ASYNC, "go")
 """Those that are compiled to machine code beforehand."""
 ARTICLE = (*NATIVE, "java-threads", "java-virtual-threads", "csharp", "nodejs", "python", "elixir")
 """The ten programs of the article."""
-LARGE = tuple(program for program in ARTICLE if program not in ("rust-threads", "java-threads"))
+THREADS = ("rust-threads", "java-threads")
+LARGE = tuple(program for program in ARTICLE if program not in THREADS)
 """The eight that it compares at 100,000 tasks and more."""
 _RUNTIMES = ("go", "java-threads", "csharp", "nodejs", "python", "elixir")
 """A program of each runtime but Rust's."""
@@ -74,6 +79,19 @@ def times_the_best(program: str, others: Sequence[str], low: float) -> Judge:
         answer = at_least(1, [cells.ratio(own, key, low, float("inf")) for key in keys])
         best = [(row.program, tasks) for row in cells.good(*keys)[:1]]
         return answer, _compared(cells, own, *best)
+
+    return judge
+
+
+def any_above(program: str, others: Sequence[str]) -> Judge:
+    """One of `others` or more needs more than `program`."""
+
+    def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
+        own, keys = (program, tasks), [(other, tasks) for other in others]
+        answers = {key: cells.below(own, key) for key in keys}
+        above = cells.good(*(key for key, answer in answers.items() if answer.holds))
+        shown = f"more: {_amounts(above)}" if above else _side(cells.good(*keys), "most", -1)
+        return at_least(1, list(answers.values())), f"{_amounts(cells.good(own))}; {shown}"
 
     return judge
 
@@ -126,9 +144,57 @@ def is_competitive(cells: Cells, tasks: int) -> tuple[Answer, str]:
     found = _amounts(cells.good(own))
     if cells.good(own):
         order = cells.good(own, *others)
-        before = order[: [row.program for row in order].index("csharp")]
-        found += f", number {len(before) + 1} of {len(order)}" + (f" after {_amounts(before)}" if before else "")
+        before = [row for row in order if cells.below((row.program, tasks), own).holds]
+        beside = [
+            row for row in order if row.program != "csharp" and cells.below((row.program, tasks), own).holds is None
+        ]
+        number = f"{len(before) + 1}" + (f" to {len(before) + len(beside) + 1}" if beside else "")
+        found += f", number {number} of {len(order)}" + (f" after {_amounts(before)}" if before else "")
+        found += f", within range and error of {_amounts(beside)}" if beside else ""
     return answer, found
+
+
+def needs_more_than_installed(cells: Cells, tasks: int) -> tuple[Answer, str]:
+    """One of the ten or more is stopped by a limit of the machine, or needs a flag of its runtime."""
+    answers, stopped, flagged = list[Answer](), list[str](), list[str]()
+    for key in [(program, tasks) for program in ARTICLE]:
+        row = cells.row(key)
+        if row is not None and row.status in ("failed", "skipped") and row.limit:
+            stopped.append(f"{row.title} ({row.limit})")
+            answers.append(Answer(True))
+        elif row is not None and row.flags:
+            flagged.append(f"{row.title} ({' '.join(row.flags)})")
+            answers.append(Answer(True))
+        else:
+            answers.append(Answer(None, why) if (why := cells.why_not(key)) else Answer(False))
+    said = [f"stopped by a limit: {', '.join(stopped)}"] if stopped else []
+    said += [f"given a flag: {', '.join(flagged)}"] if flagged else []
+    as_installed = sum(answer.holds is False for answer in answers)
+    return at_least(1, answers), "; ".join([*said, f"as installed: {as_installed} of {len(ARTICLE)}"])
+
+
+def ranks_change(few: int) -> Judge:
+    """Of those without native threads, some are in the better half with `few` tasks alone, some with many alone."""
+
+    def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
+        answers, said = [], []
+        for good_at, bad_at in ((few, tasks), (tasks, few)):
+            of_it = {program: _changes(cells, program, good_at, bad_at) for program in LARGE}
+            rows = [row for program in LARGE if of_it[program].holds and (row := cells.row((program, good_at)))]
+            answers.append(at_least(1, list(of_it.values())))
+            named = ", ".join(row.title for row in rows) or "none"
+            said.append(f"in the better half with {format_count(good_at)} alone: {named}")
+        return at_least(2, answers), "; ".join(said)
+
+    return judge
+
+
+def _changes(cells: Cells, program: str, good_at: int, bad_at: int) -> Answer:
+    """Whether it needs less than half of the others or more with one number of tasks, and more with the other."""
+    half, others = len(LARGE) // 2, [other for other in LARGE if other != program]
+    below = at_least(half, [cells.below((program, good_at), (other, good_at)) for other in others])
+    above = at_least(half, [cells.below((other, bad_at), (program, bad_at)) for other in others])
+    return at_least(2, [below, above])
 
 
 def beats_a_rust_runtime(cells: Cells, tasks: int) -> tuple[Answer, str]:

@@ -9,7 +9,7 @@ import attrs
 from concmem.study.rows import Row
 from concmem.units import format_bytes, format_count
 
-__all__ = ["Answer", "Cells", "Key", "Span", "at_least", "median", "span"]
+__all__ = ["Answer", "Cells", "Key", "Span", "at_least", "largest", "least", "median", "span"]
 
 Key = tuple[str, int]
 """A program's name and a number of tasks."""
@@ -54,6 +54,16 @@ def span(row: Row) -> Span:
     """
     assert row.min_bytes is not None and row.max_bytes is not None
     return Span(max(1, row.min_bytes - row.over_bytes), row.max_bytes + row.error_bytes)
+
+
+def least(spans: Sequence[Span]) -> list[int]:
+    """The places of those that may be the least, in their order: several where their ranges overlap, which is a tie."""
+    return [i for i, each in enumerate(spans) if all(each.low <= other.high for other in spans)]
+
+
+def largest(spans: Sequence[Span]) -> list[int]:
+    """The places of those that may be the largest, likewise."""
+    return [i for i, each in enumerate(spans) if all(each.high >= other.low for other in spans)]
 
 
 @attrs.frozen
@@ -108,6 +118,11 @@ class Cells:
         if row.program == "csharp" and row.toolchain.startswith("Mono "):
             return f"{where} ran on {row.toolchain}, whose figures say nothing about .NET"
         return ""
+
+    def instead(self, program: str, other: str) -> Cells:
+        """The same cells, with the figures of another program in the place of one's own."""
+        replaced = [attrs.evolve(row, program=program) for row in self._rows.values() if row.program == other]
+        return Cells([*(row for row in self._rows.values() if row.program not in (program, other)), *replaced])
 
     def ratio(self, one: Key, other: Key, low: float, high: float) -> Answer:
         """Whether `one` needs more than `low` times and less than `high` times what `other` needs."""

@@ -13,7 +13,7 @@ from concmem._escaping import escape_fields
 from concmem.study.records import Entry, Run, Study
 from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD, Cost, cost, median_interval
 
-__all__ = ["Row", "costs", "counted_runs", "largest_rows", "rows"]
+__all__ = ["Row", "costs", "counted_runs", "largest_rows", "rows", "rows_of_runs"]
 
 RowStatus = Literal["ok", "partly", "failed", "skipped", "not run"]
 
@@ -159,6 +159,17 @@ def largest_rows(study: Study) -> list[Row]:
         attrs.evolve(_row(entries[program], tasks, runs, study.plan.sleep_s), instead_of=instead_of)
         for (program, tasks, instead_of), runs in found.items()
     ]
+
+
+def rows_of_runs(study: Study) -> dict[tuple[str, int], list[Row]]:
+    """Each run with a figure as a row of its own, by program and number of tasks: between them lies a row's range."""
+    entries = {entry.name: entry for entry in study.programs}
+    found: dict[tuple[str, int], list[Row]] = {}
+    for run in study.runs:
+        if run.peak is not None and not run.was_busy and run.program in entries:
+            row = _row(entries[run.program], run.tasks, [run], study.plan.sleep_s)
+            found.setdefault((run.program, run.tasks), []).append(row)
+    return found
 
 
 def costs(study: Study) -> dict[str, Cost]:

@@ -91,7 +91,8 @@ class Cost:
 
     The line is that of least squares of the *relative* deviations, so that a cell with one task counts as much as one
     with a million. Its intervals are those of 95 % confidence, from how far the cells stray from the line; they are
-    wide where memory does not grow in proportion (lists double, collectors wait).
+    wide where memory does not grow in proportion (lists double, collectors wait). No amount of memory is below 0, and
+    a floor is not above what the cell with the fewest tasks needed: within these bounds the line is the nearest.
 
     Attributes:
         floor_bytes: What it would need with no task.
@@ -133,6 +134,12 @@ def cost(medians: Mapping[int, int]) -> Cost | None:
     needed = np.array([medians[n] for n in counts], dtype=float)
     design = np.stack([np.ones_like(tasks), tasks], axis=1) / needed[:, None]
     (floor, each), *_ = np.linalg.lstsq(design, np.ones_like(tasks), rcond=None)
+    most = float(needed[0])
+    if not 0 <= floor <= most:
+        floor = min(max(float(floor), 0.0), most)
+        # The slope of the line that is nearest to the cells of all that begin there.
+        slopes = design[:, 1]
+        each = float(slopes @ (1 - floor * design[:, 0]) / (slopes @ slopes))
     off = design @ (floor, each) - 1
     half: list[float] | None = None
     if freedom := len(counts) - 2:
@@ -142,10 +149,10 @@ def cost(medians: Mapping[int, int]) -> Cost | None:
     worst = int(np.abs(off).argmax())
     return Cost(
         floor_bytes=float(floor),
-        floor_low_bytes=None if half is None else float(floor) - half[0],
+        floor_low_bytes=None if half is None else max(0.0, float(floor) - half[0]),
         floor_high_bytes=None if half is None else float(floor) + half[0],
         each_bytes=float(each),
-        each_low_bytes=None if half is None else float(each) - half[1],
+        each_low_bytes=None if half is None else max(0.0, float(each) - half[1]),
         each_high_bytes=None if half is None else float(each) + half[1],
         tasks=tuple(counts),
         worst=float(abs(off[worst])),

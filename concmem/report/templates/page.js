@@ -34,33 +34,58 @@ function points([times, amounts], unit) {
 const three = (value) => Number(value.toPrecision(3)).toString();
 const thousands = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, "\u00a0");
 
-/** Offer these pairs of value and text, and keep what was chosen where it is still there; otherwise take the last. */
-function fill(select, options) {
+/** Offer these pairs of value and text, and keep what was chosen where it is still there; otherwise take this one, or the last. */
+function fill(select, options, otherwise) {
   const before = select.value;
   select.replaceChildren(...[...new Map(options)].map(([value, text]) => new Option(text, value)));
   select.value = before;
+  if (select.selectedIndex < 0 && otherwise !== undefined) select.value = otherwise;
   if (select.selectedIndex < 0) select.selectedIndex = select.length - 1;
 }
 
 const bySize = (runs) => runs.map(({tasks}) => tasks).sort((a, b) => a - b).map((tasks) => [tasks, thousands(tasks)]);
+const good = (runs) => runs.filter(({failed}) => !failed);
+/** The largest number of tasks that a run went well with. */
+const largest = (runs) => bySize(good(runs)).at(-1)?.[0];
+/** "A", "A and B", "A, B, C and 3 more". */
+const named = (all) => all.length < 2 ? all.join() : all.length < 5 ? `${all.slice(0, -1).join(", ")} and ${all.at(-1)}` : `${all.slice(0, 3).join(", ")} and ${all.length - 3} more`;
 const ofTasks = (tasks) => `${thousands(tasks)} task${tasks === 1 ? "" : "s"}`;
 
-/** All programs with the number of tasks that is chosen: of each the first run that has a timeline. */
+/** All programs with the number of tasks that is chosen: of each the first run that went well, or the first that failed. */
 class Together {
   constructor() {
     this.select = byId("of-all");
-    fill(this.select, bySize(timelines));
+    fill(this.select, bySize(timelines), largest(timelines));
     this.select.addEventListener("change", () => this.show());
     this.show();
   }
 
   async show() {
     const tasks = +this.select.value;
-    const first = new Map(timelines.filter((each) => each.tasks === tasks).reverse().map((each) => [each.program, each]));
+    const ofSize = timelines.filter((each) => each.tasks === tasks);
+    const inOrder = [...good(ofSize), ...ofSize.filter(({failed}) => failed)];
+    const first = new Map(inOrder.reverse().map((each) => [each.program, each]));
     const runs = [...first.values()].flatMap(({program, rss}) => points(rss, 1).map((point) => ({program, ...point})));
     const last = [...first.values()].reduce((late, each) => each.end > late.end ? each : late);
-    byId("together-title").textContent = `With ${ofTasks(tasks)}, ${titles[last.program]} takes longest: ${three(last.end)} s`;
-    await draw("together", {runs: runs.filter(({amount}) => amount > 0)}, {tasks, to_s: last.end});
+    const failed = [...first.values()].filter((each) => each.failed);
+    const ends = failed.map(({program, rss}) => ({program, ...points(rss, 1).filter(({amount}) => amount > 0).at(-1)}));
+    byId("together-title").textContent = this.title(tasks, ofSize, failed);
+    await draw("together", {runs: runs.filter(({amount}) => amount > 0), failed: ends}, {tasks, to_s: last.end});
+  }
+
+  /** The programs that take longest, several where their runs overlap, and those of which no run went well. */
+  title(tasks, ofSize, failed) {
+    const spans = new Map();
+    for (const {program, end} of good(ofSize)) {
+      const {low, high} = spans.get(program) ?? {low: end, high: end};
+      spans.set(program, {low: Math.min(low, end), high: Math.max(high, end)});
+    }
+    const latest = Math.max(...[...spans.values()].map(({low}) => low));
+    const tied = [...spans].filter(([, {high}]) => high >= latest);
+    const most = three(Math.max(...tied.map(([, {high}]) => high)));
+    const long = tied.length ? [`${named(tied.map(([program]) => titles[program]))} ${tied.length === 1 ? "takes" : "take"} longest: up to ${most} s`] : [];
+    const crossed = failed.length ? [`a cross marks the end of a failed run (${named(failed.map(({program}) => titles[program]))})`] : [];
+    return `With ${ofTasks(tasks)}, ${[...long, ...crossed].join("; ")}`;
   }
 }
 
@@ -73,7 +98,8 @@ class Timelines {
     this.from = byId("from");
     this.to = byId("to");
     fill(this.program, timelines.map((each) => [each.program, titles[each.program]]));
-    this.program.selectedIndex = 0;
+    const first = good(timelines)[0] ?? timelines[0];
+    this.program.value = first.program;
     this.program.addEventListener("change", () => this.offerTasks());
     this.tasks.addEventListener("change", () => this.offerRuns());
     this.run.addEventListener("change", () => this.show());
@@ -88,12 +114,13 @@ class Timelines {
   get chosen() { return this.ofTasks.find((each) => each.index === +this.run.value); }
 
   offerTasks() {
-    fill(this.tasks, bySize(this.ofProgram));
+    fill(this.tasks, bySize(this.ofProgram), largest(this.ofProgram));
     this.offerRuns();
   }
 
   offerRuns() {
-    fill(this.run, this.ofTasks.map((each) => [each.index, each.index + 1]));
+    const options = this.ofTasks.map(({index, failed}) => [index, `${index + 1}${failed ? " (failed)" : ""}`]);
+    fill(this.run, options, good(this.ofTasks).at(-1)?.index);
     this.show();
   }
 
@@ -112,9 +139,10 @@ class Timelines {
     const rss = points(run.rss, unit);
     // The last reading holds until the end.
     if (rss.at(-1).t < run.end) rss.push({...rss.at(-1), t: run.end});
-    const data = {rss, pss: points(run.pss, unit), peak: [peak], events, plateau};
+    const failed = run.failed ? [rss.at(-1)] : [];
+    const data = {rss, pss: points(run.pss, unit), failed, peak: [peak], events, plateau};
     const colour = colours[run.program];
-    byId("timeline-title").textContent = `${titles[run.program]} with ${ofTasks(run.tasks)}: at most ${peak.label}`;
+    byId("timeline-title").textContent = `${titles[run.program]} with ${ofTasks(run.tasks)}: at most ${peak.label}${run.failed ? `; it failed: ${run.failed}` : ""}`;
     this.view = await draw("timeline", data, {from_s: 0, to_s: run.end, top: peak.amount * 1.2, unit: name, colour});
     this.strip = await draw("overview", {rss}, {to_s: run.end, colour});
     this.strip.addSignalListener("part", (_, {t}) => t ? this.zoom(...t, true) : this.zoom(0, run.end, true));
