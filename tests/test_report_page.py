@@ -366,7 +366,7 @@ def test_a_run_that_failed_is_drawn_as_failed(
     assert found.page.locator("#chart-timeline text", has_text=CROSS).count() == 0
     assert "a cross marks the end of a failed run (Fat)" in found.page.inner_text("#together-title")
     assert found.page.locator("#chart-together text", has_text=CROSS).count() == 2, "at its end and at its name"
-    found.page.select_option("#of-run", "1")
+    found.page.select_option("#of-run", value="1")
     found.page.locator("#timeline-title", has_text="; it failed: late").wait_for()
     found.page.locator("#chart-timeline text", has_text=CROSS).wait_for()
     assert found.page.locator("#chart-timeline text", has_text=CROSS).count() == 1
