@@ -24,7 +24,9 @@ _LOCK_S = 900
 # apt waits for dpkg's lock if told so, and for no other; a daily job of the system may hold any of them.
 _WAIT_FOR_DPKG = f"-oDPkg::Lock::Timeout={_LOCK_S}"
 _LOCKS = ("/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock")
-_SHOW = ("-oAPT::Status-Fd=1", "-oDpkg::Use-Pty=0")
+_SHOW = ("-oAPT::Status-Fd=9", "-oDpkg::Use-Pty=0")
+# apt closes that descriptor to what it starts: scripts of packages would have no standard output if it were 1.
+_WITH_STATUS = ("sh", "-c", 'exec "$0" "$@" 9>&1')
 _LISTS = "/var/lib/apt/lists"
 _LISTS_AGE_S = 86_400
 
@@ -111,7 +113,7 @@ def install(names: Sequence[str], say: Callable[[str], None], watch: Watch = unw
     shown = shlex.join(["apt-get", *_INSTALL, *names])
     say(shown)
     _wait_for_locks(say)
-    argv = ["apt-get", _WAIT_FOR_DPKG, *_SHOW, *_INSTALL, *names]
+    argv = [*_WITH_STATUS, "apt-get", _WAIT_FOR_DPKG, *_SHOW, *_INSTALL, *names]
     return (*run_long(argv, watch, env={"DEBIAN_FRONTEND": "noninteractive"}), shown)
 
 
