@@ -51,8 +51,13 @@ def built(
         BuildError: The compiler refuses it, or does not end in time.
         CacheError: The cache directory cannot be used.
     """
-    target = cache_dir() / "programs" / f"{program}-{_key(language, tools)}"
-    return publish(target, lambda scratch: _make(language, alternative, places(scratch), scratch, watch))
+    key = _key(language, tools)
+    shared = cache_dir() / "shared" / f"{language.folder.name}-{key}"
+
+    def make(scratch: Path) -> None:
+        _make(language, alternative, {**places(scratch), "shared": str(shared)}, scratch, watch)
+
+    return publish(cache_dir() / "programs" / f"{program}-{key}", make)
 
 
 def _make(language: Language, alternative: Alternative, values: dict[str, str], scratch: Path, watch: Watch) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import pwd
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from concmem.errors import ConcmemError
@@ -145,7 +147,7 @@ def publish(target: Path, make: Callable[[Path], None]) -> Path:
     """
     Fill a folder once: `make` fills one beside it, which is then renamed to ``target``.
 
-    Any number of processes may do this at once; the first to end wins, and the others' work is thrown away.
+    Any number of processes may do this at once: one fills it, and the others wait for that one.
 
     Args:
         target: The folder.
@@ -153,23 +155,42 @@ def publish(target: Path, make: Callable[[Path], None]) -> Path:
     """
     if target.is_dir():
         return check_executable(target)
-    scratch: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target):
+            if target.is_dir():
+                return check_executable(target)
+            _fill(target, make)
+    except OSError as error:
+        if isinstance(error, ConcmemError):
+            raise
+        raise CacheError(f"{error.filename or target}: {error.strerror}") from error
+    return target
+
+
+def _fill(target: Path, make: Callable[[Path], None]) -> None:
+    scratch: Path | None = None
+    try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         scratch.chmod(0o755)
         make(scratch)
         try:
             scratch.rename(target)
         except OSError:
-            # Somebody else was faster, or there is a true error.
+            # Where the file system has no locks, another process may have been faster.
             if not target.is_dir():
                 raise
-    except OSError as error:
-        if isinstance(error, ConcmemError):
-            raise
-        raise CacheError(f"{error.filename or target}: {error.strerror}") from error
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
-    return target
+
+
+@contextlib.contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Hold the lock of a folder to be filled, where the file system has locks; it is free when its holder is killed."""
+    path = target.parents[1] / "locks" / target.name
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "a") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

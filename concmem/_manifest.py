@@ -49,7 +49,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 ALWAYS = frozenset({"packages", "cache", "this_python"})
 """Placeholders that belong to concmem and to no toolchain."""
 _MOST_BYTES = 1 << 20
-_IN_BUILD = ALWAYS | {"dir", "source", "source_folder", "stem", "program"}
+_OF_PROGRAM = ALWAYS | {"dir", "source", "source_folder", "stem", "program"}
 
 
 class ManifestError(ConcmemError, ValueError):
@@ -272,12 +272,13 @@ def _alternative_complaints(at: str, alternative: Alternative, flags: bool) -> I
         yield f"{at}.tool: no answer has a group (?P<version>...)"
     yield from _unknown(f"{at}.label", [alternative.label], known)
     yield from _unknown(f"{at}.path", [alternative.path], known)
+    run = known | _OF_PROGRAM
+    build = run | {"shared"}
     for i, step in enumerate(alternative.build):
-        yield from _unknown(f"{at}.build[{i}]", step, known | _IN_BUILD)
-    run = known | _IN_BUILD
+        yield from _unknown(f"{at}.build[{i}]", step, build)
     yield from _unknown(f"{at}.run", [word for word in alternative.run if word != "{flags}"], run)
     yield from _unknown(f"{at}.env", alternative.env.values(), run)
-    yield from _unknown(f"{at}.build_env", alternative.build_env.values(), run)
+    yield from _unknown(f"{at}.build_env", alternative.build_env.values(), build)
     if flags and "{flags}" not in alternative.run:
         yield f"{at}.run: a program has flags, but there is no '{{flags}}' to say where they go"
 

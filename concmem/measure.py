@@ -17,7 +17,7 @@ from concmem._redirect import DEVNULL, PIPE, STDOUT, Redirection, Target
 from concmem._resources import Resources
 from concmem._shm import SharedMemory, native
 from concmem.errors import CommandFailed, ConcmemError, SamplerError
-from concmem.host import describe, oom_kills, swapped_bytes
+from concmem.host import check_proc, describe, oom_kills, swapped_bytes
 from concmem.model import Measurement
 from concmem.request import Command, Leftover, Request
 
@@ -44,6 +44,7 @@ class Running:
         self._failure: ConcmemError | None = None
         self._root_pid: int | None = None
         self._groups: Groups | None = None
+        check_proc()
         try:
             self._redirection = Redirection(resources, stdin, stdout, stderr)
             self._memory: SharedMemory | None = SharedMemory(request)

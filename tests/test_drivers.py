@@ -389,9 +389,10 @@ def test_a_refusal_of_the_compiler(write: Write, tmp_path: Path, cache: Path) ->
 
 
 def test_many_build_at_once(write: Write, tmp_path: Path, cache: Path) -> None:
-    """Concurrent builds all succeed, and leave one whole result."""
+    """Of concurrent builds one compiles, and the others take its result."""
     wanted = program(write)
-    script(tmp_path / "tools/compile", 'sleep 0.2; cat "$1" > "$2"')
+    compiled = tmp_path / "compiled"
+    script(tmp_path / "tools/compile", f'echo once >> {compiled}; sleep 0.2; cat "$1" > "$2"')
     toolchain = drivers.detect(wanted)
     assert isinstance(toolchain, Toolchain)
     made: list[Prepared] = []
@@ -403,6 +404,7 @@ def test_many_build_at_once(write: Write, tmp_path: Path, cache: Path) -> None:
     assert len(made) == 8
     assert len({ready.command(1, 1) for ready in made}) == 1
     assert len(list((cache / "programs").iterdir())) == 1
+    assert compiled.read_text() == "once\n"
 
 
 @pytest.mark.parametrize(

@@ -219,21 +219,6 @@ def test_what_proc_does_not_even_show(
     assert (refused_of_seen, status_of_seen) == (0, "bounded")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a PID namespace")
-def test_a_proc_of_strangers(host_python: Callable[..., Any]) -> None:
-    """In a PID namespace with the /proc of another one, nobody's figures are taken for the target's; why is said."""
-    script = """
-import concmem, json, sys
-m = concmem.measure(sys.argv[1:], stdout=concmem.DEVNULL)
-print(json.dumps([m.largest_peak_rss.bytes, m.tree_peak_pss.note, m.tree_upper_bound.note, len(m.processes)]))
-"""
-    apart = ["unshare", "--pid", "--fork", sys.executable]
-    largest_bytes, pss, upper, processes = host_python(script, *known("hold", 20 * MIB, 1, 0.2), python=apart)
-    assert 20 * MIB - MIB <= largest_bytes <= 24 * MIB
-    assert "another PID namespace" in pss and "another PID namespace" in upper
-    assert processes == 1
-
-
 def test_sources_are_found_by_trying() -> None:
     """`probe` names every source with its columns; the three that every Linux has are usable here."""
     sources = {source.name: source for source in concmem.probe()}
