@@ -30,7 +30,6 @@ from concmem.timeline import Column, Timeline, Track
 __all__ = ["measurement"]
 
 _RING_ROW_BYTES = 16
-_ENDED_WITH_STATUS = 4 | 16  # CM_PROCESS_REAPED, CM_PROCESS_TOLD: its wait status is known
 _ALWAYS = frozenset({"statm", "status", "smaps_rollup", "children"})
 """Tracks that a timeline has even where nothing was read."""
 
@@ -124,12 +123,14 @@ class _Left:
 
     def _unexplained_sigkills(self) -> int:
         """How many processes ended by a SIGKILL that concmem did not send, as far as it is known."""
+        _, lib = native()
         head = self._head
         if head.reason:
             return 0
         by_shell = head.wait_status == (128 + signal.SIGKILL) << 8  # a shell passes on how its child ended
         until_ns = head.exit_ns if self._request.leftover == "kill" else head.end_ns  # the rest was killed by us
-        known = (entry for entry in self._table if entry.flags & _ENDED_WITH_STATUS)
+        has_status = lib.CM_PROCESS_REAPED | lib.CM_PROCESS_TOLD
+        known = (entry for entry in self._table if entry.flags & has_status)
         ended = (entry.wait_status for entry in known if entry.end_ns <= until_ns)
         return int(by_shell) + sum(1 for status in ended if status & 0x7F == signal.SIGKILL)
 

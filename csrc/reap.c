@@ -73,6 +73,23 @@ static void note_end(struct sampler *s, int pid, int status, const struct rusage
 }
 
 /*
+ * Reaps one. The kernel then drops what it keeps of /proc/PID. Where the process's last thread, on its way out, is just
+ * dropping its own /proc/PID/task/TID, it loops until that is done (shrink_dcache_parent); and that thread may need this
+ * very CPU.
+ */
+static bool reap(struct sampler *s, int pid, int *status, struct rusage *usage)
+{
+    const struct member *m = tree_find(s, pid);
+    bool may_loop = m != NULL && m->threads_read;
+    if (may_loop)
+        give_way(s);
+    bool done = wait4(pid, status, __WALL, usage) == pid;
+    if (may_loop)
+        take_precedence(s);
+    return done;
+}
+
+/*
  * Reaps those who have ended: children, and orphans of the tree, which come to their subreaper with their own record.
  * True where there may be more: a tree that ends processes as fast as they can be reaped must not keep the sampler
  * from its clock.
@@ -101,7 +118,7 @@ bool reap_some(struct sampler *s)
         }
         struct rusage usage;
         int status;
-        if (wait4(info.si_pid, &status, __WALL, &usage) == info.si_pid)
+        if (reap(s, info.si_pid, &status, &usage))
             note_end(s, info.si_pid, status, &usage, known ? &stat : NULL);
     }
     return true;

@@ -43,6 +43,7 @@ struct member {
     bool zombie;         /* ended, but its parent has not looked; */
     bool lingers;        /* or so it seemed, and threads of it are left, which may live on */
     bool borrows;        /* between vfork and exec: its memory is its parent's */
+    bool threads_read;   /* through /proc/PID/task, for others than the main one */
 };
 
 struct sampler {
@@ -60,6 +61,7 @@ struct sampler {
     int descriptors, max_descriptors;
 
     bool somebody_ended, settled, killing, no_children_left;
+    bool goes_first; /* as SCHED_FIFO */
     uint64_t progress_ns;  /* when a process was last killed or reaped, or was seen to be ending, since `killing` */
     uint64_t ending_look_ns, ending_ticks; /* when that was looked for last, and the CPU time that was seen then */
     uint64_t last_tick_ns, not_before_ns, due_ns;
@@ -102,6 +104,8 @@ int witness(void);
 
 /* settle.c: what can wait until the target has been loaded */
 void settle(struct sampler *s);
+void give_way(struct sampler *s);
+void take_precedence(struct sampler *s);
 
 /* own.c: what its own process tells */
 bool own_statm_is_exact(const struct sampler *s);

@@ -21,12 +21,30 @@ static void let_go_of_standard_files(void)
 /* Among hundreds of busy processes an equal is late at every tick, and against a thousand that fork it does not get the
  * CPU for minutes, and could not end them. Whoever has a session of its own has, where the kernel groups by session
  * (autogroup), as much of the CPU as all of the target's together. Root can do more. */
-static void go_first(void)
+static void go_first(struct sampler *s)
 {
     syscall(SYS_setsid);
+    setpriority(PRIO_PROCESS, 0, -20); /* for when it gives way */
+    s->goes_first = true;
+    take_precedence(s);
+}
+
+void take_precedence(struct sampler *s)
+{
     struct sched_param lowest = {.sched_priority = 1};
-    if (syscall(SYS_sched_setscheduler, 0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest) < 0)
-        setpriority(PRIO_PROCESS, 0, -20);
+    s->goes_first = s->goes_first && syscall(SYS_sched_setscheduler, 0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest) == 0;
+}
+
+/*
+ * Until `take_precedence`. In some calls the kernel waits in a loop for another task to finish, and on the CPU where a
+ * SCHED_FIFO process loops, that task does not get a turn: both stand for 0.95 s, when the kernel's limit for such
+ * processes (sched_rt_runtime_us) ends it.
+ */
+void give_way(struct sampler *s)
+{
+    struct sched_param none = {0};
+    if (s->goes_first)
+        syscall(SYS_sched_setscheduler, 0, SCHED_OTHER | SCHED_RESET_ON_FORK, &none);
 }
 
 /* Where it is another PID namespace's, its numbers are those of strangers: nothing may be read then. */
@@ -51,7 +69,7 @@ void settle(struct sampler *s)
     s->settled = true;
     own_size_note(s);
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
-    go_first();
+    go_first(s);
     let_go_of_standard_files();
     if (!proc_is_own(s))
         track_lacks(&s->head->tracks[CM_CHILDREN], ESRCH,

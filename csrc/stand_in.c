@@ -48,7 +48,9 @@ bool stand_in_find(struct sampler *s, struct member *m)
         return false;
     bool known = cm_read_stat(dir_fd, "stat", &stat) == 0;
     bool back = known && !is_dead(&stat) && (m->tid != 0 || m->read_fd != m->dir_fd);
-    int tid = known && !back && stat.threads > 1 ? threads_other(dir_fd, m->pid) : 0;
+    bool others = known && !back && stat.threads > 1;
+    int tid = others ? threads_other(dir_fd, m->pid) : 0;
+    m->threads_read |= others;
     if (m->dir_fd >= 0 && (back || tid != 0)) {
         int folder = back ? m->dir_fd : stand_in_open(dir_fd, tid);
         if (folder < 0)

@@ -89,6 +89,7 @@ static bool start_walking(struct sampler *s)
                                 : member_open(s, m, "task");
         if (fd < 0)
             continue;
+        m->threads_read = true;
         walked_fd = fd;
         walked_pid = m->pid;
         return true;

@@ -321,25 +321,33 @@ running.wait()
 
 @needs("cgroup")
 @pytest.mark.alone  # every other measurement with a group would sweep these
-@pytest.mark.parametrize("victim", ["host", "sampler"])
+@pytest.mark.parametrize("victim", ["host", "sampler", "both"])
 def test_killed_in_the_middle(victim: str, marked: Any) -> None:
-    """A killed host takes the tree with it; after either's death the next measurement finds and removes the group."""
+    """
+    Whichever is killed, no process of the tree lives on and no group stays.
+
+    A killed host takes the tree with it; a host whose sampler was killed ends the tree, and removes the group unless
+    that is still busy. What is left, the next measurement finds and removes.
+    """
     host = subprocess.Popen([sys.executable, "-c", KILLED_HOST], stdout=subprocess.PIPE, env=marked.env, text=True)
     assert host.stdout is not None
     root_pid = int(host.stdout.readline())
     assert own_groups(host.pid)
     marked.wait_for(5)  # host, sampler, shell and two sleeps
     sampler_pid = int(Path(f"/proc/{root_pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    if victim == "host":
-        host.kill()
-        host.wait()
-        marked.wait_for(0)
-    else:
+    if victim == "both":
+        host.send_signal(signal.SIGSTOP)  # or else it would remove the group before it is killed
+        os.waitid(os.P_PID, host.pid, os.WSTOPPED)
+    if victim != "host":
         os.kill(sampler_pid, signal.SIGKILL)
+    if victim != "sampler":
         host.kill()
-        host.wait()
+    host.wait()
     host.stdout.close()
-    assert own_groups(host.pid)
+    if victim != "both":
+        marked.wait_for(0)
+    if victim != "sampler":
+        assert own_groups(host.pid)
     concmem.measure(["/bin/true"], cgroup=True)
     assert own_groups(host.pid) == []
     marked.wait_for(0)
