@@ -29,6 +29,9 @@ TIMES = int(os.environ.get("CONCMEM_TEST_INTERRUPTS", "300"))
 IS_LONG = TIMES >= 2000
 SEED = int(os.environ.get("CONCMEM_TEST_SEED", "1"))
 
+OF_THIS_THREAD = 0x60000000
+"""__WALL and __WNOTHREAD of waitpid(2): children that have not yet executed a program, too; none of other threads."""
+
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
 
@@ -57,10 +60,24 @@ class Gone:
     def _memories() -> int:
         return sum("memfd:concmem" in line for line in Path("/proc/self/maps").read_text().splitlines())
 
+    @staticmethod
+    def _children() -> list[str]:
+        """What /proc/PID/stat begins with for each: number, name, state, parent."""
+        found = []
+        for pid in Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                found.append(Path(f"/proc/{pid}/stat").read_text()[:40])
+        return found
+
     def check(self, moment: object) -> None:
-        """That no child, no file and no mapping is left."""
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
+        """That no child of this thread, no file and no mapping is left."""
+        children = self._children()
+        try:
+            waited = os.waitpid(-1, os.WNOHANG | OF_THIS_THREAD)
+        except ChildProcessError:
+            pass
+        else:
+            pytest.fail(f"{moment}: a child is left: {children}, waitpid gives {waited}")
         assert self._open_files() == self._files, moment
         assert self._memories() <= 2, moment
 
