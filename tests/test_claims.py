@@ -358,11 +358,19 @@ def test_at_least_is_right_whatever_the_unknown_turn_out_to_be(count: int) -> No
         ways = itertools.product(*((a,) if a is not None else (True, False) for a in answers))
         outcomes = {sum(way) >= count for way in ways}
         expected = outcomes.pop() if len(outcomes) == 1 else None
-        assert at_least(count, [Answer(a, "why") for a in answers]) == Answer(
-            expected, "" if expected is not None else "why"
+        assert at_least(count, [Answer(a, ("why",)) for a in answers]) == Answer(
+            expected, () if expected is not None else ("why",)
         )
-    many = at_least(1, [Answer(None, f"gap {i}") for i in range(4)])
-    assert many.obstacle == "gap 0; gap 1; and 2 more such"
+    many = [at_least(1, [Answer(None, (f"gap {i}", f"gap {i + 1}")) for i in part]) for part in ((0, 1), (1, 2))]
+    assert at_least(2, many).obstacle == "gap 0; gap 1; and 2 more such", "each is said once"
+
+
+def test_a_side_without_a_figure_is_named() -> None:
+    """A comparison names the programs that have no figure; where none has one it says so once."""
+    assert judged("go-behind-nodejs", a_row("nodejs", 100_000, 115)).found == "nodejs 115 MiB; no figure for go"
+    assert judged("go-behind-nodejs", a_row("go", 100_000, 115)).found == "no figure for nodejs; go 115 MiB"
+    assert judged("go-behind-nodejs").found == "no figure"
+    assert judged("dotnet-most", a_row("csharp", 1, 20)).found == "csharp 20.0 MiB; no figure for the other 9"
 
 
 def of_the_article(make_study: Make, **changed: Any) -> Study:

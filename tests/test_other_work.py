@@ -318,7 +318,7 @@ def test_a_cell_of_a_busy_machine_alone_is_shown_but_judges_nothing(make: Callab
     go, python = ("go", 1), ("python", 1)
     assert Cells(rows(calm)).below(go, python) == Answer(True)
     why = "go at 1: all its runs were made while the machine was busy with other work"
-    assert Cells(rows(disturbed)).below(go, python) == Answer(None, why)
+    assert Cells(rows(disturbed)).below(go, python) == Answer(None, (why,))
     assert why in " ".join(verdict.why for verdict in claims(disturbed))
 
 

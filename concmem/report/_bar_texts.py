@@ -51,7 +51,7 @@ def label(row: Row, planned_sleep_s: float) -> str:
     if row.status == "partly":
         remarks.append(f"{row.figure_runs} of {row.runs} runs")
     if row.is_busy:
-        remarks.append("the machine was busy")
+        remarks.append("machine busy")
     return ", ".join(remarks)
 
 

@@ -57,7 +57,7 @@ class Layout:
 
 BESIDE = Layout(560, 46, True, -7, 8, -4, 22, 14, 0, 100)
 """For a file of its own."""
-ABOVE = Layout("container", 62, False, -22, -22, -5, 16, 11, 8, 62)
+ABOVE = Layout("container", 62, False, -22, -22, -5, 16, 11, 8, 56)
 """For a page that may be no wider than a phone."""
 
 

@@ -201,7 +201,8 @@ def timeline(theme: Theme) -> Any:
         on["events"].mark_rule(color=theme.pale, strokeWidth=1, clip=True).encode(x=x),
         on["rss"].mark_line(color=alt.ExprRef("colour"), strokeWidth=1.5, **step).encode(x=x, y=y),
         on["pss"].mark_line(color=theme.ink, strokeWidth=1.2, strokeDash=[5, 3], **step).encode(x=x, y=y),
-        on["failed"].mark_text(text=CROSS, color=theme.ink, clip=True, **_CROSS).encode(x=x, y=y),
+        # A run ends where the chart does: a centred cross would lose its right half.
+        on["failed"].mark_text(text=CROSS, color=theme.ink, align="right", clip=True, **_CROSS).encode(x=x, y=y),
         on["peak"].mark_point(color=theme.ink, filled=True, size=45, opacity=1, clip=True).encode(x=x, y=y),
         *(
             on[name].mark_text(color=theme.ink, align=align, dx=dx, dy=dy, **label).encode(x=x, y=at, text="label:N")

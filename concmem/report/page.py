@@ -182,7 +182,7 @@ def _facts(study: Study) -> Iterator[tuple[str, str]]:
     limit = "no limit" if host.memory_limit_bytes is None else f"limited to {format_bytes(host.memory_limit_bytes)}"
     yield "control groups", f"{host.cgroup}, {limit}"
     if host.kernel_stack_bytes:
-        yield "kernel's stack of a thread", f"{format_bytes(host.kernel_stack_bytes)}, in no figure"
+        yield "kernel stack of a thread", f"{format_bytes(host.kernel_stack_bytes)}, not counted in any figure"
     for name, value in host.limits.items():
         yield name, "no limit" if value is None else format_count(value)
     yield from (("seed", str(plan.seed)), ("concmem", study.version), ("begun", study.started_at))

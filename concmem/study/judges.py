@@ -41,6 +41,7 @@ _RUNTIMES = ("go", "java-threads", "csharp", "nodejs", "python", "elixir")
 """A program of each runtime but Rust's."""
 _LATE_S = 2
 """What is over 12 s with tasks that sleep 10 s."""
+_NO_FIGURE = "no figure"
 _SHOWN = 4
 """So many programs on one side of a comparison are shown in full."""
 
@@ -54,9 +55,9 @@ def all_below(lesser: Sequence[str], greater: Sequence[str]) -> Judge:
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         below, above = ([(program, tasks) for program in side] for side in (lesser, greater))
         answers = [cells.below(less, more) for less in below for more in above]
-        found = [_side(cells.good(*below), "most", -1), _side(cells.good(*above), "least", 0)]
-        # Whom the claim is about comes first: they are fewer.
-        return at_least(len(answers), answers), "; ".join(found if len(lesser) <= len(greater) else found[::-1])
+        found = [_side(cells, below, "most", -1), _side(cells, above, "least", 0)]
+        # The programs that the claim is about come first: they are fewer.
+        return at_least(len(answers), answers), _both(*(found if len(lesser) <= len(greater) else found[::-1]))
 
     return judge
 
@@ -90,8 +91,8 @@ def any_above(program: str, others: Sequence[str]) -> Judge:
         own, keys = (program, tasks), [(other, tasks) for other in others]
         answers = {key: cells.below(own, key) for key in keys}
         above = cells.good(*(key for key, answer in answers.items() if answer.holds))
-        shown = f"more: {_amounts(above)}" if above else _side(cells.good(*keys), "most", -1)
-        return at_least(1, list(answers.values())), f"{_amounts(cells.good(own))}; {shown}"
+        shown = f"more: {_amounts(above)}" if above else _side(cells, keys, "most", -1)
+        return at_least(1, list(answers.values())), _both(_side(cells, [own], "most", -1), shown)
 
     return judge
 
@@ -101,12 +102,12 @@ def is_within(program: str, low: float, high: float) -> Judge:
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         if why := cells.why_not((program, tasks)):
-            return Answer(None, why), _amounts([])
+            return Answer(None, (why,)), _amounts([])
         (row,) = cells.good((program, tasks))
         ends = span(row)
         holds = ends.within(low, high)
         between = f"it lies between {format_bytes(ends.low)} and {format_bytes(ends.high)}"
-        return Answer(holds, "" if holds is not None else between), f"{_amounts([row])} ({median(row) / 1e6:.3g} MB)"
+        return Answer(holds, () if holds is not None else (between,)), f"{_amounts([row])} ({median(row) / 1e6:.3g} MB)"
 
     return judge
 
@@ -121,7 +122,7 @@ def cannot_run(program: str) -> Judge:
             return Answer(False), f"{row.figure_runs} of {row.runs} runs went well: {_amounts([row])}"
         if row is not None and row.status in ("failed", "skipped") and row.limit:
             return Answer(True), f"{row.limit}; {row.reason}"
-        return Answer(None, cells.why_not(key)), _amounts([])
+        return Answer(None, (cells.why_not(key),)), _amounts([])
 
     return judge
 
@@ -166,7 +167,7 @@ def needs_more_than_installed(cells: Cells, tasks: int) -> tuple[Answer, str]:
             flagged.append(f"{row.title} ({' '.join(row.flags)})")
             answers.append(Answer(True))
         else:
-            answers.append(Answer(None, why) if (why := cells.why_not(key)) else Answer(False))
+            answers.append(Answer(None, (why,)) if (why := cells.why_not(key)) else Answer(False))
     said = [f"stopped by a limit: {', '.join(stopped)}"] if stopped else []
     said += [f"given a flag: {', '.join(flagged)}"] if flagged else []
     as_installed = sum(answer.holds is False for answer in answers)
@@ -212,7 +213,7 @@ def most_are_late(cells: Cells, tasks: int) -> tuple[Answer, str]:
     """More than half take longer than their tasks sleep by more than `_LATE_S`."""
     keys = [(program, tasks) for program in LARGE]
     answers = [
-        Answer(None, why) if (why := cells.why_not(key)) else Answer(_is_late(cells.good(key)[0])) for key in keys
+        Answer(None, (why,)) if (why := cells.why_not(key)) else Answer(_is_late(cells.good(key)[0])) for key in keys
     ]
     good = sorted(cells.good(*keys), key=_wall_s)
     late = [row for row in good if _is_late(row)]
@@ -234,14 +235,23 @@ def _is_late(row: Row) -> bool:
 
 
 def _amounts(of_them: Iterable[Row]) -> str:
-    return ", ".join(f"{row.title} {format_bytes(median(row))}" for row in of_them) or "no figure"
+    return ", ".join(f"{row.title} {format_bytes(median(row))}" for row in of_them) or _NO_FIGURE
 
 
-def _side(of_it: Sequence[Row], outermost: str, nearest: int) -> str:
+def _side(cells: Cells, keys: Sequence[Key], outermost: str, nearest: int) -> str:
     """Those on one side of a comparison; of many, the one that stands nearest to the other side."""
+    of_it = cells.good(*keys)
+    if not of_it:
+        programs = [program for program, _ in keys]
+        return f"{_NO_FIGURE} for {', '.join(programs) if len(keys) <= _SHOWN else f'the other {len(keys)}'}"
     if len(of_it) <= _SHOWN:
         return _amounts(of_it)
     return f"the {outermost} of the other {len(of_it)}: {_amounts([of_it[nearest]])}"
+
+
+def _both(one: str, other: str) -> str:
+    """The two sides of a comparison, as `_side` gives them."""
+    return _NO_FIGURE if one.startswith(_NO_FIGURE) and other.startswith(_NO_FIGURE) else f"{one}; {other}"
 
 
 def _compared(cells: Cells, *keys: Key) -> str:
@@ -250,4 +260,4 @@ def _compared(cells: Cells, *keys: Key) -> str:
     sizes = len({tasks for _, tasks in keys}) > 1
     told = [_amounts([row]) + (f" with {format_count(row.tasks)}" if sizes else "") for row in rows]
     ratio = f": {median(rows[0]) / median(rows[1]):.3g} times" if len(rows) == 2 else ""
-    return (", ".join(told) or "no figure") + ratio
+    return (", ".join(told) or _NO_FIGURE) + ratio

@@ -73,11 +73,17 @@ class Answer:
 
     Attributes:
         holds: None where that cannot be told.
-        obstacle: What stands in the way then.
+        obstacles: What stands in the way then.
     """
 
     holds: bool | None
-    obstacle: str = ""
+    obstacles: tuple[str, ...] = ()
+
+    @property
+    def obstacle(self) -> str:
+        """The obstacles in one sentence; of many the first, and how many more there are."""
+        more = len(self.obstacles) - _TOLD
+        return "; ".join(self.obstacles[:_TOLD]) + (f"; and {more} more such" if more > 0 else "")
 
 
 def at_least(count: int, answers: Sequence[Answer]) -> Answer:
@@ -86,9 +92,8 @@ def at_least(count: int, answers: Sequence[Answer]) -> Answer:
         return Answer(True)
     if sum(answer.holds is not False for answer in answers) < count:
         return Answer(False)
-    obstacles = list(dict.fromkeys(answer.obstacle for answer in answers if answer.holds is None))
-    more = len(obstacles) - _TOLD
-    return Answer(None, "; ".join(obstacles[:_TOLD]) + (f"; and {more} more such" if more > 0 else ""))
+    every = (obstacle for answer in answers if answer.holds is None for obstacle in answer.obstacles)
+    return Answer(None, tuple(dict.fromkeys(every)))
 
 
 class Cells:
@@ -127,11 +132,11 @@ class Cells:
     def ratio(self, one: Key, other: Key, low: float, high: float) -> Answer:
         """Whether `one` needs more than `low` times and less than `high` times what `other` needs."""
         if missing := [why for key in (one, other) if (why := self.why_not(key))]:
-            return Answer(None, "; ".join(missing))
+            return Answer(None, tuple(missing))
         dividend, divisor = self._rows[one], self._rows[other]
         holds = (span(dividend) / span(divisor)).within(low, high)
         ranges = f"{_ranged(dividend)}, {_ranged(divisor)}"
-        return Answer(holds, "" if holds is not None else f"the ranges allow both: {ranges}")
+        return Answer(holds, () if holds is not None else (f"the ranges allow both: {ranges}",))
 
     def below(self, one: Key, other: Key) -> Answer:
         """Whether `one` needs less than `other`."""

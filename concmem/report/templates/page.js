@@ -51,6 +51,13 @@ const largest = (runs) => bySize(good(runs)).at(-1)?.[0];
 const named = (all) => all.length < 2 ? all.join() : all.length < 5 ? `${all.slice(0, -1).join(", ")} and ${all.at(-1)}` : `${all.slice(0, 3).join(", ")} and ${all.length - 3} more`;
 const ofTasks = (tasks) => `${thousands(tasks)} task${tasks === 1 ? "" : "s"}`;
 
+/** The curve of a run, in this unit. The last reading holds until the end. */
+function untilEnd({rss, end}, unit) {
+  const curve = points(rss, unit);
+  if (curve.at(-1).t < end) curve.push({...curve.at(-1), t: end});
+  return curve;
+}
+
 /** All programs with the number of tasks that is chosen: of each the first run that went well, or the first that failed. */
 class Together {
   constructor() {
@@ -65,10 +72,10 @@ class Together {
     const ofSize = timelines.filter((each) => each.tasks === tasks);
     const inOrder = [...good(ofSize), ...ofSize.filter(({failed}) => failed)];
     const first = new Map(inOrder.reverse().map((each) => [each.program, each]));
-    const runs = [...first.values()].flatMap(({program, rss}) => points(rss, 1).map((point) => ({program, ...point})));
+    const runs = [...first.values()].flatMap((run) => untilEnd(run, 1).map((point) => ({program: run.program, ...point})));
     const last = [...first.values()].reduce((late, each) => each.end > late.end ? each : late);
     const failed = [...first.values()].filter((each) => each.failed);
-    const ends = failed.map(({program, rss}) => ({program, ...points(rss, 1).filter(({amount}) => amount > 0).at(-1)}));
+    const ends = failed.map((run) => ({program: run.program, ...untilEnd(run, 1).filter(({amount}) => amount > 0).at(-1)}));
     byId("together-title").textContent = this.title(tasks, ofSize, failed);
     await draw("together", {runs: runs.filter(({amount}) => amount > 0), failed: ends}, {tasks, to_s: last.end});
   }
@@ -136,9 +143,7 @@ class Timelines {
     const events = [[run.launched, "all started"], [run.done, "all done"]].filter(([t]) => t)
       .map(([t, label]) => ({t, label, left: left(t)}));
     const plateau = run.plateau ? [{amount: run.plateau / unit, label: `${three(run.plateau / unit)} ${name} while nothing changes`}] : [];
-    const rss = points(run.rss, unit);
-    // The last reading holds until the end.
-    if (rss.at(-1).t < run.end) rss.push({...rss.at(-1), t: run.end});
+    const rss = untilEnd(run, unit);
     const failed = run.failed ? [rss.at(-1)] : [];
     const data = {rss, pss: points(run.pss, unit), failed, peak: [peak], events, plateau};
     const colour = colours[run.program];
