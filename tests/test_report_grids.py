@@ -31,6 +31,16 @@ def test_a_task_s_cost_stands_apart_from_the_floor(make_study: Callable[..., Stu
     assert max(map(len, printed(study).splitlines())) <= 80
 
 
+def test_a_task_s_cost_is_not_cut(make_study: Callable[..., Study]) -> None:
+    """In 80 columns too long names and intervals are there in full."""
+    name, peaks = "java-virtual-threads", {1: [39.5], 1_000: [45.7], 100_000: [115], 1_000_000: [2000]}
+    study = make_study("it", {(name, tasks): mib for tasks, mib in peaks.items()})
+    text = printed(study)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text and max(map(len, text.splitlines())) <= 80
+    ((_, floor, *_, worst),) = cost_lines(study)
+    assert floor in text and worst.split(" at ")[1] in text
+
+
 def test_one_cell_has_no_cost(make_study: Callable[..., Study]) -> None:
     """Through one point there is no line, and no table."""
     study = make_study("it", {("go", 1): [20]})

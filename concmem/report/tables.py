@@ -16,6 +16,9 @@ from concmem.units import format_bytes, format_count, format_error, format_secon
 
 __all__ = ["markdown", "print_table", "terminal_table"]
 
+_COMMON_COLUMNS = 80
+"""How wide a terminal is at least, as a rule."""
+
 
 def _marks(found: list[Note], row: Row) -> str:
     numbers = [str(note.number) for note in found if note.program == row.program and row.tasks in note.tasks]
@@ -79,12 +82,18 @@ def _plain_table(study: Study, grid: Grid) -> Table:
     return table
 
 
+def _in_two(text: str) -> str:
+    return text.replace(" to ", " to\n").replace(" at ", " at\n")
+
+
 def _cost_table(lines: list[tuple[str, ...]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in COST_HEAD:
-        table.add_column(name, justify="left" if name == "program" else "right", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
+        table.add_column(name, justify="left" if name == "program" else "right", no_wrap=name != "program")
+    widths = [max(map(len, column)) + 2 for column in zip(COST_HEAD, *lines, strict=True)]
+    for program, *texts in lines:
+        # What is too wide for a common terminal is broken into two lines, before an amount and not within it.
+        table.add_row(program, *(_in_two(text) if sum(widths) > _COMMON_COLUMNS else text for text in texts))
     return table
 
 
