@@ -147,9 +147,9 @@ class Running:
         if phase != lib.CM_PHASE_DONE and self._groups is not None:
             self._groups.kill()
         if phase == lib.CM_PHASE_NEW:
-            raise SamplerError(0, "could not begin, for want of memory or descriptors", "concmem-sampler")
+            raise SamplerError(0, "could not start: out of memory or file descriptors", "concmem-sampler")
         if phase != lib.CM_PHASE_DONE:
-            raise SamplerError(0, "ended before its time: somebody killed it", "concmem-sampler")
+            raise SamplerError(0, "was killed before the command had ended", "concmem-sampler")
         collected = self._redirection.collected
         swapped = swapped_bytes(self._host)
         return measurement(

@@ -86,7 +86,8 @@ def _facts(measurement: Measurement) -> list[str]:
     if sampler.unseen:
         seen = counted(len(m.processes), "process", "processes")
         more = f"up to {format_count(sampler.unseen)} more came and went between two readings"
-        lines.append(f"{seen} seen; {more} (taskstats, which root may read, would list them)")
+        why = m.sampler.missing.get("taskstats", "")
+        lines.append(f"{seen} seen; {more}" + (f" (no exit records: {why})" if why else ""))
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import select
@@ -31,11 +32,13 @@ class _Whole(io.RawIOBase):
     Attributes:
         error: The first error of a write, until the user has been told of it.
         failed: Whether any write has failed.
+        was_closed: Whether the stream was closed when Python began: each write fails then.
     """
 
-    def __init__(self, fd: int, name: str) -> None:
+    def __init__(self, fd: int, name: str, *, was_closed: bool) -> None:
         self._fd = fd
         self._name = name
+        self.was_closed = was_closed
         self.error: OSError | None = None
         self.failed = False
 
@@ -53,6 +56,8 @@ class _Whole(io.RawIOBase):
         size = len(rest)
         while rest:
             try:
+                if self.was_closed:
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
                 rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:
                 poller = select.poll()
@@ -70,9 +75,9 @@ class _Whole(io.RawIOBase):
 _raw: list[_Whole] = []
 
 
-def _made_whole(stream: TextIO, name: str) -> TextIO:
+def _made_whole(stream: TextIO, name: str, *, was_closed: bool = False) -> TextIO:
     stream.flush()
-    raw = _Whole(stream.fileno(), name)
+    raw = _Whole(stream.fileno(), name, was_closed=was_closed)
     _raw.append(raw)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
@@ -85,16 +90,19 @@ def _made_whole(stream: TextIO, name: str) -> TextIO:
 
 def open_closed() -> None:
     """
-    Open each standard stream that was closed when Python began, to nowhere.
+    Open each standard stream that was closed when Python began, to /dev/null.
 
     In ascending order, so that each gets its own number: a file that is opened later would get it otherwise, and with
-    it what is meant for the stream.
+    it what is meant for the stream. What is written to a closed standard output is lost; to be silent is what a
+    standard error is closed for.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            stream = open(os.devnull, mode, encoding="utf-8", errors="replace")  # noqa: SIM115 -- open to the end
-            os.set_inheritable(stream.fileno(), True)
-            setattr(sys, name, stream)
+            fd = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            os.set_inheritable(fd, True)
+            stream = io.TextIOWrapper(io.FileIO(fd, mode, closefd=False), encoding="utf-8", errors="replace")
+            whole = _made_whole(stream, "standard output", was_closed=True) if name == "stdout" else stream
+            setattr(sys, name, whole)
 
 
 def write_whole() -> None:
@@ -144,6 +152,8 @@ def settle(status: int) -> int:
         except (OSError, ValueError):
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    for raw in _raw:
+        raw.was_closed = False
     lost = [raw.error for raw in _raw if raw.error is not None]
     if status == 0 and any(raw.failed for raw in _raw):
         status = FAILED

@@ -124,13 +124,14 @@ def run(
       2    an option was wrong, nothing was run
       124  --timeout ended it
       125  concmem itself failed, or could not write a file that was asked for; CMD
-           ended with 0, and its figures or JSON did not reach a stream
+           ended with 0, and its figures or JSON could not be written
       126  CMD could not be executed
       127  CMD was not found
       137  --memory-limit ended it, as the kernel does for want of memory
 
     The first Ctrl-C is CMD's to handle. The second one, SIGTERM and SIGHUP end everything that it started. Every other
-    signal that is sent to concmem alone is passed on to CMD. The figures are printed all the same.
+    signal that is sent to concmem alone is passed on to CMD, except SIGKILL, SIGSTOP and those of faults (SIGSEGV,
+    SIGABRT, ...). The figures are printed all the same.
     """  # noqa: D301 -- \b is click's mark for a paragraph that is not wrapped
     import concmem
 
