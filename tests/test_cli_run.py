@@ -228,14 +228,14 @@ def test_memory_limit() -> None:
     [
         ("$C -- sh -c 'exit 3' 2>&-", 3),
         ("$C -- sh -c 'exit 3' >&- 2>&- <&-", 3),
-        ("$C -q --json - -- sh -c 'exit 3' >&-", 3),
+        ("$C -q --json - -- sh -c 'exit 3' >&-", 125),
         ("$C -- sh -c 'exit 3' 2> /dev/full", 3),
         ("exec 9> >(exec true); sleep 0.2; $C -- sh -c 'exit 3' 2>&9", 3),
         ("exec 9> >(exec true); sleep 0.2; $C -q --json - -- sh -c 'exit 3' >&9", 3),
         ("$C -q --json - -- sh -c 'exit 3' > /dev/full", 125),
         ("$C -q --json /dev/full -- sh -c 'exit 3'", 125),
         ("$C -- true 2>&-", 0),
-        ("$C -q --json - -- true >&-", 0),
+        ("$C -q --json - -- true >&-", 125),
         ("$C -- true 2> /dev/full", 125),
         ("exec 9> >(exec true); sleep 0.2; $C -- true 2>&9", 125),
         ("exec 9> >(exec true); sleep 0.2; $C -q --json - -- true >&9", 125),
@@ -246,7 +246,7 @@ def test_memory_limit() -> None:
 )
 def test_streams_that_take_nothing(shell: str, code: int) -> None:
     """
-    A stream that was closed on purpose changes nothing. Output that was lost shows in the exit status, unless the
+    A standard error that was closed on purpose changes nothing. Output that was lost shows in the exit status, unless the
     command itself has failed; a file that was asked for and not written is an error in any case.
     """
     command = ["bash", "-c", f"C='{sys.executable} -m concmem run'; {shell}"]
@@ -254,7 +254,8 @@ def test_streams_that_take_nothing(shell: str, code: int) -> None:
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     if code == 125 and "2>" not in shell:
-        why = "No space left on device" if "/dev/full" in shell else "Broken pipe"
+        closed = "Bad file descriptor" if ">&-" in shell else "Broken pipe"
+        why = "No space left on device" if "/dev/full" in shell else closed
         assert_one_sentence(done, why, "/dev/full" if "/dev/full --" in shell else "standard output")
 
 
