@@ -66,11 +66,12 @@ def choose(choice: str) -> str:
 def forget() -> None:
     """Ask apt anew."""
     choose.cache_clear()
+    sizes.cache_clear()
 
 
-def sizes(names: Iterable[str]) -> tuple[int, int]:
+@cache
+def sizes(wanted: tuple[str, ...]) -> tuple[int, int]:
     """Return how many bytes apt would download, and how many these packages and what they need take on disk."""
-    wanted = list(names)
     if not wanted or not has_lists():
         return 0, 0
     said = _ask(["apt-get", *_options(), "-oDebug::NoLocking=1", "--assume-no", *_INSTALL[0::2], *wanted])

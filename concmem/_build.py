@@ -15,7 +15,7 @@ from concmem._long_command import Watch, run_long
 from concmem._manifest import Alternative, Language, fill
 from concmem.errors import ConcmemError
 
-__all__ = ["BuildError", "built"]
+__all__ = ["BuildError", "built", "place"]
 
 _TIMEOUT_S = 1800
 _NOT_SOURCES = ("__pycache__", "target", "node_modules", "bin", "obj")
@@ -51,13 +51,18 @@ def built(
         BuildError: The compiler refuses it, or does not end in time.
         CacheError: The cache directory cannot be used.
     """
-    key = _key(language, tools)
-    shared = cache_dir() / "shared" / f"{language.folder.name}-{key}"
+    target = place(language, program, tools)
+    shared = cache_dir() / "shared" / f"{language.folder.name}-{target.name.rpartition('-')[2]}"
 
     def make(scratch: Path) -> None:
         _make(language, alternative, {**places(scratch), "shared": str(shared)}, scratch, watch)
 
-    return publish(cache_dir() / "programs" / f"{program}-{key}", make)
+    return publish(target, make)
+
+
+def place(language: Language, program: str, tools: Iterable[object]) -> Path:
+    """The folder in the cache that holds a program once it is built; see `built`."""
+    return cache_dir() / "programs" / f"{program}-{_key(language, tools)}"
 
 
 def _make(language: Language, alternative: Alternative, values: dict[str, str], scratch: Path, watch: Watch) -> None:

@@ -87,7 +87,12 @@ class Alternative:
 
 @attrs.frozen
 class Way:
-    """One way to get a toolchain; all that it names is needed together. The sizes are those of `pip` and `npm`."""
+    """
+    One way to get a toolchain; all that it names is needed together.
+
+    `download` and `disk` are those of `pip` and `npm`; `apt_download` and `apt_disk` say about what the Debian packages
+    take on a bare system, until apt has its lists and says it itself.
+    """
 
     pip: tuple[str, ...] = ()
     no_deps: bool = False
@@ -96,6 +101,8 @@ class Way:
     apt: tuple[str, ...] = ()
     download: str = ""
     disk: str = ""
+    apt_download: str = ""
+    apt_disk: str = ""
 
 
 @attrs.frozen
@@ -241,7 +248,7 @@ def _complaints(language: Language) -> Iterator[str]:
         if above != sorted(above):
             yield f"{at}.flags: tasks_above must rise from rule to rule"
     for i, way in enumerate(language.install):
-        for key in ("download", "disk"):
+        for key in ("download", "disk", "apt_download", "apt_disk"):
             try:
                 parse_bytes(getattr(way, key) or "0")
             except ValueError as error:

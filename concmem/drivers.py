@@ -38,7 +38,9 @@ __all__ = [
     "choose",
     "detect",
     "forget",
+    "is_built",
     "load_programs",
+    "needs_build",
     "prepare",
 ]
 
@@ -282,12 +284,28 @@ def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep", wat
 
     folder = language.folder
     if alternative.build:
-        tools = sorted(item for item in toolchain.values.items() if item[0] not in _manifest.ALWAYS)
-        folder = _build.built(language, alternative, name, tools, places, watch)
+        folder = _build.built(language, alternative, name, _tools(toolchain), places, watch)
     final = places(folder)
     env = {"LANG": "C.UTF-8"} | {name: _manifest.fill(text, final) for name, text in alternative.env.items()}
     run = tuple(word if word == "{flags}" else _manifest.fill(word, final) for word in alternative.run)
     return Prepared(program, toolchain, workload, env, run)
+
+
+def is_built(program: Program, toolchain: Toolchain, workload: str = "sleep") -> bool:
+    """Whether `prepare` has nothing to build for a program: the cache has it, or its sources are run as they are."""
+    language, entry = _language(program), _entry(program)
+    alternative = next(a for a in language.toolchain if a.name == toolchain.name)
+    return not alternative.build or _build.place(language, entry.name_of(workload), _tools(toolchain)).is_dir()
+
+
+def needs_build(program: Program) -> bool:
+    """Whether the toolchain that a language names first builds its programs."""
+    return bool(_language(program).toolchain[0].build)
+
+
+def _tools(toolchain: Toolchain) -> list[tuple[str, str]]:
+    """What a built program depends on besides its sources."""
+    return sorted(item for item in toolchain.values.items() if item[0] not in _manifest.ALWAYS)
 
 
 def _by_default(program: Program) -> bool:

@@ -8,6 +8,7 @@ import platform
 import re
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +24,7 @@ __all__ = [
     "oom_kills",
     "swapped_bytes",
     "threads_on_machine",
+    "whole_proc",
 ]
 
 
@@ -164,6 +166,22 @@ def _namespace(path: str) -> str:
         return ""
 
 
+@contextmanager
+def whole_proc() -> Iterator[None]:
+    """
+    Read files of the machine in /proc.
+
+    Raises:
+        UnsupportedPlatform: One of them cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UnsupportedPlatform(
+            f"{error.filename or '/proc'} cannot be read ({error.strerror}): mount all of /proc, without subset=pid"
+        ) from error
+
+
 def describe() -> Host:
     """
     This machine: read once, but for the CPUs that the calling thread may use now.
@@ -172,12 +190,8 @@ def describe() -> Host:
         UnsupportedPlatform: See `check_proc`; or a file of the machine is missing there.
     """
     check_proc()
-    try:
+    with whole_proc():
         return _describe(len(os.sched_getaffinity(0)))
-    except OSError as error:
-        raise UnsupportedPlatform(
-            f"{error.filename or '/proc'} cannot be read ({error.strerror}): mount all of /proc, without subset=pid"
-        ) from error
 
 
 def forget() -> None:

@@ -41,6 +41,7 @@ class Plan:
 
     Attributes:
         here: By the title of a language, the packages that would be installed; each with where it is from.
+        programs: The names of the programs that these packages are for.
         needs_root: Likewise, what this user cannot install; `command` has what can.
         command: The one command that gets what needs root, and installs the rest.
         download_bytes: About how much is downloaded for `here`.
@@ -50,6 +51,7 @@ class Plan:
     """
 
     here: Mapping[str, str]
+    programs: frozenset[str]
     needs_root: Mapping[str, str]
     command: str
     download_bytes: int
@@ -58,39 +60,57 @@ class Plan:
     lists_fetched: bool = False
 
 
-def plan(programs: Collection[Program], say: Say = print, watch: Watch = unwatched) -> Plan:
+def plan(
+    programs: Collection[Program], say: Say = print, watch: Watch = unwatched, *, fetch_lists: bool = True
+) -> Plan:
     """
     Return what `install_for` would install for these programs; nothing is installed.
 
     Where apt has no lists of packages yet, as in a fresh container, they are fetched: as root the system's, else own
-    ones in the cache directory.
+    ones in the cache directory; or not, with ``fetch_lists=False``, and then the sizes of Debian packages are those
+    that the manifests estimate.
     """
-    absent = [language for language, of_it in _by_language(programs) if not _satisfied(of_it)]
-    needs_apt = any(way.apt for language in absent for way in language.install)
-    fetched = needs_apt and _apt.there() and not _apt.has_lists()
+    absent = [(language, of_it) for language, of_it in _by_language(programs) if not _satisfied(of_it)]
+    needs_apt = any(way.apt for language, _ in absent for way in language.install)
+    fetched = fetch_lists and needs_apt and _apt.there() and not _apt.has_lists()
     if fetched:
         _fetch(say, watch)
-    here: dict[str, str] = {}
-    needs_root: dict[str, str] = {}
+    here: dict[str, list[_manifest.Way]] = {}  # several languages have one title: Python with and without uvloop
+    needs_root: dict[str, list[_manifest.Way]] = {}
+    able: set[str] = set()
     left_out: list[_manifest.Language] = []
     packages: dict[str, None] = {}
     download_bytes = disk_bytes = 0
-    for language in absent:
+    for language, of_it in absent:
         ways = [way for way in language.install if _install.is_open(way)]
         way = next((way for way in ways if os.geteuid() == 0 or not _install.apt_missing(way)), None)
         if way is None:
             if ways:
-                needs_root[language.name] = _packages(ways[0])
+                needs_root.setdefault(language.name, []).append(ways[0])
                 left_out.append(language)
             continue
-        here[language.name] = _packages(way)
-        packages |= dict.fromkeys(_install.apt_missing(way))
+        here.setdefault(language.name, []).append(way)
+        able |= {program.name for program in of_it}
+        if of_way := _install.apt_missing(way):
+            packages |= dict.fromkeys(of_way)
+            if not _apt.has_lists():
+                download_bytes += parse_bytes(way.apt_download or "0")
+                disk_bytes += parse_bytes(way.apt_disk or "0")
         download_bytes += parse_bytes(way.download or "0")
         disk_bytes += parse_bytes(way.disk or "0")
-    of_apt = _apt.sizes(packages)
+    of_apt = _apt.sizes(tuple(packages))
     download_bytes, disk_bytes = download_bytes + of_apt[0], disk_bytes + of_apt[1]
     seconds = 5 * len(here) + download_bytes / _DOWNLOAD_PER_S + disk_bytes / _UNPACK_PER_S
-    return Plan(here, needs_root, _install.command_for(left_out), download_bytes, disk_bytes, seconds, fetched)
+    return Plan(
+        here={title: _packages(ways) for title, ways in here.items()},
+        programs=frozenset(able),
+        needs_root={title: _packages(ways) for title, ways in needs_root.items()},
+        command=_install.command_for(left_out),
+        download_bytes=download_bytes,
+        disk_bytes=disk_bytes,
+        seconds=seconds,
+        lists_fetched=fetched,
+    )
 
 
 def install(
@@ -171,9 +191,13 @@ def _fetch(say: Say, watch: Watch) -> None:
         say(str(error))
 
 
-def _packages(way: _manifest.Way) -> str:
-    kinds = (("Debian", _install.apt_missing(way)), ("PyPI", way.pip), ("npm", way.npm))
-    return "; ".join(f"{kind}: {' '.join(names)}" for kind, names in kinds if names)
+def _packages(ways: Sequence[_manifest.Way]) -> str:
+    kinds = {
+        "Debian": [name for way in ways for name in _install.apt_missing(way)],
+        "PyPI": [name for way in ways for name in way.pip],
+        "npm": [name for way in ways for name in way.npm],
+    }
+    return "; ".join(f"{kind}: {' '.join(dict.fromkeys(names))}" for kind, names in kinds.items() if names)
 
 
 def _by_language(programs: Collection[Program]) -> list[tuple[_manifest.Language, list[Program]]]:

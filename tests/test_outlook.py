@@ -2,68 +2,316 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import subprocess
+import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 import pytest
 
-from concmem.study import Plan, bench, cells, outlook
-from concmem.study.outlook import look_ahead
-from concmem.study.progress import Progress
+from concmem import drivers, toolchains
+from concmem.drivers import Missing, Program, Toolchain
+from concmem.study import Plan, bench, look_ahead, outlook
+from concmem.study.limits import Limit
+from concmem.study.outlook import Outlook
 
 PROGRAMS = ("go", "python", "rust-threads")
 GIB = 1 << 30
+SLEEPER = "import sys, time\nprint('started', sys.argv[1])\ntime.sleep(float(sys.argv[2]))\nprint('done', sys.argv[1])"
+LIMIT_S = 120
 
 
-@pytest.fixture(autouse=True)
-def free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """16 GiB are free."""
-    monkeypatch.setattr(outlook, "available_bytes", lambda: 17 * GIB)
-    monkeypatch.setattr(outlook, "margin_bytes", lambda: GIB)
+class Machine:
+    """A machine with 16 GiB free and no limit on threads, where these programs are built, missing or to be built."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, out: Path) -> None:
+        self.free_bytes = 16 * GIB
+        self.limits: list[Limit] = []
+        self.unbuilt: set[str] = set()
+        self.missing: set[str] = set()
+        self.out = out
+        monkeypatch.setattr(outlook, "available_bytes", lambda: self.free_bytes + GIB)
+        monkeypatch.setattr(outlook, "margin_bytes", lambda: GIB)
+        monkeypatch.setattr(outlook, "limits_here", self._limits)
+        monkeypatch.setattr(drivers, "detect", self._detect)
+        monkeypatch.setattr(drivers, "is_built", lambda program, toolchain, workload: program.name not in self.unbuilt)
+        monkeypatch.setattr(toolchains, "plan", self._install)
+
+    def _limits(self, programs: list[Program], of_others: int) -> list[Limit]:
+        return self.limits if programs[0].kind == "thread" else []
+
+    def _detect(self, program: Program) -> Toolchain | Missing:
+        if program.name in self.missing:
+            return Missing(program.language, "it is not there", "")
+        return Toolchain(program.language, "own", "1", "/own", "own 1")
+
+    def _install(self, programs: list[Program], fetch_lists: bool) -> toolchains.Plan:
+        assert not fetch_lists
+        absent = [program for program in programs if program.name in self.missing]
+        here = {program.language: "PyPI: own" for program in absent}
+        names = frozenset(program.name for program in absent)
+        return toolchains.Plan(here, names, {}, "", 10_000_000, 200_000_000, 15.0 if absent else 0.0)
+
+    def outlook(self, *, install: bool = False, **options: object) -> Outlook:
+        """Of a plan with the three programs."""
+        plan = Plan(**{"programs": PROGRAMS, "tasks": (1, 1_000_000), "seed": 1, **options})  # type: ignore[arg-type]
+        seen = look_ahead(plan, self.out, install=install)
+        assert seen is not None
+        return seen
 
 
-def test_runs_sizes_and_sleeps_add_up() -> None:
-    """Each run sleeps; more runs, more tasks and threads that are looked for take longer."""
-    plan = Plan(programs=PROGRAMS, tasks=(1, 1_000_000), runs=2, seed=1)
-    found = look_ahead(plan, cells(plan))
-    assert found.runs == 12 and 120 < found.seconds < 240
-    twice = attrs.evolve(plan, runs=4)
-    assert look_ahead(twice, cells(twice)).seconds == pytest.approx(2 * found.seconds)
-    looked_for = look_ahead(plan, cells(plan), ["rust-threads"])
-    assert looked_for.seconds - found.seconds == pytest.approx((2 + 2) * 10.5)
-    few = attrs.evolve(plan, tasks=(1, 10))
-    assert look_ahead(few, cells(few), ["rust-threads"]).seconds < found.seconds
-    assert look_ahead(plan, cells(plan)[:3]).runs == 3
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    return Machine(monkeypatch, tmp_path / "study")
 
 
-def test_memory_is_that_of_the_largest_run_that_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan(programs=PROGRAMS, tasks=(1, 1_000_000), seed=1)
-    found = look_ahead(plan, cells(plan))
-    assert found.free_bytes == 16 * GIB and 2.5 * GIB < found.memory_bytes < 3 * GIB  # Go
-    monkeypatch.setattr(outlook, "available_bytes", lambda: 3 * GIB)
-    assert GIB < look_ahead(plan, cells(plan)).memory_bytes < 2 * GIB
-    monkeypatch.setattr(outlook, "available_bytes", lambda: 0)
-    assert look_ahead(plan, cells(plan)).free_bytes == 0
+def test_runs_sizes_and_sleeps_add_up(machine: Machine) -> None:
+    """Each run sleeps; more runs and more tasks take longer."""
+    found = machine.outlook(runs=2)
+    assert found.runs == 12 and 120 < found.seconds < 360
+    assert machine.outlook(runs=4).seconds == pytest.approx(2 * found.seconds)
+    assert machine.outlook(runs=2, tasks=(1, 10)).seconds < found.seconds
+    assert machine.outlook(runs=2, sleep_s=1).seconds == pytest.approx(found.seconds - 12 * 9)
 
 
-def test_a_study_says_it_first(own_machine: None, write_programs: Callable[..., Path], tmp_path: Path) -> None:
-    """Of the runs that are left; a complete one has nothing to say."""
+def test_threads_that_meet_a_limit_are_looked_for(machine: Machine) -> None:
+    """A run that cannot have its threads ends early; then come one try and the runs of the largest number."""
+    free = machine.outlook(programs=("rust-threads",), tasks=(100_000,))
+    machine.limits = [Limit("kernel.pid_max", 30_000, None, 30_000)]
+    met = machine.outlook(programs=("rust-threads",), tasks=(100_000,))
+    assert free.seconds == pytest.approx(10 + 0.5 + 7)
+    assert met.seconds == pytest.approx(2 * (0.5 + 2.1) + 10.5 + 2.1)
+    assert met.memory_bytes < free.memory_bytes
 
-    class Notes(Progress):
-        def __init__(self) -> None:
-            self.notes: list[str] = []
 
-        def note(self, sentence: str) -> None:
-            self.notes.append(sentence)
-
-    script = (
-        "import sys, time\nprint('started', sys.argv[1])\ntime.sleep(float(sys.argv[2]))\nprint('done', sys.argv[1])"
+def test_repeats_with_a_longer_sleep_are_allowed_for(machine: Machine) -> None:
+    """100,000 Java threads take longer to launch than they sleep, however long that may be: all repeats count."""
+    few, many = (machine.outlook(programs=("java-threads",), tasks=(tasks,)) for tasks in (1_000, 100_000))
+    assert few.seconds < 12
+    assert many.seconds == pytest.approx(10 + 20 + 40 + 60)
+    # The first run with 31,000 finds out that 40 s are enough, the second sleeps so long at once.
+    one, two = (machine.outlook(programs=("java-threads",), tasks=(31_000,), runs=runs) for runs in (1, 2))
+    assert one.seconds > 10 + 20 + 40 + 10
+    assert two.seconds - one.seconds == pytest.approx(one.seconds - 30)
+    limited = Limit("kernel.pid_max", 31_000, None, 31_000)
+    machine.limits = [limited]
+    assert machine.outlook(programs=("java-threads",), tasks=(100_000,)).seconds == pytest.approx(
+        2 * (one.seconds - 40) + one.seconds
     )
-    folder = write_programs(script, "one")
-    plan = Plan(programs=("one",), programs_dirs=(str(folder),), tasks=(1,), sleep_s=0.1, seed=1)
-    first, again = Notes(), Notes()
-    bench(plan, tmp_path / "study", progress=first)
-    assert first.notes[0].startswith("1 run to make: about a second and ") and "16.0 GiB are free" in first.notes[0]
-    bench(plan, tmp_path / "study", resume=True, progress=again)
-    assert again.notes == []
+
+
+def test_memory_is_that_of_the_largest_run_that_has_room(machine: Machine) -> None:
+    """What does not fit is not tried, and takes no time."""
+    found = machine.outlook(programs=("go", "python"))
+    assert found.free_bytes == 16 * GIB and 2.5 * GIB < found.memory_bytes < 3 * GIB  # Go
+    machine.free_bytes = 2 * GIB
+    less = machine.outlook(programs=("go", "python"))
+    assert GIB < less.memory_bytes < 2 * GIB and less.seconds < found.seconds - 10
+    machine.free_bytes = -2 * GIB
+    assert machine.outlook().free_bytes == 0
+
+
+def test_what_must_be_built_counts_once(machine: Machine) -> None:
+    """What the cache has costs nothing; what must be built is part of time and disk, and is said to be so."""
+    later = machine.outlook()
+    machine.unbuilt = {"go", "rust-threads"}
+    first = machine.outlook()
+    assert (first.to_build, later.to_build) == (("rust-threads", "go"), ())
+    assert first.seconds - later.seconds == pytest.approx(first.first_s) and first.first_s > 1
+    assert first.disk_bytes - later.disk_bytes == first.first_bytes > 1 << 20
+    assert "; of that, building 2 programs takes about " in str(first) and "the first time only" in str(first)
+    assert "building" not in str(later)
+
+
+def test_what_must_be_installed_counts_where_it_will_be(machine: Machine) -> None:
+    """With its toolchain a program is built and run, without it is not counted, and named."""
+    machine.missing = {"go"}
+    without, with_it = machine.outlook(), machine.outlook(install=True)
+    assert (without.runs, without.missing, without.to_install) == (4, ("go",), ())
+    assert str(without).endswith("; not counted, as their toolchains are missing: go")
+    assert (with_it.runs, with_it.missing, with_it.to_install, with_it.to_build) == (6, (), ("Go",), ("go",))
+    assert with_it.first_s > 15 and with_it.first_bytes > 200_000_000
+    assert "of that, installing toolchains of Go and building 1 program takes about " in str(with_it)
+
+
+def test_a_resumed_study_counts_what_is_left(
+    own_machine: None, write_programs: Callable[..., Path], tmp_path: Path
+) -> None:
+    """With what its stored runs took, repeats included; a complete one has nothing to say, and nothing is written."""
+    folder = write_programs(SLEEPER + "\ntime.sleep(2)", "one", begins_together=False)
+    plan = Plan(programs=("one",), programs_dirs=(str(folder),), tasks=(1, 2), sleep_s=0.5, seed=1)
+    out = tmp_path / "study"
+    all_of_it = look_ahead(plan, out)
+    assert all_of_it is not None and all_of_it.runs == 2 and not out.exists()
+    bench(plan, out)
+    assert look_ahead(plan, out, resume=True) is None
+    (out / "runs" / "one-2-0.json").unlink()
+    left = look_ahead(plan, out, resume=True)
+    assert left is not None and left.runs == 1 and left.seconds < all_of_it.seconds
+    with pytest.raises(ValueError, match="not empty"):
+        look_ahead(plan, out)
+    # A second run of a size that is stored takes as long as the first one did.
+    header = out / "study.json"
+    header.write_text(header.read_text().replace('"runs": 1,', '"runs": 2,', 1))
+    known = look_ahead(attrs.evolve(plan, runs=2, tasks=(1, 2)), out, resume=True)
+    assert known is not None and known.runs == 3 and known.seconds > 2 * 2.5
+
+
+LANGUAGE = """
+name = "{title}"
+hand = "ask a friend"
+
+[[toolchain]]
+name = "{title}"
+label = "{title} {{version}}"
+run = ["{{this_python}}", "-S", "{{source}}"]
+
+[[toolchain.tool]]
+name = "tool"
+look = ["{{packages}}/node_modules/{name}/tool"]
+ask = ["{{tool}}"]
+answer = '(?P<version>[0-9.]+)'
+
+[[install]]
+npm = ["{name}-package"]
+download = "3MB"
+disk = "7MB"
+
+[[program]]
+name = "{name}"
+title = "{title}"
+kind = "event loop"
+variant = "{variant}"
+file = "program.py"
+begins_together = true
+"""
+
+
+class Bare:
+    """A system that has none of some made-up toolchains, and an npm that gets each."""
+
+    def __init__(self, tmp_path: Path, programs: Path) -> None:
+        self.programs = programs
+        self.folder = tmp_path
+        npm = tmp_path / "bin" / "npm"
+        npm.parent.mkdir()
+        npm.write_text(
+            '#!/bin/sh\nfor package do :; done\ncd "$3" && mkdir -p node_modules/${package%-package}\n'
+            'cd node_modules/${package%-package} && printf "#!/bin/sh\\necho 1.0\\n" > tool && chmod +x tool\n'
+        )
+        npm.chmod(0o755)
+        self.env = {
+            **os.environ, "PATH": f"{npm.parent}:/usr/bin:/bin", "CONCMEM_CACHE": str(tmp_path / "cache"),
+        }  # fmt: skip
+
+    def add(self, name: str, title: str, variant: str) -> None:
+        """A language with one program."""
+        folder = self.programs / name
+        folder.mkdir(parents=True)
+        (folder / "language.toml").write_text(LANGUAGE.format(name=name, title=title, variant=variant))
+        (folder / "program.py").write_text(SLEEPER)
+
+    def bench(self, answer: bytes, *options: str) -> tuple[int, list[str]]:
+        """`concmem bench` on a terminal, the question answered with these keys: exit status and lines."""
+        argv = [sys.executable, "-m", "concmem", "bench", "--programs-dir", str(self.programs), "--out", "study"]
+        argv += ["--tasks", "1", "--sleep", "0.1", "--install-toolchains", "ask", *options]
+        main, terminal = pty.openpty()
+
+        def own_terminal() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        with subprocess.Popen(
+            argv, cwd=self.folder, env=self.env, stdin=terminal, stdout=terminal, stderr=terminal,
+            start_new_session=True, preexec_fn=own_terminal,
+        ) as process:  # fmt: skip
+            os.close(terminal)
+            said, asked = b"", False
+            while True:
+                try:
+                    said += os.read(main, 65536)
+                except OSError:  # all of its other end is closed
+                    break
+                if not asked and b"Install? " in said:
+                    asked = True
+                    os.write(main, answer)
+            os.close(main)
+            status = process.wait(LIMIT_S)
+        assert asked, said
+        return status, said.decode().replace("\r\n", "\n").splitlines()
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Bare:
+    return Bare(tmp_path, tmp_path / "programs")
+
+
+ENOUGH = "1 run to make: about "
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        (b"y\n", 0, "npm install "),
+        (b"\n", 0, "npm install "),
+        (b"n\n", 3, "Nothing was installed."),
+        (b"\x04", 1, "concmem: the question was not answered: nothing was installed"),
+        (b"\x03", 130, "concmem: interrupted"),
+    ],
+    ids=["y", "return", "n", "ctrl-d", "ctrl-c"],
+)
+def test_the_question_on_a_terminal(bare: Bare, answer: bytes, status: int, said: str) -> None:
+    """First what will be needed, then what will be installed, then the question; only yes installs."""
+    bare.add("made-up", "Made Up", "article")
+    code, lines = bare.bench(answer, "--programs", "made-up")
+    assert code == status, lines
+    # A terminal breaks lines where it likes.
+    assert lines[0].startswith(ENOUGH) and "installing toolchains of Made Up" in " ".join(lines[:3]), lines
+    listed = lines.index("Toolchains that will be installed:")
+    assert lines[listed + 1] == "  Made Up: npm: made-up-package"
+    asked = next(i for i, line in enumerate(lines) if line.startswith("Install? [Y/n]: "))
+    assert listed < asked
+    assert any(line.startswith(said) for line in lines[asked:]), lines
+    assert (bare.folder / "cache/packages/made-up").exists() == (status == 0)
+    assert (bare.folder / "study").exists() == (status in (0, 3))
+
+
+def test_all_programs_get_what_all_of_them_need(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--programs all` names every package, also where languages share a title; without it only the article's."""
+    bare.add("one", "One", "article")
+    bare.add("two", "Two", "idiomatic")
+    bare.add("three", "Two", "library")
+    monkeypatch.setenv("PATH", bare.env["PATH"])
+    monkeypatch.setenv("CONCMEM_CACHE", bare.env["CONCMEM_CACHE"])
+    monkeypatch.setattr(drivers, "PROGRAMS", bare.programs.resolve())
+    drivers.forget()
+    found = drivers.load_programs()
+    assert toolchains.plan(drivers.choose(found).values()).here == {"One": "npm: one-package"}
+    plan = toolchains.plan(drivers.choose(found, ["all"]).values())
+    assert plan.here.keys() == {"One", "Two"} and plan.here["One"] == "npm: one-package"
+    assert set(plan.here["Two"].split()) == {"npm:", "two-package", "three-package"}
+    assert plan.programs == {"one", "two", "three"} and plan.disk_bytes == 3 * 7_000_000
+    every = look_ahead(Plan(programs=("all",), tasks=(1,)), bare.folder / "study", install=True)
+    assert every is not None and every.runs == 3 and every.to_install in (("One", "Two"), ("Two", "One"))
+    assert toolchains.install_for(drivers.choose(found, ["all"]).values(), lambda line: None) == {}
+    drivers.forget()
+
+
+def test_the_sizes_of_debian_packages_are_estimated_without_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before apt has its lists a manifest says about what its packages take; no list is fetched for that."""
+    from concmem import _apt, _install
+
+    monkeypatch.setattr(_apt, "has_lists", lambda: False)
+    monkeypatch.setattr(_apt, "there", lambda: True)
+    monkeypatch.setattr(_apt, "installed", lambda name: False)
+    monkeypatch.setattr(_install.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(toolchains, "_satisfied", lambda programs: False)
+    _apt.forget()
+    planned = toolchains.plan([drivers.load_programs()["elixir"]], fetch_lists=False)
+    _apt.forget()
+    assert planned.here == {"Elixir": "Debian: elixir"} and not planned.lists_fetched
+    assert (planned.download_bytes, planned.disk_bytes) == (23_000_000, 42_000_000)

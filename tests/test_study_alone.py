@@ -191,7 +191,7 @@ def test_a_study_builds_and_then_waits_for_the_machine(
             lines.append(line.rstrip())
             if line.startswith("waiting"):
                 break
-        assert lines[0] == "The study goes into study"
+        assert lines[0].startswith("1 run to make: about ") and lines[1] == "The study goes into study"
         assert f"{lines[-1]}".startswith(f"waiting: process {holder.pid} is running a study in {SHOWN}")
         building = lines.index("preparing one")
         assert any(line.endswith("programs are built now, and measured when it has ended") for line in lines[:building])

@@ -13,6 +13,7 @@ from concmem._escaping import escape_text
 from concmem._long_command import so_far
 from concmem.cli._streams import say
 from concmem.drivers import Missing, Program
+from concmem.errors import ConcmemError
 from concmem.units import format_bytes
 
 __all__ = ["Steps", "get"]
@@ -64,7 +65,7 @@ def get(programs: Collection[Program], *, ask: bool) -> dict[str, Missing]:
     steps.close()
     if plan.here:
         _tell(plan, steps)
-        if ask and _on_terminal() and not click.confirm("Install?", default=True, err=True):
+        if ask and _on_terminal() and not _confirmed():
             steps.say("Nothing was installed.")
         else:
             try:
@@ -72,6 +73,22 @@ def get(programs: Collection[Program], *, ask: bool) -> dict[str, Missing]:
             finally:
                 steps.close()
     return _tell_missing(programs)
+
+
+class NotAnswered(ConcmemError, RuntimeError):
+    """Standard input ended where an answer was asked for."""
+
+    exit_code = 1
+
+
+def _confirmed() -> bool:
+    try:
+        return click.confirm("Install?", default=True, err=True)
+    except click.Abort as error:
+        click.echo(err=True)  # the question's line is still open
+        if not isinstance(error.__context__, EOFError):
+            raise
+        raise NotAnswered("the question was not answered: nothing was installed") from None
 
 
 def _on_terminal() -> bool:

@@ -3,6 +3,7 @@
 from concmem.study.alone import MachineBusy
 from concmem.study.claims import Verdict, claims
 from concmem.study.merge import merge
+from concmem.study.outlook import Outlook, look_ahead
 from concmem.study.place import ClusterError, ClusterExtraMissing
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import BarProgress, LineProgress, Progress, make_progress
@@ -22,6 +23,7 @@ __all__ = [
     "Entry",
     "LineProgress",
     "MachineBusy",
+    "Outlook",
     "Plan",
     "Progress",
     "Published",
@@ -39,6 +41,7 @@ __all__ = [
     "default_directory",
     "largest_rows",
     "load_study",
+    "look_ahead",
     "make_progress",
     "merge",
     "published",

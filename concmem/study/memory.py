@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from concmem.host import control_groups
+from concmem.host import control_groups, whole_proc
 from concmem.study.records import Run
 from concmem.units import format_count
 
@@ -28,12 +28,14 @@ def available_bytes() -> int:
 
     MemAvailable, or what the surrounding control groups leave, whichever is less.
     """
-    return min([psutil.virtual_memory().available, *_left_in_cgroups()])
+    with whole_proc():
+        return min([psutil.virtual_memory().available, *_left_in_cgroups()])
 
 
 def margin_bytes() -> int:
     """What is to stay free: a twentieth of the memory, 256 MiB at least, an eighth on a machine too small for that."""
-    total = psutil.virtual_memory().total
+    with whole_proc():
+        total = psutil.virtual_memory().total
     return min(max(total // 20, _LEAST_MARGIN_BYTES), total // 8)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,10 +13,11 @@ import attrs
 from concmem import drivers
 from concmem._version import __version__
 from concmem.facts import Host
+from concmem.host import check_proc
+from concmem.study.complete_plan import complete_plan
 from concmem.study.eta import Eta
 from concmem.study.largest import Sought, seek, sought, unmade
 from concmem.study.lift import PUT_BACK, check_allowed, restore
-from concmem.study.outlook import look_ahead
 from concmem.study.place import ClusterExtraMissing, Made, Order, Place
 from concmem.study.plan import Cell, Plan, StudyError, cells
 from concmem.study.progress import Progress
@@ -67,6 +67,7 @@ def bench(
             or one that is being run; `scheduler` is no address; limits cannot be lifted; `wait_s` is below 0, or given
             with `scheduler`, whose workers wait for their own machines.
         MachineBusy: Another study measures on this machine, and has not ended after `wait_s`.
+        UnsupportedPlatform: Without `scheduler`: /proc is not that of this process.
         StudyNotStored: The disk is full, say; what had been stored is, and a resumed study goes on from there.
         RecordingError: What is to be resumed cannot be read.
         ClusterExtraMissing: With `scheduler`: Dask is not installed.
@@ -81,22 +82,16 @@ def bench(
         raise StudyError("a limit on waiting is for this machine: the workers of a scheduler wait for their own")
     if wait_s is not None and not wait_s >= 0:
         raise StudyError(f"wait_s must be a number of seconds from 0 up, not {wait_s}")
+    if scheduler is None:
+        check_proc()
     on_cluster = None if scheduler is None else _on(scheduler)
     store = Store(Path(out))
-    plan = attrs.evolve(plan, programs_dirs=tuple(str(Path(folder).resolve()) for folder in plan.programs_dirs))
-    found = drivers.load_programs([Path(folder) for folder in plan.programs_dirs])
-    if resume:
-        stored = store.plan()
-        plan = attrs.evolve(plan, programs=plan.programs or stored.programs, seed=_or(plan.seed, stored.seed))
-    plan = attrs.evolve(plan, programs=_chosen(plan, found), seed=_or(plan.seed, secrets.randbits(32)))
-    if resume:
-        store.check(plan)
+    plan, programs = complete_plan(plan, store, resume=resume)
     for change in restore():
         progress.note(f"{PUT_BACK}: {change}")
-    programs = {name: found[name] for name in plan.programs}
     with contextlib.nullcontext() if resume else store.begun(), store.alone():
         place = on_cluster or here_with_room(programs.values(), lift=lift_limits)
-        session = _Session(plan, store, progress, place, wait_s, is_here=scheduler is None)
+        session = _Session(plan, store, progress, place, wait_s)
         if resume:
             session.take_over(store.read())
         session.run(programs)
@@ -113,23 +108,6 @@ def _on(scheduler: str) -> Callable[[Order], AbstractContextManager[Place]]:
     return on_cluster(scheduler)
 
 
-def _or(given: int | None, otherwise: int | None) -> int | None:
-    return otherwise if given is None else given
-
-
-def _chosen(plan: Plan, found: Mapping[str, drivers.Program]) -> tuple[str, ...]:
-    """The programs that are meant, in the order in which they are listed everywhere."""
-    chosen = drivers.choose(found, plan.programs, plan.variants)
-    able = tuple(name for name, program in chosen.items() if plan.workload in program.workloads)
-    unable = [name for name in plan.programs if name in chosen and name not in able]
-    if unable or not able:
-        has = ", ".join(name for name, program in found.items() if plan.workload in program.workloads)
-        who = f"{', '.join(unable)} has" if unable else "none of the programs that are meant have"
-        lacking = f"no workload {plan.workload!r}" if unable else f"the workload {plan.workload!r}"
-        raise StudyError(f"{who} {lacking}; it is in: {has}")
-    return able
-
-
 class _Session:
     """One process's work on a study."""
 
@@ -140,14 +118,12 @@ class _Session:
         progress: Progress,
         place: Callable[[Order], AbstractContextManager[Place]],
         wait_s: float | None,
-        is_here: bool,
     ) -> None:
         self._plan = plan
         self._store = store
         self._progress = progress
         self._place = place
         self._wait_s = wait_s
-        self._is_here = is_here
         self._eta = Eta(plan)
         self._runs: dict[Cell, Run] = {}
         self._entries: dict[str, Entry] = {}
@@ -171,9 +147,6 @@ class _Session:
         self._left = [cell for cell in self._order if cell not in self._runs]
         progress = self._progress
         progress.begin(len(self._order), len(self._order) - len(self._left))
-        if self._left and self._is_here:
-            threads = [name for name, program in programs.items() if program.kind == "thread"]
-            progress.note(f"{look_ahead(self._plan, self._left, threads)}.")
         try:
             if self._left or self._sought():
                 with self._place(self._order_of_place()) as place:
