@@ -246,8 +246,8 @@ def test_memory_limit() -> None:
 )
 def test_streams_that_take_nothing(shell: str, code: int) -> None:
     """
-    A standard error that was closed on purpose changes nothing. Output that was lost shows in the exit status, unless the
-    command itself has failed; a file that was asked for and not written is an error in any case.
+    A standard error that was closed on purpose changes nothing. Output that was lost shows in the exit status, unless
+    the command itself has failed; a file that was asked for and not written is an error in any case.
     """
     command = ["bash", "-c", f"C='{sys.executable} -m concmem run'; {shell}"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
