@@ -134,7 +134,9 @@ def run(
     SIGABRT, ...). The figures are printed all the same.
     """  # noqa: D301 -- \b is click's mark for a paragraph that is not wrapped
     import concmem
+    from concmem.host import check_proc
 
+    check_proc()
     if plot_path is not None:
         from concmem.report import timeline_plot
 
