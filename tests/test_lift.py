@@ -239,5 +239,6 @@ def test_an_ordinary_user_is_told(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SystemExit) as ended:
         main(["bench", "--lift-limits", "--programs", "python", "--out", str(tmp_path / "study")])
-    assert (ended.value.code, capsys.readouterr().err) == (2, "concmem: only root can lift the machine's limits\n")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "concmem: only root can lift the machine's limits"
     assert not (tmp_path / "study").exists()

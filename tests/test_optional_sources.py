@@ -154,6 +154,7 @@ def test_who_leaves_the_group_is_missed_and_said() -> None:
     assert m.tree_upper_bound.bytes is None or m.tree_upper_bound.bytes >= 100 * MIB
 
 
+@pytest.mark.alone  # a thousand ends at once fill the buffers of exit records, and so do those of other tests
 @needs("taskstats")
 def test_exit_records_of_every_process() -> None:
     """1,000 runs of `true` by a shell are 1,000 processes, each with its own mark and its CPU time."""
