@@ -79,6 +79,8 @@ def _sensible(figure: Figure) -> Figure:
 
 
 def _possible(measurement: Measurement) -> Measurement:
+    if not measurement.command:
+        raise ValueError("the command is empty")
     for name, figure in measurement.figures.items():
         if figure.bytes is not None and figure.bytes < 0:
             raise ValueError(f"{name} is below 0")

@@ -115,7 +115,7 @@ def test_nothing_of_a_measurement_is_left_for_the_next() -> None:
     (process,) = one.processes
     assert process.pid not in {p.pid for p in many.processes} and process.comm == "true"
     assert one.sampler.ticks - 1 <= len(one.timeline) <= one.sampler.ticks
-    assert one.max_alive == 1 and one.tree_upper_bound.bytes == one.peak.bytes
+    assert one.max_alive == 1 and one.tree_upper_bound.high_bytes == one.peak.high_bytes
 
 
 FORKED = """

@@ -326,6 +326,8 @@ def test_a_name_that_is_a_path_is_refused(name: str, study: Study, tmp_path: Pat
         (("peak",), 5, "peak"),
         (("command",), {"a": 1}, "command"),
         (("command",), ["a", 5], "command"),
+        (("command",), [], "the command is empty"),
+        (("command",), "", "the command is empty"),
         (("processes",), {}, "processes"),
         (("processes",), "abc", "processes"),
         (("exit", "code"), -5, "exit.code"),

@@ -25,7 +25,7 @@ from concmem import drivers
 from concmem.cli.bench import bench as bench_command
 from concmem.errors import CommandNotFound, ConcmemError, InvalidRequest, RecordingError, SamplerError
 from concmem.facts import Survivor
-from concmem.model import Exit, Measurement, OutOfMemory
+from concmem.model import Exit, Figure, Measurement, OutOfMemory
 from concmem.study import (
     BarProgress,
     LineProgress,
@@ -558,7 +558,7 @@ def test_a_command_that_is_not_there_is_an_error() -> None:
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(CommandNotFound):
         attempt(["/nowhere/program"], {}, 1, Limits(1, 1))
-    assert set(os.listdir("/proc/self/fd")) <= before, "those of earlier tests may go meanwhile"
+    assert set(os.listdir("/proc/self/fd")) <= before, "those of earlier tests may be closed in between"
 
 
 def _attempt(measured: Measurement, errors: Sequence[str] = (), lines: Sequence[str] = (), **changes: Any) -> Attempt:
@@ -608,7 +608,8 @@ def test_the_limit_that_was_met_stands_in_the_reason(measured: Measurement) -> N
 
 def test_a_kill_for_want_of_memory_is_told_from_another(measured: Measurement) -> None:
     """SIGKILL is put down to the kernel only where the kernel counted one."""
-    used = f"; it used at least {format_bytes(measured.peak.low_bytes or 0)} until it was ended"
+    measured = attrs.evolve(measured, peak=Figure(5 << 20, "bounded", "status VmHWM"))
+    used = "; it used at least 5.0 MiB until it was ended"
     for oom, words in (
         (None, ""),
         (OutOfMemory(1, "memory.events oom_kill", certain=True), ", by the kernel for want of memory"),
