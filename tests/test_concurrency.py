@@ -115,7 +115,9 @@ def test_nothing_of_a_measurement_is_left_for_the_next() -> None:
     (process,) = one.processes
     assert process.pid not in {p.pid for p in many.processes} and process.comm == "true"
     assert one.sampler.ticks - 1 <= len(one.timeline) <= one.sampler.ticks
-    assert one.max_alive == 1 and one.tree_upper_bound.high_bytes == one.peak.high_bytes
+    assert one.max_alive == 1
+    assert one.peak.high_bytes and one.tree_upper_bound.high_bytes
+    assert one.peak.high_bytes <= one.tree_upper_bound.high_bytes <= one.peak.high_bytes + MIB // 4
 
 
 FORKED = """

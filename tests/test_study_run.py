@@ -609,7 +609,7 @@ def test_the_limit_that_was_met_stands_in_the_reason(measured: Measurement) -> N
 def test_a_kill_for_want_of_memory_is_told_from_another(measured: Measurement) -> None:
     """SIGKILL is put down to the kernel only where the kernel counted one."""
     measured = attrs.evolve(measured, peak=Figure(5 << 20, "bounded", "status VmHWM"))
-    used = "; it used at least 5.0 MiB until it was ended"
+    used = "; it used at least 5.00 MiB until it was ended"
     for oom, words in (
         (None, ""),
         (OutOfMemory(1, "memory.events oom_kill", certain=True), ", by the kernel for want of memory"),
