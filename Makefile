@@ -16,7 +16,7 @@ ARGS ?=
 MINUTES := 19
 
 venv := $(abspath $(VENV))
-sources := pyproject.toml setup.py $(wildcard csrc/*)
+sources := pyproject.toml setup.py $(wildcard csrc/* csrc/*/*)
 
 .PHONY: bench test test-all fuzz known-table clean
 

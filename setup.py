@@ -1,5 +1,5 @@
 """
-The native parts: ``concmem._native`` (by cffi) and, beside it in the package, ``concmem-sampler`` and the programs of
+The native parts, all inside the package: ``concmem._native._core`` (by cffi), ``concmem-sampler`` and the programs of
 known size.
 """
 
@@ -42,10 +42,11 @@ KNOWN_HEADER = "programs/known/known.h"
 class Executable(Extension):
     """A C program that lands in the package, built in the first of its ways that links."""
 
-    def __init__(self, name: str, sources: list[str], *, depends: list[str], ways: list[Way]) -> None:
-        """Its headers are those that it depends on, beside its sources."""
-        folder = os.path.dirname(sources[0])
-        super().__init__(name, sources, depends=depends, include_dirs=[folder], extra_compile_args=csrc["FLAGS"])
+    def __init__(
+        self, name: str, sources: list[str], *, depends: list[str], include_dirs: list[str], ways: list[Way]
+    ) -> None:
+        """Its headers are in `include_dirs`, and it is built again when one of `depends` changes."""
+        super().__init__(name, sources, depends=depends, include_dirs=include_dirs, extra_compile_args=csrc["FLAGS"])
         self.ways = ways
 
 
@@ -95,9 +96,21 @@ setup(
     package_dir={"concmem.programs": "programs"},
     cffi_modules=["csrc/ffi_build.py:ffi"],
     ext_modules=[
-        Executable("concmem.concmem-sampler", csrc["SAMPLER_SOURCES"], depends=csrc["HEADERS"], ways=WAYS),
+        Executable(
+            "concmem.concmem-sampler",
+            csrc["SAMPLER_SOURCES"],
+            depends=csrc["HEADERS"],
+            include_dirs=["csrc"],
+            ways=WAYS,
+        ),
         *(
-            Executable(f"concmem.known.{Path(source).stem}", [source], depends=[KNOWN_HEADER], ways=KNOWN_WAYS)
+            Executable(
+                f"concmem.known.{Path(source).stem}",
+                [source],
+                depends=[KNOWN_HEADER],
+                include_dirs=["programs/known"],
+                ways=KNOWN_WAYS,
+            )
             for source in sorted(glob.glob("programs/known/*.c"))
         ),
     ],

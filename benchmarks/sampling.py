@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from concmem._native import lib
+from concmem._native._core import lib
 from concmem.testing import known
 
 HERE = Path(__file__).resolve().parent

@@ -21,8 +21,8 @@ from concmem.errors import (
     UnsupportedPlatform,
 )
 from concmem.facts import Host, LeftProcess, SamplerReport, Source, Survivor
-from concmem.measure import DEVNULL, PIPE, STDOUT, Running, measure, start
 from concmem.model import SCHEMA, Exit, Figure, Measurement, Process
+from concmem.running import DEVNULL, PIPE, STDOUT, Running, measure, start
 from concmem.sources import probe
 from concmem.stored import load
 from concmem.timeline import Timeline

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from concmem._escaping import escape_fields
-from concmem._later import Later
+from concmem._lazy import Later
 from concmem.facts import Host, LeftProcess, SamplerReport
 from concmem.timeline import Timeline
 
@@ -263,7 +263,7 @@ class Measurement(Later):
         return {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
-        from concmem._headline import summary
+        from concmem._figures.sentences import summary
 
         return summary(self)
 

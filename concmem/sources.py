@@ -6,9 +6,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from concmem._cgroup import make
-from concmem._resources import OpenFile
-from concmem._shm import native
+from concmem._cgroup.groups import make
+from concmem._native.resources import OpenFile
+from concmem._native.shared_memory import native
 from concmem.facts import Source
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from concmem._bounded import read_json_file
 from concmem._escaping import escape_text
+from concmem._files.bounded import read_json_file
 from concmem.errors import InvalidRequest, RecordingError
 from concmem.facts import Survivor
 from concmem.model import SCHEMA, Figure, Measurement
@@ -30,7 +30,7 @@ def make_stored_converter() -> JsonConverter:
     from cattrs.gen import make_dict_unstructure_fn, override
     from cattrs.preconf.json import make_converter
 
-    from concmem._strict import make_strict, structure_class
+    from concmem._files.strict import make_strict, structure_class
 
     made = make_converter()
     make_strict(made)
@@ -110,7 +110,7 @@ def measurement_from_dict(stored: dict[str, Any], timeline: Timeline | None = No
     except Exception as error:
         from cattrs import transform_error
 
-        from concmem._strict import describe
+        from concmem._files.strict import describe
 
         wrong = "; ".join(each.removesuffix(" @ $") for each in transform_error(error, format_exception=describe))
     # Not from within: some ways to pickle an error take along what it came from, and cattrs' errors do not come back.
@@ -124,7 +124,7 @@ def _beside(path: Path) -> Path:
 
 def save(measurement: Measurement, path: Path) -> None:
     """``path`` (JSON) and the timeline beside it; the timeline first, so that a JSON file is never without it."""
-    from concmem._atomic import replacing
+    from concmem._files.atomic import replacing
 
     if path.suffix == ".npz":
         raise InvalidRequest(f"{path}: that name is the timeline's; give one that ends in .json")

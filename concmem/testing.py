@@ -15,9 +15,9 @@ package. `known` gives the argument vector that runs one:
 
 from __future__ import annotations
 
+from concmem._figures.ground_truth import TRUTHS, Truth, Verdict, judge
 from concmem._paths import KNOWN
 from concmem.errors import InvalidRequest
-from concmem.truths import TRUTHS, Truth, Verdict, judge
 
 __all__ = ["TRUTHS", "Truth", "Verdict", "judge", "known", "known_names"]
 

@@ -214,7 +214,7 @@ class Timeline:
 
         import numpy as np
 
-        from concmem._atomic import replacing
+        from concmem._files.atomic import replacing
 
         about = {
             name: [track.row_bytes, track.readings, [attrs.astuple(column) for column in track.columns]]
@@ -236,7 +236,7 @@ class Timeline:
             RecordingError: It is no such file.
             OSError: It cannot be opened.
         """
-        from concmem._stored_timeline import read_tracks
+        from concmem._files.stored_timeline import read_tracks
 
         with open(path, "rb") as file:
             try:

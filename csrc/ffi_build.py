@@ -13,18 +13,18 @@ import re
 
 from cffi import FFI
 
-
-def _is_of_the_sampler(path: str) -> bool:
-    """What includes sampler.h belongs to the process that samples; the extension shares the rest with it."""
-    with open(path, encoding="utf-8") as source:
-        return '#include "sampler.h"' in source.read()
+SHARED = ["csrc/shared", "csrc/sources"]
+"""Folders whose files both binaries have."""
 
 
-NATIVE_ONLY = ("csrc/files.c", "csrc/memory.c", "csrc/reading.c", "csrc/resources.c")
-SOURCES = sorted(glob.glob("csrc/*.c"))
-SAMPLER_SOURCES = [path for path in SOURCES if path not in NATIVE_ONLY]
-NATIVE_SOURCES = [path for path in SOURCES if not _is_of_the_sampler(path)]
-HEADERS = sorted(glob.glob("csrc/*.h"))
+def in_folders(*folders: str) -> list[str]:
+    """The C files of these folders, in alphabetical order."""
+    return sorted(path for folder in folders for path in glob.glob(f"{folder}/*.c"))
+
+
+NATIVE_SOURCES = in_folders(*SHARED, "csrc/extension")
+SAMPLER_SOURCES = in_folders(*SHARED, "csrc/sampler", "csrc/nolibc")
+HEADERS = sorted(glob.glob("csrc/**/*.h", recursive=True))
 
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra"]
 if os.environ.get("CONCMEM_WERROR") == "1":
@@ -52,7 +52,7 @@ ffi = FFI()
 with open("csrc/concmem.h", encoding="utf-8") as _header:
     ffi.cdef(cdef(_header.read()))
 ffi.set_source(
-    "concmem._native",
+    "concmem._native._core",
     '#include "concmem.h"',
     sources=NATIVE_SOURCES,
     depends=HEADERS,

@@ -21,7 +21,9 @@ import pytest
 import concmem
 from concmem._paths import SAMPLER
 from concmem.model import Figure, Measurement
-from concmem.study import Entry, Plan, Run, Study, alone, other_work
+from concmem.study import Entry, Plan, Run, Study
+from concmem.study.running import machine_lock as alone
+from concmem.study.running import other_work
 
 pytest_plugins = ["suite"]
 

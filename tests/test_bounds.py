@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from concmem._bounds import largest_sum_bytes
-from concmem._evidence import Charge, Tree
-from concmem._marks import Marks, process_peak
-from concmem.figures import LEAST_SOURCE, all_figures
+from concmem._figures.bounds import largest_sum_bytes
+from concmem._figures.process import Marks, process_peak
+from concmem._figures.tree import LEAST_SOURCE, all_figures
+from concmem._native.observed import Charge, Tree
 
 MIB = 1 << 20
 

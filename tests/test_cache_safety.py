@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from concmem import _cache, _detect
-from concmem._cache import CacheError, cache_dir, cache_note, publish
+from concmem.drivers import cache as _cache
+from concmem.drivers import detect as _detect
+from concmem.drivers.cache import CacheError, cache_dir, cache_note, publish
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files of another user")
 

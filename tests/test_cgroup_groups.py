@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from concmem import _cgroup, _cgroup_find, _cgroup_sweep
+from concmem._cgroup import find as _cgroup_find
+from concmem._cgroup import groups as _cgroup
+from concmem._cgroup import sweep as _cgroup_sweep
 from concmem.testing import known
 
 MIB = 1 << 20

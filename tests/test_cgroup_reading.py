@@ -44,7 +44,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("group") / "read_group"
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
-    names = ("tests/c/read_group.c", "csrc/source_cgroup.c", "csrc/lines.c", "csrc/proc.c")
+    names = ("tests/c/read_group.c", "csrc/sources/cgroup.c", "csrc/shared/lines.c", "csrc/shared/proc.c")
     sources = [ROOT / name for name in names]
     try:
         subprocess.run([*compiler, *flags, "-o", program, *sources], check=True)

@@ -11,7 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from concmem import _cgroup, _cgroup_find, _cgroup_sweep
+from concmem._cgroup import find as _cgroup_find
+from concmem._cgroup import groups as _cgroup
+from concmem._cgroup import sweep as _cgroup_sweep
 
 NAME = re.compile(rf"concmem-{os.getpid()}-(\d+)-(\d+)-(\d+)")
 

@@ -12,15 +12,15 @@ import attrs
 import pytest
 from rich.console import Console
 
-from concmem.drivers import load_programs
+from concmem.drivers.programs import load_programs
 from concmem.report import beside, print_claims
-from concmem.report.claims import claims_json, claims_markdown, markdown_beside, terminal_claims
+from concmem.report.tables.claims import claims_json, claims_markdown, markdown_beside, terminal_claims
 from concmem.study import Row, Study, Verdict, claims, published
-from concmem.study.claims import CLAIMS
-from concmem.study.judges import ARTICLE, LARGE
-from concmem.study.judging import Answer, Cells, Span, at_least, span
-from concmem.study.limits import Obstacle
-from concmem.study.store import Store
+from concmem.study.judging.article import CLAIMS
+from concmem.study.judging.judges import ARTICLE, LARGE
+from concmem.study.judging.verdicts import Answer, Cells, Span, at_least, span
+from concmem.study.limits.kinds import Obstacle
+from concmem.study.store.directory import Store
 
 MIB = 1 << 20
 TOTAL = len(CLAIMS)

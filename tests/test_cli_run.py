@@ -370,7 +370,7 @@ def test_the_headline_names_both_ends() -> None:
     """One sentence: an amount where it is known well, else both its ends, or the one that there is."""
     import attrs
 
-    from concmem._headline import headline
+    from concmem._figures.sentences import headline
     from concmem.model import Figure
 
     one = concmem.measure(["true"])
@@ -391,8 +391,8 @@ def test_the_explanation_names_where_each_end_is_from() -> None:
     """PSS, one process, RSS less what can be shared: each is called what it is."""
     import attrs
 
-    from concmem._headline import explanation
-    from concmem.figures import LEAST_SOURCE
+    from concmem._figures.sentences import explanation
+    from concmem._figures.tree import LEAST_SOURCE
     from concmem.model import Figure
 
     one = attrs.evolve(concmem.measure(["true"]), tree_peak_pss=Figure(30 << 20, "sampled", "smaps_rollup"))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from concmem import drivers
-from concmem._cache import CacheError, cache_dir
-from concmem.drivers import BuildError, ManifestError, Missing, Prepared, Program, Toolchain
+from concmem.drivers import programs as drivers
+from concmem.drivers.cache import CacheError, cache_dir
+from concmem.drivers.programs import BuildError, ManifestError, Missing, Prepared, Program, Toolchain
 from concmem.errors import InvalidRequest
 from concmem.study.workloads import WORKLOADS
 

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 import concmem
-from concmem._headline import headline
+from concmem._figures.sentences import headline
 from concmem.host import control_groups
 from concmem.model import Exit, Figure, Measurement, OutOfMemory
 
@@ -169,7 +169,9 @@ def test_the_oom_killer_ends_a_child(limited_group: Path, own_group: str) -> Non
 
 def test_another_sigkill_is_not_the_oom_killer_s(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the kernel has counted none, a SIGKILL is a signal like any other."""
-    monkeypatch.setattr("concmem._answer.oom_kills", lambda: 0)  # that of other processes on this machine is possible
+    monkeypatch.setattr(
+        "concmem._figures.measurement.oom_kills", lambda: 0
+    )  # that of other processes on this machine is possible
     m = concmem.measure("kill -9 $$")
     assert (m.exit.reason, m.oom) == ("signaled", None)
 

@@ -15,7 +15,7 @@ import pytest
 from concmem._paths import SAMPLER
 
 ROOT = Path(__file__).resolve().parent.parent
-TEXT = ROOT / "csrc" / "freestanding_text.c"
+TEXT = ROOT / "csrc/nolibc/text.c"
 
 
 def test_string_functions(tmp_path: Path) -> None:

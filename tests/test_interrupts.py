@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 import concmem
-from concmem import _cgroup
+from concmem._cgroup import groups as _cgroup
 from concmem._paths import HERE
 
 TIMES = int(os.environ.get("CONCMEM_TEST_INTERRUPTS", "300"))
@@ -237,7 +237,7 @@ def test_at_every_line(act: Callable[..., None], options: dict[str, Any], gone: 
             gone.check_processes()
         count += 1
     assert {Path(place.rpartition(":")[0]).name for place in places} >= {
-        "measure.py", "_launch.py", "_redirect.py", "_shm.py", "_resources.py"
+        "running.py", "launch.py", "redirect.py", "shared_memory.py", "resources.py"
     }  # fmt: skip
     gone.check_processes()
     moments = random.Random(SEED)

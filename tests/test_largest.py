@@ -8,14 +8,14 @@ from pathlib import Path
 import attrs
 import pytest
 
-from concmem import drivers
+from concmem.drivers import programs as drivers
 from concmem.host import threads_on_machine
-from concmem.report import tables
+from concmem.report.tables import peaks as tables
 from concmem.study import Plan, Progress, bench, largest_rows
-from concmem.study.largest import Sought, guesses, sought
-from concmem.study.limits import MEMORY, Obstacle
+from concmem.study.limits.kinds import MEMORY, Obstacle
 from concmem.study.plan import Cell
-from concmem.study.records import Run
+from concmem.study.running.find_largest import Sought, guesses, sought
+from concmem.study.store.records import Run
 
 LIMITED = """
 import sys, threading, time

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 import concmem
-from concmem._later import Later
+from concmem._lazy import Later
 from concmem.testing import known
 
 

@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 import concmem
-from concmem import _cgroup_sweep, errors
-from concmem._cgroup import make
+from concmem import errors
+from concmem._cgroup import sweep as _cgroup_sweep
+from concmem._cgroup.groups import make
 
 MIB = 1 << 20
 HELD_BYTES = 60 * MIB

@@ -21,15 +21,15 @@ from concmem.cli import main
 from concmem.cli.doctor import doctor
 from concmem.errors import ConcmemError
 from concmem.study import StudyError
-from concmem.study.lift import NOTES, PUT_BACK, lifted, restore
-from concmem.study.limits import Limit
+from concmem.study.limits.kinds import Limit
+from concmem.study.limits.lift import NOTES, PUT_BACK, lifted, restore
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can raise limits of the machine")
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from concmem.study.lift import lifted
+from concmem.study.limits.lift import lifted
 from concmem.study.limits import Limit
 file, notes = map(Path, sys.argv[1:])
 with lifted(lambda: [Limit("kernel.pid_max", int(file.read_text()), file, 1 << 22)], 100_000, notes):
@@ -185,7 +185,7 @@ MOMENT = f"""
 import json
 from pathlib import Path
 from concmem.host import describe
-from concmem.study.lift import lifted
+from concmem.study.limits.lift import lifted
 from concmem.study.limits import Limit
 file = Path("{KERNEL}")
 def limits():

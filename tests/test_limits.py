@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import concmem
-from concmem import drivers
+from concmem.drivers import programs as drivers
 from concmem.host import threads_on_machine
-from concmem.study.limits import (
+from concmem.study.limits.kinds import (
     KERNEL_BYTES_EACH,
     Limit,
     Obstacle,
@@ -23,7 +23,7 @@ from concmem.study.limits import (
     memory_limit,
     obstacles,
 )
-from concmem.study.reasons import limit_reached
+from concmem.study.running.reasons import limit_reached
 from concmem.testing import known
 
 GROUPS = "groups/a/b"

@@ -14,15 +14,16 @@ import pytest
 
 import concmem
 from concmem.cli import main
-from concmem.report.figures import finding
-from concmem.report.page_words import bars_title, headline
-from concmem.report.tables import markdown
-from concmem.study import Plan, Run, Study, bench, claims, costs, load_study, other_work, rows
-from concmem.study import attempt as attempts
-from concmem.study import place as places
-from concmem.study.judging import Answer, Cells
-from concmem.study.other_work import BUSY_SHARE, OtherWork, Watch, look_around
-from concmem.study.store import Store
+from concmem.report.charts.study import finding
+from concmem.report.page.sentences import bars_title, headline
+from concmem.report.tables.peaks import markdown
+from concmem.study import Plan, Run, Study, bench, claims, costs, load_study, rows
+from concmem.study.judging.verdicts import Answer, Cells
+from concmem.study.running import attempt as attempts
+from concmem.study.running import backend as places
+from concmem.study.running import other_work
+from concmem.study.running.other_work import BUSY_SHARE, OtherWork, Watch, look_around
+from concmem.study.store.directory import Store
 
 HZ = os.sysconf("SC_CLK_TCK")
 BUSY = OtherWork(0.4, 0.1, 0.01)

@@ -14,11 +14,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from concmem import drivers, toolchains
-from concmem.drivers import Missing, Program, Toolchain
-from concmem.study import Plan, bench, look_ahead, outlook
-from concmem.study.limits import Limit
-from concmem.study.outlook import Outlook
+from concmem.drivers import programs as drivers
+from concmem.drivers import toolchains
+from concmem.drivers.programs import Missing, Program, Toolchain
+from concmem.study import Plan, bench, look_ahead
+from concmem.study.limits.kinds import Limit
+from concmem.study.running import outlook
+from concmem.study.running.outlook import Outlook
 
 PROGRAMS = ("go", "python", "rust-threads")
 GIB = 1 << 30
@@ -303,7 +305,8 @@ def test_all_programs_get_what_all_of_them_need(bare: Bare, monkeypatch: pytest.
 
 def test_the_sizes_of_debian_packages_are_estimated_without_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before apt has its lists a manifest says about what its packages take; no list is fetched for that."""
-    from concmem import _apt, _install
+    from concmem.drivers import apt as _apt
+    from concmem.drivers import install as _install
 
     monkeypatch.setattr(_apt, "has_lists", lambda: False)
     monkeypatch.setattr(_apt, "there", lambda: True)

@@ -16,17 +16,19 @@ import attrs
 import pytest
 
 import concmem
-from concmem import _manifest, drivers, report
-from concmem._build import BuildError
+from concmem import report
 from concmem._escaping import csv_cell, escape_bytes, escape_text, escape_values, shell_word
 from concmem.cli import main as command
 from concmem.cli._console import PipeConsole
+from concmem.drivers import manifest as _manifest
+from concmem.drivers import programs as drivers
+from concmem.drivers.build import BuildError
 from concmem.errors import ConcmemError, RecordingError
 from concmem.model import Figure, Measurement
-from concmem.report._markdown import escape as escape_markdown
+from concmem.report.tables.markdown import escape as escape_markdown
 from concmem.study import Entry, Plan, Run, Study, load_study
-from concmem.study.limits import Obstacle
-from concmem.study.store import Store
+from concmem.study.limits.kinds import Obstacle
+from concmem.study.store.directory import Store
 
 ESC, RIGHT_TO_LEFT, NOT_UTF_8, LONE = "\x1b[2J", "\u202e", "\udcff", "\ud800"
 SCRIPT = "<script>taken=1</script>"
@@ -307,7 +309,7 @@ def test_a_hostile_study_has_every_form(study: Study, form: str) -> None:
 
 def test_progress_is_one_line_a_run(study: Study) -> None:
     """Whatever a run says why it failed, and wherever the study goes."""
-    from concmem.study.progress import BarProgress, LineProgress
+    from concmem.study.running.progress import BarProgress, LineProgress
 
     loaded = load_study(study.path)
     out = io.StringIO()

@@ -274,7 +274,7 @@ def test_a_target_killed_by_the_kernel_still_has_its_figures() -> None:
 
 MANY_GROUPS = """
 import ctypes, json, os, re, resource, sys
-from concmem._shm import native
+from concmem._native.shared_memory import native
 from pathlib import Path
 
 ffi, lib = native()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from concmem import drivers
-from concmem.drivers import Missing, Prepared
+from concmem.drivers import programs as drivers
+from concmem.drivers.programs import Missing, Prepared
 
 pytestmark = pytest.mark.toolchain
 

@@ -23,7 +23,13 @@ def feeder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tests/c/feed_recorder.c with the recorder's own sources."""
     csrc = ROOT / "csrc"
     program = tmp_path_factory.mktemp("recorder") / "feed_recorder"
-    sources = [csrc / "record.c", csrc / "core.c", csrc / "lines.c", csrc / "proc.c", *sorted(csrc.glob("source_*.c"))]
+    sources = [
+        csrc / "shared/record.c",
+        csrc / "shared/layout.c",
+        csrc / "shared/lines.c",
+        csrc / "shared/proc.c",
+        *sorted((csrc / "sources").glob("*.c")),
+    ]
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{csrc}"]
     try:

@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 
 from concmem.report import compare, print_comparison
-from concmem.report.compare import Comparison, Pair
-from concmem.report.compare_tables import comparison_markdown, finding
+from concmem.report.comparison import Comparison, Pair
+from concmem.report.tables.comparison import comparison_markdown, finding
 from concmem.study import Study, StudyError
 from concmem.study.stats import ratio_interval
-from concmem.study.store import Store
+from concmem.study.store.directory import Store
 
 Make = Callable[..., Study]
 

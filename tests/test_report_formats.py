@@ -18,10 +18,10 @@ import pytest
 from concmem import report
 from concmem.cli.report import report as command
 from concmem.model import Figure
-from concmem.report.formats import csv_text
-from concmem.report.tables import markdown
+from concmem.report.tables.formats import csv_text
+from concmem.report.tables.peaks import markdown
 from concmem.study import Row, Study, rows
-from concmem.study.store import Store
+from concmem.study.store.directory import Store
 
 Make = Callable[..., Study]
 CELLS = {("go", 1): [2, 3], ("go", 10_000): [30.5, 32], ("go", 20_000): [58, 61], ("rust", 1): "no rust here"}

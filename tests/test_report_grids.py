@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from concmem.model import Figure
-from concmem.report.grids import cost_lines, grids
-from concmem.report.tables import markdown, print_table
+from concmem.report.tables.extra import cost_lines, grids
+from concmem.report.tables.peaks import markdown, print_table
 from concmem.study import Study
 
 

@@ -18,13 +18,13 @@ import pytest
 import concmem
 from concmem.cli.bench import bench as bench_command
 from concmem.model import Figure, Measurement
-from concmem.report import page_words as words
-from concmem.report.charts import CROSS, spread_out
-from concmem.report.charts_timeline import differences, kept, packed
-from concmem.report.looks import DARK, LIGHT, looks
-from concmem.report.page import page
+from concmem.report.charts.base import CROSS, spread_out
+from concmem.report.charts.theme import DARK, LIGHT, looks
+from concmem.report.charts.timelines import differences, kept, packed
+from concmem.report.page import sentences as words
+from concmem.report.page.build import page
 from concmem.study import Entry, Plan, Run, Study, costs, rows
-from concmem.study.store import Store
+from concmem.study.store.directory import Store
 
 pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
 
@@ -509,7 +509,7 @@ def _data(index: Path) -> Any:
 def test_the_page_depends_on_the_study_alone(index: Path) -> None:
     """Another process, which has drawn nothing yet, makes the same to the byte."""
     code = (
-        "import sys; from concmem.report.page import page; from concmem.study import load_study; "
+        "import sys; from concmem.report.page.build import page; from concmem.study import load_study; "
         "sys.stdout.buffer.write(page(load_study(sys.argv[1])).encode())"
     )
     done = subprocess.run([sys.executable, "-c", code, str(index.parent)], capture_output=True, check=True, timeout=300)

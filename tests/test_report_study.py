@@ -18,16 +18,16 @@ from rich.console import Console
 import concmem
 from concmem import report
 from concmem.cli.report import report as report_command
-from concmem.drivers import load_programs
+from concmem.drivers.programs import load_programs
 from concmem.model import Figure, Measurement
-from concmem.report._bar_texts import instead
-from concmem.report._markdown import escape as escape_markdown
-from concmem.report.figures import finding, write_figures
-from concmem.report.formats import csv_text
-from concmem.report.looks import language_colours
-from concmem.report.tables import markdown, print_table
+from concmem.report.charts.bar_texts import instead
+from concmem.report.charts.study import finding, write_figures
+from concmem.report.charts.theme import language_colours
+from concmem.report.tables.formats import csv_text
+from concmem.report.tables.markdown import escape as escape_markdown
+from concmem.report.tables.peaks import markdown, print_table
 from concmem.study import Entry, Plan, Run, Study, rows
-from concmem.study.store import Store
+from concmem.study.store.directory import Store
 
 MIB = 1 << 20
 LIMIT = "could not start thread 16368: EAGAIN (exit code 1); most threads alive at once: 16 368; " * 4

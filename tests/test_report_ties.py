@@ -5,10 +5,10 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-from concmem.report.figures import finding
-from concmem.report.page_words import bars_title, headline
+from concmem.report.charts.study import finding
+from concmem.report.page.sentences import bars_title, headline
 from concmem.study import Study, rows
-from concmem.study.judging import Span, largest, least
+from concmem.study.judging.verdicts import Span, largest, least
 
 Make = Callable[..., Study]
 

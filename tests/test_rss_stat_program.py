@@ -21,7 +21,12 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tests/c/rss_stat_harness.c with the source's own files."""
     csrc = ROOT / "csrc"
     program = tmp_path_factory.mktemp("rss_stat") / "rss_stat_harness"
-    sources = [csrc / "source_rss_stat.c", csrc / "source_rss_stat_program.c", csrc / "lines.c", csrc / "proc.c"]
+    sources = [
+        csrc / "sources/rss_stat.c",
+        csrc / "sources/rss_stat_program.c",
+        csrc / "shared/lines.c",
+        csrc / "shared/proc.c",
+    ]
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{csrc}"]
     try:

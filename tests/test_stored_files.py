@@ -26,16 +26,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import concmem
-from concmem import _manifest, report
-from concmem._headline import explanation, headline
+from concmem import report
+from concmem._figures.sentences import explanation, headline
 from concmem._paths import PROGRAMS
 from concmem.cli._console import PipeConsole
 from concmem.cli._output import report as shown
+from concmem.drivers import manifest as _manifest
 from concmem.errors import ConcmemError, RecordingError
 from concmem.model import Measurement
 from concmem.study import Entry, Plan, Run, Study, load_study, merge
-from concmem.study.records import run_path
-from concmem.study.store import Store
+from concmem.study.store.directory import Store
+from concmem.study.store.records import run_path
 from concmem.timeline import Timeline
 
 EXAMPLES = int(os.environ.get("CONCMEM_FUZZ_EXAMPLES", "0"))

@@ -19,14 +19,16 @@ import pytest
 from concmem._escaping import escape_text
 from concmem.cli import main
 from concmem.study import MachineBusy, Plan, StudyError, bench, load_study  # fmt: skip
-from concmem.study import alone as lock
-from concmem.study.alone import Holder, alone, alone_in_turn, find_holder
+from concmem.study.running import machine_lock as lock
+from concmem.study.running.machine_lock import Holder, alone, alone_in_turn, find_holder
 
 pytestmark = pytest.mark.usefixtures("own_machine")
 
 FOLDER = "/srv/stud\u00ed es/\x1b[31m@:one\udcff"
 SHOWN = escape_text(FOLDER)
-HOLDER = f"from concmem.study.alone import alone\nwith alone({FOLDER!r}):\n    print(flush=True)\n    input()"
+HOLDER = (
+    f"from concmem.study.running.machine_lock import alone\nwith alone({FOLDER!r}):\n    print(flush=True)\n    input()"
+)
 SINCE = r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 GOOD = """\
 import sys, time
@@ -227,7 +229,7 @@ def test_what_is_built_does_not_have_the_machine(
     write_programs: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a program is built the machine is free; while it runs, even for the first time, it is not."""
-    from concmem import drivers
+    from concmem.drivers import programs as drivers
 
     seen = tmp_path / "seen"
     script = f"""\

@@ -26,8 +26,8 @@ from concmem.study import Cell, ClusterError, Plan, Progress, Study, bench, load
 from concmem.timeline import Timeline
 
 pytest.importorskip("distributed", reason="distributed is not installed (pip install 'concmem[cluster]')")
-from concmem.study import cluster as cluster_of_study
-from concmem.study import dispatch
+from concmem.study.cluster import dask as cluster_of_study
+from concmem.study.cluster import dispatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_machine")]
 

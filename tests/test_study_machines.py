@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from concmem.study import Entry
-from concmem.study.machines import entry_difference
+from concmem.study.cluster.machines import entry_difference
 
 FOUND = Entry("go", "Go", "Go", "green thread", "article", False, toolchain="go 1.22")
 

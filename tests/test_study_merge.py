@@ -13,8 +13,8 @@ import pytest
 from concmem.errors import RecordingError
 from concmem.report import compare
 from concmem.study import Study, StudyError, StudyNotStored, load_study, merge, rows
-from concmem.study.machines import kind_difference
-from concmem.study.store import Store
+from concmem.study.cluster.machines import kind_difference
+from concmem.study.store.directory import Store
 
 Make = Callable[..., Study]
 

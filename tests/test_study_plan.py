@@ -7,9 +7,9 @@ import pytest
 
 from concmem.errors import InvalidRequest
 from concmem.study import Plan, Run, cells
-from concmem.study.eta import Eta
-from concmem.study.memory import _left_in_cgroups, available_bytes, margin_bytes
+from concmem.study.limits.memory import _left_in_cgroups, available_bytes, margin_bytes
 from concmem.study.plan import difference
+from concmem.study.running.eta import Eta
 
 PLAN = Plan(programs=("a", "b", "c", "d"), tasks=(100, 1, 10), runs=3, seed=7)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from concmem import drivers
+from concmem.drivers import programs as drivers
 from concmem.study import Plan, Run, bench
 from concmem.study.workloads import WORKLOADS
 

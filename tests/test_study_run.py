@@ -21,8 +21,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import concmem
-from concmem import drivers
 from concmem.cli.bench import bench as bench_command
+from concmem.drivers import programs as drivers
 from concmem.errors import CommandNotFound, ConcmemError, InvalidRequest, RecordingError, SamplerError
 from concmem.facts import Survivor
 from concmem.model import Exit, Figure, Measurement, OutOfMemory
@@ -38,12 +38,12 @@ from concmem.study import (
     load_study,
     make_progress,
 )
-from concmem.study import runner as runner_module
-from concmem.study.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, attempt
-from concmem.study.limits import Limit
-from concmem.study.memory import estimate_bytes
+from concmem.study.limits.kinds import Limit
+from concmem.study.limits.memory import estimate_bytes
 from concmem.study.plan import Cell
-from concmem.study.reasons import own_message, why_failed
+from concmem.study.running import runner as runner_module
+from concmem.study.running.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, attempt
+from concmem.study.running.reasons import own_message, why_failed
 from concmem.study.workloads import WORKLOADS
 from concmem.units import format_bytes
 

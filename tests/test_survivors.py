@@ -22,9 +22,9 @@ import pytest
 
 import concmem
 from concmem import errors
-from concmem._cgroup_find import is_frozen
-from concmem._headline import headline, remaining
-from concmem._survivors import survivors
+from concmem._cgroup.find import is_frozen
+from concmem._figures.sentences import headline, remaining
+from concmem._native.survivors import survivors
 from concmem.cli._output import report
 from concmem.facts import LeftProcess, Survivor
 

@@ -25,7 +25,7 @@ START_UP_JITTER_BYTES = 128 << 10
 
 @attrs.frozen
 class Record:
-    """`struct cm_exit_record` of csrc/internal.h, in its order."""
+    """`struct cm_exit_record` of csrc/shared/internal.h, in its order."""
 
     pid: int
     tgid: int
@@ -89,7 +89,11 @@ def compiler() -> list[str]:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tests/c/listen_taskstats.c, as the sampler's own sources are compiled."""
     program = tmp_path_factory.mktemp("taskstats") / "listen_taskstats"
-    sources = [ROOT / "tests/c/listen_taskstats.c", CSRC / "proc.c", *sorted(CSRC.glob("source_taskstats*.c"))]
+    sources = [
+        ROOT / "tests/c/listen_taskstats.c",
+        CSRC / "shared/proc.c",
+        *sorted((CSRC / "sources").glob("taskstats*.c")),
+    ]
     flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}"]
     command: list[str | Path] = [*compiler(), *flags, "-o", program, *sources]
     try:
@@ -116,7 +120,7 @@ def test_mangled_datagrams(tmp_path: Path) -> None:
     empty: list[str | Path] = [*compiler(), *checks, "-x", "c", "-", "-o", program]
     if not shutil.which(compiler()[0]) or subprocess.run(empty, input=b"int main(void) { return 0; }").returncode != 0:
         pytest.skip(f"there is no C compiler with AddressSanitizer ({compiler()[0]})")
-    sources = [ROOT / "tests/c/mangle_taskstats.c", CSRC / "source_taskstats_record.c"]
+    sources = [ROOT / "tests/c/mangle_taskstats.c", CSRC / "sources/taskstats_record.c"]
     command: list[str | Path] = [*compiler(), *checks, f"-I{CSRC}", "-o", program, *sources]
     subprocess.run(command, check=True)
     done = subprocess.run([program, "300000", "1"], capture_output=True, text=True)

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from concmem import _apt, _install, drivers, toolchains
 from concmem.cli import _getting
 from concmem.cli.toolchains import toolchains as command
-from concmem.drivers import Missing, Toolchain
+from concmem.drivers import apt as _apt
+from concmem.drivers import install as _install
+from concmem.drivers import programs as drivers
+from concmem.drivers import toolchains
+from concmem.drivers.programs import Missing, Toolchain
 from concmem.errors import InvalidRequest
 
 MANIFEST = """

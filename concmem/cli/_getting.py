@@ -8,11 +8,12 @@ from collections.abc import Collection
 
 import click
 
-from concmem import drivers, toolchains
 from concmem._escaping import escape_text
-from concmem._long_command import so_far
 from concmem.cli._streams import say
-from concmem.drivers import Missing, Program
+from concmem.drivers import programs as drivers
+from concmem.drivers import toolchains
+from concmem.drivers.long_command import so_far
+from concmem.drivers.programs import Missing, Program
 from concmem.errors import ConcmemError
 from concmem.units import format_bytes
 
@@ -36,7 +37,7 @@ class Steps:
         click.echo(escape_text(line.expandtabs()), err=True)
 
     def watch(self, elapsed_s: float, line: str) -> None:
-        """Show for how long a command has been running, and what it said last; see `concmem._long_command.Watch`."""
+        """Show for how long a command has been running, and the last line of its output."""
         text = f"  {so_far(elapsed_s, escape_text(line.expandtabs()))}"
         if self._on_terminal:
             width = shutil.get_terminal_size().columns - 1

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from concmem._cache import cache_note
 from concmem.cli._streams import say
+from concmem.drivers.cache import cache_note
 from concmem.errors import InvalidRequest
 
 __all__ = ["amount", "file", "say_cache"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TextIO
 
-from concmem._headline import counted, explanation, facts, headline, remaining
+from concmem._figures.sentences import counted, explanation, facts, headline, remaining
 from concmem.units import format_bytes, format_count, format_error, format_seconds
 
 if TYPE_CHECKING:

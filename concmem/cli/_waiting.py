@@ -16,8 +16,8 @@ from concmem.cli._witness import Witness
 from concmem.units import signal_name
 
 if TYPE_CHECKING:
-    from concmem.measure import Running
     from concmem.model import Measurement
+    from concmem.running import Running
 
 __all__ = ["Ended", "Signals", "ended_as_by_control_c", "exit_code", "wait_for"]
 

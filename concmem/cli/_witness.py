@@ -20,7 +20,7 @@ _GRACE_S = 0.01
 
 class Witness:
     """
-    A process in concmem's own process group in which every signal stays pending (csrc/witness.c).
+    A process in concmem's own process group in which every signal stays pending (csrc/sampler/witness.c).
 
     A signal that is pending there was sent to the group, and the measured command has received it as well. A pending
     signal cannot be taken back from outside, so each question is asked of one process and a new one takes its place.

@@ -189,8 +189,8 @@ def bench(
 
 def _get_toolchains(plan: Plan, *, ask: bool) -> None:
     """Get what the programs of a plan lack; a study without some of them is a study all the same."""
-    from concmem import drivers
     from concmem.cli._getting import get
+    from concmem.drivers import programs as drivers
 
     found = drivers.load_programs([Path(folder) for folder in plan.programs_dirs])
     get(drivers.choose(found, plan.programs, plan.variants).values(), ask=ask)

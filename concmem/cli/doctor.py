@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from concmem.doctor import Check, Checkup
+    from concmem.doctor.examine import Check, Checkup
     from concmem.facts import Source
 
 __all__ = ["doctor"]
@@ -41,8 +41,8 @@ def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
     Takes some 10 seconds and needs nothing. Ends with 0 where all that can be used here is right, with 1 where a figure
     of a program of known size does not hold.
     """
-    from concmem.doctor import examine
-    from concmem.study.lift import PUT_BACK, restore
+    from concmem.doctor.examine import examine
+    from concmem.study.limits.lift import PUT_BACK, restore
 
     for change in restore():
         say(f"{PUT_BACK}: {change}")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from concmem._atomic import write_whole
 from concmem._escaping import shell_word
+from concmem._files.atomic import write_whole
 from concmem.cli._console import PipeConsole
 from concmem.cli._options import file
 from concmem.cli._streams import say, show

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from concmem._atomic import write_whole
+from concmem._files.atomic import write_whole
 from concmem.cli._options import amount, file
 from concmem.cli._streams import FAILED, sentence, tell
 from concmem.cli._waiting import Signals, exit_code, wait_for
-from concmem.request import Leftover
+from concmem.options import Leftover
 from concmem.units import parse_bytes, parse_seconds
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def run(
 
     check_proc()
     if plot_path is not None:
-        from concmem.report import timeline_plot
+        from concmem.report.charts import measurement as timeline_plot
 
         timeline_plot.need_extra()
     signals = Signals()
@@ -175,7 +175,7 @@ def _show(measurement: Measurement, explain: bool) -> None:
 
 
 def _write_timeline(measurement: Measurement, path: Path) -> None:
-    from concmem.timeline_csv import save_csv
+    from concmem.export.csv import save_csv
 
     if path.suffix.lower() == ".csv":
         save_csv(measurement.timeline, path)
@@ -184,7 +184,7 @@ def _write_timeline(measurement: Measurement, path: Path) -> None:
 
 
 def _write_plot(measurement: Measurement, path: Path) -> None:
-    from concmem.report import timeline_plot
+    from concmem.report.charts import measurement as timeline_plot
 
     timeline_plot.save(measurement, path)
 

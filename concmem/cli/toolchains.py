@@ -54,14 +54,14 @@ def install(above: tuple[Path, ...], languages: tuple[str, ...], ask: bool, prog
     it.
     """
     from concmem.cli._getting import get
-    from concmem.toolchains import asked
+    from concmem.drivers.toolchains import asked
 
     sys.exit(1 if get(asked(languages, (*above, *programs_dirs)), ask=ask) else 0)
 
 
 def _print(programs_dirs: tuple[Path, ...]) -> None:
-    from concmem.drivers import Missing
-    from concmem.toolchains import survey
+    from concmem.drivers.programs import Missing
+    from concmem.drivers.toolchains import survey
 
     rows: dict[tuple[str, str, str], list[str]] = {}
     places: dict[tuple[str, str], None] = {}

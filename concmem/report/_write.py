@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from concmem._atomic import write_whole
 from concmem._escaping import shell_word
+from concmem._files.atomic import write_whole
 from concmem.errors import ConcmemError
-from concmem.report.claims import claims_json, claims_markdown
-from concmem.report.figures import need_extra, write_figures
-from concmem.report.formats import csv_text
-from concmem.report.page import page
-from concmem.report.tables import markdown
+from concmem.report.charts.study import need_extra, write_figures
+from concmem.report.page.build import page
+from concmem.report.tables.claims import claims_json, claims_markdown
+from concmem.report.tables.formats import csv_text
+from concmem.report.tables.peaks import markdown
 from concmem.study import StudyError, load_study
 
 __all__ = ["ReportNotWritten", "write"]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from concmem.report._words import number_of
+from concmem.report.sentences import number_of
 from concmem.study import Row
-from concmem.study.judging import Span, largest, least, span
+from concmem.study.judging.verdicts import Span, largest, least, span
 
 __all__ = ["Standing", "by_run", "ends", "in_words", "named", "need", "not_in_order", "of_rows"]
 

@@ -1,18 +1,18 @@
 """How much memory do N concurrent tasks need? The study: its plan, its runs, its store, the claims that it judges."""
 
-from concmem.study.alone import MachineBusy
-from concmem.study.claims import Verdict, claims
-from concmem.study.merge import merge
-from concmem.study.outlook import Outlook, look_ahead
-from concmem.study.place import ClusterError, ClusterExtraMissing
+from concmem.study.judging.article import Verdict, claims
+from concmem.study.judging.others import Published, Source, published
 from concmem.study.plan import Cell, Plan, StudyError, cells
-from concmem.study.progress import BarProgress, LineProgress, Progress, make_progress
-from concmem.study.published import Published, Source, published
-from concmem.study.records import Entry, Run, Study
-from concmem.study.rows import Row, costs, largest_rows, rows, rows_of_runs
-from concmem.study.run import bench
+from concmem.study.results.table import Row, costs, largest_rows, rows, rows_of_runs
+from concmem.study.running.backend import ClusterError, ClusterExtraMissing
+from concmem.study.running.machine_lock import MachineBusy
+from concmem.study.running.outlook import Outlook, look_ahead
+from concmem.study.running.progress import BarProgress, LineProgress, Progress, make_progress
+from concmem.study.running.study import bench
 from concmem.study.stats import Cost
-from concmem.study.store import StudyNotStored, default_directory, load_study
+from concmem.study.store.directory import StudyNotStored, default_directory, load_study
+from concmem.study.store.merging import merge
+from concmem.study.store.records import Entry, Run, Study
 
 __all__ = [
     "BarProgress",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import attrs
 
-from concmem import drivers
+from concmem.drivers import programs as drivers
 from concmem.study.plan import Plan, StudyError
-from concmem.study.store import Store
+from concmem.study.store.directory import Store
 
 __all__ = ["complete_plan"]
 

@@ -1,5 +1,5 @@
 /*
- * compare_text ROUNDS SEED: the string functions of csrc/freestanding_text.c against libc's, on random texts that end at
+ * compare_text ROUNDS SEED: the string functions of csrc/nolibc/text.c against libc's, on random texts that end at
  * the very end of their memory. The functions under test are compiled with `own_` before their names.
  */
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /*
  * feed_recorder ROWS SHAPE
  *
- * Feeds ROWS rows, one a millisecond with some jitter, to the recorder of csrc/record.c and then holds every window
+ * Feeds ROWS rows, one a millisecond with some jitter, to the recorder of csrc/shared/record.c and then holds every window
  * against the same rows made a second time: its number of readings, minimum, maximum and last value of every column.
  * SHAPE: "walk" (a random walk of three columns with one row far above all others), "grow" (every row is a record),
  * "flat" (never one after the first).
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "shared/internal.h"
 
 enum { CANARY = 0xA5, MARGIN = 1 << 16, COLUMNS = 3, FIRST_NS = 1000000 };
 

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "shared/internal.h"
 
 static int run(int fd, char **command)
 {

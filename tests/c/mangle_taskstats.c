@@ -1,6 +1,6 @@
 /*
  * mangle_taskstats ROUNDS SEED: datagrams of exit records, made by the kernel's own header, given to the parser of
- * csrc/source_taskstats_record.c: whole, cut short at every byte, of every version, and mangled ROUNDS times. Each lies
+ * csrc/sources/taskstats_record.c: whole, cut short at every byte, of every version, and mangled ROUNDS times. Each lies
  * in memory of exactly its size, so that a sanitizer sees the first byte read beyond it.
  */
 #include <linux/genetlink.h>
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "taskstats.h"
+#include "sources/taskstats.h"
 
 enum { MESSAGES = 3, FAMILY = 0x17, MOST = 4096 };
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "internal.h"
+#include "shared/internal.h"
 
 int main(int argc, char **argv)
 {

@@ -1,5 +1,5 @@
 /*
- * rss_stat_harness GROUP LAUNCH_GROUP SCENARIO: what csrc/source_rss_stat.c says of the processes in the control group
+ * rss_stat_harness GROUP LAUNCH_GROUP SCENARIO: what csrc/sources/rss_stat.c says of the processes in the control group
  * GROUP, against what is known of them. The target is this program once more, born in LAUNCH_GROUP (GROUP, or one below
  * it). Prints one line of JSON, whose figures the test holds against each other.
  *
@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "shared/internal.h"
 
 enum { MIB = 1 << 20, SPIKES = 200, ROUNDS = 2000, AREA = 16 * 4096, SHARED_FD = 100, SHARED_FILE_FD = 101 };
 

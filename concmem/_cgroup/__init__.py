@@ -1,0 +1,1 @@
+"""Control groups for a target: find a place, make them, remove them."""

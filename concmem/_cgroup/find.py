@@ -1,0 +1,144 @@
+"""Where the control groups are that this process may use: mounts, its own group, its systemd."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import attrs
+
+from concmem._native.resources import checked
+from concmem._native.shared_memory import native
+
+__all__ = ["Own", "forget", "is_frozen", "open_detached_mount", "own_group", "text", "user_manager"]
+
+
+@attrs.frozen
+class _Mount:
+    """A mount of version 2, or of a hierarchy of version 1."""
+
+    version: int
+    top: str  # which group is seen at its point; not "/" where a container has been given a part
+    point: Path
+    read_only: bool
+
+    def folder(self, path: str) -> Path | None:
+        """Where a group is seen; None where it is not."""
+        group = PurePosixPath(path)
+        if ".." in group.parts or not group.is_relative_to(self.top):
+            return None
+        folder = self.point / group.relative_to(self.top)
+        return folder if folder.is_dir() else None
+
+
+@attrs.frozen
+class Own:
+    """
+    The group that this process is in, as far as it can be seen.
+
+    Attributes:
+        folder: The group, or the mount's point where the group is not below it (another namespace's path).
+        top: The outermost group of the mount.
+    """
+
+    folder: Path
+    top: Path
+
+    def outwards(self) -> tuple[Path, ...]:
+        """The group and those around it, to the top."""
+        parts = self.folder.relative_to(self.top).parts
+        return (self.folder, *self.folder.parents)[: len(parts) + 1]
+
+
+def text(file: Path) -> str:
+    """What a kernel file says; nothing where it cannot be read."""
+    try:
+        return os.fsdecode(file.read_bytes())
+    except OSError:
+        return ""
+
+
+def _unescaped(field: str) -> str:
+    """Spaces and the like are written as three octal digits in /proc/PID/mountinfo."""
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), os.fsencode(field)))
+
+
+@lru_cache(maxsize=8)
+def _mounts(root: Path, controller: str = "memory") -> tuple[_Mount, ...]:
+    """All mounts of version 2, and of version 1 with a controller, from /proc/self/mountinfo: kept until `forget`."""
+    found = []
+    for line in text(root / "proc/self/mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        top, point, options = before.split(" ")[3:6]
+        kind, _, of_all = after.split(" ", 2)
+        version = 2 if kind == "cgroup2" else 1 if kind == "cgroup" and controller in of_all.split(",") else 0
+        if version:
+            read_only = "ro" in (*options.split(","), *of_all.split(","))
+            found.append(_Mount(version, _unescaped(top), root / _unescaped(point).lstrip("/"), read_only))
+    return tuple(found)
+
+
+def forget() -> None:
+    """Look at the mounts again next time."""
+    _mounts.cache_clear()
+
+
+def _own_path(version: int, root: Path) -> str:
+    """The own group as /proc/self/cgroup has it; asked anew each time, for a process can be moved."""
+    for line in text(root / "proc/self/cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(",") if version == 1 else number == "0":
+            return path
+    return "/"
+
+
+def own_group(version: int, root: Path) -> Own | None:
+    """The own group of version 2, or of version 1's memory controller; None where that is not mounted."""
+    path = _own_path(version, root)
+    mounts = [(mount, mount.folder(path)) for mount in _mounts(root) if mount.version == version]
+    if not mounts:
+        return None
+    mount, folder = min(mounts, key=lambda found: (found[1] is None, found[0].read_only))
+    return Own(folder or mount.point, mount.point)
+
+
+def is_frozen(pid: int, root: Path) -> bool:
+    """Whether a process is in a frozen control group, of version 1 or 2."""
+    for line in text(root / f"proc/{pid}/cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        version = 2 if number == "0" else 1 if "freezer" in controllers.split(",") else 0
+        for mount in _mounts(root, "freezer"):
+            folder = mount.folder(path) if mount.version == version else None
+            if folder is None:
+                continue
+            if version == 1 and text(folder / "freezer.state").strip() in ("FROZEN", "FREEZING"):
+                return True
+            if version == 2 and "frozen 1" in text(folder / "cgroup.events").splitlines():
+                return True
+    return False
+
+
+def user_manager(root: Path) -> str | None:
+    """The path of systemd-run where this user has a systemd of its own to ask."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    here = root / runtime.lstrip("/")
+    if not runtime or not any((here / socket).exists() for socket in ("systemd/private", "bus")):
+        return None
+    return shutil.which("systemd-run")
+
+
+def open_detached_mount(mount: Any) -> None:
+    """
+    Mount version 2 where no folder and no mount table shows it; it is gone with its descriptor (Linux 5.2).
+
+    Args:
+        mount: ``struct cm_file *``.
+
+    Raises:
+        OSError: Only root may, in the namespace that owns its mounts.
+    """
+    checked(native()[1].cm_open_cgroup_mount(mount))

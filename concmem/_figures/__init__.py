@@ -1,0 +1,1 @@
+"""From what the sampler recorded to figures with their errors."""

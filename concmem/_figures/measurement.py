@@ -1,0 +1,309 @@
+"""
+From the sampler's shared memory to a `Measurement`.
+
+Only the headline and how the root ended are made at once. What all else is made of is copied, and made when somebody
+asks for it: for a command of half a millisecond it would lengthen the call by nearly a tenth.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import datetime, timezone
+from functools import cached_property, lru_cache, partial
+from typing import Any
+
+from concmem._figures.ended import noted
+from concmem._figures.process import Marks, process_peak
+from concmem._figures.tree import Figures, all_figures
+from concmem._native.observed import Tree
+from concmem._native.shared_memory import SharedMemory, layout, native, track_of
+from concmem._native.survivors import survivors
+from concmem._native.tree import NOT_ASKED, charge_of, largest, marks_of, missing_sources, tree_of
+from concmem._version import __version__
+from concmem.facts import Host, LeftProcess, SamplerReport, Survivor
+from concmem.host import counter_error_bytes, oom_kills
+from concmem.model import Exit, Figure, Measurement, OutOfMemory, Process, Reason
+from concmem.options import Request
+from concmem.timeline import Column, Timeline, Track
+
+__all__ = ["measurement"]
+
+_RING_ROW_BYTES = 16
+_ALWAYS = frozenset({"statm", "status", "smaps_rollup", "children"})
+"""Tracks that a timeline has even where nothing was read."""
+
+
+@lru_cache(maxsize=1)
+def _reasons() -> dict[int, Reason]:
+    _, lib = native()
+    return {
+        lib.CM_REASON_TIMEOUT: "timeout",
+        lib.CM_REASON_MEMORY_LIMIT: "memory_limit",
+        lib.CM_REASON_INTERRUPTED: "interrupted",
+        lib.CM_REASON_HOST_GONE: "interrupted",
+    }
+
+
+@lru_cache(maxsize=1)
+def _unread() -> tuple[Track, ...]:
+    """Every track as it is before the first reading: as it stays, where the command is over by then."""
+    ffi, lib = native()
+    units = {lib.CM_UNIT_BYTES: "bytes", lib.CM_UNIT_COUNT: "count"}
+    head, _ = layout()
+    return tuple(
+        Track(
+            source=ffi.string(track.source).decode(),
+            columns=tuple(
+                Column(ffi.string(c.name).decode(), units[c.unit], c.scale) for c in track.columns[0 : track.ncolumns]
+            ),
+            windows=b"",
+            row_bytes=track.row_bytes,
+            readings=0,
+        )
+        for track in head.tracks[0 : head.ntracks]
+    )
+
+
+def _ring(memory: SharedMemory, track: Any) -> bytes:
+    """The copy behind the running ring, oldest row first."""
+    rows, most = track.ring_frozen, track.ring_capacity
+    offset = track.ring_offset + most * _RING_ROW_BYTES
+    if rows <= most:
+        return memory.copy(offset, rows * _RING_ROW_BYTES)
+    start = rows % most * _RING_ROW_BYTES  # it has gone round
+    return memory.copy(offset + start, most * _RING_ROW_BYTES - start) + memory.copy(offset, start)
+
+
+def _track(memory: SharedMemory, number: int, unread: Track) -> Track:
+    _, lib = native()
+    track = memory.head.tracks[number]
+    if track.readings == 0:
+        return unread
+    return Track(
+        source=unread.source,
+        columns=unread.columns,
+        windows=memory.copy(track.offset, lib.cm_windows(memory.head, number) * track.row_bytes),
+        row_bytes=track.row_bytes,
+        readings=track.readings,
+        ring=_ring(memory, track),
+    )
+
+
+@lru_cache(maxsize=1)
+def _unread_tracks() -> dict[str, Track]:
+    """The tracks of a timeline where nothing was read."""
+    return {track.source: track for track in _unread() if track.source in _ALWAYS}
+
+
+def _tracks(memory: SharedMemory) -> dict[str, Track]:
+    """By source: those that a timeline always has, and those that were read."""
+    if memory.head.ticks == 0:
+        return dict(_unread_tracks())
+    tracks = (_track(memory, number, unread) for number, unread in enumerate(_unread()))
+    return {track.source: track for track in tracks if track.readings or track.source in _ALWAYS}
+
+
+class _Left:
+    """A copy of what the sampler left behind, and what measurements are made of it."""
+
+    def __init__(self, request: Request, memory: SharedMemory, host: Host, oom_kills_before: int) -> None:
+        ffi, lib = native()
+        self._request = request
+        self._host = host
+        self._head = head = ffi.from_buffer("struct cm_head *", memory.copy(0, ffi.sizeof("struct cm_head")))
+        size = ffi.sizeof("struct cm_process")
+        rows = memory.copy(head.processes_offset, head.processes * size)
+        self._table = ffi.from_buffer("struct cm_process[]", rows)
+        self._text = memory.copy(head.text_offset, head.text_bytes)
+        self._marks = [marks_of(entry, lib) for entry in self._table]
+        self._tracks = _tracks(memory)
+        self._oom = self._find_oom(oom_kills_before)
+        self._survivors = self._find_survivors() if head.survivors else ()
+
+    def _unexplained_sigkills(self) -> int:
+        """How many processes ended by a SIGKILL that concmem did not send, as far as it is known."""
+        _, lib = native()
+        head = self._head
+        if head.reason:
+            return 0
+        by_shell = head.wait_status == (128 + signal.SIGKILL) << 8  # a shell passes on how its child ended
+        until_ns = head.exit_ns if self._request.leftover == "kill" else head.end_ns  # the rest was killed by us
+        has_status = lib.CM_PROCESS_REAPED | lib.CM_PROCESS_TOLD
+        known = (entry for entry in self._table if entry.flags & has_status)
+        ended = (entry.wait_status for entry in known if entry.end_ns <= until_ns)
+        return int(by_shell) + sum(1 for status in ended if status & 0x7F == signal.SIGKILL)
+
+    def _find_oom(self, kills_before: int) -> OutOfMemory | None:
+        head = self._head
+        if head.oom_kills_known and head.oom_kills:
+            file = "memory.events" if head.memory_group_version == 2 else "memory.oom_control"
+            return OutOfMemory(head.oom_kills, f"{file} oom_kill", certain=True)
+        if head.oom_kills_known and not head.left_groups:
+            return None
+        sigkills = self._unexplained_sigkills()
+        kills = min(sigkills, oom_kills() - kills_before) if sigkills else 0
+        return OutOfMemory(kills, "/proc/vmstat oom_kill", certain=False) if kills > 0 else None
+
+    def _find_survivors(self) -> tuple[Survivor, ...]:
+        """At once: what is still there now may be gone, or go on, when the measurement is looked at."""
+        ffi, lib = native()
+        rows = [
+            (entry.pid, os.fsdecode(ffi.string(entry.comm)), entry.start_ticks)
+            for entry in self._table
+            if entry.flags & lib.CM_PROCESS_SURVIVED
+        ]
+        return survivors(rows, self._head.survivors)
+
+    def _left_running(self) -> tuple[LeftProcess, ...]:
+        ffi, lib = native()
+        left = [
+            LeftProcess(entry.pid, os.fsdecode(ffi.string(entry.comm)))
+            for entry in self._table
+            if entry.flags & lib.CM_PROCESS_LEFT
+        ]
+        return (*left, *[LeftProcess(0, "")] * (self._head.left_running - len(left)))
+
+    @cached_property
+    def _timeline(self) -> Timeline:
+        return Timeline(self._tracks)
+
+    @cached_property
+    def _tree(self) -> Tree:
+        extra = self._request.extra
+        charge = charge_of(self._head, self._host) if "cgroup" in extra else NOT_ASKED
+        return tree_of(self._head, self._marks, self._timeline, self._host, charge, extra)
+
+    @cached_property
+    def _figures(self) -> Figures:
+        figures = all_figures(self._tree)
+        return {**figures, "peak": noted(figures["peak"], self.exit, self._oom)}
+
+    @property
+    def peak(self) -> Figure:
+        """The headline. Of a process that was alone and has told of its end, nothing else has to be made for it."""
+        head = self._head
+        missed = head.processes_dropped or head.survivors or head.left_running
+        if len(self._marks) != 1 or self._request.extra or missed:
+            return self._figures["peak"]
+        (root,) = self._marks
+        error_bytes = counter_error_bytes(self._host, head.max_threads)
+        if not (root.is_root and root.heard) or root.read_bytes > (root.maxrss_bytes or 0) + error_bytes:
+            return self._figures["peak"]
+        exact = bool(head.statm_exact)
+        figure = process_peak(root, error_bytes=error_bytes, floor_bytes=head.floor_bytes, statm_exact=exact)
+        return noted(figure, self.exit, self._oom)
+
+    @property
+    def exit(self) -> Exit:
+        """How the root ended."""
+        head = self._head
+        status = head.wait_status
+        number = status & 0x7F
+        if not head.root_ended:  # it could not be killed
+            return Exit(None, None, _reasons().get(head.reason, "interrupted"))
+        killed_by: Reason = "oom" if number == signal.SIGKILL and self._oom is not None else "signaled"
+        reason = _reasons().get(head.reason, killed_by if number else "exited")
+        return Exit(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
+
+    def _argv(self, entry: Any) -> tuple[str, ...]:
+        text = self._text[entry.text_offset : entry.text_offset + entry.text_bytes]
+        return tuple(os.fsdecode(word) for word in text.removesuffix(b"\0").split(b"\0")) if text else ()
+
+    def _process(self, entry: Any, marks: Marks) -> Process:
+        ffi, lib = native()
+        timed = marks.maxrss_bytes is not None or marks.told_bytes is not None
+        return Process(
+            pid=entry.pid,
+            ppid=entry.ppid,
+            comm=os.fsdecode(ffi.string(entry.comm)),
+            argv=self._argv(entry),
+            start_s=entry.first_ns / 1e9,
+            end_s=marks.end_s,
+            peak=self._figures["root_peak_rss"] if marks.is_root else self._tree.peak_of(marks),
+            user_s=entry.user_ns / 1e9 if timed else None,
+            system_s=entry.system_ns / 1e9 if timed else None,
+            argv_is_cut=bool(entry.flags & lib.CM_PROCESS_ARGUMENTS_CUT),
+        )
+
+    def _maxima(self) -> dict[str, int]:
+        return {
+            f"{source}.{column.name}": largest(track_of(self._head, source), at)
+            for source, track in self._tracks.items()
+            if track.readings
+            for at, column in enumerate(track.columns)
+        }
+
+    def _report(self) -> SamplerReport:
+        head = self._head
+        return SamplerReport(
+            interval_s=head.interval_ns / 1e9,
+            ticks=head.ticks,
+            late_ticks=head.late_ticks,
+            longest_gap_s=head.longest_gap_ns / 1e9,
+            dropped_rows=head.dropped_rows,
+            dropped_processes=head.processes_dropped,
+            cpu_s=head.sampler_cpu_ns / 1e9,
+            rss_bytes=head.sampler_rss_bytes or None,
+            pss_readings=head.pss_readings,
+            pss_s=head.pss_ns / 1e9,
+            refused_readings=head.refused,
+            floor_bytes=head.floor_bytes or None,
+            survivors=self._survivors,
+            unseen=0 if self._tree.nobody_hidden else head.unseen,
+            inexact_windows=head.inexact_windows,
+            lost_exit_records=head.exit_records_lost,
+            statm_exact=self._tree.statm_exact,
+            missing=missing_sources(head),
+        )
+
+    def whole(
+        self, started_s: float, stdout: bytes | None, stderr: bytes | None, swapped_bytes: int | None
+    ) -> Measurement:
+        """All that is asked for later, with what only the host knows."""
+        head = self._head
+        started = datetime.fromtimestamp(started_s, timezone.utc)
+        return Measurement(
+            command=self._request.shown,
+            exit=self.exit,
+            **self._figures,
+            cgroup_parts=self._tree.charge.parts,
+            maxima=self._maxima(),
+            wall_s=(head.exit_ns if head.root_ended else head.end_ns) / 1e9,
+            tree_wall_s=head.end_ns / 1e9,
+            user_s=head.user_ns / 1e9,
+            system_s=head.system_ns / 1e9,
+            minor_faults=head.minor_faults,
+            major_faults=head.major_faults,
+            processes=tuple(self._process(entry, marks) for entry, marks in zip(self._table, self._marks, strict=True)),
+            max_alive=head.max_alive,
+            max_threads=head.max_threads,
+            sampler=self._report(),
+            host=self._host,
+            start_monotonic_s=head.start_ns / 1e9,
+            started_at=started.isoformat(timespec="milliseconds"),
+            version=__version__,
+            timeline=self._timeline,
+            stdout=stdout,
+            stderr=stderr,
+            swapped_bytes=swapped_bytes,
+            oom=self._oom,
+            left_running=self._left_running() if head.left_running else (),
+        )
+
+
+def measurement(
+    request: Request,
+    memory: SharedMemory,
+    host: Host,
+    *,
+    started_s: float,
+    stdout: bytes | None,
+    stderr: bytes | None,
+    swapped_bytes: int | None,
+    oom_kills_before: int,
+) -> Measurement:
+    """Everything that the sampler left behind, once it has ended, and what only the host knows."""
+    left = _Left(request, memory, host, oom_kills_before)
+    whole = partial(left.whole, started_s, stdout, stderr, swapped_bytes)
+    return Measurement.later(whole, peak=left.peak, exit=left.exit)

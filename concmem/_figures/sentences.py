@@ -1,0 +1,137 @@
+"""What a measurement comes to, in one sentence; and where both ends of it come from."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from concmem._escaping import escape_text
+from concmem._figures.ended import until
+from concmem._figures.tree import LEAST_SOURCE
+from concmem.units import format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from concmem.model import Figure, Measurement
+
+__all__ = ["counted", "explanation", "facts", "headline", "remaining", "summary"]
+
+_WIDE = 1.05
+"""An upper end that is more than so many times the amount is named in its place."""
+
+_LISTED = 8
+"""So many processes are named at the most."""
+
+
+def _program(command: tuple[str, ...] | str) -> str:
+    return escape_text(PurePath(command[0]).name) if isinstance(command, tuple) else "the command"
+
+
+def _amount(peak: Figure) -> str:
+    """The largest amount with its ends, as exactly as it is known."""
+    low, high = format_bytes(peak.low_bytes or 0), format_bytes(peak.high_bytes or 0)
+    if peak.status == "upper_bound":
+        return f"no more than {high} of memory"
+    if low == high or peak.status == "exact":
+        return f"{format_bytes(peak.bytes or 0)} of memory"
+    if (peak.high_bytes or 0) > _WIDE * (peak.bytes or 0):
+        return f"between {low} and {high} of memory"
+    return f"{format_bytes(peak.bytes or 0)} of memory (the truth lies between {low} and {high})"
+
+
+def headline(measurement: Measurement) -> str:
+    """
+    One sentence for those who want one number: what the command needed, as exactly as it is known.
+
+    A second one says how many processes are still there, where the measurement has ended before them.
+    """
+    left, survivors = len(measurement.left_running), len(measurement.sampler.survivors)
+    sentences = [_needed(measurement)]
+    if left:
+        sentences.append(f"It left {counted(left, 'process', 'processes')} running.")
+    if survivors:
+        sentences.append(f"{counted(survivors, 'process', 'processes')} could not be ended.")
+    return " ".join(sentences)
+
+
+def remaining(measurement: Measurement) -> list[str]:
+    """Which processes are still there, and why: a line for those left running, one for each that could not be ended."""
+    left, survivors = measurement.left_running, measurement.sampler.survivors
+    lines = []
+    if left:
+        more = f" and {format_count(len(left) - _LISTED)} more" if len(left) > _LISTED else ""
+        lines.append(f"left running: {', '.join(map(str, left[:_LISTED]))}{more}")
+    lines += [f"could not be ended: {process}: {process.sentence}" for process in survivors[:_LISTED]]
+    if len(survivors) > _LISTED:
+        lines.append(f"could not be ended: {format_count(len(survivors) - _LISTED)} more")
+    return lines
+
+
+def _needed(measurement: Measurement) -> str:
+    name, peak = _program(measurement.command), measurement.peak
+    ended = until(measurement.exit, measurement.oom, measurement.host.memory_limit_bytes)
+    if peak.bytes is None:
+        used = f"used until {ended}" if ended else "needed"
+        return f"How much memory {name} {used} could not be measured: {peak.note}"
+    if ended and peak.status == "upper_bound":
+        return f"{name} used {_amount(peak)} until {ended}."
+    if ended:
+        return f"{name} used at least {format_bytes(peak.low_bytes or 0)} of memory until {ended}."
+    if peak.status == "sampled":
+        return f"{name} needed at least {format_bytes(peak.low_bytes or 0)} of memory."
+    return f"{name} needed {_amount(peak)}."
+
+
+def counted(count: int, singular: str, plural: str) -> str:
+    """``counted(2, "process", "processes")`` -> ``"2 processes"``."""
+    return f"{format_count(count)} {singular if count == 1 else plural}"
+
+
+def facts(m: Measurement) -> str:
+    """How it ended, how long it took, its CPU time, and how many processes and threads it had."""
+    lived_on = f" (what it left running: {format_seconds(m.tree_wall_s)})" if m.tree_wall_s > m.wall_s + 0.1 else ""
+    return (
+        f"{m.exit}; {format_seconds(m.wall_s)}{lived_on}, CPU {format_seconds(m.user_s)} user"
+        f" and {format_seconds(m.system_s)} system; at most {counted(m.max_alive, 'process', 'processes')}"
+        f" and {counted(m.max_threads, 'thread', 'threads')} at once"
+    )
+
+
+def summary(measurement: Measurement) -> str:
+    """A measurement in a few lines: the headline, the figures that there are, and how it ended."""
+    figures = (f"{name}: {figure}" for name, figure in measurement.figures.items() if figure.bytes is not None)
+    lines = (headline(measurement), *figures, facts(measurement), *remaining(measurement))
+    return "\n".join(map(escape_text, lines))
+
+
+def _when(measurement: Measurement) -> str:
+    t_s = measurement.timeline.peak_t_s
+    return "" if t_s is None else f"; RSS of all was largest {format_seconds(t_s)} after the start"
+
+
+def explanation(measurement: Measurement) -> list[str]:
+    """Where the lower and the upper end of `peak` come from: one sentence each."""
+    peak, sampler = measurement.peak, measurement.sampler
+    if peak.bytes is None:
+        return [f"there is no figure: {peak.note}"]
+    low = f"at least {format_bytes(peak.low_bytes or 0)}: "
+    if peak.status == "upper_bound":
+        low += f"nothing is known but what it cannot have exceeded: {peak.note}"
+    elif peak.source == measurement.tree_peak_pss.source:
+        readings = f"{sampler.pss_readings} readings of every process's PSS (smaps_rollup)"
+        low += f"the largest of {readings}, shared pages counted once{_when(measurement)}"
+    elif peak.source == LEAST_SOURCE:
+        low += f"RSS of all processes, less all of it that they can share (statm){_when(measurement)}"
+    else:
+        less = f", less {format_bytes(peak.over_bytes)} by which that may be too high" if peak.over_bytes else ""
+        low += f"the largest size of one process ({peak.source}){less}"
+    if peak.high_bytes is None:
+        return [low, f"no upper end: {peak.note}"]
+    high = f"at most {format_bytes(peak.high_bytes)}: "
+    if measurement.tree_upper_bound.bytes is not None and peak.high_source == measurement.tree_upper_bound.source:
+        error = measurement.tree_upper_bound.error_bytes
+        counters = f", and {format_bytes(error)} by which these may be too low" if error else ""
+        return [low, f"{high}{measurement.tree_upper_bound.note}{counters}"]
+    return [
+        low,
+        f"{high}the kernel's own mark at its end ({peak.high_source or peak.source}), and the error of its counters",
+    ]

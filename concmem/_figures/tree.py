@@ -1,0 +1,190 @@
+"""What the readings amount to: pure functions from what the sampler noted to figures with their errors."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypedDict
+
+import attrs
+
+from concmem._figures.bounds import largest_sum_bytes
+from concmem._native.observed import Tree
+from concmem.model import Figure, Status
+from concmem.units import format_bytes
+
+__all__ = ["LEAST_SOURCE", "Figures", "all_figures"]
+
+_SEVERAL = "shared pages count once for each process that has them"
+LEAST_SOURCE = "statm, less shared"
+"""Where a lower end is from that is the sum of RSS less all that can be shared."""
+
+_HUGE_BYTES = 2 << 20
+_EXACT_SUM = "kmem:rss_stat by eBPF"
+
+
+@lru_cache(maxsize=64)
+def _none(source: str, why: str) -> Figure:
+    """That a figure cannot be had: the same one each time, for most commands lack the same ones."""
+    return Figure(None, "unavailable", source, note=why)
+
+
+def _refusals(tree: Tree) -> str:
+    return tree.blind or (f"{tree.refused} readings were refused by the kernel" if tree.refused else "")
+
+
+def _largest(tree: Tree) -> Figure:
+    figure = tree.peak_of(tree.largest)
+    if figure.bytes is None or not tree.unheard:
+        return figure
+    return attrs.evolve(figure, status="sampled", error_bytes=0, high_source="", note=tree.unheard)
+
+
+def _tree_pss(tree: Tree) -> Figure:
+    if tree.pss_bytes is None:
+        why = _refusals(tree) or "the tree ended before it could be read, or its budget is 0"
+        return _none("smaps_rollup", why)
+    several = "" if tree.max_alive <= 1 else "read one process after the other: what moves meanwhile can count twice"
+    note = "; ".join(filter(None, (several, _refusals(tree))))
+    return Figure(tree.pss_bytes, "sampled", "smaps_rollup", note=note, over_bytes=tree.pss_over_bytes)
+
+
+def _exact_sum(tree: Tree, value: int, note: str) -> Figure:
+    """
+    The kernel's own sum: of processes of one thread each it is exact.
+
+    Two threads that change the size of one process at the same moment can tell of it in the wrong order. Each such
+    change is at most a huge page.
+    """
+    lacks = ""
+    if tree.exact_sum_lost:
+        lacks = f"{tree.exact_sum_lost} changes came too close together to be counted"
+    elif tree.left_groups or tree.rss_sum_bytes > value + tree.counter_error_bytes * tree.max_alive:
+        lacks = "some of the tree has left the control group by which the kernel tells it from others, and is missing"
+    if lacks:
+        value = max(value, tree.rss_sum_bytes)
+        return Figure(value, "sampled", _EXACT_SUM, note="; ".join(filter(None, (note, lacks))))
+    if not tree.several_threads:
+        return Figure(value, "exact", _EXACT_SUM, note=note)
+    off_bytes = _HUGE_BYTES * (min(tree.cpus, tree.several_threads) - 1)
+    threads = "changes by several threads of one process at once can have been told in the wrong order"
+    notes = "; ".join(filter(None, (note, threads)))
+    return Figure(value, "bounded", _EXACT_SUM, off_bytes, notes, min(off_bytes, value))
+
+
+def _rss_sum(tree: Tree) -> Figure:
+    single = tree.max_alive <= 1
+    note = "" if single else f"{_SEVERAL}: more than the tree needs"
+    if tree.exact_sum_bytes:
+        return _exact_sum(tree, tree.exact_sum_bytes, note)
+    value = tree.rss_high_bytes if single else tree.rss_sum_bytes
+    if value == 0:
+        return _none("statm", _refusals(tree) or "the tree ended before it could be read")
+    over_bytes = 0 if tree.statm_exact else tree.counter_error_bytes * max(1, tree.max_alive)
+    source = "statm, VmHWM" if single else "statm"
+    return Figure(value, "sampled", source, note=note, over_bytes=min(over_bytes, value))
+
+
+def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
+    """There wherever nobody can have been of any size."""
+    read = max(tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
+    if read == 0:
+        return _none("VmHWM, wait4 ru_maxrss", "no process could be read")
+    if rss_sum.status in ("exact", "bounded") and rss_sum.bytes is not None:
+        note = f"the kernel's own sum of RSS; {_SEVERAL}, so the tree needed no more"
+        value = max(rss_sum.bytes, largest.low_bytes or 0)
+        return Figure(value, "upper_bound", rss_sum.source, rss_sum.error_bytes, note)
+    no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
+    if lacks := tree.blind or tree.unheard or ("some processes could not be listed" if tree.dropped_processes else ""):
+        return _none("VmHWM, wait4 ru_maxrss", lacks)
+    unseen = () if tree.nobody_hidden else tree.unseen
+    if len(tree.processes) > 1 or unseen:
+        read = max(read, largest_sum_bytes(tree.processes, unseen, no_larger))
+    value = max(read, no_larger)
+    count = max((count for _, _, count in unseen), default=0)
+    notes = ["the largest sum of high-water marks of processes that can have been alive together"]
+    if count:
+        notes.append(f"up to {count} at a time came and went unseen, and count as the largest of all")
+    error_bytes = tree.counter_error_bytes * (max(1, tree.max_alive) + count)
+    source = "statm, VmHWM, wait4 ru_maxrss" + (", taskstats" if tree.everybody_told else "")
+    return Figure(value, "upper_bound", source, error_bytes, "; ".join(notes))
+
+
+def _least(tree: Tree) -> Figure:
+    """What was whose own can be off by twice the error of a reading: of the one now, and of that when it was met."""
+    over_bytes = 0 if tree.statm_exact else 2 * tree.counter_error_bytes * max(1, tree.max_alive)
+    return Figure(tree.least_bytes, "sampled", LEAST_SOURCE, over_bytes=min(over_bytes, tree.least_bytes))
+
+
+def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
+    if len(tree.processes) <= 1 and tree.nobody_hidden:
+        return largest
+    figure, by = largest, "its largest process alone"
+    if (pss.bytes or 0) >= (largest.bytes or 0):
+        figure, by = pss, "the largest sum of PSS that was read"
+    least = _least(tree)
+    if (least.low_bytes or 0) > (figure.low_bytes or 0):
+        figure, by = least, "the largest sum of RSS less all that can be shared"
+    if figure.bytes is None or largest.status == "upper_bound":
+        return largest
+    if upper.bytes is None:
+        note = f"a lower bound: {upper.note}"
+        return Figure(figure.bytes, "sampled", figure.source, note=note, over_bytes=figure.over_bytes)
+    note = f"several processes: the lower end is {by}, the upper end what they cannot have exceeded together"
+    refused = f"{_refusals(tree)}, so the lower end lacks what those held" if tree.refused else ""
+    error_bytes = max(0, upper.bytes + upper.error_bytes - figure.bytes)
+    notes = "; ".join(filter(None, (note, refused)))
+    return Figure(figure.bytes, "bounded", figure.source, error_bytes, notes, figure.over_bytes, upper.source)
+
+
+def _cgroup(tree: Tree) -> Figure:
+    charge = tree.charge
+    if charge.peak_bytes is None:
+        return _none("cgroup", charge.why_not)
+    parts = ", ".join(f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in charge.parts.items() if size)
+    note = "page cache and kernel memory are inside, and not what others were charged for first"
+    note += f"; when it was read at its largest: {parts}" if parts else ""
+    if tree.left_groups:
+        note = f"some of the tree has left the group, and what it was charged then is missing; {note}"
+    status: Status = "sampled" if tree.left_groups else "bounded"
+    return Figure(charge.peak_bytes, status, charge.source, note=note, over_bytes=tree.lot_bytes)
+
+
+def _swap(tree: Tree) -> Figure:
+    if tree.swap_bytes is None:
+        return _none("status VmSwap", "this machine has no swap")
+    return Figure(tree.swap_bytes, "sampled", "status VmSwap", note="what is swapped out is in no RSS and no PSS")
+
+
+class Figures(TypedDict):
+    """The figures of one measurement, by their names in `Measurement`."""
+
+    peak: Figure
+    root_peak_rss: Figure
+    largest_peak_rss: Figure
+    tree_peak_pss: Figure
+    tree_peak_rss_sum: Figure
+    tree_upper_bound: Figure
+    cgroup_peak: Figure
+    tree_peak_swap: Figure
+
+
+def all_figures(tree: Tree) -> Figures:
+    """What the marks of a tree amount to."""
+    largest = _largest(tree)
+    pss = _tree_pss(tree)
+    rss_sum = _rss_sum(tree)
+    upper = _upper_bound(tree, largest, rss_sum)
+    if tree.root is None:
+        root = _none("wait4", "the root was never seen")
+    else:
+        root = largest if tree.root is tree.largest and not tree.unheard else tree.peak_of(tree.root)
+    return {
+        "peak": _peak(tree, largest, pss, upper),
+        "root_peak_rss": root,
+        "largest_peak_rss": largest,
+        "tree_peak_pss": pss,
+        "tree_peak_rss_sum": rss_sum,
+        "tree_upper_bound": upper,
+        "cgroup_peak": _cgroup(tree),
+        "tree_peak_swap": _swap(tree),
+    }

@@ -1,0 +1,89 @@
+"""The tracks of a stored timeline: each of their sizes and numbers is checked before it is used."""
+
+from __future__ import annotations
+
+import re
+from typing import IO, Any
+
+from concmem._files.bounded import parse_json, read_arrays
+from concmem.timeline import Column, Track
+
+__all__ = ["read_tracks"]
+
+_NAME = re.compile(r"[a-z0-9_]{1,32}")
+_MOST_COLUMNS = 64
+_MOST_ROW_BYTES = 4096
+_RING_ROW_BYTES = 16
+_LATEST_NS = 1 << 62
+_NEEDED = {"statm": "rss", "smaps_rollup": "pss"}
+"""Columns that `Timeline` has attributes for."""
+
+
+def read_tracks(file: IO[bytes]) -> dict[str, Track]:
+    """
+    The tracks in an ``.npz`` file, by the names of their sources.
+
+    Raises:
+        Exception: It is no such file. A ValueError names the track and what is wrong with it.
+    """
+    stored = read_arrays(file)
+    about = stored.get("about")
+    if not isinstance(about, str):
+        raise ValueError("it has no text named 'about'")
+    tracks = parse_json(about.encode("utf-8", "surrogatepass"))
+    if not isinstance(tracks, dict):
+        raise ValueError("'about' is not a table")
+    return {_checked_name(name): _track(name, each, stored) for name, each in tracks.items()}
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r:.50} is no name of small letters, digits and underscores")
+    return name
+
+
+def _number(value: object, what: str, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{what} must be a whole number from {least} to {most}, not {value!r:.50}")
+    return value
+
+
+def _track(name: str, about: Any, stored: dict[str, bytes | str]) -> Track:
+    at = f"track {_checked_name(name)!r}:"
+    if not isinstance(about, list) or len(about) != 3 or not isinstance(about[2], list):
+        raise ValueError(f"{at} it is not a list of row_bytes, readings and columns")
+    if not 1 <= len(about[2]) <= _MOST_COLUMNS:
+        raise ValueError(f"{at} it has {len(about[2])} columns; there must be 1 to {_MOST_COLUMNS}")
+    columns = tuple(_column(at, column) for column in about[2])
+    names = [column.name for column in columns]
+    if len(set(names)) < len(names) or _NEEDED.get(name, names[0]) not in names:
+        raise ValueError(f"{at} its columns are {', '.join(names)}")
+    row_bytes = _number(about[0], f"{at} row_bytes", 12 + 12 * len(columns), _MOST_ROW_BYTES)
+    readings = _number(about[1], f"{at} readings", 0, 1 << 63)
+    windows, ring = (_rows(at, what, stored.get(f"{name}.{what}"), size)
+                     for what, size in (("windows", row_bytes), ("ring", _RING_ROW_BYTES)))  # fmt: skip
+    if row_bytes % 4:
+        raise ValueError(f"{at} row_bytes is {row_bytes}, which is no multiple of 4")
+    return Track(name, columns, windows, row_bytes, readings, ring)
+
+
+def _column(at: str, about: Any) -> Column:
+    if not isinstance(about, list) or len(about) != 3:
+        raise ValueError(f"{at} a column is not a list of name, unit and scale")
+    name, unit, scale = about
+    if unit not in ("bytes", "count"):
+        raise ValueError(f"{at} unit must be bytes or count, not {unit!r:.50}")
+    return Column(_checked_name(name), unit, _number(scale, f"{at} scale", 1, (1 << 31) - 1))
+
+
+def _rows(at: str, what: str, content: bytes | str | None, row_bytes: int) -> bytes:
+    import numpy as np
+
+    if not isinstance(content, bytes):
+        raise ValueError(f"{at} there are no bytes of its {what}")
+    if len(content) % row_bytes:
+        raise ValueError(f"{at} its {what} have {len(content)} bytes, no multiple of a row's {row_bytes}")
+    times = np.ndarray((len(content) // row_bytes,), dtype="<u8", buffer=content, strides=(row_bytes,))
+    if len(times) and (int(times.max()) > _LATEST_NS or (times[1:] < times[:-1]).any()):
+        raise ValueError(f"{at} the times of its {what} do not ascend, or are out of range")
+    return content

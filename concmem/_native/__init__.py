@@ -1,0 +1,1 @@
+"""The extension, the memory that the sampler writes, and the launch of the sampler."""

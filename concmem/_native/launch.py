@@ -1,0 +1,144 @@
+"""Starting the sampler, which starts the command; what fails there becomes an error that says what."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from concmem._cgroup.groups import Groups
+from concmem._native.resources import Resources
+from concmem._native.shared_memory import SharedMemory, native, track_of
+from concmem._paths import SAMPLER
+from concmem.errors import (
+    BadInterpreter,
+    BadWorkingDirectory,
+    CommandError,
+    CommandNotExecutable,
+    CommandNotFound,
+    CommandTooLong,
+    ConcmemError,
+    SamplerError,
+)
+from concmem.options import Request
+
+__all__ = ["launch", "start_error"]
+
+_MEMORY_FD = 3  # where the sampler finds its memory: right behind the standard files
+
+
+def _texts(words: Iterable[bytes]) -> list[Any]:
+    """``char[]`` of each: whoever points to them has to keep them."""
+    ffi, _ = native()
+    return [ffi.new("char[]", word) for word in words]
+
+
+@lru_cache(maxsize=1)
+def _sampler() -> list[Any]:
+    return _texts((os.fsencode(SAMPLER), b"%d" % _MEMORY_FD))
+
+
+def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
+    """Tell the sampler of the control groups: the descriptors that it is to get, from number `first_fd` on."""
+    wanted = (
+        ("cgroup", groups.memory_fd, groups.why_not),
+        ("rss_stat", groups.selector_fd, groups.selector_why_not),
+    )
+    for source, fd, why in wanted:
+        track = track_of(head, source)
+        if track.wanted and fd < 0:
+            track.error = errno.ENOENT
+            track.why_not = why.encode()[: len(track.why_not) - 1]
+    head.memory_group_version = groups.memory_version
+    head.nests = groups.nest
+    given = list(dict.fromkeys(fd for fd in (groups.memory_fd, groups.selector_fd) if fd >= 0))
+    numbers = {fd: first_fd + i for i, fd in enumerate(given)}
+    head.memory_group_fd = numbers.get(groups.memory_fd, -1)
+    head.selector_group_fd = numbers.get(groups.selector_fd, -1)
+    return tuple(given)
+
+
+def launch(
+    request: Request,
+    memory: SharedMemory,
+    fds: tuple[int, int, int],
+    resources: Resources,
+    groups: Groups | None = None,
+) -> None:
+    """
+    Start the sampler, which starts the command. It is among `resources` from its first moment on.
+
+    Raises:
+        CommandTooLong, BadWorkingDirectory, SamplerError: It could not be started.
+    """
+    ffi, lib = native()
+    placed = [*fds, memory.fd, memory.over_fd]
+    if groups is not None:
+        placed += _give_groups(memory.head, groups, len(placed))
+    words = [*_texts(groups.prefix if groups is not None else ()), *_sampler(), *_texts(request.argv)]
+    argv = ffi.new("char *[]", [*words, ffi.NULL])
+    pairs = _texts(request.envp or ())
+    envp = ffi.NULL if request.envp is None else ffi.new("char *[]", [*pairs, ffi.NULL])
+    cwd = ffi.new("char[]", request.cwd) if request.cwd is not None else ffi.NULL
+    spawn = ffi.new("struct cm_spawn *", {"argv": argv, "envp": envp, "cwd": cwd, "fds": placed, "nfds": len(placed)})
+    code = lib.cm_launch(memory.head, spawn, resources.held)
+    if code == 0:
+        return
+    if spawn.stage == lib.CM_STAGE_CHDIR or code == -errno.E2BIG:
+        raise start_error(request, spawn.stage, -code)
+    what = "start" if SAMPLER.exists() else "is not there to start"
+    raise SamplerError(-code, f"the sampler could not {what}: {os.strerror(-code)}", os.fspath(SAMPLER))
+
+
+def _found(program: str, request: Request) -> str | None:
+    """The file that a program's name leads to, whether or not it can be executed."""
+    folder = os.fsdecode(request.cwd) if request.cwd is not None else ""
+    if "/" in program:
+        candidates = [program]
+    else:
+        paths = [entry[5:] for entry in request.environment if entry.startswith(b"PATH=")]
+        candidates = [os.path.join(part, program) for part in os.fsdecode(paths[0] if paths else b"").split(":")]
+    return next((path for c in candidates if os.path.lexists(path := os.path.join(folder, c))), None)
+
+
+def _interpreter(path: str) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(256)
+    except OSError:
+        return None
+    return os.fsdecode(first[2:].split()[0]) if first.startswith(b"#!") and first[2:].split() else None
+
+
+def start_error(request: Request, stage: int, code: int) -> ConcmemError:
+    """The error for a command that could not be started: `stage` and errno as the C side tells them."""
+    _, lib = native()
+    program = os.fsdecode(request.argv[0])
+    if stage == lib.CM_STAGE_CHDIR:
+        folder = os.fsdecode(request.cwd or b"")
+        return BadWorkingDirectory(code, f"cannot be the working directory: {os.strerror(code)}", folder)
+    if code == errno.E2BIG:
+        size = sum(map(len, (*request.argv, *request.environment)))
+        return CommandTooLong(code, f"arguments and environment of {size:,} bytes are more than Linux takes", program)
+    if stage != lib.CM_STAGE_EXEC:
+        return SamplerError(code, f"the sampler could not begin: {os.strerror(code)}", os.fspath(SAMPLER))
+    path = _found(program, request)
+    if code in (errno.ENOENT, errno.ENOTDIR) and path is None:
+        where = "there is no such file" if "/" in program else "not found in any folder of PATH"
+        return CommandNotFound(code, where, program)
+    if code in (errno.ENOENT, errno.ELIBBAD) and path is not None and os.path.exists(path):
+        named = _interpreter(path)
+        missing = f"its interpreter {named}" if named else "the loader that it names"
+        return BadInterpreter(code, f"cannot be executed: {missing} is not there", program)
+    if code == errno.EACCES and path is not None and os.path.isdir(path):
+        return CommandNotExecutable(code, "cannot be executed: it is a folder", program)
+    if code == errno.EACCES:
+        return CommandNotExecutable(code, "cannot be executed: permission denied", program)
+    if code == errno.ENOEXEC:
+        return CommandNotExecutable(
+            code, "cannot be executed: neither a program for this machine nor a script", program
+        )
+    kind = CommandNotFound if code in (errno.ENOENT, errno.ENOTDIR) else CommandError
+    return kind(code, f"cannot be executed: {os.strerror(code)}", program)

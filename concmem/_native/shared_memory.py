@@ -1,0 +1,121 @@
+"""The memory that the sampler writes and this process reads; and the native extension that knows its layout."""
+
+from __future__ import annotations
+
+import errno
+import os
+from functools import lru_cache
+from typing import Any
+
+from concmem.errors import SamplerError, UnsupportedPlatform
+from concmem.options import Request
+
+try:
+    from concmem._native._core import ffi, lib
+except ImportError as error:  # pragma: no cover - not built, or not Linux
+    ffi = lib = None
+    _missing: ImportError | None = error
+else:
+    _missing = None
+
+__all__ = ["SharedMemory", "layout", "native", "track_of"]
+
+
+def native() -> tuple[Any, Any]:
+    """
+    The extension's ``ffi`` and ``lib``.
+
+    Raises:
+        UnsupportedPlatform: There is none here.
+    """
+    if lib is None:
+        import sys
+
+        if not sys.platform.startswith("linux"):
+            raise UnsupportedPlatform("concmem measures through Linux's /proc, so it needs Linux")
+        raise UnsupportedPlatform(f"concmem's native part is not built here: {_missing}")
+    return ffi, lib
+
+
+@lru_cache(maxsize=1)
+def layout() -> tuple[Any, int]:
+    """A head as C lays it out, and the size of the whole: the same for every measurement."""
+    ffi, lib = native()
+    head = ffi.new("struct cm_head *")
+    return head, lib.cm_layout(head)
+
+
+@lru_cache(maxsize=1)
+def _numbers() -> dict[str, int]:
+    ffi, _ = native()
+    head, _ = layout()
+    return {ffi.string(track.source).decode(): number for number, track in enumerate(head.tracks[0 : head.ntracks])}
+
+
+def track_of(head: Any, source: str) -> Any:
+    """The track of a source."""
+    return head.tracks[_numbers()[source]]
+
+
+@lru_cache(maxsize=32)
+def _draft(extra: frozenset[str]) -> tuple[Any, int]:
+    """The same for a request with these optional sources."""
+    ffi, _ = native()
+    blank, size = layout()
+    head = ffi.new("struct cm_head *", blank[0])
+    head.memory_group_fd = head.selector_group_fd = -1
+    for track in head.tracks[0 : head.ntracks]:
+        track.wanted = not track.on_request or ffi.string(track.source).decode() in extra
+    return head, size
+
+
+@lru_cache(maxsize=1)
+def _leftover() -> dict[str, int]:
+    _, lib = native()
+    return {"wait": lib.CM_LEFTOVER_WAIT, "leave": lib.CM_LEFTOVER_LEAVE, "kill": lib.CM_LEFTOVER_KILL}
+
+
+if lib is not None:
+    os.register_at_fork(after_in_child=lib.cm_memory_forget_kept)
+
+
+class SharedMemory:
+    """
+    One measurement's memory: written by the sampler, owned by C and given back with this object.
+
+    Attributes:
+        fd: The memfd.
+        over_fd: An eventfd that can be read as soon as the sampler has written its last word.
+        head: ``struct cm_head *``, valid as long as this object.
+    """
+
+    def __init__(self, request: Request) -> None:
+        ffi, lib = native()
+        draft, size = _draft(request.extra)
+        self._held = held = ffi.gc(ffi.new("struct cm_memory *"), lib.cm_memory_close)
+        code = -lib.cm_memory_open(held, size)
+        if code:
+            why = (
+                "the limit on the size of files (ulimit -f) is below that" if code == errno.EFBIG else os.strerror(code)
+            )
+            text = f"no room for the recording, {size >> 20} MiB of which little is used: {why}"
+            raise SamplerError(code, text, "concmem")
+        self.fd, self.over_fd = held.file.fd, held.over.fd
+        self.head = head = held.head
+        self._bytes = ffi.buffer(head, size)
+        ffi.memmove(head, draft, ffi.sizeof("struct cm_head"))
+        head.interval_ns = request.interval_ns
+        head.pss_budget_ppm = request.pss_budget_ppm
+        head.timeout_ns = request.timeout_ns
+        head.memory_limit_bytes = request.memory_limit_bytes
+        head.leftover = _leftover()[request.leftover]
+
+    def copy(self, offset: int, size: int) -> bytes:
+        """A piece of it, as far as it reaches: a hostile target can have written any offset into the head."""
+        piece: bytes = self._bytes[offset : offset + size]
+        return piece
+
+    def allow_reuse(self) -> None:
+        """The sampler has ended: another measurement may have this memory once this object is gone."""
+        head = self.head
+        self._held.is_reusable = head.ticks <= 1000 and head.processes <= 1000 and head.text_bytes <= 1 << 20

@@ -1,0 +1,15 @@
+"""Examine what can be measured on this machine, and prove it on programs of known size."""
+
+from concmem.doctor.examine import (
+    Check,
+    Checkup,
+    Clock,
+    examine,
+)
+
+__all__ = [
+    "Check",
+    "Checkup",
+    "Clock",
+    "examine",
+]

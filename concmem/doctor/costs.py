@@ -1,0 +1,110 @@
+"""What one reading of each source costs on this machine: medians of short loops over a process of this one's size."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+from concmem._cgroup.groups import make
+from concmem._native.shared_memory import native
+
+__all__ = ["reading_costs"]
+
+_LOOPS = 15
+_MOST_S = 0.02
+"""What one loop may take."""
+
+
+@contextlib.contextmanager
+def _opened(path: str, flags: int, dir_fd: int | None = None) -> Iterator[int]:
+    fd = os.open(path, flags | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _once_s(loop: Callable[[int], object]) -> float:
+    """One turn of a loop that is told how often to go round."""
+    times = 1
+    while True:
+        start_s = time.perf_counter()
+        loop(times)
+        took_s = time.perf_counter() - start_s
+        if took_s > _MOST_S / 10 or times >= 1 << 14:
+            break
+        times *= 4
+    return statistics.median([took_s / times] + [_timed(loop, times) / times for _ in range(_LOOPS)])
+
+
+def _timed(loop: Callable[[int], object], times: int) -> float:
+    start_s = time.perf_counter()
+    loop(times)
+    return time.perf_counter() - start_s
+
+
+def _native_s(source: str) -> float:
+    """By the sampler's own reading code."""
+    _, lib = native()
+    with _opened("/proc", os.O_RDONLY | os.O_DIRECTORY) as proc_fd:
+        return _once_s(lambda times: lib.cm_read_loop(proc_fd, source.encode(), os.getpid(), times))
+
+
+def _file_s(fd: int) -> float:
+    def loop(times: int) -> None:
+        for _ in range(times):
+            os.pread(fd, 4096, 0)
+
+    return _once_s(loop)
+
+
+def _reset_s() -> float:
+    """A write of 5 to the clear_refs of a child, whose marks are nobody's business."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            with _opened(f"/proc/{child.pid}/clear_refs", os.O_WRONLY) as fd:
+
+                def loop(times: int) -> None:
+                    for _ in range(times):
+                        os.write(fd, b"5")
+
+                return _once_s(loop)
+        finally:
+            child.kill()
+
+
+def _group_s() -> float:
+    """What is charged now; and a tenth of the split, which is read that seldom."""
+    with contextlib.closing(make(memory=True, selector=False)) as groups:
+        name = "memory.current" if groups.memory_version == 2 else "memory.usage_in_bytes"
+        with (
+            _opened(name, os.O_RDONLY, groups.memory_fd) as usage_fd,
+            _opened("memory.stat", os.O_RDONLY, groups.memory_fd) as stat_fd,
+        ):
+            return _file_s(usage_fd) + _file_s(stat_fd) / 10
+
+
+def reading_costs(usable: frozenset[str]) -> dict[str, float]:
+    """
+    Seconds for one reading, by source; those that are told rather than read (taskstats, rss_stat) are not in it.
+
+    Args:
+        usable: The sources to time.
+    """
+    costs_s: dict[str, float] = {}
+    for name in ("statm", "status", "smaps_rollup"):
+        if name in usable:
+            costs_s[name] = _native_s(name)
+    if "children" in usable:
+        with _opened("/proc/thread-self/children", os.O_RDONLY) as fd:
+            costs_s["children"] = _file_s(fd)
+    if "windows" in usable:
+        costs_s["windows"] = costs_s.get("status", 0.0) + _reset_s()
+    if "cgroup" in usable:
+        with contextlib.suppress(OSError):  # a group that starts processes only through systemd has no folder yet
+            costs_s["cgroup"] = _group_s()
+    return costs_s

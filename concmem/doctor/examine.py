@@ -1,0 +1,238 @@
+"""
+What can be measured here, how exactly and at what cost: found out, and proved on programs of known size.
+
+Nothing in here judges by a version number. Sources are tried, statm is asked whether it counts single pages, readings
+are timed on this machine, and each usable source has to find the truth of every program of known size.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import attrs
+
+from concmem.doctor.costs import reading_costs
+from concmem.facts import Host, Source
+from concmem.host import counter_error_bytes, describe
+from concmem.model import Figure, Measurement
+from concmem.running import measure
+from concmem.sources import probe
+from concmem.testing import TRUTHS, Truth, Verdict, judge, known
+from concmem.units import format_error
+
+__all__ = ["Check", "Checkup", "Clock", "examine"]
+
+_CLOCK_S = 0.5
+_TOO_LONG_S = 30.0
+_AT_ONCE = 2
+"""Programs that run at the same time: more would make readings late, fewer would take longer than people wait."""
+
+# What tells the truth of which figure, in a run with windows and the kernel's sum, and in one without.
+_PLAIN = {
+    "root_peak_rss": "marks",
+    "largest_peak_rss": "marks",
+    "tree_peak_pss": "smaps_rollup",
+    "tree_peak_rss_sum": "statm",
+    "cgroup_peak": "cgroup",
+    "peak": "headline",
+    "tree_upper_bound": "headline",
+}
+_SPECIAL = {"root_peak_rss": "windows", "largest_peak_rss": "windows", "tree_peak_rss_sum": "rss_stat"}
+
+
+@attrs.frozen
+class Clock:
+    """
+    How punctual readings are here, at an interval of 1 ms.
+
+    Attributes:
+        median_late_s, p99_late_s: How late a reading was.
+        longest_gap_s: The longest time between two.
+        sampler_cpu_share: What they took of one CPU.
+    """
+
+    median_late_s: float
+    p99_late_s: float
+    longest_gap_s: float
+    sampler_cpu_share: float
+
+
+@attrs.frozen
+class Check:
+    """
+    One figure of one run of a program of known size.
+
+    Attributes:
+        program: The truth's name.
+        what: What the program does.
+        source: What the figure was read from: a source's name, ``marks`` for the kernel's high-water marks (VmHWM and
+            ``ru_maxrss``), ``headline`` for what is made of several.
+        figure: Its name.
+        run: Which repetition, from 0.
+        truth_bytes, reading_bytes, error_bytes: What there was, what was read, and by how much that differs from truth
+            and start-up size together; None where it is not known.
+        allowed: The error that the figure itself states, as text.
+        ok: Whether it holds; None where this source cannot tell of this program.
+        reason: One sentence where `ok` is not True.
+    """
+
+    program: str
+    what: str
+    source: str
+    figure: str
+    run: int
+    truth_bytes: int | None
+    reading_bytes: int | None
+    error_bytes: int | None
+    allowed: str
+    ok: bool | None
+    reason: str
+
+
+@attrs.frozen
+class Checkup:
+    """
+    All that was found.
+
+    Attributes:
+        host: The machine.
+        sources: Every source, tried.
+        statm_exact: Whether statm counts every single page at once.
+        mark_error_bytes: By how much the kernel's high-water marks of a process can be off here, either way.
+        costs_s: One reading, by source, in seconds; of those that are read.
+        clock: How punctual readings are.
+        checks: Every figure of every run.
+    """
+
+    host: Host
+    sources: tuple[Source, ...]
+    statm_exact: bool
+    mark_error_bytes: int
+    costs_s: dict[str, float]
+    clock: Clock
+    checks: tuple[Check, ...]
+
+    @property
+    def wrong(self) -> tuple[Check, ...]:
+        """What did not hold."""
+        return tuple(check for check in self.checks if check.ok is False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that can be used here is right."""
+        return not self.wrong
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain JSON types."""
+        from concmem.stored import converter
+
+        stored: dict[str, Any] = converter().unstructure(self)
+        return stored | {"ok": self.ok}
+
+
+def _clock() -> tuple[Clock, bool]:
+    import numpy as np
+
+    m = measure(["/bin/sleep", str(_CLOCK_S)])
+    interval_s = m.sampler.interval_s
+    late_s = m.timeline.t_s % interval_s  # each was due at a multiple of the interval
+    clock = Clock(
+        median_late_s=float(np.median(late_s)),
+        p99_late_s=float(np.percentile(late_s, 99)),
+        longest_gap_s=m.sampler.longest_gap_s,
+        sampler_cpu_share=m.sampler.cpu_s / m.tree_wall_s,
+    )
+    return clock, m.sampler.statm_exact
+
+
+def _run(truth: Truth, args: Sequence[object], usable: frozenset[str]) -> Measurement:
+    quiet = subprocess.DEVNULL
+    return measure(
+        known(truth.program, *args),
+        windows="windows" in usable,
+        cgroup="cgroup" in usable,
+        taskstats="taskstats" in usable,
+        exact="rss_stat" in usable,
+        stdout=quiet,
+        stderr=quiet,
+        timeout_s=_TOO_LONG_S,
+    )
+
+
+def _allowed(figure: Figure) -> str:
+    return "" if figure.bytes is None else format_error(figure.status, figure.error_bytes, figure.over_bytes)
+
+
+def _checks(truth: Truth, run: int, verdicts: Sequence[Verdict], sources: dict[str, str]) -> Iterator[Check]:
+    for verdict in verdicts:
+        if verdict.figure in sources:
+            source = sources[verdict.figure]
+            truth_bytes, reading_bytes = verdict.truth_bytes, verdict.reading.bytes
+            yield Check(
+                truth.name, truth.what, source, verdict.figure, run, truth_bytes, reading_bytes,
+                verdict.error_bytes, _allowed(verdict.reading), verdict.ok, verdict.reason,
+            )  # fmt: skip
+
+
+def _by_records(m: Measurement) -> Measurement:
+    """The same with the largest of its processes' own figures, which exit records tell of, as the largest process."""
+    own = [process.peak for process in m.processes if process.peak.bytes is not None]
+    return attrs.evolve(m, largest_peak_rss=max(own, key=lambda figure: figure.bytes or 0, default=m.largest_peak_rss))
+
+
+def _examine(truth: Truth, run: int, usable: frozenset[str]) -> list[Check]:
+    """One run of a program in each way, and one with 0 bytes."""
+    base, plain = (_run(truth, args, usable & {"cgroup", "taskstats"}) for args in (truth.base, truth.args))
+    skipped = {"cgroup"} - usable
+    found = list(_checks(truth, run, judge(truth, plain, base), {f: s for f, s in _PLAIN.items() if s not in skipped}))
+    if "taskstats" in usable:
+        judged = judge(truth, _by_records(plain), base)
+        found += _checks(truth, run, judged, {"largest_peak_rss": "taskstats"})
+    special = {figure: source for figure, source in _SPECIAL.items() if source in usable}
+    if special:
+        m = _run(truth, truth.args, usable & {"windows", "rss_stat"})
+        found += _checks(truth, run, judge(truth, m, base), special)
+    return found
+
+
+def _prove(usable: frozenset[str], runs: int, progress: Callable[[int, int], None]) -> list[Check]:
+    done = 0
+    found: list[Check] = []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        waiting = [pool.submit(_examine, truth, run, usable) for run in range(runs) for truth in TRUTHS]
+        for future in as_completed(waiting):
+            found += future.result()
+            done += 1
+            progress(done, len(waiting))
+    order = {truth.name: i for i, truth in enumerate(TRUTHS)}
+    return sorted(found, key=lambda check: (order[check.program], check.run))
+
+
+def examine(*, runs: int = 1, progress: Callable[[int, int], None] = lambda done, total: None) -> Checkup:
+    """
+    Look at the machine, and prove every usable source on every program of known size: about 15 s a run.
+
+    Args:
+        runs: How often each program is run in each way.
+        progress: Called with how many programs are done, and how many there are.
+
+    Raises:
+        UnsupportedPlatform: This is not Linux, or its /proc is missing or of another PID namespace.
+    """
+    host = describe()
+    sources = probe()
+    usable = frozenset(source.name for source in sources if source.usable)
+    clock, statm_exact = _clock()
+    checks = _prove(usable, runs, progress)
+    return Checkup(
+        host=host,
+        sources=sources,
+        statm_exact=statm_exact,
+        mark_error_bytes=counter_error_bytes(host),
+        costs_s=reading_costs(usable),
+        clock=clock,
+        checks=tuple(checks),
+    )

@@ -1,0 +1,101 @@
+"""Building the programs of a language, each once, into the cache directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from concmem._escaping import escape_text
+from concmem.drivers.cache import cache_dir, publish
+from concmem.drivers.long_command import Watch, run_long
+from concmem.drivers.manifest import Alternative, Language, fill
+from concmem.errors import ConcmemError
+
+__all__ = ["BuildError", "built", "place"]
+
+_TIMEOUT_S = 1800
+_NOT_SOURCES = ("__pycache__", "target", "node_modules", "bin", "obj")
+
+
+class BuildError(ConcmemError, RuntimeError):
+    """A program cannot be built; the message ends with the last lines that the compiler wrote."""
+
+    def __str__(self) -> str:
+        return escape_text(self._sentence(), keep="\n")
+
+
+def built(
+    language: Language,
+    alternative: Alternative,
+    program: str,
+    tools: Iterable[object],
+    places: Callable[[Path], dict[str, str]],
+    watch: Watch,
+) -> Path:
+    """
+    The folder in the cache that holds a built program.
+
+    Args:
+        language: Whose sources are built.
+        alternative: How.
+        program: Its name.
+        tools: What the result depends on besides the sources: compilers, their versions and places.
+        places: The placeholders' values, given the folder.
+        watch: Is given what a compiler says while it works.
+
+    Raises:
+        BuildError: The compiler refuses it, or does not end in time.
+        CacheError: The cache directory cannot be used.
+    """
+    target = place(language, program, tools)
+    shared = cache_dir() / "shared" / f"{language.folder.name}-{target.name.rpartition('-')[2]}"
+
+    def make(scratch: Path) -> None:
+        _make(language, alternative, {**places(scratch), "shared": str(shared)}, scratch, watch)
+
+    return publish(target, make)
+
+
+def place(language: Language, program: str, tools: Iterable[object]) -> Path:
+    """The folder in the cache that holds a program once it is built; see `built`."""
+    return cache_dir() / "programs" / f"{program}-{_key(language, tools)}"
+
+
+def _make(language: Language, alternative: Alternative, values: dict[str, str], scratch: Path, watch: Watch) -> None:
+    for path in _sources(language.folder):
+        copy = scratch / path.relative_to(language.folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    env = {name: fill(text, values) for name, text in alternative.build_env.items()}
+    # Compilers that keep a cache of their own end at once where there is no home.
+    if "HOME" not in os.environ:
+        env.setdefault("HOME", str(cache_dir()))
+    for step in alternative.build:
+        argv = [fill(word, values) for word in step]
+        try:
+            code, said = run_long(argv, watch, cwd=scratch, env=env, timeout_s=_TIMEOUT_S)
+        except OSError as error:
+            raise BuildError(f"cannot build {values['program']}: {argv[0]}: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise BuildError(f"cannot build {values['program']}: {argv[0]} took more than {error.timeout} s") from error
+        if code != 0:
+            lines = escape_text("\n".join(said[-12:]), keep="\n") or f"exit code {code}, no message"
+            raise BuildError(f"cannot build {values['program']} with {alternative.name}: {lines}")
+
+
+def _key(language: Language, tools: Iterable[object]) -> str:
+    key = hashlib.sha256(repr((platform.machine(), *tools)).encode())
+    for path in _sources(language.folder):
+        content = path.read_bytes()
+        key.update(f"\0{path.relative_to(language.folder)}\0{len(content)}\0".encode() + content)
+    return key.hexdigest()[:16]
+
+
+def _sources(folder: Path) -> list[Path]:
+    """All files of a language but hidden ones and what build tools leave behind."""
+    relative = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path, parts in relative if not any(p.startswith(".") or p in _NOT_SOURCES for p in parts)]

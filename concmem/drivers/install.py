@@ -1,0 +1,162 @@
+"""The ways to get a toolchain: which are open on this system, as which command, and going one of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from concmem.drivers import apt as _apt
+from concmem.drivers.cache import publish
+from concmem.drivers.detect import packages_dir
+from concmem.drivers.long_command import Watch, run_long
+from concmem.drivers.manifest import Language, Way
+from concmem.errors import ConcmemError
+
+__all__ = [
+    "InstallError",
+    "Say",
+    "apt_missing",
+    "command",
+    "command_for",
+    "forget",
+    "go",
+    "is_open",
+    "own_command",
+    "update",
+]
+
+Say = Callable[[str], None]
+
+
+class InstallError(ConcmemError, RuntimeError):
+    """A toolchain could not be installed; the message ends with the last lines of the installer."""
+
+
+def is_open(way: Way) -> bool:
+    """Whether a way leads anywhere here: apt knows, or may know, all that it needs of apt; npm is there if needed."""
+    return all(_apt.choose(choice) for choice in way.apt) and (not way.npm or shutil.which("npm") is not None)
+
+
+def apt_missing(way: Way) -> tuple[str, ...]:
+    """The Debian packages of a way that are not installed."""
+    names = [_apt.choose(choice) for choice in way.apt]
+    return tuple(name for name in names if not _apt.installed(name))
+
+
+def command(language: Language) -> str:
+    """The command that gets a toolchain of a language by the first way that is open here, or what else to do."""
+    return command_for([language]) or language.hand
+
+
+def command_for(languages: Iterable[Language]) -> str:
+    """The one command that gets the toolchains of all these languages for which a way is open here, or ""."""
+    packages: dict[str, None] = {}
+    ours: list[str] = []
+    for language in languages:
+        way = next(filter(is_open, language.install), None)
+        if way is None:
+            continue
+        absent = apt_missing(way) if os.geteuid() != 0 else ()
+        packages |= dict.fromkeys(absent)
+        if way.pip or way.npm or not absent:
+            ours.append(language.folder.name)
+    steps = [_apt.as_root(packages)] if packages else []
+    if ours:
+        steps.append(f"{own_command()} toolchains install {shlex.join(ours)}")
+    return " && ".join(steps)
+
+
+def own_command() -> str:
+    """What to type for concmem: its name where PATH leads to this one, else where it is."""
+    beside = Path(sys.executable).with_name("concmem")
+    found = shutil.which("concmem")
+    if not beside.exists() or (found is not None and Path(found).resolve() == beside.resolve()):
+        return "concmem"
+    here = Path.cwd()
+    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
+
+
+def forget() -> None:
+    """Ask apt anew."""
+    _apt.forget()
+
+
+def update(say: Say, watch: Watch) -> None:
+    """Let apt fetch its lists of packages; what it cannot fetch shows when a package is wanted."""
+    with _started("apt-get"):
+        _apt.fetch_lists(say, watch)
+
+
+def go(way: Way, language: Language, say: Say, watch: Watch) -> None:
+    """
+    Install all that a way names, as root where it names Debian packages.
+
+    Raises:
+        InstallError: An installer refuses.
+        CacheError: The cache directory cannot be used.
+    """
+    if absent := apt_missing(way):
+        with _started("apt-get"):
+            _check(*_apt.install(absent, say, watch))
+    if way.pip or way.npm:
+        target = packages_dir(language)
+        shutil.rmtree(target, ignore_errors=True)
+        publish(target, lambda folder: _packages(way, folder, say, watch))
+
+
+def _packages(way: Way, folder: Path, say: Say, watch: Watch) -> None:
+    if way.pip:
+        _pip(way, folder, say, watch)
+    if way.npm:
+        # Scripts of packages would run as whoever installs, and none is needed to get a program that is in one.
+        argv = ["npm", "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", *way.npm]
+        _run(argv, say, watch)
+    for name in way.executable:
+        path = folder / name
+        path.chmod(path.stat().st_mode | 0o111)
+
+
+def _pip(way: Way, folder: Path, say: Say, watch: Watch) -> None:
+    options = ["--no-deps"] if way.no_deps else []
+    argv = [*_installer(), "install", "--target", str(folder), *options, *way.pip]
+    # A user's own "always --user" or "only in a virtual environment" contradicts --target. Whoever installs, packages
+    # with machine code must be those for the interpreter that is {this_python}.
+    env = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_PYTHON": sys.executable, "UV_PYTHON": sys.executable}
+    _run(argv, say, watch, env=env)
+
+
+def _installer() -> list[str]:
+    """The interpreter's own pip, else any."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    if uv := shutil.which("uv"):
+        return [uv, "pip"]
+    if pip := shutil.which("pip3") or shutil.which("pip"):
+        return [pip, "--disable-pip-version-check"]
+    raise InstallError(f"{sys.executable} has no pip, and PATH has neither pip3 nor uv; install one of them")
+
+
+def _run(argv: list[str], say: Say, watch: Watch, env: dict[str, str] | None = None) -> None:
+    say(shlex.join(argv))
+    with _started(argv[0]):
+        _check(*run_long(argv, watch, env=env), shlex.join(argv))
+
+
+@contextmanager
+def _started(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InstallError(f"{name}: {error.strerror}") from error
+
+
+def _check(code: int, said: Sequence[str], shown: str) -> None:
+    if code != 0:
+        lines = [line.strip() for line in said if not line.startswith("WARNING: Retrying")][-4:]
+        raise InstallError(f"{shown} failed: {' | '.join(lines) or f'exit code {code}'}")

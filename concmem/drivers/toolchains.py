@@ -1,0 +1,256 @@
+"""The toolchains of all programs: which are there, and getting those that are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from concmem.drivers import apt as _apt
+from concmem.drivers import install as _install
+from concmem.drivers import manifest as _manifest
+from concmem.drivers import programs as drivers
+from concmem.drivers.install import InstallError, Say
+from concmem.drivers.long_command import Watch, unwatched
+from concmem.drivers.programs import Missing, Program, Toolchain
+from concmem.errors import InvalidRequest
+from concmem.units import parse_bytes
+
+__all__ = ["InstallError", "Plan", "asked", "command", "install", "install_for", "plan", "survey"]
+
+_DOWNLOAD_PER_S = 5e6
+_UNPACK_PER_S = 25e6
+
+
+def survey(extra_dirs: Sequence[Path] = ()) -> dict[str, Toolchain | Missing]:
+    """
+    Of each program its toolchain, or why it cannot be run here and what would help.
+
+    Args:
+        extra_dirs: Folders of programs besides concmem's own, as for `drivers.load_programs`.
+
+    Raises:
+        ManifestError: A ``language.toml`` cannot be meant.
+    """
+    return {name: drivers.detect(program) for name, program in drivers.load_programs(extra_dirs).items()}
+
+
+@attrs.frozen
+class Plan:
+    """
+    What `install` would do.
+
+    Attributes:
+        here: By the title of a language, the packages that would be installed; each with where it is from.
+        programs: The names of the programs that these packages are for.
+        needs_root: Likewise, what this user cannot install; `command` has what can.
+        command: The one command that gets what needs root, and installs the rest.
+        download_bytes: About how much is downloaded for `here`.
+        disk_bytes: About how much more of the disk is used.
+        seconds: About how long it takes, at 5 MB downloaded and 25 MB unpacked a second.
+        lists_fetched: apt's lists of packages were fetched for it.
+    """
+
+    here: Mapping[str, str]
+    programs: frozenset[str]
+    needs_root: Mapping[str, str]
+    command: str
+    download_bytes: int
+    disk_bytes: int
+    seconds: float
+    lists_fetched: bool = False
+
+
+def plan(
+    programs: Collection[Program], say: Say = print, watch: Watch = unwatched, *, fetch_lists: bool = True
+) -> Plan:
+    """
+    Return what `install_for` would install for these programs; nothing is installed.
+
+    Where apt has no lists of packages yet, as in a fresh container, they are fetched: as root the system's, else own
+    ones in the cache directory; or not, with ``fetch_lists=False``, and then the sizes of Debian packages are those
+    that the manifests estimate.
+    """
+    absent = [(language, of_it) for language, of_it in _by_language(programs) if not _satisfied(of_it)]
+    needs_apt = any(way.apt for language, _ in absent for way in language.install)
+    fetched = fetch_lists and needs_apt and _apt.there() and not _apt.has_lists()
+    if fetched:
+        _fetch(say, watch)
+    here: dict[str, list[_manifest.Way]] = {}  # several languages have one title: Python with and without uvloop
+    needs_root: dict[str, list[_manifest.Way]] = {}
+    able: set[str] = set()
+    left_out: list[_manifest.Language] = []
+    packages: dict[str, None] = {}
+    download_bytes = disk_bytes = 0
+    for language, of_it in absent:
+        ways = [way for way in language.install if _install.is_open(way)]
+        way = next((way for way in ways if os.geteuid() == 0 or not _install.apt_missing(way)), None)
+        if way is None:
+            if ways:
+                needs_root.setdefault(language.name, []).append(ways[0])
+                left_out.append(language)
+            continue
+        here.setdefault(language.name, []).append(way)
+        able |= {program.name for program in of_it}
+        if of_way := _install.apt_missing(way):
+            packages |= dict.fromkeys(of_way)
+            if not _apt.has_lists():
+                download_bytes += parse_bytes(way.apt_download or "0")
+                disk_bytes += parse_bytes(way.apt_disk or "0")
+        download_bytes += parse_bytes(way.download or "0")
+        disk_bytes += parse_bytes(way.disk or "0")
+    of_apt = _apt.sizes(tuple(packages))
+    download_bytes, disk_bytes = download_bytes + of_apt[0], disk_bytes + of_apt[1]
+    seconds = 5 * len(here) + download_bytes / _DOWNLOAD_PER_S + disk_bytes / _UNPACK_PER_S
+    return Plan(
+        here={title: _packages(ways) for title, ways in here.items()},
+        programs=frozenset(able),
+        needs_root={title: _packages(ways) for title, ways in needs_root.items()},
+        command=_install.command_for(left_out),
+        download_bytes=download_bytes,
+        disk_bytes=disk_bytes,
+        seconds=seconds,
+        lists_fetched=fetched,
+    )
+
+
+def install(
+    languages: Sequence[str] = (), say: Say = print, extra_dirs: Sequence[Path] = (), watch: Watch = unwatched
+) -> dict[str, Missing]:
+    """
+    Get what is missing: packages from PyPI and npm into folders of the cache directory, Debian packages as root.
+
+    Of a language's ways the first that is open is gone, the next where that does not help. What needs root is left out
+    where the user is not root.
+
+    Args:
+        languages: As for `asked`.
+        say: Is given each command before it runs, and each complaint, as a line of text.
+        extra_dirs: Folders of programs besides concmem's own.
+        watch: Is given, about once a second, how long a command has been running, and its last line.
+
+    Returns:
+        Of the programs that were asked for those that still cannot be run, by name. Empty is success; `command` gives
+        the one command that gets what is left.
+
+    Raises:
+        InvalidRequest: There is no such language.
+        ManifestError: A ``language.toml`` cannot be meant.
+    """
+    return install_for(asked(languages, extra_dirs), say, watch)
+
+
+def install_for(
+    programs: Collection[Program], say: Say = print, watch: Watch = unwatched, *, lists_fetched: bool = False
+) -> dict[str, Missing]:
+    """As `install`, for these programs; apt's lists are not fetched again where that was done for the `plan`."""
+    drivers.forget()
+    steps = _Steps(say, watch, lists_fetched)
+    for language, of_it in _by_language(programs):
+        steps.get(language, of_it)
+    now = {program.name: drivers.detect(program) for program in programs}
+    return {name: found for name, found in now.items() if isinstance(found, Missing)}
+
+
+def command(programs: Collection[Program]) -> str:
+    """Return the one command that gets all that is missing for these programs, or "" where no way is open here."""
+    absent = [language for language, of_it in _by_language(programs) if not _runnable(of_it)]
+    return _install.command_for(absent)
+
+
+class _Steps:
+    """One installation: the lists of apt are fetched once."""
+
+    def __init__(self, say: Say, watch: Watch, updated: bool) -> None:
+        self._say = say
+        self._watch = watch
+        self._updated = updated
+
+    def get(self, language: _manifest.Language, programs: Sequence[Program]) -> None:
+        if _satisfied(programs):
+            return
+        for way in language.install:
+            if way.apt and not self._updated and _apt.there() and _install.apt_missing(way):
+                _fetch(self._say, self._watch)
+                self._updated = True
+            if not _install.is_open(way) or (_install.apt_missing(way) and os.geteuid() != 0):
+                continue
+            try:
+                _install.go(way, language, self._say, self._watch)
+            except InstallError as error:
+                self._say(f"{language.name}: {error}")
+                continue
+            drivers.forget()
+            if _satisfied(programs):
+                return
+
+
+def _fetch(say: Say, watch: Watch) -> None:
+    try:
+        _install.update(say, watch)
+    except InstallError as error:
+        say(str(error))
+
+
+def _packages(ways: Sequence[_manifest.Way]) -> str:
+    kinds = {
+        "Debian": [name for way in ways for name in _install.apt_missing(way)],
+        "PyPI": [name for way in ways for name in way.pip],
+        "npm": [name for way in ways for name in way.npm],
+    }
+    return "; ".join(f"{kind}: {' '.join(dict.fromkeys(names))}" for kind, names in kinds.items() if names)
+
+
+def _by_language(programs: Collection[Program]) -> list[tuple[_manifest.Language, list[Program]]]:
+    folders = dict.fromkeys(program.folder for program in programs)
+    return [
+        (_manifest.read(folder / "language.toml"), [program for program in programs if program.folder == folder])
+        for folder in folders
+    ]
+
+
+def _runnable(programs: Sequence[Program]) -> bool:
+    return not any(isinstance(drivers.detect(program), Missing) for program in programs)
+
+
+def _satisfied(programs: Sequence[Program]) -> bool:
+    found = [drivers.detect(program) for program in programs]
+    return all(isinstance(each, Toolchain) and not each.stand_in for each in found)
+
+
+def asked(languages: Sequence[str] = (), extra_dirs: Sequence[Path] = ()) -> tuple[Program, ...]:
+    """
+    Return the programs of languages.
+
+    Args:
+        languages: Their names, or those of their folders or programs, or ``all``. Where none is given: the ten
+            programs of the article, and those of other folders than concmem's own.
+        extra_dirs: Folders of programs besides concmem's own, as for `drivers.load_programs`.
+
+    Raises:
+        InvalidRequest: There is no such language.
+        ManifestError: A ``language.toml`` cannot be meant.
+    """
+    programs = drivers.load_programs(extra_dirs)
+    return tuple(_asked(languages, programs).values())
+
+
+def _asked(languages: Sequence[str], programs: dict[str, Program]) -> dict[str, Program]:
+    if "all" in languages:
+        return programs
+    if not languages:
+        return drivers.choose(programs)
+    asked: dict[str, Program] = {}
+    for wanted in languages:
+        matches = {
+            name: program
+            for name, program in programs.items()
+            if wanted.casefold() in (program.language.casefold(), program.folder.name.casefold())
+        } or {name: program for name, program in programs.items() if name == wanted}
+        if not matches:
+            known = ", ".join(dict.fromkeys(program.folder.name for program in programs.values()))
+            raise InvalidRequest(f"there is no language {wanted!r}; there are {known}")
+        asked |= matches
+    return asked

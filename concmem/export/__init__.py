@@ -1,0 +1,1 @@
+"""Write a timeline in the formats of other programs."""

@@ -1,0 +1,1 @@
+"""Draw the charts of a study and of a measurement."""

@@ -1,0 +1,112 @@
+"""One measurement's timeline as a chart: SVG, PNG or an HTML page that needs no network."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from concmem._escaping import escape_text
+from concmem._figures.sentences import headline
+from concmem._files.atomic import write_whole
+from concmem.report.charts.study import need_extra
+from concmem.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from concmem.model import Measurement
+
+__all__ = ["chart", "need_extra", "save"]
+
+_WINDOWS = 1500
+"""More than a chart is wide: what is merged for it could not be told apart in it."""
+
+_RSS, _PSS = "#0072B2", "#D55E00"
+_UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+
+
+def _curve(t_s: NDArray[Any], amounts: NDArray[Any], unit_bytes: int) -> list[dict[str, float]]:
+    """A curve's points, the largest of each group where there are too many to be told apart."""
+    step = max(1, -(-len(t_s) // _WINDOWS))
+    return [
+        {"t": float(t_s[start]), "amount": int(amounts[start : start + step].max()) / unit_bytes}
+        for start in range(0, len(t_s), step)
+    ]
+
+
+def _wrapped(text: str, width: int = 100) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width, max_lines=2, placeholder=" ...")
+
+
+class _InScript(json.JSONEncoder):
+    """JSON for a script element, which ``</script>`` would end even within a string."""
+
+    def encode(self, o: Any) -> str:
+        return super().encode(o).replace("<", "\\u003c")
+
+
+def chart(measurement: Measurement) -> Any:
+    """
+    The chart of a measurement's timeline: RSS of the tree as it moved, PSS where it was read, and the largest.
+
+    Raises:
+        ReportExtraMissing: Altair is not installed.
+    """
+    alt = need_extra()
+    timeline, command = measurement.timeline, measurement.command
+    top, peak_t_s = max(int(timeline.rss_bytes.max()) if len(timeline) else 0, 1), timeline.peak_t_s or 0.0
+    unit, unit_bytes = next(((name, size) for name, size in _UNITS if top >= size), ("B", 1))
+    end_s = max(measurement.tree_wall_s, peak_t_s)
+    time = alt.X("t:Q", title="time since the start [s]", axis=alt.Axis(grid=False), scale=alt.Scale(domain=[0, end_s]))
+    # Room above the largest for its label.
+    amount = alt.Y("amount:Q", title=f"memory [{unit}]", scale=alt.Scale(domain=[0, top / unit_bytes * 1.1]))
+    rss = _curve(timeline.t_s, timeline.rss_bytes, unit_bytes)
+    pss = _curve(timeline.pss_t_s, timeline.pss_bytes, unit_bytes)
+    largest = {
+        "t": peak_t_s,
+        "amount": top / unit_bytes,
+        "label": f"{format_bytes(top)} at {format_seconds(peak_t_s)}",
+    }
+    layers = [
+        alt.Chart(alt.Data(values=rss))
+        .mark_area(color=_RSS, opacity=0.35, interpolate="step-after", line={"color": _RSS, "strokeWidth": 1.2})
+        .encode(x=time, y=amount)
+    ]
+    if pss:
+        line = alt.Chart(alt.Data(values=pss)).mark_line(color=_PSS, interpolate="step-after", strokeWidth=1.2)
+        layers.append(line.encode(x=time, y=amount))
+    # Beyond the middle of the time axis the label would leave the chart on the right.
+    late = peak_t_s > measurement.tree_wall_s / 2
+    mark = alt.Chart(alt.Data(values=[largest])).encode(x=time, y=amount)
+    text = mark.mark_text(align="right" if late else "left", dx=-8 if late else 8, dy=-8, color="#222222")
+    layers += [mark.mark_point(color=_RSS, filled=True, size=50), text.encode(text="label:N")]
+    shown = escape_text(command if isinstance(command, str) else " ".join(command))
+    legend = "Blue: RSS of all processes, largest of each window" + (". Orange: PSS, shared pages once" if pss else "")
+    title = alt.TitleParams(
+        headline(measurement), subtitle=[*_wrapped(shown), legend], anchor="start", subtitleColor="#555555"
+    )
+    return alt.layer(*layers).properties(width=760, height=320, title=title, background="white")
+
+
+def save(measurement: Measurement, path: Path) -> None:
+    """
+    Draw the timeline of a measurement into a file whose ending says the form: ``.svg``, ``.png`` or ``.html``.
+
+    The file appears whole or not at all.
+
+    Raises:
+        ReportExtraMissing: Altair or vl-convert is not installed.
+        OSError: The file cannot be written.
+    """
+    drawing, text, binary = chart(measurement), io.StringIO(), io.BytesIO()
+    if path.suffix.lower() == ".html":
+        drawing.save(text, format="html", inline=True, json_kwds={"cls": _InScript})
+    elif path.suffix.lower() == ".png":
+        drawing.save(binary, format="png", scale_factor=2)
+    else:
+        drawing.save(text, format="svg")
+    write_whole(path, text.getvalue().encode() or binary.getvalue())

@@ -1,0 +1,56 @@
+"""The figures of a study: for every number of tasks, one bar a program, the one that needs least on top."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from concmem.report.charts.bars import BESIDE, bars
+from concmem.report.charts.base import ReportExtraMissing, need_extra
+from concmem.report.charts.theme import LIGHT
+from concmem.report.sentences import host_line, method_line, number_of
+from concmem.report.ties import ends, in_words, named, need, not_in_order, of_rows
+from concmem.study import Row, Study, rows
+from concmem.units import format_bytes
+
+__all__ = ["ReportExtraMissing", "finding", "need_extra", "write_figures"]
+
+
+def write_figures(study: Study, directory: Path) -> list[Path]:
+    """
+    Write ``figure-1.svg`` and ``.png``, ``figure-2`` ...: one for every number of tasks, in ascending order.
+
+    Raises:
+        ReportExtraMissing: Altair or vl-convert-python is not installed.
+    """
+    need_extra()
+    every = rows(study)
+    paths = []
+    for number, tasks in enumerate(study.plan.tasks, 1):
+        of_one_size = [row for row in every if row.tasks == tasks]
+        method = method_line(of_one_size, ranged="lines show their range")
+        subtitle = [line for text in (method, host_line(study)) for line in textwrap.wrap(text, 115)]
+        chart = bars(study, of_one_size, BESIDE, LIGHT, title=finding(of_one_size), subtitle=subtitle)
+        for ending, options in (("svg", {}), ("png", {"ppi": 144})):
+            path = directory / f"figure-{number}.{ending}"
+            chart.save(str(path), **options)
+            paths.append(path)
+    return paths
+
+
+def finding(of_one_size: Sequence[Row]) -> str:
+    """What one figure shows, in one sentence."""
+    tasks = of_one_size[0].tasks
+    good = of_rows([row for row in of_one_size if row.has_rank])
+    if not good and any(row.is_busy for row in of_one_size):
+        return f"At {number_of(tasks)}, no program was measured while the machine was at rest"
+    if not good:
+        return f"At {number_of(tasks)}, no program has a figure"
+    if len(good) == 1:
+        return f"At {number_of(tasks)}, {good[0].title} needs {format_bytes(good[0].amount)}"
+    if (both := ends(good)) is None:
+        return not_in_order(good, tasks, format_bytes)
+    least, most = both
+    said = f"At {number_of(tasks)}, {need(least)} least: {in_words(least, format_bytes)}"
+    return f"{said}; {named(most)} most: {in_words(most, format_bytes)}"

@@ -1,0 +1,130 @@
+"""What tells programs apart in a chart, on light paper and on dark: their colours, shapes and dashes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from concmem.drivers import programs as drivers
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "ON_PAGE",
+    "Look",
+    "Theme",
+    "Told",
+    "css_colours",
+    "language_colours",
+    "looks",
+    "told_apart",
+]
+
+
+@attrs.frozen
+class Theme:
+    """
+    The colours of a chart, as CSS has them.
+
+    Attributes:
+        ink: Of what is read.
+        pale: Of what explains.
+        rule: Of lines in the background.
+        paper: Behind all.
+        colours: One a language.
+    """
+
+    ink: str
+    pale: str
+    rule: str
+    paper: str
+    colours: tuple[str, ...]
+
+
+# Okabe and Ito's colours, which stay apart for every kind of colour vision, their black made lighter.
+LIGHT = Theme(
+    "#222222", "#6B6B6B", "#E2E2E2", "#FFFFFF",
+    ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#4D4D4D", "#B8A900"),
+)  # fmt: skip
+# The same hues, those lighter that would sink into a dark paper, and the two blues kept apart.
+DARK = Theme(
+    "#E8E6E3", "#A3A09B", "#33363B", "#15171A",
+    ("#2E8FD6", "#E69F00", "#12B083", "#D98CB8", "#9AD8F8", "#EC7A2B", "#BDBDBD", "#D8CB3C"),
+)  # fmt: skip
+
+
+def css_colours(theme: Theme) -> dict[str, str]:
+    """A theme as CSS variables; `ON_PAGE` is what refers to them."""
+    named = {"--ink": theme.ink, "--pale": theme.pale, "--rule": theme.rule, "--paper": theme.paper}
+    return named | {f"--c{i}": colour for i, colour in enumerate(theme.colours)}
+
+
+ON_PAGE = Theme("var(--ink)", "var(--pale)", "var(--rule)", "var(--paper)", tuple(f"var(--c{i})" for i in range(8)))
+"""Drawn as SVG within a page, a chart follows the page's own colours, however they change."""
+
+
+def language_colours(languages: Iterable[str], theme: Theme = LIGHT) -> dict[str, str]:
+    """
+    A colour for each language. One of the article's has the same in every study, whatever else is in it.
+
+    Beyond as many as there are, colours come again: no chart tells programs apart by colour alone.
+    """
+    first = (program.language for program in drivers.load_programs().values() if program.variant == "article")
+    return dict(zip(dict.fromkeys((*first, *languages)), itertools.cycle(theme.colours), strict=False))
+
+
+@attrs.frozen
+class Look:
+    """How a program's line and points are drawn: as those of no other program."""
+
+    colour: str
+    shape: str
+    dash: tuple[int, ...]
+
+
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right", "triangle-left")
+_DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (10, 3), (4, 4), (1, 3), (12, 2, 2, 2, 2, 2))
+
+
+def looks(programs: Mapping[str, str], theme: Theme) -> dict[str, Look]:
+    """
+    The look of each program: the colour is its language's, shape and dash tell it from others of that colour.
+
+    Args:
+        programs: The language of each program.
+        theme: Where the colours come from.
+    """
+    colours = language_colours(programs.values(), theme)
+    used: dict[str, int] = {}
+    found = {}
+    for program, language in programs.items():
+        colour = colours[language]
+        n = used[colour] = used.get(colour, -1) + 1
+        found[program] = Look(colour, _SHAPES[n % len(_SHAPES)], _DASHES[n % len(_DASHES)])
+    return found
+
+
+@attrs.frozen
+class Told:
+    """What tells programs apart in a chart: Altair's channels, without legends."""
+
+    colour: Any
+    shape: Any
+    dash: Any
+
+
+def told_apart(altair: Any, programs: Iterable[str], looks: Mapping[str, Look]) -> Told:
+    """The channels for data with a field ``program``, each of these with its own look."""
+    names = list(dict.fromkeys(programs))
+
+    def channel(kind: Any, values: Iterable[Any]) -> Any:
+        return kind("program:N", legend=None, scale=altair.Scale(domain=names, range=list(values)))
+
+    return Told(
+        channel(altair.Color, (looks[name].colour for name in names)),
+        channel(altair.Shape, (looks[name].shape for name in names)),
+        channel(altair.StrokeDash, (list(looks[name].dash) for name in names)),
+    )

@@ -1,0 +1,229 @@
+"""Two studies, cell by cell: two machines, two versions, or the same study made twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import attrs
+
+from concmem.report.sentences import by_memory
+from concmem.study import Row, Run, Study, StudyError
+from concmem.study.cluster.machines import MEMORY_TOLERANCE
+from concmem.study.plan import WHICH_RUNS, differences
+from concmem.study.results.table import counted_runs
+from concmem.study.stats import WIDE_SPREAD, ratio_interval
+from concmem.units import format_bytes
+
+__all__ = ["Comparison", "Difference", "Pair", "Verdict", "compare"]
+
+Verdict = Literal["same", "more", "less"]
+
+_NO_CAUSE = {"distribution", "swap_bytes", "cgroup", "limits", "kernel_stack_bytes"}
+"""Attributes of a machine that decide whether a program runs, not what it needs."""
+
+
+@attrs.frozen
+class Difference:
+    """
+    Something in which two studies are not alike.
+
+    Attributes:
+        what: What, as ``kernel``.
+        a, b: What it is in each.
+        can_explain: Whether what programs need may depend on it.
+    """
+
+    what: str
+    a: str
+    b: str
+    can_explain: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.a} in A, {self.b} in B"
+
+
+@attrs.frozen(kw_only=True)
+class Pair:
+    """
+    One program at one number of tasks in both studies.
+
+    Attributes:
+        program, tasks: Which.
+        a, b: Its rows; None where a study's plan has no such cell.
+        ratio: The median of `b` over that of `a`; None unless both have a figure.
+        ratio_low, ratio_high: Where it would lie with many runs (`stats.ratio_interval`); None with fewer than two
+            runs on either side.
+        verdict: What `b` needs compared to `a`: ``same`` where the medians are not `is_far` apart, or where the
+            interval holds 1; None without a ratio.
+        unlike: In what its rows are not alike besides: toolchain, flags, sleep.
+        reason: Where the medians are far apart: from what that may come, as far as can be known. Where one has no
+            figure: why.
+    """
+
+    program: str
+    tasks: int
+    a: Row | None
+    b: Row | None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    verdict: Verdict | None = None
+    unlike: tuple[Difference, ...] = ()
+    reason: str = ""
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the larger median exceeds the smaller one by more than 10 %."""
+        return self.ratio is not None and _excess(self.ratio) > WIDE_SPREAD
+
+
+@attrs.frozen(kw_only=True)
+class Comparison:
+    """
+    Two studies side by side.
+
+    Attributes:
+        a, b: The studies.
+        differences: What differs between their machines and plans, and in the version of concmem.
+        pairs: All cells of both; programs by what they need in `a`, sizes in ascending order.
+    """
+
+    a: Study = attrs.field(repr=False)
+    b: Study = attrs.field(repr=False)
+    differences: tuple[Difference, ...]
+    pairs: tuple[Pair, ...]
+
+
+def compare(a: Study, b: Study) -> Comparison:
+    """
+    Compare two studies cell by cell, by the medians of their peaks.
+
+    Raises:
+        StudyError: They are of different workloads.
+    """
+    if a.plan.workload != b.plan.workload:
+        raise StudyError(
+            f"{a.path} and {b.path} cannot be compared: the workload is {a.plan.workload} in the one, "
+            f"{b.plan.workload} in the other"
+        )
+    rows_a, rows_b = _by_cell(a), _by_cell(b)
+    peaks_a, peaks_b = _peaks(a), _peaks(b)
+    found = tuple(_differences(a, b))
+    order = {program: i for i, program in enumerate(dict.fromkeys(program for program, _ in (*rows_a, *rows_b)))}
+    return Comparison(
+        a=a,
+        b=b,
+        differences=found,
+        pairs=tuple(
+            _pair(cell, rows_a.get(cell), rows_b.get(cell), peaks_a.get(cell, []), peaks_b.get(cell, []), found)
+            for cell in sorted({**rows_a, **rows_b}, key=lambda cell: (order[cell[0]], cell[1]))
+        ),
+    )
+
+
+def _by_cell(study: Study) -> dict[tuple[str, int], Row]:
+    return {(row.program, row.tasks): row for _, program_rows in by_memory(study) for row in program_rows}
+
+
+def _peaks(study: Study) -> dict[tuple[str, int], list[int]]:
+    of_cell: dict[tuple[str, int], list[Run]] = {}
+    for run in study.runs:
+        of_cell.setdefault((run.program, run.tasks), []).append(run)
+    peaks = {cell: [run.peak for run in counted_runs(runs)] for cell, runs in of_cell.items()}
+    return {cell: [peak.bytes for peak in of_it if peak and peak.bytes is not None] for cell, of_it in peaks.items()}
+
+
+def _excess(ratio: float) -> float:
+    """By which part of the smaller one the larger one exceeds it."""
+    return max(ratio, 1 / ratio) - 1
+
+
+def _pair(
+    cell: tuple[str, int],
+    a: Row | None,
+    b: Row | None,
+    peaks_a: Sequence[int],
+    peaks_b: Sequence[int],
+    found: Sequence[Difference],
+) -> Pair:
+    pair = Pair(program=cell[0], tasks=cell[1], a=a, b=b)
+    if a is None or b is None or not a.median_bytes or not b.median_bytes:
+        return attrs.evolve(pair, reason=_why_missing(a, b))
+    ratio = b.median_bytes / a.median_bytes
+    low, high = ratio_interval(peaks_b, peaks_a) or (None, None)
+    pair = attrs.evolve(pair, ratio=ratio, ratio_low=low, ratio_high=high, unlike=tuple(_unlike(a, b)))
+    holds_1 = low is not None and high is not None and low <= 1 <= high
+    verdict: Verdict = "same" if holds_1 or not pair.is_far else "more" if ratio > 1 else "less"
+    return attrs.evolve(pair, verdict=verdict, reason=_reason(a, b, pair, found) if pair.is_far else "")
+
+
+def _why_missing(a: Row | None, b: Row | None) -> str:
+    why = {
+        name: "not in its plan" if row is None else row.reason
+        for name, row in (("A", a), ("B", b))
+        if row is None or not row.median_bytes
+    }
+    if len(set(why.values())) < len(why):
+        return f"no figure in either: {why['A']}"
+    return "; ".join(f"no figure in {name}: {text}" for name, text in why.items())
+
+
+def _unlike(a: Row, b: Row) -> Iterator[Difference]:
+    for each in (
+        Difference("toolchain", a.toolchain or "none", b.toolchain or "none"),
+        Difference("flags", " ".join(a.flags) or "none", " ".join(b.flags) or "none"),
+        sleep_difference(a.sleep_s, b.sleep_s),
+        Difference("machine", _rest(a), _rest(b)),
+    ):
+        if each.a != each.b:
+            yield each
+
+
+def _rest(row: Row) -> str:
+    return "busy with other work" if row.is_busy else "at rest"
+
+
+def sleep_difference(a_s: float, b_s: float) -> Difference:
+    """How long tasks slept in each."""
+    return Difference("sleep", f"{a_s:g} s", f"{b_s:g} s")
+
+
+def _reason(a: Row, b: Row, pair: Pair, found: Sequence[Difference]) -> str:
+    """From what a difference may come, as far as that can be known."""
+    assert pair.ratio is not None and a.median_bytes and b.median_bytes
+    known = []
+    scatter = max(a.spread or 0.0, b.spread or 0.0)
+    if pair.verdict == "same" or scatter > _excess(pair.ratio):
+        known.append(f"runs within one study differ by up to {scatter:.0%}")
+    smaller, larger = (a, b) if a.median_bytes < b.median_bytes else (b, a)
+    assert smaller.median_bytes and larger.median_bytes
+    if smaller.median_bytes + smaller.error_bytes >= larger.median_bytes - larger.over_bytes:
+        known.append("the margins of the two figures overlap")
+    if names := [each.what for each in (*pair.unlike, *found) if each.can_explain]:
+        known.append(f"not the same {', '.join(dict.fromkeys(names))}")
+    if known:
+        return "; ".join(known)
+    return "unexplained" + ("" if pair.ratio_low is not None else "; one run does not tell how far runs scatter")
+
+
+def _differences(a: Study, b: Study) -> Iterator[Difference]:
+    if a.version != b.version:
+        yield Difference("concmem", a.version, b.version)
+    here = attrs.asdict(b.host)
+    for name, there in attrs.asdict(a.host).items():
+        if name == "limits":
+            for limit in sorted({*there, *here[name]}):
+                yield from _told(limit, there.get(limit), here[name].get(limit), can_explain=False)
+        elif name != "memory_bytes" or abs(there - here[name]) > MEMORY_TOLERANCE * max(there, here[name]):
+            yield from _told(name, there, here[name], can_explain=name not in _NO_CAUSE)
+    for name, (one, other) in differences(a.plan, b.plan).items():
+        if name not in WHICH_RUNS:
+            yield Difference(name, one, other, can_explain=False)  # the rows show it
+
+
+def _told(name: str, a: int | str | None, b: int | str | None, *, can_explain: bool) -> Iterator[Difference]:
+    if a != b:
+        is_size = name.endswith("_bytes")
+        told = [format_bytes(v) if is_size and isinstance(v, int) else str(v or "none") for v in (a, b)]
+        yield Difference(name.removesuffix("_bytes"), told[0], told[1], can_explain)

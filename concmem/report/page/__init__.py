@@ -1,0 +1,1 @@
+"""Make the page of a study: one HTML file."""

@@ -1,0 +1,188 @@
+"""A study as one page that needs nothing but itself: ``index.html``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from typing import Any
+
+from concmem._escaping import escape_text
+from concmem.report.charts.bars import ABOVE, bars, marks_elsewhere
+from concmem.report.charts.base import NAME_STEP, need_extra
+from concmem.report.charts.cost import dots
+from concmem.report.charts.lines import PEAK, lines, start_up
+from concmem.report.charts.study import finding
+from concmem.report.charts.theme import DARK, LIGHT, ON_PAGE, css_colours, looks
+from concmem.report.charts.timelines import overview, packed, timeline, together
+from concmem.report.page import sentences as words
+from concmem.report.page.table import columns
+from concmem.report.sentences import (
+    STATUS_WORDS,
+    by_memory,
+    host_line,
+    lift_line,
+    method_line,
+    missing_line,
+    notes,
+    number_of,
+)
+from concmem.report.tables.claims import summary
+from concmem.study import Row, Study, claims, costs, largest_rows, published, rows, rows_of_runs
+from concmem.study.workloads import workload
+from concmem.units import format_bytes, format_count
+
+__all__ = ["page"]
+
+_TALL, _LOW = 430, 270
+"""Heights of charts in pixels, where there are not more programs than have room for their names."""
+
+
+def page(study: Study) -> str:
+    """
+    The whole page: everything that the study has, with what draws it.
+
+    Raises:
+        ReportExtraMissing: What draws the charts is not installed.
+        RecordingError: A timeline of it cannot be read.
+    """
+    need_extra()
+    import jinja2
+    import vl_convert
+    from markupsafe import Markup
+
+    templates = files("concmem.report.page") / "templates"
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+        finalize=_kept_together,
+    )  # fmt: skip
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    source, style, script = (
+        (templates / name).read_text(encoding="utf-8") for name in ("page.html.j2", "page.css", "page.js")
+    )
+    # In a script element only the end of one would be read as HTML.
+    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
+    return environment.from_string(source).render(
+        style=Markup(style), script=Markup(script), library=Markup(library), light=css_colours(LIGHT),
+        dark=css_colours(DARK), **_content(study),
+    )  # fmt: skip
+
+
+def _kept_together(value: object) -> object:
+    """A text whose numbers are not broken into two lines, neither within nor before their units; escaped."""
+    if type(value) is not str:
+        return value
+    return re.sub(r"(?<=\d) (?=\d{3}\b|[KMGTP]?i?B\b|m?s\b)", "\u00a0", escape_text(value))
+
+
+def _content(study: Study) -> dict[str, Any]:
+    every = _every(study)
+    titles = {entry.name: entry.title for entry in study.programs}
+    drawn = looks({entry.name: entry.language for entry in study.programs}, ON_PAGE)
+    cost, verdicts, timelines = costs(study), claims(study), list(_timelines(study))
+    charts = dict(_charts(study, every, titles, timelines))
+    does, runs = workload(study.plan.workload), rows_of_runs(study)
+    conditions = {row.program: row.conditions for row in every if row.conditions}
+    return {
+        "study": study,
+        "workload": does,
+        "headline": words.headline(every),
+        "deck": words.deck(study, every),
+        "method": method_line(every),
+        "machine": host_line(study),
+        "incomplete": missing_line(study),
+        "figures": [
+            {"name": f"bars-{n}", "title": finding([row for row in rows(study) if row.tasks == tasks])}
+            for n, tasks in enumerate(study.plan.tasks)
+        ],
+        "charts": {name: chart.to_dict() for name, chart in charts.items()},
+        "growth_title": words.growth_title(every),
+        "costs_title": words.costs_title(cost, titles),
+        "costs": [(titles[name], each) for name, each in sorted(cost.items(), key=lambda item: item[1].each_bytes)],
+        "cost_parts": [(part, words.cost_title(cost, part)) for part in ("each", "floor")],
+        "start_title": words.start_title(study, every, runs),
+        "bars_title": words.bars_title(every),
+        "elsewhere": marks_elsewhere(study),
+        "starts": [
+            {"name": f"start-{n}", "title": words.quantity_title(every, runs, quantity)}
+            for n, quantity in enumerate(start_up(does))
+            if f"start-{n}" in charts
+        ],
+        "timelines_title": words.timelines_title(study),
+        "timelines": timelines,
+        "titles": titles,
+        "colours_of": {name: look.colour for name, look in drawn.items()},
+        "programs": set(study.plan.programs),
+        "asides": {**conditions, **{entry.name: entry.missing for entry in study.programs if entry.missing}},
+        "facts": list(_facts(study)),
+        "claims_title": summary(verdicts).removesuffix("."),
+        "lift": lift_line(study),
+        "verdicts": verdicts,
+        "sources": list(dict.fromkeys(each.source for each in published() if each.program in titles)),
+        "table_title": words.table_title(every),
+        "columns": columns(does, every),
+        "rows": every,
+        "notes": notes(study, by_memory(study)),
+        "statuses": {
+            name: text for name, text in STATUS_WORDS.items() if any(name in row.figure_status for row in every)
+        },
+        "commands": words.commands(study),
+        "format_bytes": format_bytes,
+        "format_count": format_count,
+        "number_of": number_of,
+    }
+
+
+def _every(study: Study) -> list[Row]:
+    """All rows, also those found in place of others: programs as in the tables, numbers of tasks in ascending order."""
+    largest = largest_rows(study)
+    return [
+        row
+        for program, of_it in by_memory(study)
+        for row in sorted([*of_it, *(row for row in largest if row.program == program)], key=lambda row: row.tasks)
+    ]
+
+
+def _charts(
+    study: Study, every: Sequence[Row], titles: dict[str, str], timelines: Sequence[dict[str, Any]]
+) -> Iterator[tuple[str, Any]]:
+    """All charts that have anything to draw, by the names that the template calls them."""
+    drawn = looks({entry.name: entry.language for entry in study.programs}, ON_PAGE)
+    for n, tasks in enumerate(study.plan.tasks):
+        yield f"bars-{n}", bars(study, [row for row in rows(study) if row.tasks == tasks], ABOVE, ON_PAGE)
+    tall, low = (max(height, NAME_STEP * len(study.plan.programs)) for height in (_TALL, _LOW))
+    found = {"growth": lines(every, PEAK, drawn, ON_PAGE, tall)}
+    for n, quantity in enumerate(start_up(workload(study.plan.workload))):
+        found[f"start-{n}"] = lines(every, quantity, drawn, ON_PAGE, low)
+    for part, title in (("each", "memory a task"), ("floor", "memory without a task")):
+        found[f"cost-{part}"] = dots(costs(study), titles, part, title, drawn, ON_PAGE)
+    if timelines:
+        found |= {"together": together(timelines, titles, drawn, ON_PAGE, tall)}
+        found |= {"timeline": timeline(ON_PAGE), "overview": overview(ON_PAGE)}
+    yield from ((name, chart) for name, chart in found.items() if chart is not None)
+
+
+def _timelines(study: Study) -> Iterator[dict[str, Any]]:
+    for run in study.runs:
+        found = packed(study, run)
+        if found is not None:
+            yield found
+
+
+def _facts(study: Study) -> Iterator[tuple[str, str]]:
+    """The machine and the plan, by name."""
+    host, plan = study.host, study.plan
+    yield from (("system", host.distribution), ("kernel", f"Linux {host.kernel}, {host.machine}"))
+    yield from (("CPU", f"{host.cpu_model or 'unknown'}, {host.cpus_allowed} of {host.cpus} allowed"),)
+    yield from (
+        ("memory", format_bytes(host.memory_bytes)),
+        ("swap", format_bytes(host.swap_bytes) if host.swap_bytes else "none"),
+    )
+    yield from (("page size", format_bytes(host.page_bytes)), ("transparent huge pages", host.thp or "unknown"))
+    limit = "no limit" if host.memory_limit_bytes is None else f"limited to {format_bytes(host.memory_limit_bytes)}"
+    yield "control groups", f"{host.cgroup}, {limit}"
+    if host.kernel_stack_bytes:
+        yield "kernel stack of a thread", f"{format_bytes(host.kernel_stack_bytes)}, not counted in any figure"
+    for name, value in host.limits.items():
+        yield name, "no limit" if value is None else format_count(value)
+    yield from (("seed", str(plan.seed)), ("concmem", study.version), ("begun", study.started_at))

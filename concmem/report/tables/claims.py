@@ -1,0 +1,183 @@
+"""The article's claims with their verdicts, and what others published, as a reader sees them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from concmem.report.sentences import number_of
+from concmem.report.tables.markdown import escape, table
+from concmem.study import Published, Row, Source, Study, Verdict, claims, published, rows
+from concmem.units import format_bytes, format_count
+
+__all__ = [
+    "Beside",
+    "beside",
+    "claims_json",
+    "claims_markdown",
+    "markdown_claims",
+    "print_claims",
+    "summary",
+    "terminal_claims",
+]
+
+SCHEMA = 1
+"""Of `claims_json`, in its head."""
+_STYLES = {"holds": "green", "does not hold": "red", "cannot be judged": "yellow"}
+_METHOD = (
+    "A figure counts as the range of its runs, made wider by the error that is known: where such ranges allow both, a "
+    "claim cannot be judged."
+)
+_OF_SEVERAL = {"holds": "hold", "does not hold": "do not hold"}
+
+
+@attrs.frozen
+class Beside:
+    """
+    A figure that others published, and the cell of a study that stands beside it.
+
+    Attributes:
+        published: Theirs.
+        ours: The row of the program that does the same with as many tasks; None where the study has none.
+    """
+
+    published: Published
+    ours: Row | None
+
+    @property
+    def ratio(self) -> float | None:
+        """Our median over their figure; None where one of them is not there."""
+        if self.ours is None or self.ours.median_bytes is None or not self.published.bytes:
+            return None
+        return self.ours.median_bytes / self.published.bytes
+
+
+def beside(study: Study) -> list[Beside]:
+    """Every published figure, source by source, each with the cell of this study that it can be compared with."""
+    cells = {(row.program, row.tasks): row for row in rows(study)} if study.plan.workload == "sleep" else {}
+    return [Beside(figure, cells.get((figure.program or "", figure.tasks))) for figure in published()]
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """How many claims hold, in one sentence."""
+    counts = {verdict: sum(each.verdict == verdict for each in verdicts) for verdict in _STYLES}
+    told = ", ".join(
+        f"{count} {verdict if count == 1 else _OF_SEVERAL.get(verdict, verdict)}"
+        for verdict, count in counts.items()
+        if count
+    )
+    return f"Of {len(verdicts)} claims of the article, {told}."
+
+
+def terminal_claims(verdicts: Sequence[Verdict]) -> RenderableType:
+    """Each claim with its verdict, what was found, and how that was judged; one line where none can be judged."""
+    if all(each.verdict == "cannot be judged" for each in verdicts):
+        return Text(summary(verdicts))
+    listed = Table.grid(padding=(0, 2, 0, 0))
+    listed.add_column(no_wrap=True)
+    listed.add_column()
+    for tasks, group in itertools.groupby(verdicts, key=lambda each: each.tasks):
+        listed.add_row()
+        listed.add_row(Text(number_of(tasks), "bold"))
+        for each in group:
+            listed.add_row(Text(each.verdict, _STYLES[each.verdict]), Text(each.claim, "bold"))
+            listed.add_row("", Text(f"here: {each.found}"))
+            listed.add_row("", Text(f"{_label(each)} {each.why}", "dim"))
+            if each.version:
+                listed.add_row("", Text(f"hangs on the version: {each.version}", "dim"))
+    return Group(summary(verdicts), listed)
+
+
+def _label(verdict: Verdict) -> str:
+    return "because" if verdict.verdict == "cannot be judged" else "holds if"
+
+
+def _why(verdict: Verdict) -> str:
+    return verdict.why + (f". Hangs on the version: {verdict.version}" if verdict.version else "")
+
+
+def print_claims(study: Study, console: Console) -> None:
+    """Print `terminal_claims`: plain text where the console is no terminal."""
+    console.print(terminal_claims(claims(study)), highlight=False)
+
+
+def markdown_claims(verdicts: Sequence[Verdict]) -> str:
+    """The claims as a section with one table."""
+    lines = ["## What the article claims, and what holds here", "", f"{summary(verdicts)} {_METHOD}", ""]
+    lines += table(
+        ["tasks", "claim", "verdict", "found here", "holds if, or why it cannot be judged"],
+        [
+            [format_count(v.tasks), v.claim, v.verdict, v.found, _why(v)]
+            for v in verdicts
+        ],
+    )  # fmt: skip
+    return "\n".join([*lines, ""])
+
+
+def markdown_beside(figures: Sequence[Beside]) -> str:
+    """What others published as a section with one table for each source."""
+    lines = [
+        "## What others published",
+        "",
+        "In brackets: the median of the same program here, as a multiple of it.",
+        "",
+    ]
+    for source, group in itertools.groupby(figures, key=lambda each: each.published.source):
+        lines += [*_source(source), "", *_source_table(list(group)), ""]
+    return "\n".join(lines)
+
+
+def _source(source: Source) -> list[str]:
+    about = f"{source.machine}; {source.versions}; {source.method}. Given in {source.unit}: {source.unit_why}."
+    return [f"### {escape(source.name)}", "", f"[{escape(source.title)}]({source.address}). {escape(about)}"]
+
+
+def _source_table(figures: Sequence[Beside]) -> list[str]:
+    counts = list(dict.fromkeys(each.published.tasks for each in figures))
+    body = []
+    for there, group in itertools.groupby(figures, key=lambda each: each.published.there):
+        of_it = list(group)
+        here = of_it[0].published.program or f"none: {of_it[0].published.differs}"
+        body.append([there, here, *map(_shown, of_it)])
+    return table(["there", "here", *map(format_count, counts)], body, right=len(counts))
+
+
+def _shown(each: Beside) -> str:
+    if each.published.bytes is None:
+        return each.published.reason
+    return format_bytes(each.published.bytes) + (f" ({each.ratio:.2f})" if each.ratio is not None else "")
+
+
+def claims_markdown(study: Study) -> str:
+    """Claims and published figures as a document."""
+    return "\n".join(
+        ["# The article's claims, and what others published", "", markdown_claims(claims(study)),
+         markdown_beside(beside(study))]
+    )  # fmt: skip
+
+
+def claims_json(study: Study) -> str:
+    """The same for other programs."""
+    figures = beside(study)
+    sources = dict.fromkeys(each.published.source for each in figures)
+    content = {
+        "what": "concmem claims",
+        "schema": SCHEMA,
+        "claims": [attrs.asdict(verdict) for verdict in claims(study)],
+        "sources": [attrs.asdict(source) for source in sources],
+        "published": [_record(each) for each in figures],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _record(each: Beside) -> dict[str, Any]:
+    ours_bytes = each.ours.median_bytes if each.ours is not None else None
+    record = attrs.asdict(each.published) | {"source": each.published.source.key}
+    return record | {"ours_bytes": ours_bytes, "ratio": each.ratio}

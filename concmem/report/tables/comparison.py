@@ -1,0 +1,162 @@
+"""A comparison for readers: the finding, what the two studies are, all cells, and what is to be known of some."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from concmem._escaping import escape_text
+from concmem.report.comparison import Comparison, Pair, sleep_difference
+from concmem.report.sentences import Note, host_line
+from concmem.report.tables.markdown import Markup, escape, table
+from concmem.study import Row
+from concmem.units import format_bytes, format_count
+
+__all__ = ["comparison_markdown", "finding", "print_comparison"]
+
+_LARGE = 10_000
+_METHOD = (
+    "B/A is the ratio of the medians; beside it, between which it would lie with many runs (95 %, both resampled). "
+    "The same is what has 1 between these, or differs by no more than 10 % of the smaller. A dash stands where a cell "
+    "is not in a study's plan."
+)
+
+
+def finding(comparison: Comparison) -> str:
+    """The outcome in a few sentences."""
+    pairs = [pair for pair in comparison.pairs if pair.ratio is not None]
+    first = _far(pairs) if pairs else "No cell has a figure in both studies."
+    return " ".join(filter(None, (first, _far_of_large(pairs), _alone(comparison))))
+
+
+def _far(pairs: list[Pair]) -> str:
+    far = [pair for pair in pairs if pair.is_far]
+    whole = f"{len(far) or 'None'} of {len(pairs)} cells {'differ' if len(far) > 1 else 'differs'} by more than 10 %"
+    counts = {
+        "more": sum(pair.verdict == "more" for pair in far),
+        "less": sum(pair.verdict == "less" for pair in far),
+        "no more than runs do among themselves": sum(pair.verdict == "same" for pair in far),
+    }
+    parts = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{whole}: {parts}." if parts else f"{whole}."
+
+
+def _far_of_large(pairs: list[Pair]) -> str:
+    large = [pair for pair in pairs if pair.tasks >= _LARGE]
+    if not large:
+        return ""
+    far = [pair for pair in large if pair.is_far]
+    unexplained = sum(pair.reason.startswith("unexplained") for pair in far)
+    said = f", {unexplained} of them unexplained" if unexplained else ", all with a known reason" if far else ""
+    return f"With {format_count(_LARGE)} tasks or more: {len(far) or 'none'} of {len(large)}{said}."
+
+
+def _alone(comparison: Comparison) -> str:
+    alone = sum((_has(pair.a), _has(pair.b)) in ((True, False), (False, True)) for pair in comparison.pairs)
+    return f"{alone} {'cells have' if alone > 1 else 'cell has'} a figure in one study alone." if alone else ""
+
+
+def _has(row: Row | None) -> bool:
+    return row is not None and row.median_bytes is not None
+
+
+def _about(comparison: Comparison) -> list[str]:
+    """What the studies are, and in what they, or their machines, are not alike."""
+    both = (("A", comparison.a), ("B", comparison.b))
+    lines = [
+        f"{name} is {escape_text(str(study.path))}, begun {study.started_at} with concmem {study.version}."
+        for name, study in both
+    ]
+    machines = {name: host_line(study) for name, study in both}
+    if machines["A"] == machines["B"]:
+        machines = {"Both": machines["A"]}
+    lines += [f"{name} on {machine}." for name, machine in machines.items()]
+    if comparison.differences:
+        lines.append(f"Not alike: {'; '.join(map(str, comparison.differences))}.")
+    return lines
+
+
+def _notes(comparison: Comparison) -> list[Note]:
+    """What is to be known of cells, and is not said of the studies; equal sentences of a program are put together."""
+    planned = sleep_difference(comparison.a.plan.sleep_s, comparison.b.plan.sleep_s)
+    found: dict[tuple[str, str], list[int]] = {}
+    for pair in comparison.pairs:
+        if pair.a is None or pair.b is None or not (_has(pair.a) or _has(pair.b)):
+            continue
+        for text in filter(None, (*(str(each) for each in pair.unlike if each != planned), pair.reason)):
+            found.setdefault((pair.program, text), []).append(pair.tasks)
+    return [Note(i, program, tuple(tasks), text) for i, ((program, text), tasks) in enumerate(found.items(), 1)]
+
+
+def _numbers(found: list[Note], pair: Pair) -> str:
+    return ",".join(str(note.number) for note in found if note.program == pair.program and pair.tasks in note.tasks)
+
+
+_HEAD = ["program", "tasks", "A", "B", "B/A", "95 %", "B is"]
+
+
+def _cells(pair: Pair) -> list[str]:
+    def amount(row: Row | None) -> str:
+        if row is None:
+            return "-"
+        return row.status if row.median_bytes is None else format_bytes(row.median_bytes)
+
+    ranged = "" if pair.ratio_low is None else f"{pair.ratio_low:.2f}-{pair.ratio_high:.2f}"
+    return [
+        pair.program,
+        format_count(pair.tasks),
+        amount(pair.a),
+        amount(pair.b),
+        "" if pair.ratio is None else f"{pair.ratio:.2f}",
+        ranged,
+        pair.verdict or "",
+    ]
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print it: plain text where the console is no terminal."""
+    found = _notes(comparison)
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for i, name in enumerate(_HEAD):
+        shown.add_column(name, justify="right" if 0 < i < 5 else "left", no_wrap=i > 0, overflow="fold")
+    shown.add_column("", style="dim", no_wrap=True)
+    before = ""
+    for pair in comparison.pairs:
+        program, *rest = _cells(pair)
+        numbers = _numbers(found, pair)
+        shown.add_row(
+            "" if program == before else program,
+            *rest,
+            Text(f"[{numbers}]" if numbers else ""),
+            style="yellow" if pair.verdict in ("more", "less") else None,
+        )
+        before = program
+    below: list[RenderableType] = []
+    if found:
+        listed = Table.grid(padding=(0, 1))
+        listed.add_column(justify="right", style="dim", no_wrap=True)
+        listed.add_column()
+        for note in found:
+            listed.add_row(Text(f"[{note.number}]"), Text(str(note)))
+        below = [listed, ""]
+    about = [Text(line) for line in _about(comparison)]
+    outcome = Text(finding(comparison), style="bold")
+    console.print(Group(outcome, "", *about, "", shown, "", *below, _METHOD), highlight=False)
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """The same as Markdown."""
+    found = _notes(comparison)
+    body = []
+    for pair in comparison.pairs:
+        cells = _cells(pair)
+        if numbers := _numbers(found, pair):
+            cells[-1] = Markup(f"{escape(cells[-1])}<sup>{numbers}</sup>")
+        body.append(cells)
+    out = ["# Two studies compared", "", escape(finding(comparison)), ""]
+    out += [f"- {escape(line)}" for line in _about(comparison)]
+    out += ["", *table(_HEAD, body), ""]
+    if found:
+        out += [*(f"{note.number}. {escape(str(note))}" for note in found), ""]
+    return "\n".join([*out, _METHOD, ""])

@@ -1,0 +1,180 @@
+"""The rows of a study, and a comparison's cells, in forms that other programs read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, get_args, get_origin, get_type_hints
+
+import attrs
+
+from concmem._escaping import csv_cell
+from concmem.report.charts.study import ReportExtraMissing
+from concmem.report.comparison import Comparison, Pair
+from concmem.report.tables.comparison import comparison_markdown, finding
+from concmem.report.tables.peaks import markdown
+from concmem.study import Row, Study, costs, largest_rows, rows
+
+__all__ = ["COMPARISON_FORMATS", "STUDY_FORMATS", "comparison_bytes", "csv_text", "row_record", "study_bytes"]
+
+SCHEMA = 1
+"""Of the JSON forms, in their head."""
+
+_NO_LIMIT = {"error_bytes": "sampled", "over_bytes": "upper_bound"}
+"""With which status of a figure an attribute says nothing of the truth."""
+_OF_BOTH = tuple(field.name for field in attrs.fields(Row) if field.name not in ("program", "tasks"))
+
+
+def row_record(row: Row) -> dict[str, Any]:
+    """
+    A row by the names of its attributes.
+
+    ``error_bytes`` and ``over_bytes`` are by how much the truth can exceed, and fall short of, a figure. They are None
+    where that is not known: the one where ``figure_status`` has ``sampled`` in it, the other where it has
+    ``upper_bound``.
+    """
+    record = attrs.asdict(row)
+    for name, status in _NO_LIMIT.items():
+        if row.median_bytes is None or status in row.figure_status.split(" / "):
+            record[name] = None
+    return record
+
+
+def _every(study: Study) -> list[Row]:
+    return [*rows(study), *largest_rows(study)]
+
+
+def csv_text(study: Study) -> str:
+    """Every row in full, a column for each attribute of `Row`; empty where `row_record` has None."""
+    return _csv([field.name for field in attrs.fields(Row)], (row_record(row) for row in _every(study)))
+
+
+def _csv(columns: Iterable[str], records: Iterable[Mapping[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for record in records:
+        writer.writerow([csv_cell(record[name]) for name in columns])
+    return out.getvalue()
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _about(study: Study) -> dict[str, Any]:
+    """What a study is, apart from its runs."""
+    return {
+        "plan": attrs.asdict(study.plan),
+        "host": attrs.asdict(study.host),
+        "programs": [attrs.asdict(entry) for entry in study.programs],
+        "started_at": study.started_at,
+        "version": study.version,
+    }
+
+
+def _head(study: Study) -> dict[str, Any]:
+    by_program = {program: attrs.asdict(found) for program, found in costs(study).items()}
+    return {"what": "concmem rows", "schema": SCHEMA, **_about(study), "costs": by_program}
+
+
+def _study_json(study: Study) -> str:
+    return _json({**_head(study), "rows": [row_record(row) for row in _every(study)]})
+
+
+def _parquet(study: Study) -> bytes:
+    """One table of all rows; what they are of stands as JSON in its metadata, under ``concmem``."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ReportExtraMissing(
+            f"Parquet needs {error.name}, which is missing: pip install 'concmem[parquet]'"
+        ) from error
+    hints = get_type_hints(Row)
+
+    def kind(hint: Any) -> Any:
+        parts = {hint, *get_args(hint)}
+        if get_origin(hint) is tuple:
+            return pyarrow.list_(pyarrow.string())
+        if bool in parts:
+            return pyarrow.bool_()
+        return pyarrow.int64() if int in parts else pyarrow.float64() if float in parts else pyarrow.string()
+
+    schema = pyarrow.schema(
+        [(field.name, kind(hints[field.name])) for field in attrs.fields(Row)],
+        metadata={"concmem": json.dumps(_head(study))},
+    )
+    table = pyarrow.Table.from_pylist([row_record(row) for row in _every(study)], schema=schema)
+    out = io.BytesIO()
+    parquet.write_table(table, out)
+    return out.getvalue()
+
+
+def _flat(pair: Pair) -> dict[str, Any]:
+    """A cell as one line: the attributes of both rows have ``a_`` and ``b_`` before their names."""
+    flat: dict[str, Any] = {}
+    for name in (field.name for field in attrs.fields(Pair)):
+        value = getattr(pair, name)
+        if name in ("a", "b"):
+            record = row_record(value) if value is not None else {}
+            flat |= {f"{name}_{of_row}": record.get(of_row) for of_row in _OF_BOTH}
+        else:
+            flat[name] = "; ".join(map(str, value)) if name == "unlike" else value
+    return flat
+
+
+def _comparison_csv(comparison: Comparison) -> str:
+    none = Pair(program="", tasks=0, a=None, b=None)
+    return _csv(list(_flat(none)), map(_flat, comparison.pairs))
+
+
+def _comparison_json(comparison: Comparison) -> str:
+    def nested(pair: Pair) -> dict[str, Any]:
+        both = {name: row_record(row) if row else None for name, row in (("a", pair.a), ("b", pair.b))}
+        return {**attrs.asdict(pair), **both, "is_far": pair.is_far}
+
+    return _json(
+        {
+            "what": "concmem comparison",
+            "schema": SCHEMA,
+            "finding": finding(comparison),
+            "a": _about(comparison.a),
+            "b": _about(comparison.b),
+            "differences": [attrs.asdict(each) for each in comparison.differences],
+            "pairs": [nested(pair) for pair in comparison.pairs],
+        }
+    )
+
+
+_STUDY: dict[str, Callable[[Study], str | bytes]] = {
+    "md": markdown,
+    "csv": csv_text,
+    "json": _study_json,
+    "parquet": _parquet,
+}
+_COMPARISON: dict[str, Callable[[Comparison], str]] = {
+    "md": comparison_markdown,
+    "csv": _comparison_csv,
+    "json": _comparison_json,
+}
+STUDY_FORMATS = tuple(_STUDY)
+COMPARISON_FORMATS = tuple(_COMPARISON)
+
+
+def study_bytes(study: Study, form: str) -> bytes:
+    """
+    All rows of a study in one of `STUDY_FORMATS`, text as UTF-8.
+
+    Raises:
+        ReportExtraMissing: The form needs a library that is not installed.
+    """
+    made = _STUDY[form](study)
+    return made if isinstance(made, bytes) else made.encode()
+
+
+def comparison_bytes(comparison: Comparison, form: str) -> bytes:
+    """A comparison in one of `COMPARISON_FORMATS`, as UTF-8."""
+    return _COMPARISON[form](comparison).encode()

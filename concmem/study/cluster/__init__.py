@@ -1,0 +1,1 @@
+"""Run a study on the workers of a Dask scheduler."""

@@ -1,0 +1,1 @@
+"""The article's claims, and how a study's figures judge them."""

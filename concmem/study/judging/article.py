@@ -1,0 +1,271 @@
+"""
+The article's claims, each judged by a study's figures.
+
+The article is "How Much Memory Do You Need to Run 1 Million Concurrent Tasks?" of 2023; `concmem.study.published` has
+its figures. Every claim is one entry of `CLAIMS`: what is said, how that is read, and what judges it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from concmem.study.judging.judges import (
+    ARTICLE,
+    LARGE,
+    NATIVE,
+    RUST_ASYNC,
+    THREADS,
+    Judge,
+    all_below,
+    any_above,
+    beats_a_rust_runtime,
+    cannot_run,
+    is_competitive,
+    is_within,
+    most_are_late,
+    needs_more_than_installed,
+    ranks_change,
+    times,
+    times_the_best,
+    under_idle,
+)
+from concmem.study.judging.verdicts import Cells
+from concmem.study.results.table import rows
+from concmem.study.store.records import Study
+from concmem.units import format_bytes
+
+__all__ = ["CLAIMS", "Claim", "Verdict", "Version", "claims"]
+
+
+@attrs.frozen
+class Verdict:
+    """
+    What a study says of a claim.
+
+    Attributes:
+        key: The claim's short name.
+        tasks: The number of tasks that it is about.
+        claim: What is claimed, in our words.
+        found: What was found, with figures.
+        verdict: In these words.
+        why: How that was judged, or why it cannot be.
+        version: On which version that hangs, and what another gives; "" where on none that is known.
+    """
+
+    key: str
+    tasks: int
+    claim: str
+    found: str
+    verdict: Literal["holds", "does not hold", "cannot be judged"]
+    why: str
+    version: str = ""
+
+
+@attrs.frozen
+class Version:
+    """
+    A version on which a verdict hangs.
+
+    Attributes:
+        known: What is known of other versions, in one sentence with its source; told where the study has no figure.
+        program, other: A program, and the same with another version, whose figures are then judged in its place.
+    """
+
+    known: str
+    program: str = ""
+    other: str = ""
+
+
+@attrs.frozen
+class Claim:
+    """
+    One claim of the article.
+
+    Attributes:
+        key: A short name.
+        tasks: The number of tasks that it is about.
+        claim: What is claimed, in our words.
+        reading: What must be so for it to hold.
+        judge: Judges it.
+        versions: On which versions that hangs.
+    """
+
+    key: str
+    tasks: int
+    claim: str
+    reading: str
+    judge: Judge = attrs.field(repr=False)
+    versions: tuple[Version, ...] = ()
+
+    def verdict(self, cells: Cells) -> Verdict:
+        """What these figures say of it."""
+        answer, found = self.judge(cells, self.tasks)
+        version = "; ".join(self._of_version(cells, each) for each in self.versions)
+        why = answer.obstacle if answer.holds is None else self.reading
+        return Verdict(self.key, self.tasks, self.claim, found, _WORDS[answer.holds], why, version)
+
+    def _of_version(self, cells: Cells, version: Version) -> str:
+        if not (rows := cells.good((version.other, self.tasks))):
+            return version.known
+        answer, found = self.judge(cells.instead(version.program, version.other), self.tasks)
+        return f"with {rows[0].toolchain} it {_WORDS[answer.holds]}: {found}"
+
+
+_WORDS: dict[bool | None, Literal["holds", "does not hold", "cannot be judged"]] = {
+    True: "holds",
+    False: "does not hold",
+    None: "cannot be judged",
+}
+
+
+def claims(study: Study) -> list[Verdict]:
+    """Every claim, judged by the figures of a study, finished or not; those about few tasks first."""
+    if study.plan.workload != "sleep":
+        why = f"it is about tasks that sleep, and the workload of this study is {study.plan.workload}"
+        return [Verdict(each.key, each.tasks, each.claim, "no figure", "cannot be judged", why) for each in CLAIMS]
+    cells = Cells(rows(study))
+    return [claim.verdict(cells) for claim in CLAIMS]
+
+
+def _but(programs: tuple[str, ...], *without: str) -> tuple[str, ...]:
+    return tuple(program for program in programs if program not in without)
+
+
+_QUARTER = 0.25
+_NO_LIMIT = float("inf")
+# The article does not say whether its MB are of 10^6 or of 2^20 bytes: either will do.
+_ABOUT_250_MB = 250e6 * (1 - _QUARTER), 250 * (1 << 20) * (1 + _QUARTER)
+_ABOUT_HALF_AGAIN = 1.5 * (1 - _QUARTER), 1.5 * (1 + _QUARTER)
+_TOKIO = Version(
+    "1 000 000 tasks of Tokio 1.28, that of the article's year, take 224 MiB, and of 1.38 437 MiB (measured apart; a "
+    "study with rust-tokio-1-28 judges by both)",
+    "rust-tokio",
+    "rust-tokio-1-28",
+)
+_DOTNET = Version(
+    "the article's .NET 6.0 took 131 MB with 1, 10 000 and 100 000 tasks, .NET 9 is published with "
+    "24.4, 28.1 and 50.1 MiB (hez2010, take 2, without Task.Run)"
+)  # fmt: skip
+
+CLAIMS = (
+    Claim(
+        "go-and-rust-least", 1, "Go and Rust need the least memory.",
+        "each of their four programs needs less than each of the other six",
+        all_below(NATIVE, _but(ARTICLE, *NATIVE)),
+    ),
+    Claim(
+        "dotnet-most", 1, ".NET needs the most memory.",
+        "C# needs more than each of the other nine programs",
+        all_below(_but(ARTICLE, "csharp"), ("csharp",)), (_DOTNET,),
+    ),
+    Claim(
+        "async-over-threads", 10_000, "Asynchronous programs can take more memory than threads (the title).",
+        "one or more of the eight programs without native threads needs more than Rust's native threads",
+        any_above("rust-threads", LARGE),
+    ),
+    Claim(
+        "threads-lose", 10_000, "Threads were expected to lose.",
+        "this comes true, which by the article's own figures it does not: both programs with native threads need more "
+        "than each of the other eight",
+        all_below(LARGE, THREADS),
+    ),
+    Claim(
+        "java-threads-250-mb", 10_000, "Java threads take about 250 MB.",
+        f"they take {' to '.join(map(format_bytes, _ABOUT_250_MB))}: within a quarter, MB being 10^6 or 2^20 bytes",
+        is_within("java-threads", *_ABOUT_250_MB),
+    ),
+    Claim(
+        "rust-threads-under-idle", 10_000, "Rust threads take less than many other runtimes take idle.",
+        "two or more of Go, Java, .NET, Node.js, Python and Elixir take more for one task, as in the article's figures",
+        under_idle,
+    ),
+    Claim(
+        "goroutines-half-again", 10_000, "As it is retold, goroutines take about 50 % more than Rust threads.",
+        f"Go needs {' to '.join(map(str, _ABOUT_HALF_AGAIN))} times as much: within a quarter of 1.5 times",
+        times("go", "rust-threads", *_ABOUT_HALF_AGAIN),
+    ),
+    Claim(
+        "goroutines-over-half", 10_000, "As it is written, goroutines take more than 50 % of what Rust threads take.",
+        "Go needs more than 0.5 times as much",
+        times("go", "rust-threads", 0.5, _NO_LIMIT),
+    ),
+    Claim(
+        "rust-threads-cannot-run", 100_000, "So many Rust threads cannot run.",
+        "no run had all of them alive at once, and a limit of the machine is below so many",
+        cannot_run("rust-threads"),
+    ),
+    Claim(
+        "java-threads-cannot-run", 100_000, "So many Java threads cannot run.",
+        "no run had all of them alive at once, and a limit of the machine is below so many",
+        cannot_run("java-threads"),
+    ),
+    Claim(
+        "go-behind-rust", 100_000, "Go has fallen behind Rust.",
+        "both of Rust's asynchronous programs need less than Go",
+        all_below(RUST_ASYNC, ("go",)),
+    ),
+    Claim(
+        "go-behind-java", 100_000, "Go has fallen behind Java.",
+        "Java's virtual threads need less than Go",
+        all_below(("java-virtual-threads",), ("go",)),
+    ),
+    Claim(
+        "go-behind-csharp", 100_000, "Go has fallen behind C#.",
+        "C# needs less than Go",
+        all_below(("csharp",), ("go",)),
+    ),
+    Claim(
+        "go-behind-nodejs", 100_000, "Go has fallen behind Node.js.",
+        "Node.js needs less than Go",
+        all_below(("nodejs",), ("go",)),
+    ),
+    Claim(
+        "dotnet-hardly-grows", 100_000, ".NET hardly needs more than for one task.",
+        f"C# needs less than {1 + _QUARTER:g} times as much",
+        times("csharp", "csharp", 0, 1 + _QUARTER, other_tasks=1), (_DOTNET,),
+    ),
+    Claim(
+        "csharp-competitive", 1_000_000, "C# is competitive.",
+        "it is among the better half of the article's eight programs without native threads",
+        is_competitive, (_TOKIO,),
+    ),
+    Claim(
+        "csharp-beats-a-rust-runtime", 1_000_000, "C# needs less than one of the Rust runtimes.",
+        "it needs less than Tokio or less than async-std",
+        beats_a_rust_runtime, (_TOKIO,),
+    ),
+    Claim(
+        "go-12-times-the-best", 1_000_000, "Go needs over 12 times as much as the best.",
+        "it needs more than 12 times what one of the article's other programs without native threads needs",
+        times_the_best("go", _but(LARGE, "go"), 12), (_TOKIO,),
+    ),
+    Claim(
+        "go-twice-java", 1_000_000, "Go needs over twice as much as Java.",
+        "it needs more than 2 times what Java's virtual threads need",
+        times("go", "java-virtual-threads", 2, _NO_LIMIT),
+    ),
+    Claim(
+        "tokio-least", 1_000_000, "Tokio needs the least memory.",
+        "it needs less than each of the article's other seven programs without native threads",
+        all_below(("rust-tokio",), _but(LARGE, "rust-tokio")), (_TOKIO,),
+    ),
+    Claim(
+        "most-over-12-s", 1_000_000, "Most programs take over 12 s.",
+        "more than half of the eight take over 2 s longer than their tasks sleep, which was 10 s there; by the median",
+        most_are_late,
+    ),
+    Claim(
+        "not-all-out-of-the-box", 1_000_000, "Not all runtimes handle extreme concurrency out of the box.",
+        "one or more of the ten programs is stopped by a limit of the machine, or needs a flag of its runtime",
+        needs_more_than_installed,
+    ),
+    Claim(
+        "few-or-many", 1_000_000, "Some are good with few tasks, others at scale.",
+        "of the eight programs without native threads, one or more needs less than half of the others with 1 task and "
+        "more than half of them with 1 000 000, and one or more the other way round",
+        ranks_change(1),
+    ),
+)  # fmt: skip
+"""All of them, those about few tasks first."""

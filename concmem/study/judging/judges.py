@@ -1,0 +1,263 @@
+"""The ways in which the article's claims are judged; what they are is in `concmem.study.claims`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from concmem.study.judging.verdicts import Answer, Cells, Key, at_least, median, span
+from concmem.study.results.table import Row
+from concmem.units import format_bytes, format_count, format_seconds
+
+__all__ = [
+    "ARTICLE",
+    "LARGE",
+    "NATIVE",
+    "RUST_ASYNC",
+    "THREADS",
+    "Judge",
+    "all_below",
+    "any_above",
+    "beats_a_rust_runtime",
+    "cannot_run",
+    "is_competitive",
+    "is_within",
+    "most_are_late",
+    "needs_more_than_installed",
+    "ranks_change",
+    "times",
+    "times_the_best",
+    "under_idle",
+]
+
+RUST_ASYNC = ("rust-tokio", "rust-async-std")
+NATIVE = ("rust-threads", *RUST_ASYNC, "go")
+"""Those that are compiled to machine code beforehand."""
+ARTICLE = (*NATIVE, "java-threads", "java-virtual-threads", "csharp", "nodejs", "python", "elixir")
+"""The ten programs of the article."""
+THREADS = ("rust-threads", "java-threads")
+LARGE = tuple(program for program in ARTICLE if program not in THREADS)
+"""The eight that it compares at 100,000 tasks and more."""
+_RUNTIMES = ("go", "java-threads", "csharp", "nodejs", "python", "elixir")
+"""A program of each runtime but Rust's."""
+_LATE_S = 2
+"""What is over 12 s with tasks that sleep 10 s."""
+_NO_FIGURE = "no figure"
+_SHOWN = 4
+"""So many programs on one side of a comparison are shown in full."""
+
+Judge = Callable[[Cells, int], tuple[Answer, str]]
+"""From the figures and the number of tasks: whether the claim holds, and what was found."""
+
+
+def all_below(lesser: Sequence[str], greater: Sequence[str]) -> Judge:
+    """Every one of `lesser` needs less than every one of `greater`."""
+
+    def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
+        below, above = ([(program, tasks) for program in side] for side in (lesser, greater))
+        answers = [cells.below(less, more) for less in below for more in above]
+        found = [_side(cells, below, "most", -1), _side(cells, above, "least", 0)]
+        # The programs that the claim is about come first: they are fewer.
+        return at_least(len(answers), answers), _both(*(found if len(lesser) <= len(greater) else found[::-1]))
+
+    return judge
+
+
+def times(one: str, other: str, low: float, high: float, *, other_tasks: int | None = None) -> Judge:
+    """`one` needs more than `low` times and less than `high` times what `other` needs, with `other_tasks` tasks."""
+
+    def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
+        keys = (one, tasks), (other, other_tasks or tasks)
+        return cells.ratio(*keys, low, high), _compared(cells, *keys)
+
+    return judge
+
+
+def times_the_best(program: str, others: Sequence[str], low: float) -> Judge:
+    """`program` needs more than `low` times what one of the others needs."""
+
+    def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
+        own, keys = (program, tasks), [(other, tasks) for other in others]
+        answer = at_least(1, [cells.ratio(own, key, low, float("inf")) for key in keys])
+        best = [(row.program, tasks) for row in cells.good(*keys)[:1]]
+        return answer, _compared(cells, own, *best)
+
+    return judge
+
+
+def any_above(program: str, others: Sequence[str]) -> Judge:
+    """One of `others` or more needs more than `program`."""
+
+    def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
+        own, keys = (program, tasks), [(other, tasks) for other in others]
+        answers = {key: cells.below(own, key) for key in keys}
+        above = cells.good(*(key for key, answer in answers.items() if answer.holds))
+        shown = f"more: {_amounts(above)}" if above else _side(cells, keys, "most", -1)
+        return at_least(1, list(answers.values())), _both(_side(cells, [own], "most", -1), shown)
+
+    return judge
+
+
+def is_within(program: str, low: float, high: float) -> Judge:
+    """`program` needs between `low` and `high` bytes."""
+
+    def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
+        if why := cells.why_not((program, tasks)):
+            return Answer(None, (why,)), _amounts([])
+        (row,) = cells.good((program, tasks))
+        ends = span(row)
+        holds = ends.within(low, high)
+        between = f"it lies between {format_bytes(ends.low)} and {format_bytes(ends.high)}"
+        return Answer(holds, () if holds is not None else (between,)), f"{_amounts([row])} ({median(row) / 1e6:.3g} MB)"
+
+    return judge
+
+
+def cannot_run(program: str) -> Judge:
+    """No run of `program` had all its tasks alive at once, and a limit of the machine is below so many."""
+
+    def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
+        key = program, tasks
+        row = cells.row(key)
+        if row is not None and row.median_bytes is not None:
+            return Answer(False), f"{row.figure_runs} of {row.runs} runs went well: {_amounts([row])}"
+        if row is not None and row.status in ("failed", "skipped") and row.limit:
+            return Answer(True), f"{row.limit}; {row.reason}"
+        return Answer(None, (cells.why_not(key),)), _amounts([])
+
+    return judge
+
+
+def under_idle(cells: Cells, tasks: int) -> tuple[Answer, str]:
+    """Rust threads need less than two runtimes or more need for one task."""
+    threads = ("rust-threads", tasks)
+    idle = {(runtime, 1): cells.below(threads, (runtime, 1)) for runtime in _RUNTIMES}
+    above = cells.good(*(key for key, answer in idle.items() if answer.holds))
+    shown = f"more with one task: {_amounts(above)}"
+    if not above:
+        shown = f"no other runtime needs more with one task, the most is {_amounts(cells.good(*idle)[-1:])}"
+    return at_least(2, list(idle.values())), f"{_amounts(cells.good(threads))}; {shown}"
+
+
+def is_competitive(cells: Cells, tasks: int) -> tuple[Answer, str]:
+    """C# is among the better half."""
+    own, others = ("csharp", tasks), [(program, tasks) for program in LARGE if program != "csharp"]
+    answer = at_least(len(LARGE) - len(LARGE) // 2, [cells.below(own, other) for other in others])
+    found = _amounts(cells.good(own))
+    if cells.good(own):
+        order = cells.good(own, *others)
+        before = [row for row in order if cells.below((row.program, tasks), own).holds]
+        beside = [
+            row for row in order if row.program != "csharp" and cells.below((row.program, tasks), own).holds is None
+        ]
+        number = f"{len(before) + 1}" + (f" to {len(before) + len(beside) + 1}" if beside else "")
+        found += f", number {number} of {len(order)}" + (f" after {_amounts(before)}" if before else "")
+        found += f", within range and error of {_amounts(beside)}" if beside else ""
+    return answer, found
+
+
+def needs_more_than_installed(cells: Cells, tasks: int) -> tuple[Answer, str]:
+    """One of the ten or more is stopped by a limit of the machine, or needs a flag of its runtime."""
+    answers, stopped, flagged = list[Answer](), list[str](), list[str]()
+    for key in [(program, tasks) for program in ARTICLE]:
+        row = cells.row(key)
+        if row is not None and row.status in ("failed", "skipped") and row.limit:
+            stopped.append(f"{row.title} ({row.limit})")
+            answers.append(Answer(True))
+        elif row is not None and row.flags:
+            flagged.append(f"{row.title} ({' '.join(row.flags)})")
+            answers.append(Answer(True))
+        else:
+            answers.append(Answer(None, (why,)) if (why := cells.why_not(key)) else Answer(False))
+    said = [f"stopped by a limit: {', '.join(stopped)}"] if stopped else []
+    said += [f"given a flag: {', '.join(flagged)}"] if flagged else []
+    as_installed = sum(answer.holds is False for answer in answers)
+    return at_least(1, answers), "; ".join([*said, f"as installed: {as_installed} of {len(ARTICLE)}"])
+
+
+def ranks_change(few: int) -> Judge:
+    """Of those without native threads, some are in the better half with `few` tasks alone, some with many alone."""
+
+    def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
+        answers, said = [], []
+        for good_at, bad_at in ((few, tasks), (tasks, few)):
+            of_it = {program: _changes(cells, program, good_at, bad_at) for program in LARGE}
+            rows = [row for program in LARGE if of_it[program].holds and (row := cells.row((program, good_at)))]
+            answers.append(at_least(1, list(of_it.values())))
+            named = ", ".join(row.title for row in rows) or "none"
+            said.append(f"in the better half with {format_count(good_at)} alone: {named}")
+        return at_least(2, answers), "; ".join(said)
+
+    return judge
+
+
+def _changes(cells: Cells, program: str, good_at: int, bad_at: int) -> Answer:
+    """Whether it needs less than half of the others or more with one number of tasks, and more with the other."""
+    half, others = len(LARGE) // 2, [other for other in LARGE if other != program]
+    below = at_least(half, [cells.below((program, good_at), (other, good_at)) for other in others])
+    above = at_least(half, [cells.below((other, bad_at), (program, bad_at)) for other in others])
+    return at_least(2, [below, above])
+
+
+def beats_a_rust_runtime(cells: Cells, tasks: int) -> tuple[Answer, str]:
+    """C# needs less than one of Rust's asynchronous programs."""
+    own = ("csharp", tasks)
+    answers = {(runtime, tasks): cells.below(own, (runtime, tasks)) for runtime in RUST_ASYNC}
+    beaten = cells.good(*(key for key, answer in answers.items() if answer.holds))
+    found = _amounts(cells.good(own, *answers))
+    if beaten:
+        found += f"; beaten: {' and '.join(row.title for row in beaten)}"
+    return at_least(1, list(answers.values())), found
+
+
+def most_are_late(cells: Cells, tasks: int) -> tuple[Answer, str]:
+    """More than half take longer than their tasks sleep by more than `_LATE_S`."""
+    keys = [(program, tasks) for program in LARGE]
+    answers = [
+        Answer(None, (why,)) if (why := cells.why_not(key)) else Answer(_is_late(cells.good(key)[0])) for key in keys
+    ]
+    good = sorted(cells.good(*keys), key=_wall_s)
+    late = [row for row in good if _is_late(row)]
+    named = ", ".join(
+        f"{row.title} {format_seconds(_wall_s(row))}" + (f" (slept {row.sleep_s:g} s)" if row.sleep_s != 10 else "")
+        for row in late
+    )
+    found = f"{len(late)} of {len(good)}" + (f": {named}" if late else "")
+    return at_least(len(LARGE) // 2 + 1, answers), found if good else _amounts([])
+
+
+def _wall_s(row: Row) -> float:
+    assert row.wall_s is not None
+    return row.wall_s
+
+
+def _is_late(row: Row) -> bool:
+    return row.beyond_s is not None and row.beyond_s > _LATE_S
+
+
+def _amounts(of_them: Iterable[Row]) -> str:
+    return ", ".join(f"{row.title} {format_bytes(median(row))}" for row in of_them) or _NO_FIGURE
+
+
+def _side(cells: Cells, keys: Sequence[Key], outermost: str, nearest: int) -> str:
+    """Those on one side of a comparison; of many, the one that stands nearest to the other side."""
+    of_it = cells.good(*keys)
+    if not of_it:
+        programs = [program for program, _ in keys]
+        return f"{_NO_FIGURE} for {', '.join(programs) if len(keys) <= _SHOWN else f'the other {len(keys)}'}"
+    if len(of_it) <= _SHOWN:
+        return _amounts(of_it)
+    return f"the {outermost} of the other {len(of_it)}: {_amounts([of_it[nearest]])}"
+
+
+def _both(one: str, other: str) -> str:
+    """The two sides of a comparison, as `_side` gives them."""
+    return _NO_FIGURE if one.startswith(_NO_FIGURE) and other.startswith(_NO_FIGURE) else f"{one}; {other}"
+
+
+def _compared(cells: Cells, *keys: Key) -> str:
+    """What each needs and, of two, the first as a multiple of the second."""
+    rows = [row for key in keys for row in cells.good(key)]
+    sizes = len({tasks for _, tasks in keys}) > 1
+    told = [_amounts([row]) + (f" with {format_count(row.tasks)}" if sizes else "") for row in rows]
+    ratio = f": {median(rows[0]) / median(rows[1]):.3g} times" if len(rows) == 2 else ""
+    return (", ".join(told) or _NO_FIGURE) + ratio

@@ -1,0 +1,1 @@
+"""What all runs of a study say together."""

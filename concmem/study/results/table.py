@@ -1,0 +1,294 @@
+"""Every program at every number of tasks as one row, all its runs taken together."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import attrs
+
+from concmem._escaping import escape_fields
+from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD, Cost, cost, median_interval
+from concmem.study.store.records import Entry, Run, Study
+
+__all__ = ["Row", "costs", "counted_runs", "largest_rows", "rows", "rows_of_runs"]
+
+RowStatus = Literal["ok", "partly", "failed", "skipped", "not run"]
+
+
+@attrs.frozen(kw_only=True, field_transformer=escape_fields)
+class Row:
+    """
+    One program at one number of tasks.
+
+    Attributes:
+        program, title, language, kind, variant, toolchain: Which program, and what ran it.
+        flags: Flags of the runtime that belong to the row.
+        remarks: What else a reader of the row must know, as the program's manifest says it.
+        tasks: How many tasks were alive at once.
+        sleep_s: The longest sleep that a run needed.
+        runs: How many runs are stored.
+        status: ``ok``, ``partly`` (some runs failed: the figures are those of the others), ``failed``, ``skipped``,
+            or ``not run`` (the study is not finished).
+        good_runs: How many of them the figures are made of: those that have one, and were not made while the machine
+            was busy with other work, unless all were.
+        busy_runs: How many runs have a figure, but were made while the machine was busy with other work.
+        is_busy: Whether all of them were: such a row is shown, but judges no claim, and has no rank.
+        other_share: The most of the CPUs' time that others took in a run that the figures are made of; None where that
+            is not known.
+        instead_of: The planned number of tasks in whose place, as it could not run, this was the largest that did.
+        median_bytes, min_bytes, max_bytes: Of the peaks; None without a figure.
+        error_bytes: By how much the truth can exceed a run's figure: the largest of the runs.
+        over_bytes: By how much a figure can exceed the truth.
+        figure_status, source: Of the figures; several are joined by " / ".
+        interval_low_bytes, interval_high_bytes: Where the median of many runs would lie (`stats.median_interval`);
+            None with fewer than two.
+        plateau_bytes: The median of the runs' plateaus (`Run.plateau`).
+        left_over_bytes: The median of what the runs held more after their tasks (`Run.left_over`).
+        rate_per_s, rate_min_per_s, rate_max_per_s: Of `Run.rate_per_s`: median, least, most.
+        beyond_s: The median of how much longer the runs took than they slept.
+        limit: Which limit of the machine so many tasks meet, where runs failed or were skipped; "" where none.
+        wall_s, cpu_s, launch_s, overshoot_s, peak_at_s: Medians; None without a figure.
+        alive: The most tasks that were seen alive at once in every run, where they can be counted.
+        threads: The most threads that any run had.
+        minor_faults, major_faults: Medians of the page faults.
+        reason: Why not ``ok``, in one sentence.
+    """
+
+    program: str
+    title: str
+    language: str
+    kind: str
+    variant: str
+    toolchain: str
+    flags: tuple[str, ...]
+    tasks: int
+    sleep_s: float
+    runs: int
+    status: RowStatus
+    good_runs: int
+    busy_runs: int = 0
+    is_busy: bool = False
+    other_share: float | None = None
+    median_bytes: int | None = None
+    min_bytes: int | None = None
+    max_bytes: int | None = None
+    error_bytes: int = 0
+    over_bytes: int = 0
+    figure_status: str = ""
+    source: str = ""
+    interval_low_bytes: int | None = None
+    interval_high_bytes: int | None = None
+    plateau_bytes: int | None = None
+    left_over_bytes: int | None = None
+    rate_per_s: float | None = None
+    rate_min_per_s: float | None = None
+    rate_max_per_s: float | None = None
+    beyond_s: float | None = None
+    limit: str = ""
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    launch_s: float | None = None
+    overshoot_s: float | None = None
+    peak_at_s: float | None = None
+    alive: int | None = None
+    threads: int | None = None
+    minor_faults: int | None = None
+    major_faults: int | None = None
+    reason: str = ""
+    instead_of: int | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def figure_runs(self) -> int:
+        """How many runs have a figure."""
+        return self.good_runs if self.is_busy else self.good_runs + self.busy_runs
+
+    @property
+    def has_rank(self) -> bool:
+        """Whether it has a figure that may be compared with those of others."""
+        return self.median_bytes is not None and not self.is_busy
+
+    @property
+    def spread(self) -> float | None:
+        """The range as a part of the median; None without a figure."""
+        if not self.median_bytes or self.min_bytes is None or self.max_bytes is None:
+            return None
+        return (self.max_bytes - self.min_bytes) / self.median_bytes
+
+    @property
+    def conditions(self) -> str:
+        """Flags and remarks in one line; "" where there are none."""
+        return "; ".join(filter(None, (" ".join(self.flags), *self.remarks)))
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the range is so wide that a reader must be told."""
+        return self.spread is not None and self.spread > WIDE_SPREAD
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether so many runs went well that the figure can be published."""
+        return self.good_runs >= ENOUGH_RUNS
+
+
+def rows(study: Study) -> list[Row]:
+    """All rows of a study: programs in the plan's order, for each the numbers of tasks in ascending order."""
+    entries = {entry.name: entry for entry in study.programs}
+    stored: dict[tuple[str, int], list[Run]] = {}
+    for run in study.runs:
+        stored.setdefault((run.program, run.tasks), []).append(run)
+    return [
+        _row(entries[program], tasks, stored.get((program, tasks), []), study.plan.sleep_s)
+        for program in study.plan.programs
+        if program in entries
+        for tasks in study.plan.tasks
+    ]
+
+
+def largest_rows(study: Study) -> list[Row]:
+    """The largest numbers of tasks that ran, of programs for which a planned number was too large."""
+    entries = {entry.name: entry for entry in study.programs}
+    found: dict[tuple[str, int, int], list[Run]] = {}
+    for run in study.runs:
+        if run.instead_of is not None:
+            found.setdefault((run.program, run.tasks, run.instead_of), []).append(run)
+    return [
+        attrs.evolve(_row(entries[program], tasks, runs, study.plan.sleep_s), instead_of=instead_of)
+        for (program, tasks, instead_of), runs in found.items()
+    ]
+
+
+def rows_of_runs(study: Study) -> dict[tuple[str, int], list[Row]]:
+    """Each run with a figure as a row of its own, by program and number of tasks: between them lies a row's range."""
+    entries = {entry.name: entry for entry in study.programs}
+    found: dict[tuple[str, int], list[Row]] = {}
+    for run in study.runs:
+        if run.peak is not None and not run.was_busy and run.program in entries:
+            row = _row(entries[run.program], run.tasks, [run], study.plan.sleep_s)
+            found.setdefault((run.program, run.tasks), []).append(row)
+    return found
+
+
+def costs(study: Study) -> dict[str, Cost]:
+    """
+    What a task costs in each program that has a figure at two numbers of tasks or more, and needs more with more.
+
+    Of the workload ``spawn`` nothing: its tasks are never alive together.
+    """
+    if study.plan.workload == "spawn":
+        return {}
+    medians: dict[str, dict[int, int]] = {}
+    for row in (*rows(study), *largest_rows(study)):
+        if row.has_rank and row.median_bytes is not None:
+            medians.setdefault(row.program, {})[row.tasks] = row.median_bytes
+    found = {program: line for program, of_it in medians.items() if (line := cost(of_it)) is not None}
+    return {program: line for program, line in found.items() if line.each_bytes > 0}
+
+
+def counted_runs(runs: Sequence[Run]) -> list[Run]:
+    """The runs of a cell that its figures are made of: those of a busy machine only where there is no other."""
+    with_figure = [run for run in runs if run.peak is not None and run.peak.bytes is not None]
+    return [run for run in with_figure if not run.was_busy] or with_figure
+
+
+def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
+    of_any = [run for run in runs if run.peak is not None and run.peak.bytes is not None]
+    good = counted_runs(of_any)
+    figures = [figure for run in good if (figure := run.peak) is not None]
+    shares = [run.other_work.taken_share for run in good if run.other_work is not None]
+    row = Row(
+        program=entry.name,
+        title=entry.title,
+        language=entry.language,
+        kind=entry.kind,
+        variant=entry.variant,
+        toolchain=entry.toolchain,
+        remarks=entry.remarks,
+        flags=next((run.flags for run in runs), ()),
+        tasks=tasks,
+        sleep_s=max((run.sleep_s for run in good or runs), default=sleep_s),
+        runs=len(runs),
+        status=_status(runs, len(of_any)),
+        good_runs=len(good),
+        busy_runs=sum(run.was_busy for run in of_any),
+        is_busy=bool(good) and all(run.was_busy for run in good),
+        other_share=max(shares, default=None),
+        limit=next((str(run.obstacles[0]) for run in runs if run.status != "ok" and run.obstacles), ""),
+        reason=_reasons(_why_none(run) for run in runs if run not in of_any)
+        if runs
+        else "the study has not come to it",
+    )
+    if not figures:
+        return row
+    peaks = [figure.bytes for figure in figures if figure.bytes is not None]
+    interval = median_interval(peaks)
+    made = [run.measurement for run in good if run.measurement is not None]
+    rates = [run.rate_per_s for run in good if run.rate_per_s is not None]
+    return attrs.evolve(
+        row,
+        median_bytes=round(statistics.median(peaks)),
+        min_bytes=min(peaks),
+        max_bytes=max(peaks),
+        interval_low_bytes=interval and round(interval[0]),
+        interval_high_bytes=interval and round(interval[1]),
+        error_bytes=max(figure.error_bytes for figure in figures),
+        over_bytes=max(figure.over_bytes for figure in figures),
+        figure_status=_joined(figure.status for figure in figures),
+        source=_joined(figure.source for figure in figures),
+        plateau_bytes=_whole(run.plateau.bytes for run in good if run.plateau is not None),
+        left_over_bytes=_whole(run.left_over.bytes for run in good if run.left_over is not None),
+        rate_per_s=_median(rates),
+        rate_min_per_s=min(rates, default=None),
+        rate_max_per_s=max(rates, default=None),
+        beyond_s=_median(run.measurement.wall_s - run.sleep_s for run in good if run.measurement is not None),
+        wall_s=_median(each.wall_s for each in made),
+        cpu_s=_median(each.user_s + each.system_s for each in made),
+        launch_s=_median(run.launch_s for run in good),
+        overshoot_s=_median(run.overshoot_s for run in good),
+        peak_at_s=_median(run.peak_at_s for run in good),
+        alive=min((run.alive for run in good if run.alive is not None), default=None),
+        threads=max(each.max_threads for each in made),
+        minor_faults=_whole(each.minor_faults for each in made),
+        major_faults=_whole(each.major_faults for each in made),
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Of those that are there; None where none is."""
+    there = [value for value in values if value is not None]
+    return statistics.median(there) if there else None
+
+
+def _whole(values: Iterable[int | None]) -> int | None:
+    middle = _median(values)
+    return None if middle is None else round(middle)
+
+
+def _status(runs: Sequence[Run], good: int) -> RowStatus:
+    if not runs:
+        return "not run"
+    if good:
+        return "ok" if good == len(runs) else "partly"
+    return "failed" if any(run.status != "skipped" for run in runs) else "skipped"
+
+
+def _why_none(run: Run) -> str:
+    if run.reason:
+        return run.reason
+    figure = run.peak
+    return f"its peak is unavailable: {figure.note}" if figure is not None else run.status
+
+
+def _reasons(texts: Iterable[str]) -> str:
+    """Of those that differ in nothing but numbers the first."""
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(re.sub(r"\d[\d ,.]*", "0", text), text)
+    return _joined(first.values())
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " / ".join(dict.fromkeys(texts))

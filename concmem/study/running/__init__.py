@@ -1,0 +1,1 @@
+"""Run the programs of a study on this machine."""

@@ -1,0 +1,114 @@
+/*
+ * Descriptors and folders that C owns. A descriptor is forgotten and closed in one step, whichever thread comes first,
+ * and never tried again: a number that is closed twice can be the file of another thread by then.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shared/internal.h"
+
+enum { BUSY_MS = 100 /* a process can be seen in its group for a moment after its end */ };
+
+/* Numbers of every architecture but Alpha; the headers are newer than some C libraries. */
+enum { FSOPEN = 430, FSCONFIG = 431, FSMOUNT = 432, OPEN_CLOEXEC = 1, CREATE = 6 };
+
+/* A descriptor that has just been opened: 0, or -errno where it could not be. */
+int cm_keep(struct cm_file *file, int fd)
+{
+    if (fd < 0)
+        return -errno;
+    struct stat status;
+    fstat(fd, &status);
+    *file = (struct cm_file){.fd = fd, .device = status.st_dev, .inode = status.st_ino};
+    __atomic_store_n(&file->is_open, 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
+/* Whether the descriptor still is what it was: a host that turns into a daemon may close all that it finds. */
+bool cm_file_is_there(const struct cm_file *file)
+{
+    struct stat status;
+    return file->is_open && fstat(file->fd, &status) == 0 && status.st_dev == file->device &&
+           status.st_ino == file->inode;
+}
+
+void cm_close(struct cm_file *file)
+{
+    bool there = cm_file_is_there(file);
+    if (__atomic_exchange_n(&file->is_open, 0, __ATOMIC_ACQ_REL) && there)
+        close(file->fd);
+}
+
+int cm_open(struct cm_file *file, const char *path, int flags)
+{
+    return cm_keep(file, open(path, flags | O_CLOEXEC));
+}
+
+int cm_open_process_fd(struct cm_file *file, int pid)
+{
+    return cm_keep(file, (int)syscall(SYS_pidfd_open, pid, 0));
+}
+
+/* The reader does not block, the writer is the target's and does. */
+int cm_open_pipe(struct cm_file *reader, struct cm_file *writer)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    fcntl(fds[0], F_SETFL, O_NONBLOCK);
+    cm_keep(reader, fds[0]);
+    return cm_keep(writer, fds[1]);
+}
+
+int cm_open_cgroup_mount(struct cm_file *file)
+{
+    int context = (int)syscall(FSOPEN, "cgroup2", OPEN_CLOEXEC);
+    if (context < 0)
+        return -errno;
+    int mount = -1;
+    if (syscall(FSCONFIG, context, CREATE, NULL, NULL, 0) == 0)
+        mount = (int)syscall(FSMOUNT, context, OPEN_CLOEXEC, 0);
+    int done = cm_keep(file, mount);
+    close(context);
+    return done;
+}
+
+int cm_name_group(struct cm_group_folder *group, const char *path)
+{
+    group->path = strdup(path);
+    return group->path == NULL ? -ENOMEM : 0;
+}
+
+void cm_forget_group(struct cm_group_folder *group)
+{
+    char *path = __atomic_exchange_n(&group->path, NULL, __ATOMIC_ACQ_REL);
+    free(path);
+    cm_close(&group->folder);
+    cm_close(&group->mount);
+}
+
+static int remove_folder(const char *path, const struct stat *status, int kind, struct FTW *at)
+{
+    (void)status, (void)at;
+    if (kind == FTW_DP)
+        rmdir(path); /* what is busy is tried once more, and else left */
+    return 0;
+}
+
+/* With the groups that the target made in it. For a folder that Python did not get to remove. */
+void cm_remove_group(struct cm_group_folder *group)
+{
+    for (int ms = 0; group->path != NULL && ms < BUSY_MS && access(group->path, F_OK) == 0; ms++) {
+        if (ms > 0)
+            poll(NULL, 0, 1);
+        nftw(group->path, remove_folder, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    }
+    cm_forget_group(group);
+}

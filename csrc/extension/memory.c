@@ -1,0 +1,111 @@
+/*
+ * The shared memory of measurements: a sealed memfd and its mapping. Making them takes longer than a short measurement
+ * should, so a few are kept for the next one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "shared/internal.h"
+
+enum { KEPT = 2, EMPTY = 0, FULL, BUSY };
+
+/* Taken and filled by one compare-and-swap each: there is no lock that a forked child could find held. */
+static struct kept {
+    int state;
+    struct cm_memory memory;
+} kept[KEPT];
+
+static bool change(struct kept *place, int from, int to)
+{
+    return __atomic_compare_exchange_n(&place->state, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+static void let_go(struct cm_memory *m)
+{
+    munmap(m->head, m->size);
+    m->head = NULL;
+    cm_close(&m->file);
+}
+
+static bool is_usable(const struct cm_memory *m)
+{
+    return m->owner_pid == getpid() && cm_file_is_there(&m->file);
+}
+
+static bool take_kept(struct cm_memory *m, uint64_t size)
+{
+    for (struct kept *place = kept; place < kept + KEPT; place++) {
+        if (!change(place, FULL, BUSY))
+            continue;
+        struct cm_memory found = place->memory;
+        change(place, BUSY, EMPTY);
+        if (is_usable(&found) && found.size == size) {
+            found.over = m->over;
+            found.is_reusable = 0;
+            *m = found;
+            return true;
+        }
+        let_go(&found);
+    }
+    return false;
+}
+
+static bool keep(const struct cm_memory *m)
+{
+    for (struct kept *place = kept; place < kept + KEPT; place++)
+        if (change(place, EMPTY, BUSY)) {
+            place->memory = *m;
+            change(place, BUSY, FULL);
+            return true;
+        }
+    return false;
+}
+
+/* Sealed: a process of the same user can open it through /proc, and to truncate it would end the host by SIGBUS. */
+static int make(struct cm_memory *m, uint64_t size)
+{
+    int error = cm_keep(&m->file, memfd_create("concmem", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (error != 0)
+        return error;
+    if (ftruncate(m->file.fd, (off_t)size) < 0 ||
+        fcntl(m->file.fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return -errno;
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, m->file.fd, 0);
+    if (base == MAP_FAILED)
+        return -errno;
+    m->head = base;
+    m->size = size;
+    m->owner_pid = getpid();
+    return 0;
+}
+
+int cm_memory_open(struct cm_memory *m, uint64_t size)
+{
+    int error = cm_keep(&m->over, eventfd(0, EFD_CLOEXEC));
+    return error != 0 || take_kept(m, size) ? error : make(m, size);
+}
+
+void cm_memory_close(struct cm_memory *m)
+{
+    cm_close(&m->over);
+    if (m->head == NULL) { /* it came to nothing */
+        cm_close(&m->file);
+        return;
+    }
+    if (m->is_reusable && is_usable(m) && keep(m))
+        m->head = NULL, m->file.is_open = 0;
+    else
+        let_go(m);
+}
+
+void cm_memory_forget_kept(void)
+{
+    for (struct kept *place = kept; place < kept + KEPT; place++)
+        if (change(place, FULL, BUSY)) {
+            let_go(&place->memory);
+            change(place, BUSY, EMPTY);
+        }
+}

@@ -1,0 +1,87 @@
+/* Single readings from Python: for probing, for tests on made-up trees, for benchmarks. The sampler has no use for them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shared/internal.h"
+
+static const struct cm_source *find(const char *name)
+{
+    for (int i = 0; i < CM_SOURCES; i++)
+        if (strcmp(cm_sources[i]->name, name) == 0)
+            return cm_sources[i];
+    return NULL;
+}
+
+static int open_source(int proc_fd, const struct cm_source *source, int pid)
+{
+    int dir_fd = cm_open_process(proc_fd, pid);
+    if (dir_fd < 0)
+        return dir_fd;
+    int fd = openat(dir_fd, source->file, O_RDONLY | O_CLOEXEC);
+    int error = errno;
+    close(dir_fd);
+    return fd < 0 ? -error : fd;
+}
+
+int cm_read(int proc_fd, const char *name, int pid, uint64_t *row, size_t n)
+{
+    const struct cm_source *source = find(name);
+    if (source == NULL || source->read == NULL || n < source->ncolumns)
+        return -EINVAL;
+    int fd = open_source(proc_fd, source, pid);
+    if (fd < 0)
+        return fd;
+    uint32_t values[CM_MAX_COLUMNS];
+    int error = source->read(fd, values);
+    close(fd);
+    if (error < 0)
+        return error;
+    for (uint32_t c = 0; c < source->ncolumns; c++)
+        row[c] = (uint64_t)values[c] * cm_scale(source, (int)c);
+    return (int)source->ncolumns;
+}
+
+int64_t cm_read_loop(int proc_fd, const char *name, int pid, uint64_t times)
+{
+    const struct cm_source *source = find(name);
+    if (source == NULL || source->read == NULL)
+        return -EINVAL;
+    int fd = open_source(proc_fd, source, pid);
+    if (fd < 0)
+        return fd;
+    uint32_t values[CM_MAX_COLUMNS];
+    uint64_t sum = 0;
+    int error = 0;
+    for (uint64_t i = 0; i < times && (error = source->read(fd, values)) == 0; i++)
+        sum += values[0];
+    close(fd);
+    return error < 0 ? error : (int64_t)(sum * cm_scale(source, 0));
+}
+
+int cm_probe(int proc_fd, const char *name, char *why, size_t n)
+{
+    const struct cm_source *source = find(name);
+    if (source == NULL) {
+        snprintf(why, n, "there is no source called %s", name);
+        return -EINVAL;
+    }
+    const char *sentence = "";
+    int refused = source->probe != NULL ? source->probe(proc_fd, &sentence) : 0;
+    snprintf(why, n, "%s", sentence);
+    if (refused < 0 || source->read == NULL)
+        return refused;
+    uint64_t row[CM_MAX_COLUMNS];
+    int got = cm_read(proc_fd, name, getpid(), row, CM_MAX_COLUMNS);
+    if (got >= 0) {
+        why[0] = 0;
+        return 0;
+    }
+    if (got == -ENOENT)
+        snprintf(why, n, "this kernel has no /proc/<pid>/%s, or /proc is not mounted", source->file);
+    else
+        snprintf(why, n, "/proc/<pid>/%s cannot be read: %s", source->file, strerror(-got));
+    return got;
+}

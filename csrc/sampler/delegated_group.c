@@ -1,0 +1,68 @@
+/*
+ * A group for the target below one that was delegated to the sampler alone (systemd-run --user --scope).
+ *
+ * A group of version 2 hands no controller down while it holds processes itself. So the sampler first moves into a leaf,
+ * and the target's group is made beside that one; the sampler's own memory is then in neither the way nor the figure.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sampler/sampler.h"
+
+static const char OWN[] = "sampler", TARGETS[] = "target";
+
+/* The folder of the sampler's own group: the line "0::/PATH" of /proc/self/cgroup, below the mount. */
+static int open_own(int mount_fd)
+{
+    char text[LINE_BYTES], *path = NULL;
+    struct cm_lines lines;
+    int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    cm_lines_begin(&lines, fd, text, sizeof text);
+    while ((path = cm_lines_next(&lines)) != NULL && strncmp(path, "0::/", strlen("0::/")) != 0)
+        ;
+    close(fd);
+    if (path == NULL || lines.is_cut)
+        return lines.error != 0 ? lines.error : -ENOENT;
+    path += strlen("0::/");
+    fd = openat(mount_fd, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int make(int parent_fd, const char *name)
+{
+    if (syscall(SYS_mkdirat, parent_fd, name, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int hand_memory_down(int fd)
+{
+    int file = openat(fd, "cgroup.subtree_control", O_WRONLY | O_CLOEXEC);
+    if (file < 0)
+        return -errno;
+    int error = write(file, "+memory", 7) == 7 ? 0 : -errno;
+    close(file);
+    return error;
+}
+
+/* The target's group in place of the mount's folder: a descriptor, or -errno. */
+int delegated_group_make(int mount_fd)
+{
+    int own_fd = open_own(mount_fd);
+    if (own_fd < 0)
+        return own_fd;
+    int leaf_fd = make(own_fd, OWN), error = leaf_fd < 0 ? leaf_fd : -cm_group_enter(leaf_fd, 2);
+    if (error == 0)
+        error = hand_memory_down(own_fd);
+    int target_fd = error == 0 ? make(own_fd, TARGETS) : error;
+    if (leaf_fd >= 0)
+        close(leaf_fd);
+    close(own_fd);
+    return target_fd;
+}

@@ -1,0 +1,93 @@
+/*
+ * The kernel gives out numbers of processes and threads in turn and tells which was the last (/proc/loadavg). So between
+ * two ticks nobody can have come into the tree but under one of the numbers since. Whoever has one is looked at, whoever
+ * forked it; and the numbers that are nobody's any more are counted: so many may have come and gone unseen, and the bound
+ * of the tree's memory has to allow for them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sampler/sampler.h"
+
+enum {
+    SHARE = 20,    /* one part in so many of the interval */
+    NEWBORN = 256, /* no more than the last so many, of a program that begins thousands of threads */
+    LOWEST = 300,  /* where numbers begin again (RESERVED_PIDS) */
+};
+
+static int last_given(const struct sampler *s)
+{
+    char text[128];
+    ssize_t got = s->loadavg_fd < 0 ? -1 : cm_pread_text(s->loadavg_fd, text, sizeof text);
+    const char *field = got > 0 ? strrchr(text, ' ') : NULL;
+    return field == NULL ? 0 : (int)cm_number(&field);
+}
+
+/* The root's is the first that matters. */
+void pid_scan_begin(struct sampler *s)
+{
+    char text[32];
+    const char *at = text;
+    s->loadavg_fd = openat(s->proc_fd, "loadavg", O_RDONLY | O_CLOEXEC);
+    s->pid_max = cm_read_file_at(s->proc_fd, "sys/kernel/pid_max", text, sizeof text) > 0 ? (int)cm_number(&at) : 0;
+    s->last_pid = s->head->root_pid;
+}
+
+/* Looks at one number: true where it is nobody's any more and never was one of those who are known. */
+static bool is_unseen(struct sampler *s, int pid, uint64_t now_ns)
+{
+    if (tree_find(s, pid) != NULL || tree_known(s, pid, s->known_ns) != NULL)
+        return false;
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* a thread that is not a main one: refused, but not ESRCH */
+    if (pidfd < 0)
+        return errno == ESRCH;
+    close(pidfd);
+    tree_meet(s, pid, now_ns);
+    return false;
+}
+
+static void look(struct sampler *s, uint64_t now_ns, uint64_t until_ns)
+{
+    int last = last_given(s), next = s->last_pid + 1;
+    s->unseen = 0;
+    if (last == 0)
+        return;
+    if (last == s->last_pid) {
+        s->caught_up_ns = now_ns;
+        return;
+    }
+    if (last < next) { /* they have begun again from the lowest */
+        s->unseen += s->pid_max > next ? (uint32_t)(s->pid_max - next) : 0;
+        next = last < LOWEST ? last : LOWEST;
+    }
+    if (last - next >= NEWBORN) {
+        s->unseen += (uint32_t)(last - next - NEWBORN + 1);
+        next = last - NEWBORN + 1;
+    }
+    for (; next <= last && cm_now_ns() < until_ns; next++)
+        s->unseen += is_unseen(s, next, now_ns);
+    s->last_pid = next - 1;
+    if (next > last)
+        s->caught_up_ns = now_ns;
+}
+
+void pid_scan_look(struct sampler *s, uint64_t now_ns)
+{
+    look(s, now_ns, cm_now_ns() + s->head->interval_ns / SHARE);
+}
+
+/* Who came after the last tick is seen by no other. Not asked where the root was alone: its end tells all. */
+void pid_scan_end(struct sampler *s, uint64_t now_ns)
+{
+    struct cm_head *head = s->head;
+    const struct cm_process *root = (struct cm_process *)(s->base + head->processes_offset);
+    if (!s->settled || (head->processes == 1 && root->child_faults == 0 && !(root->flags & CM_PROCESS_FORGETS)))
+        return;
+    look(s, now_ns, UINT64_MAX);
+    head->unseen += s->unseen;
+    head->last_unseen = s->unseen;
+    head->last_unseen_since_ns = s->known_ns;
+}

@@ -1,0 +1,134 @@
+/*
+ * concmem-sampler witness: see witness.c.
+ * concmem-sampler FD COMMAND [ARGUMENTS...]: launches the command, measures it and all that it starts, and reaps them.
+ *
+ * FD is the shared memory of one measurement (concmem.h), FD + 1 an eventfd that is written to when all is over. Started
+ * by cm_launch with every signal blocked. One thread, no memory asked for after the start. Exits with 0 once its last
+ * words are in the head, with 125 where it could not begin. It ends the whole tree when the time is up, when the host
+ * tells it to (SIGTERM) and when the host is gone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sampler/sampler.h"
+
+enum { FAILED = 125, FIRST_TICK_NS = 1000000 };
+
+extern char **environ;
+static struct sampler sampler;
+
+static int fail(struct cm_head *head, int stage, int error)
+{
+    head->stage = (uint32_t)stage;
+    head->error = error;
+    __atomic_store_n(&head->phase, CM_PHASE_FAILED, __ATOMIC_RELEASE);
+    return FAILED;
+}
+
+static struct cm_head *map_head(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0 || status.st_size < (off_t)sizeof(struct cm_head))
+        return NULL;
+    void *base = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    struct cm_head *head = base;
+    if (base == MAP_FAILED || memcmp(head->magic, "concmem", 8) != 0 || head->abi != CM_ABI ||
+        head->size != (uint64_t)status.st_size)
+        return NULL;
+    return head;
+}
+
+static void last_words(struct sampler *s, int over_fd)
+{
+    struct cm_head *head = s->head;
+    struct rusage usage;
+    uint64_t one = 1;
+    uint64_t now_ns = cm_now_ns();
+    pid_scan_end(s, now_ns - head->start_ns);
+    while (s->nalive > 0)
+        tree_remove(s, &s->members[s->alive[0]]);
+    tree_sources_end(s, now_ns - head->start_ns);
+    for (uint32_t i = 0; i < head->ntracks; i++)
+        cm_record_end(s->base, &head->tracks[i]);
+    if (now_ns > s->due_ns)
+        head->dropped_rows += (now_ns - s->due_ns) / head->interval_ns + 1;
+    note_gap(s, now_ns);
+    head->end_ns = s->last_tick_ns - head->start_ns;
+    if (s->settled)
+        self_size_note(s);
+    getrusage(RUSAGE_SELF, &usage);
+    head->sampler_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
+                           (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
+    __atomic_store_n(&head->phase, CM_PHASE_DONE, __ATOMIC_RELEASE);
+    if (write(over_fd, &one, sizeof one) < 0)
+        return; /* the host hears of the exit instead */
+}
+
+int main(int argc, char **argv)
+{
+    struct sampler *s = &sampler;
+    if (argc == 2 && argv[1][0] == 'w')
+        return witness();
+    const char *number = argc > 2 ? argv[1] : "";
+    int fd = (int)cm_number(&number);
+    struct cm_head *head = argc > 2 ? map_head(fd) : NULL;
+    if (head == NULL)
+        return FAILED;
+    s->head = head;
+    s->base = (char *)head;
+    s->own_pid = getpid();
+    s->page_kib = (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
+    tree_begin(s);
+    tree_sources_open(s);
+
+    /* The target begins as one begun by a shell, with what it has from here: Python ignores SIGPIPE and SIGXFSZ. And
+     * where SIGCHLD is ignored, nobody can be waited for. */
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
+    signal(SIGCHLD, SIG_DFL);
+    /* No process of the same user may trace this one or open its files, the memory among them. The target's exec sets
+     * it back for the target. */
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return fail(head, CM_STAGE_SETUP, errno);
+    if ((s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        return fail(head, CM_STAGE_SETUP, errno);
+    if (getppid() != head->host_pid) /* it has gone already: nobody wants this any more */
+        return fail(head, CM_STAGE_SETUP, ESRCH);
+    head->start_ns = cm_now_ns();
+    s->due_ns = head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
+
+    /* The target comes first: what this process is larger than it by then, the target's ru_maxrss would show. */
+    struct cm_spawn spawn = {.argv = argv + 2, .envp = environ, .fds = {0, 1, 2}, .nfds = 3};
+    struct cm_setup setup = {.signal_mask = head->signal_mask, .dies_with_parent = true, .shell_fits = true, .groups = s->groups};
+    int pid = cm_start(&spawn, &setup, NULL);
+    if (pid < 0)
+        return fail(head, spawn.stage, -pid);
+    head->root_pid = pid;
+    tree_sources_entered(s);
+    head->alive = head->max_alive = head->max_threads = 1;
+    __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
+
+    int error = loop(s);
+    if (error != 0)
+        return fail(head, CM_STAGE_SETUP, error);
+    last_words(s, fd + 1);
+    exit_records_close(s);
+    return 0;
+}
+
+#ifdef __SANITIZE_ADDRESS__
+/* What is allocated lives as long as the process. And the check for leaks can hang: at the exit it traces this process,
+ * which is not dumpable and can be SCHED_FIFO. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "detect_leaks=0";
+}
+#endif

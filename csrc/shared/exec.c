@@ -1,0 +1,83 @@
+/* Executing a program by its name, as execvpe does, except that a file that is no text never goes to the shell. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shared/internal.h"
+
+#define DEFAULT_PATH "/usr/local/bin:/bin:/usr/bin"
+
+static const char *path_of(char **envp)
+{
+    for (; *envp != NULL; envp++)
+        if (strncmp(*envp, "PATH=", 5) == 0)
+            return *envp + 5;
+    return DEFAULT_PATH;
+}
+
+/* Whether the file's first line is text, as a shell looks at it: a program for another machine has a NUL there. */
+static __attribute__((noinline)) bool first_line_is_text(const char *file)
+{
+    char line[128];
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd >= 0 ? read(fd, line, sizeof line) : -1;
+    if (fd >= 0)
+        close(fd);
+    for (ssize_t i = 0; i < size && line[i] != '\n'; i++)
+        if (line[i] == 0)
+            return false;
+    return size >= 0;
+}
+
+/* Gives a script without #! to the shell, as execvp does. No memory can be asked for here, so the arguments become
+ * longer at their front. Not inlined: only few commands need the stack for it. */
+static __attribute__((noinline)) int exec_by_shell(const char *file, char **argv, char **envp)
+{
+    static const char shell[] = "/bin/sh";
+    char **longer = argv - 1;
+    if (!first_line_is_text(file))
+        return ENOEXEC;
+    longer[0] = (char *)(uintptr_t)shell;
+    longer[1] = (char *)(uintptr_t)file;
+    execve(shell, longer, envp);
+    return errno == E2BIG ? E2BIG : ENOEXEC;
+}
+
+static int exec_file(const char *file, char **argv, char **envp, bool shell)
+{
+    execve(file, argv, envp);
+    return errno == ENOEXEC && shell ? exec_by_shell(file, argv, envp) : errno;
+}
+
+/* In the folders of PATH. Not inlined: room for a path is one page more of the stack, and so one fault more. */
+static __attribute__((noinline)) int exec_searching(char **argv, char **envp, bool shell)
+{
+    char file[PATH_MAX];
+    size_t name = strlen(argv[0]);
+    int refused = 0;
+    const char *folder = path_of(envp);
+    for (const char *end; folder != NULL && name > 0; folder = *end ? end + 1 : NULL) {
+        end = strchrnul(folder, ':');
+        size_t length = (size_t)(end - folder);
+        if (length + name + 2 > sizeof file)
+            continue;
+        memcpy(file, folder, length);
+        if (length > 0)
+            file[length++] = '/';
+        memcpy(file + length, argv[0], name + 1);
+        int error = exec_file(file, argv, envp, shell);
+        if (error == EACCES)
+            refused = error;
+        else if (error != ENOENT && error != ENOTDIR)
+            return error;
+    }
+    return refused ? refused : ENOENT;
+}
+
+/* With `shell`, argv[-1] must be free to be written. Comes back only with an errno. */
+int cm_exec(char **argv, char **envp, bool shell)
+{
+    return strchr(argv[0], '/') == NULL ? exec_searching(argv, envp, shell) : exec_file(argv[0], argv, envp, shell);
+}

@@ -1,0 +1,199 @@
+/* What the C files share with each other and Python never sees. */
+#ifndef CONCMEM_INTERNAL_H
+#define CONCMEM_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "concmem.h"
+
+/* When the sampler reads a source. */
+enum cm_cadence {
+    CM_EVERY_TICK,  /* of every process, at every tick: costs a microsecond */
+    CM_ROUND_ROBIN, /* of as many processes a tick as its share of time allows */
+    CM_ON_BUDGET,   /* of the whole tree at once, now and then: costs too much for anything else */
+    CM_OF_THE_TREE, /* what is kept for the tree rather than for one process: once a tick */
+    CM_AT_ENDS,     /* what is told of each process when it ends: has no track */
+};
+
+/*
+ * One way to read memory. What is read by process has a `file` below /proc/PID and a `read`, which returns 0, -ENODATA
+ * where the file holds no memory figures (a zombie, or a process whose main thread has left), -ESRCH where the process
+ * is gone, or another -errno. What is not has a `probe`: 0, or -errno and one sentence.
+ */
+struct cm_source {
+    const char *name;
+    const char *needs;  /* what it takes to use it, in a few words */
+    const char *remedy; /* the command that gives it to those who have not, or "" */
+    const char *file;
+    enum cm_cadence cadence;
+    bool on_request; /* not read unless it is asked for */
+    uint32_t ncolumns;
+    struct cm_column columns[CM_MAX_COLUMNS];
+    int (*read)(int fd, uint32_t *row);
+    int (*probe)(int proc_fd, const char **why);
+};
+
+/* In the order of the table in layout.c, which is the order of the tracks. */
+enum { CM_STATM, CM_STATUS, CM_SMAPS_ROLLUP, CM_CHILDREN, CM_WINDOWS, CM_CGROUP, CM_TASKSTATS, CM_RSS_STAT, CM_SOURCES };
+
+enum { CM_STATM_RSS, CM_STATM_SHARED /* is not recorded */ };
+enum { CM_STATUS_HWM, CM_STATUS_SWAP, CM_STATUS_THREADS, CM_STATUS_PAGE_TABLES, CM_STATUS_HUGETLB };
+enum { CM_SMAPS_PSS, CM_SMAPS_USS, CM_SMAPS_SWAP_PSS, CM_SMAPS_LAZY_FREE, CM_SMAPS_THP, CM_SMAPS_SHARED_ANON /* nor is this */ };
+enum { CM_CHILDREN_PROCESSES, CM_CHILDREN_UNSEEN };
+enum { CM_WINDOWS_RSS, CM_WINDOWS_LARGEST, CM_WINDOWS_INEXACT };
+enum {
+    CM_CGROUP_USAGE,
+    CM_CGROUP_ANON,
+    CM_CGROUP_FILE,
+    CM_CGROUP_SHMEM,
+    CM_CGROUP_KERNEL,
+    CM_CGROUP_KERNEL_STACK,
+    CM_CGROUP_PAGE_TABLES,
+    CM_CGROUP_SOCK,
+};
+
+extern const struct cm_source cm_source_statm, cm_source_status, cm_source_smaps_rollup, cm_source_children,
+    cm_source_windows, cm_source_cgroup, cm_source_taskstats, cm_source_rss_stat;
+extern const struct cm_source *const cm_sources[CM_SOURCES];
+
+uint32_t cm_scale(const struct cm_source *source, int column);
+
+/* proc.c: reading and parsing small kernel files */
+struct cm_stat {
+    char comm[16];
+    char state;
+    int ppid;
+    uint64_t flags;        /* PF_... of the kernel */
+    uint64_t faults;       /* minor faults */
+    uint64_t child_faults; /* of children that it waited for */
+    uint64_t cpu_ticks;    /* user and system */
+    int threads;
+    uint64_t start_ticks;
+    bool forgets_children; /* ignores SIGCHLD: nobody will ever hear how large they were */
+};
+
+ssize_t cm_pread_text(int fd, char *buffer, size_t n);
+ssize_t cm_read_file_at(int dir_fd, const char *file, char *buffer, size_t n);
+int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat);
+int cm_open_process(int proc_fd, int pid);
+char *cm_format(char *at, uint64_t number);
+
+/* lines.c: text of the kernel's that may be of any length */
+struct cm_lines {
+    int fd, error;
+    char *text;
+    size_t room, at, end; /* of the buffer; where the next line begins in it; where what was read ends */
+    off_t offset;         /* in the file */
+    bool is_last;         /* nothing is left to be read */
+    bool is_cut;          /* what follows is the rest of a line that was too long */
+};
+#define CM_NO_FIELD UINT64_MAX
+void cm_lines_begin(struct cm_lines *lines, int fd, char *buffer, size_t n);
+char *cm_lines_next(struct cm_lines *lines);
+int cm_read_fields(int fd, char separator, const char *const *names, uint64_t *values, size_t n);
+
+static inline uint32_t cm_in_32_bits(uint64_t value)
+{
+    return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX - 1;
+}
+
+static inline uint64_t cm_number(const char **at)
+{
+    const char *c = *at;
+    uint64_t value = 0;
+    while (*c == ' ' || *c == '\t')
+        c++;
+    for (; *c >= '0' && *c <= '9'; c++)
+        value = value * 10 + (uint64_t)(*c - '0');
+    *at = c;
+    return value;
+}
+
+static inline uint64_t cm_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* windows.c */
+int cm_window_reset(int fd);
+
+/* cgroup.c */
+struct cm_cgroup {
+    int version, peak_fd, usage_fd, stat_fd, kernel_fd, sock_fd;
+};
+int cm_cgroup_open(struct cm_cgroup *group, int dir_fd, int version, const char **why);
+uint64_t cm_cgroup_peak(const struct cm_cgroup *group);
+uint64_t cm_cgroup_usage(const struct cm_cgroup *group);
+bool cm_cgroup_oom_kills(int dir_fd, int version, uint64_t *kills);
+void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row);
+
+/* taskstats.c: what the kernel tells of a task at its end, one record a thread */
+struct cm_exit_record {
+    int32_t pid, tgid;           /* in the initial PID namespace, as is ppid, */
+    int32_t ppid;                /* the parent's tgid when it ended */
+    uint64_t hwm_bytes;          /* of its last address space, which may be shared: by threads, with a vfork's parent */
+    uint64_t elapsed_ns;         /* of the process where this ends it, else of the thread; in microseconds' steps */
+    uint64_t user_ns, system_ns; /* of the thread; most kernels count them in ticks of the clock */
+    uint32_t exit_code;          /* as wait() gives it; where a thread left alone, its own */
+    bool ends_process;           /* no thread of it is left */
+    char comm[16];
+};
+int cm_taskstats_open(const char **why);
+int cm_taskstats_next(int fd, struct cm_exit_record *record, uint64_t *lost);
+void cm_taskstats_close(int fd);
+
+/* rss_stat.c, rss_stat_program.c: the sum of RSS over the tree and its maximum, kept in the kernel */
+enum {
+    CM_RSS_STAT_SUM,    /* bytes */
+    CM_RSS_STAT_WINDOW, /* its maximum since the last reading */
+    CM_RSS_STAT_EVENTS,
+    CM_RSS_STAT_LOST,   /* events of address spaces that found no room in the table, */
+    CM_RSS_STAT_BEATEN, /* and those that did not get to note a maximum: with any of either, nothing is exact */
+};
+struct cm_rss_stat {
+    int64_t *values; /* what the program writes, or NULL */
+    uint64_t peak;   /* the largest window that was read */
+    int event_fd;
+};
+int cm_rss_stat_open(struct cm_rss_stat *r, int group_fd, const char **why);
+int cm_rss_stat_probe(int group_fd, const char **why);
+void cm_rss_stat_read(struct cm_rss_stat *r, uint64_t *sum, uint64_t *window_max);
+uint64_t cm_rss_stat_peak(const struct cm_rss_stat *r);
+void cm_rss_stat_close(struct cm_rss_stat *r);
+
+/* launch.c: for both sides */
+enum { CM_GROUPS = 2 };
+struct cm_group {
+    int fd;      /* its folder, or -1 */
+    int version; /* 1 or 2; at most one of version 2 */
+    int refused; /* the errno of its not having been entered */
+};
+struct cm_setup {
+    uint64_t signal_mask; /* of the new process */
+    bool dies_with_parent;
+    bool shell_fits; /* argv has a free place in front, so that a script without #! can be given to /bin/sh */
+    struct cm_group *groups; /* CM_GROUPS that it is born in, or NULL */
+};
+int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd);
+
+/* exec.c */
+int cm_exec(char **argv, char **envp, bool shell);
+
+/* files.c */
+int cm_keep(struct cm_file *file, int fd);
+bool cm_file_is_there(const struct cm_file *file);
+void cm_remove_group(struct cm_group_folder *group);
+
+/* cgroup_enter.c */
+int cm_group_enter(int dir_fd, int version);
+int cm_clone_into(int group_fd, int (*function)(void *), char *stack, size_t stack_bytes, void *argument, int *pidfd);
+
+/* record.c: the bounded recording of one track */
+void cm_record(void *base, struct cm_track *track, uint64_t t_ns, const uint32_t *values, const uint32_t *highs);
+void cm_record_end(void *base, struct cm_track *track);
+
+#endif

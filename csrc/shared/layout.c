@@ -1,0 +1,101 @@
+/* The table of sources, and the layout of the shared memory. */
+#include <string.h>
+#include <unistd.h>
+
+#include "shared/internal.h"
+
+const struct cm_source *const cm_sources[CM_SOURCES] = {
+    [CM_STATM] = &cm_source_statm,
+    [CM_STATUS] = &cm_source_status,
+    [CM_SMAPS_ROLLUP] = &cm_source_smaps_rollup,
+    [CM_CHILDREN] = &cm_source_children,
+    [CM_WINDOWS] = &cm_source_windows,
+    [CM_CGROUP] = &cm_source_cgroup,
+    [CM_TASKSTATS] = &cm_source_taskstats,
+    [CM_RSS_STAT] = &cm_source_rss_stat,
+};
+
+enum {
+    WINDOWS = 65536,
+    WINDOWS_BYTES = 1536 * 1024, /* the most that the windows of one track may take */
+    RING = 8192,                 /* 8 s at 1 kHz: 4 before the largest value and 4 after it */
+    PROCESSES = 65536,
+    TEXT_BYTES = 16 << 20,
+    RING_ROW_BYTES = 16,
+};
+
+/* A scale of 0 in a table stands for the page, which only the running kernel knows. */
+uint32_t cm_scale(const struct cm_source *source, int column)
+{
+    uint32_t scale = source->columns[column].scale;
+    return scale != 0 ? scale : (uint32_t)sysconf(_SC_PAGESIZE);
+}
+
+const char *cm_source_at(int i, struct cm_column *columns)
+{
+    if (i < 0 || i >= CM_SOURCES)
+        return NULL;
+    for (uint32_t c = 0; columns != NULL && c < CM_MAX_COLUMNS; c++) {
+        columns[c] = cm_sources[i]->columns[c];
+        if (columns[c].name[0])
+            columns[c].scale = cm_scale(cm_sources[i], (int)c);
+    }
+    return cm_sources[i]->name;
+}
+
+const char *cm_source_needs(int i, const char **remedy)
+{
+    *remedy = cm_sources[i]->remedy;
+    return cm_sources[i]->needs;
+}
+
+static uint64_t aligned(uint64_t bytes)
+{
+    return (bytes + 4095) & ~(uint64_t)4095;
+}
+
+int64_t cm_layout(struct cm_head *head)
+{
+    memcpy(head->magic, "concmem", 8);
+    head->abi = CM_ABI;
+    head->ntracks = CM_SOURCES;
+    /* Right behind the head: of a short command nothing but the first page is ever touched. */
+    head->processes_offset = sizeof *head;
+    head->processes_capacity = PROCESSES;
+    uint64_t at = aligned(head->processes_offset + sizeof(struct cm_process) * PROCESSES);
+    head->text_offset = at;
+    head->text_capacity = TEXT_BYTES;
+    at += TEXT_BYTES;
+    for (uint32_t i = 0; i < CM_SOURCES; i++) {
+        const struct cm_source *source = cm_sources[i];
+        struct cm_track *track = &head->tracks[i];
+        strncpy(track->source, source->name, sizeof track->source - 1);
+        cm_source_at((int)i, track->columns);
+        track->ncolumns = source->ncolumns;
+        track->on_request = source->on_request;
+        track->row_bytes = (12 + 12 * source->ncolumns + 7) & ~7u;
+        if (source->cadence == CM_AT_ENDS)
+            continue;
+        for (track->capacity = WINDOWS; track->capacity * track->row_bytes > WINDOWS_BYTES;)
+            track->capacity /= 2;
+        track->offset = at;
+        at += aligned((uint64_t)track->capacity * track->row_bytes);
+        if (source->cadence == CM_EVERY_TICK) {
+            track->ring_capacity = RING;
+            track->ring_offset = at;
+            at += aligned((uint64_t)2 * RING * RING_ROW_BYTES);
+        }
+    }
+    head->size = at;
+    return (int64_t)at;
+}
+
+int cm_phase(const struct cm_head *head)
+{
+    return (int)__atomic_load_n(&head->phase, __ATOMIC_ACQUIRE);
+}
+
+uint64_t cm_windows(const struct cm_head *head, int track)
+{
+    return __atomic_load_n(&head->tracks[track].count, __ATOMIC_ACQUIRE);
+}

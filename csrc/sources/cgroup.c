@@ -1,0 +1,97 @@
+/*
+ * cgroup: what the kernel charged to the control group in which the target was born. Unlike RSS that includes the page
+ * cache and the kernel's own memory for the tree, and leaves out pages that somebody else was charged for first.
+ *
+ * The kernel's maximum is memory.peak (version 2, Linux 5.19) or memory.max_usage_in_bytes (version 1). Charges go to a
+ * CPU in lots of 64 pages, so it can read that much high for each CPU. The split is read from memory.stat, which only
+ * knows the present: it is sampled. Version 1 splits no kernel memory but that of TCP.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "shared/internal.h"
+
+/* The names in memory.stat of the columns from CM_CGROUP_ANON on. */
+static const char *const parts_v2[] = {"anon", "file", "shmem", "kernel", "kernel_stack", "pagetables", "sock"};
+static const char *const parts_v1[] = {"rss", "cache", "shmem"};
+
+int cm_cgroup_open(struct cm_cgroup *group, int dir_fd, int version, const char **why)
+{
+    bool second = version == 2;
+    *group = (struct cm_cgroup){
+        .version = version,
+        .peak_fd = openat(dir_fd, second ? "memory.peak" : "memory.max_usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .usage_fd = openat(dir_fd, second ? "memory.current" : "memory.usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .stat_fd = openat(dir_fd, "memory.stat", O_RDONLY | O_CLOEXEC),
+        .kernel_fd = second ? -1 : openat(dir_fd, "memory.kmem.usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .sock_fd = second ? -1 : openat(dir_fd, "memory.kmem.tcp.usage_in_bytes", O_RDONLY | O_CLOEXEC),
+    };
+    if (group->peak_fd >= 0 && group->usage_fd >= 0 && group->stat_fd >= 0)
+        return 0;
+    *why = second ? "this kernel has no memory.peak (5.19 or later)" : "the group has no memory.max_usage_in_bytes";
+    return -ENOENT;
+}
+
+static uint64_t read_number(int fd)
+{
+    char text[32];
+    const char *at = text;
+    return fd >= 0 && cm_pread_text(fd, text, sizeof text) > 0 ? cm_number(&at) : 0;
+}
+
+uint64_t cm_cgroup_peak(const struct cm_cgroup *group)
+{
+    return read_number(group->peak_fd);
+}
+
+uint64_t cm_cgroup_usage(const struct cm_cgroup *group)
+{
+    return read_number(group->usage_fd);
+}
+
+/* Fills in every column but the usage, in bytes. */
+void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row)
+{
+    uint64_t read[CM_MAX_COLUMNS];
+    bool second = group->version == 2;
+    size_t n = second ? sizeof parts_v2 / sizeof *parts_v2 : sizeof parts_v1 / sizeof *parts_v1;
+    if (cm_read_fields(group->stat_fd, ' ', second ? parts_v2 : parts_v1, read, n) != 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        row[CM_CGROUP_ANON + i] = read[i] != CM_NO_FIELD ? read[i] : 0;
+    /* Both versions count shared memory among the page cache. */
+    row[CM_CGROUP_FILE] -= row[CM_CGROUP_SHMEM] < row[CM_CGROUP_FILE] ? row[CM_CGROUP_SHMEM] : row[CM_CGROUP_FILE];
+    if (group->version == 1) {
+        row[CM_CGROUP_KERNEL] = read_number(group->kernel_fd);
+        row[CM_CGROUP_SOCK] = read_number(group->sock_fd);
+    }
+}
+
+/* How many processes of the group the OOM killer has ended: false where the kernel does not count them (before 4.13). */
+bool cm_cgroup_oom_kills(int dir_fd, int version, uint64_t *kills)
+{
+    static const char *const names[] = {"oom_kill"};
+    int fd = openat(dir_fd, version == 2 ? "memory.events" : "memory.oom_control", O_RDONLY | O_CLOEXEC);
+    bool known = fd >= 0 && cm_read_fields(fd, ' ', names, kills, 1) == 0 && *kills != CM_NO_FIELD;
+    if (fd >= 0)
+        close(fd);
+    return known;
+}
+
+const struct cm_source cm_source_cgroup = {
+    .name = "cgroup",
+    .needs = "a control group of its own with the memory controller: a delegated subtree, a user manager, or root",
+    .remedy = "sudo concmem run -- CMD",
+    .cadence = CM_OF_THE_TREE,
+    .on_request = true,
+    .ncolumns = 8,
+    .columns = {[CM_CGROUP_USAGE] = {.name = "usage", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_ANON] = {.name = "anon", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_FILE] = {.name = "file", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_SHMEM] = {.name = "shmem", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_KERNEL] = {.name = "kernel", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_KERNEL_STACK] = {.name = "kernel_stack", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_PAGE_TABLES] = {.name = "page_tables", .unit = CM_UNIT_BYTES, .scale = 1024},
+                [CM_CGROUP_SOCK] = {.name = "sock", .unit = CM_UNIT_BYTES, .scale = 1024}},
+};

@@ -1,0 +1,37 @@
+/*
+ * children: who belongs to the tree. /proc/PID/task/TID/children lists the children of a thread; the sampler keeps a
+ * descriptor of the main thread's for every process. (How the tree is found: tree.c and threads.c.)
+ *
+ * The column `unseen` counts the numbers that the kernel has given out since the tick before and that are nobody's any
+ * more: processes, or threads, that began and ended between two ticks. It is what a bound of the tree's memory has to
+ * allow for.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "shared/internal.h"
+
+static int probe(int proc_fd, const char **why)
+{
+    int fd = openat(proc_fd, "thread-self/children", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        int error = errno;
+        *why = "this kernel has no /proc/<pid>/task/<tid>/children (CONFIG_PROC_CHILDREN): children are found by "
+               "their numbers alone";
+        return -error;
+    }
+    close(fd);
+    return 0;
+}
+
+const struct cm_source cm_source_children = {
+    .name = "children",
+    .needs = "a kernel with CONFIG_PROC_CHILDREN, which distributions' have",
+    .remedy = "",
+    .cadence = CM_OF_THE_TREE,
+    .ncolumns = 2,
+    .columns = {{.name = "processes", .unit = CM_UNIT_COUNT, .scale = 1},
+                {.name = "unseen", .unit = CM_UNIT_COUNT, .scale = 1}},
+    .probe = probe,
+};

@@ -1,0 +1,204 @@
+/*
+ * The eBPF program that keeps the sum of RSS, and the reader's half of what the two agree on.
+ *
+ * An event says "this kind of pages (files, anonymous, shared memory) of this address space is now so large". The
+ * program exchanges that for the size noted before, and adds the difference to the sum. The atomic addition tells each
+ * CPU the sum at its own step, and that is held against the window's maximum.
+ *
+ * Whose pages count. An address space is let in at its birth, and is ours until its last page is gone:
+ *   - fork fills the child's, exec the new one, in a task of the group but not in the task's own memory (curr = 0), and
+ *     from 0 on: the first size is at most what one page table maps. Other foreign sizes that a task of the group
+ *     happens to change (reclaim, truncation) belong to strangers, and mostly are larger.
+ *   - What a task of the group changes in its own memory counts where that memory is known. So the sampler's memory,
+ *     which the root runs in between vfork and exec, is never let in.
+ *   - What others change (kswapd, khugepaged, the OOM killer; a reader of /proc/PID who is the last to let go of a
+ *     process's memory and so has to free it) counts where the size noted is not 0. Without this a process whose statm
+ *     is being read as it ends would stay in the sum for good.
+ *
+ * Sizes that have become 0 stay in the table. mm_id is a hash of the address of the mm_struct, and those are used again
+ * and again, so that there are as many as have been alive at once; but the kernel gives the memory of a deleted entry
+ * to the next one at once, and a CPU that has just looked it up would then write into a stranger's. For the same reason
+ * an entry is made with BPF_NOEXIST, of size 0: of two CPUs that meet a key at once, one makes it and both use it.
+ *
+ * Whoever raises the maximum must not undo what another CPU has raised meanwhile, so it compares and exchanges, anew
+ * where it lost. It lost to a larger sum, or to the reader, so ROUNDS losses in a row take as many CPUs at once; they
+ * are counted all the same. For the reader see cm_rss_stat_read.
+ *
+ * What is not exact: threads of one process that change the same kind of pages in the same instant. The kernel adds up
+ * the size before it calls the program, so that the older of two sizes can come last. It stands until the next event of
+ * that address space, and is off by one event of each other thread.
+ */
+#include <linux/bpf.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sources/rss_stat.h"
+
+enum { ANON_PAGES = 1, SWAP_ENTRIES = 2 }; /* MM_*: enum in include/linux/mm_types_task.h; checked in the format */
+enum { ROUNDS = 32, LONGEST = 128, NO_JUMP = 0xff };
+enum { ATOMIC = BPF_STX | 0xc0 | BPF_DW, FETCH = 0x01, EXCHANGE = 0xe1, COMPARE_EXCHANGE = 0xf1 }; /* as in 5.12 */
+enum { R0, R1, R2, R3, R4, R6 = 6, R7, R8, R9, R10 };
+enum { KEY = -8, FRESH = -16, ANON_KEY = -24 }; /* on its stack */
+enum label { OUT = 1, LOOK, NOT_THERE, OWN_MEMORY, INSERT, KNOWN, RAISE, LABELS };
+
+#define DO(c, d, s, o, i) {.code = (c), .dst_reg = (d), .src_reg = (s), .off = (short)(o), .imm = (int)(i)}
+#define SET(d, i) DO(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define COPY(d, s) DO(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
+#define WITH(op, d, i) DO(BPF_ALU64 | (op) | BPF_K, d, 0, 0, i)
+#define WITH_REG(op, d, s) DO(BPF_ALU64 | (op) | BPF_X, d, s, 0, 0)
+#define LOAD(bytes, d, s, o) DO(BPF_LDX | BPF_MEM | (bytes), d, s, o, 0)
+#define STORE(o, s) DO(BPF_STX | BPF_MEM | BPF_DW, R10, s, o, 0)
+#define STORE_NUMBER(o, i) DO(BPF_ST | BPF_MEM | BPF_DW, R10, 0, o, i)
+#define ATOMICALLY(op, d, o, s) DO(ATOMIC, d, s, o, op)
+#define CALL(helper) DO(BPF_JMP | BPF_CALL, 0, 0, 0, helper)
+#define IF(test, d, i, label) DO(BPF_JMP | (test) | BPF_K, d, 0, label, i)
+#define IF_REG(test, d, s, label) DO(BPF_JMP | (test) | BPF_X, d, s, label, 0)
+#define GO(label) DO(BPF_JMP | BPF_JA, 0, 0, label, 0)
+#define EXIT DO(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define AT(label) DO(NO_JUMP, 0, 0, label, 0)
+#define WIDE(d, kind, fd) DO(BPF_LD | BPF_IMM | BPF_DW, d, kind, 0, fd), DO(0, 0, 0, 0, 0)
+#define MAP(d, fd) WIDE(d, BPF_PSEUDO_MAP_FD, fd)
+#define VALUES(d, fd) WIDE(d, BPF_PSEUDO_MAP_VALUE, fd)
+#define ADDRESS(d, o) COPY(d, R10), WITH(BPF_ADD, d, o)
+#define COUNT(o) SET(R2, 1), ATOMICALLY(BPF_ADD, R1, 8 * (o), R2)
+
+/* Takes out the labels and puts distances in their place: how many instructions are left. */
+static uint32_t assemble(struct bpf_insn *code, uint32_t n)
+{
+    uint32_t at[LABELS] = {0}, length = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (code[i].code == NO_JUMP)
+            at[code[i].off] = length;
+        else
+            code[length++] = code[i];
+    for (uint32_t i = 0; i < length; i++)
+        if (BPF_CLASS(code[i].code) == BPF_JMP && code[i].off != 0)
+            code[i].off = (short)(at[code[i].off] - i - 1);
+    return length;
+}
+
+/* A descriptor of the program, or -1 and errno. */
+int rss_program_load(const struct rss_program *p)
+{
+    const long page = sysconf(_SC_PAGESIZE);
+    const long table_maps = page / 8 * page;
+    struct bpf_insn code[] = {
+        COPY(R6, R1),
+        LOAD(BPF_W, R2, R6, p->event.member),
+        IF(BPF_JEQ, R2, SWAP_ENTRIES, OUT), /* not resident */
+        LOAD(BPF_W, R1, R6, p->event.mm_id),
+        WITH(BPF_LSH, R1, 2),
+        WITH_REG(BPF_OR, R1, R2),
+        STORE(KEY, R1),
+        LOAD(BPF_DW, R7, R6, p->event.size),
+        LOAD(BPF_W, R8, R6, p->event.curr),
+        MAP(R1, p->groups_fd),
+        SET(R2, 0),
+        CALL(BPF_FUNC_current_task_under_cgroup),
+        COPY(R6, R0), /* 1: a task of the group */
+        IF(BPF_JEQ, R6, 1, LOOK),
+        IF(BPF_JNE, R8, 0, OUT), /* everybody else's everyday: in no group of ours, in their own memory */
+
+        AT(LOOK),
+        MAP(R1, p->sizes_fd),
+        ADDRESS(R2, KEY),
+        CALL(BPF_FUNC_map_lookup_elem),
+        IF(BPF_JEQ, R0, 0, NOT_THERE),
+        IF(BPF_JNE, R8, 0, KNOWN),
+        LOAD(BPF_DW, R1, R0, 0),
+        IF(BPF_JNE, R1, 0, KNOWN),
+
+        AT(NOT_THERE), /* never, or no longer */
+        IF(BPF_JNE, R8, 0, OWN_MEMORY),
+        IF(BPF_JNE, R6, 1, OUT),
+        IF(BPF_JGT, R7, table_maps, OUT), /* not a birth */
+        IF(BPF_JNE, R0, 0, KNOWN),
+        GO(INSERT),
+
+        AT(OWN_MEMORY), /* a new kind; exec and fork begin with anonymous pages, so there is an entry of those */
+        LOAD(BPF_DW, R1, R10, KEY),
+        WITH(BPF_AND, R1, ~3),
+        WITH(BPF_OR, R1, ANON_PAGES),
+        STORE(ANON_KEY, R1),
+        MAP(R1, p->sizes_fd),
+        ADDRESS(R2, ANON_KEY),
+        CALL(BPF_FUNC_map_lookup_elem),
+        IF(BPF_JEQ, R0, 0, OUT),
+
+        AT(INSERT),
+        STORE_NUMBER(FRESH, 0),
+        MAP(R1, p->sizes_fd),
+        ADDRESS(R2, KEY),
+        ADDRESS(R3, FRESH),
+        SET(R4, BPF_NOEXIST),
+        CALL(BPF_FUNC_map_update_elem),
+        MAP(R1, p->sizes_fd),
+        ADDRESS(R2, KEY),
+        CALL(BPF_FUNC_map_lookup_elem),
+        IF(BPF_JNE, R0, 0, KNOWN),
+        VALUES(R1, p->values_fd),
+        COUNT(CM_RSS_STAT_LOST),
+        GO(OUT),
+
+        AT(KNOWN),
+        COPY(R8, R7),
+        ATOMICALLY(EXCHANGE, R0, 0, R7),
+        WITH_REG(BPF_SUB, R8, R7), /* by how much it has grown */
+        VALUES(R1, p->values_fd),
+        COUNT(CM_RSS_STAT_EVENTS),
+        COPY(R9, R8),
+        ATOMICALLY(BPF_ADD | FETCH, R1, 8 * CM_RSS_STAT_SUM, R9),
+        WITH_REG(BPF_ADD, R9, R8), /* the sum at this very step */
+        SET(R2, ROUNDS),
+        LOAD(BPF_DW, R0, R1, 8 * CM_RSS_STAT_WINDOW),
+        AT(RAISE),
+        IF_REG(BPF_JSLE, R9, R0, OUT),
+        COPY(R3, R0),
+        ATOMICALLY(COMPARE_EXCHANGE, R1, 8 * CM_RSS_STAT_WINDOW, R9), /* R0: what was there */
+        IF_REG(BPF_JEQ, R0, R3, OUT),
+        WITH(BPF_SUB, R2, 1),
+        IF(BPF_JNE, R2, 0, RAISE),
+        COUNT(CM_RSS_STAT_BEATEN),
+
+        AT(OUT),
+        SET(R0, 0), /* perf is to make nothing of this event */
+        EXIT,
+    };
+    union bpf_attr a;
+    memset(&a, 0, sizeof a);
+    a.prog_type = BPF_PROG_TYPE_TRACEPOINT;
+    a.insns = (uintptr_t)code;
+    a.insn_cnt = assemble(code, sizeof code / sizeof *code);
+    a.license = (uintptr_t)"MIT";
+    return (int)syscall(SYS_bpf, BPF_PROG_LOAD, &a, sizeof a);
+}
+
+/*
+ * The sum now, and its maximum since the reading before. No maximum falls between two readings: one that was compared
+ * before the exchange is in what the exchange takes out, one after it is in the next window. But what stands at the
+ * exchange may have been compared with the old window's larger maximum, and may fall before anything else is compared:
+ * so the sum is looked up *after* the exchange, and the new window is raised to it. It then holds all that was true
+ * from that look on. A step that another CPU has added and not yet compared comes a window late.
+ */
+void cm_rss_stat_read(struct cm_rss_stat *r, uint64_t *sum, uint64_t *window_max)
+{
+    int64_t *window = &r->values[CM_RSS_STAT_WINDOW];
+    int64_t max = __atomic_exchange_n(window, 0, __ATOMIC_SEQ_CST);
+    int64_t now = __atomic_load_n(&r->values[CM_RSS_STAT_SUM], __ATOMIC_SEQ_CST);
+    now = now > 0 ? now : 0;
+    int64_t seen = 0;
+    while (seen < now && !__atomic_compare_exchange_n(window, &seen, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        ;
+    *sum = (uint64_t)now;
+    *window_max = (uint64_t)(max > now ? max : now);
+    if (*window_max > r->peak)
+        r->peak = *window_max;
+}
+
+/* The maximum of the run, the present window included. */
+uint64_t cm_rss_stat_peak(const struct cm_rss_stat *r)
+{
+    int64_t window = __atomic_load_n(&r->values[CM_RSS_STAT_WINDOW], __ATOMIC_SEQ_CST);
+    return window > 0 && (uint64_t)window > r->peak ? (uint64_t)window : r->peak;
+}

@@ -1,0 +1,35 @@
+/*
+ * statm: resident pages, one microsecond a reading whatever the size of the process, no lock taken.
+ * Exact where the kernel sums its per-CPU counters for it (6.16 and later, found by trying), else off by their rest.
+ */
+#include <errno.h>
+
+#include "shared/internal.h"
+
+static int read_statm(int fd, uint32_t *row)
+{
+    char text[128];
+    ssize_t got = cm_pread_text(fd, text, sizeof text);
+    if (got <= 0)
+        return got < 0 ? (int)got : -ESRCH;
+    const char *at = text;
+    /* A zombie has no memory and reads zeros for ever; so does a process whose main thread has left. */
+    if (cm_number(&at) == 0)
+        return -ENODATA;
+    uint64_t pages = cm_number(&at);
+    row[CM_STATM_RSS] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX;
+    pages = cm_number(&at);
+    row[CM_STATM_SHARED] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX; /* files' and shared memory's */
+    return 0;
+}
+
+const struct cm_source cm_source_statm = {
+    .name = "statm",
+    .needs = "nothing",
+    .remedy = "",
+    .file = "statm",
+    .cadence = CM_EVERY_TICK,
+    .ncolumns = 1,
+    .columns = {{.name = "rss", .unit = CM_UNIT_BYTES, .scale = 0 /* a page */}},
+    .read = read_statm,
+};
