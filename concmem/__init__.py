@@ -20,10 +20,11 @@ from concmem.errors import (
     SamplerError,
     UnsupportedPlatform,
 )
-from concmem.facts import Host, LeftProcess, SamplerReport, Source, Survivor
+from concmem.host import Host
 from concmem.model import SCHEMA, Exit, Figure, Measurement, Process
 from concmem.running import DEVNULL, PIPE, STDOUT, Running, measure, start
-from concmem.sources import probe
+from concmem.sampler_report import LeftProcess, SamplerReport, Survivor
+from concmem.sources import Source, probe
 from concmem.stored import load
 from concmem.timeline import Timeline
 

@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+import attrs
+
+from concmem._escaping import escape_fields
 from concmem.errors import UnsupportedPlatform
-from concmem.facts import Host
 
 __all__ = [
+    "Host",
     "check_proc",
     "control_groups",
     "counter_error_bytes",
@@ -26,6 +29,44 @@ __all__ = [
     "threads_on_machine",
     "whole_proc",
 ]
+
+
+@attrs.frozen(field_transformer=escape_fields)
+class Host:
+    """
+    The machine and the settings that memory figures depend on.
+
+    Attributes:
+        kernel: ``uname -r``.
+        machine: ``uname -m``.
+        cpu_model: As in /proc/cpuinfo, or "".
+        cpus: CPUs online.
+        cpus_allowed: CPUs that the calling thread, and so the target, may use.
+        page_bytes: The page size.
+        memory_bytes, swap_bytes: As in /proc/meminfo.
+        thp: The mode of transparent huge pages, or "".
+        cgroup: "v1", "v2", "hybrid" or "none".
+        memory_limit_bytes: The limit of the surrounding cgroup, or None.
+        limits: Limits that stop programs: pid_max, threads_max, max_map_count, nproc, nofile, stack_bytes.
+        distribution: PRETTY_NAME of /etc/os-release, or "".
+        kernel_stack_bytes: What the kernel keeps for each thread's stack (KernelStack of /proc/meminfo over the number
+            of threads); 0 where it does not tell. RSS never shows it.
+    """
+
+    kernel: str
+    machine: str
+    cpu_model: str
+    cpus: int
+    cpus_allowed: int
+    page_bytes: int
+    memory_bytes: int
+    swap_bytes: int
+    thp: str
+    cgroup: str
+    memory_limit_bytes: int | None
+    limits: dict[str, int | None]
+    distribution: str
+    kernel_stack_bytes: int = 0
 
 
 def _text(path: str) -> str:

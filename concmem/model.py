@@ -13,7 +13,8 @@ import attrs
 
 from concmem._escaping import escape_fields
 from concmem._lazy import Later
-from concmem.facts import Host, LeftProcess, SamplerReport
+from concmem.host import Host
+from concmem.sampler_report import LeftProcess, SamplerReport
 from concmem.timeline import Timeline
 
 __all__ = ["SCHEMA", "Exit", "Figure", "Measurement", "OutOfMemory", "Process", "Status"]

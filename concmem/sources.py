@@ -6,18 +6,42 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+import attrs
+
 from concmem._cgroup.groups import make
+from concmem._escaping import escape_fields
 from concmem._native.resources import OpenFile
 from concmem._native.shared_memory import native
-from concmem.facts import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["names", "probe", "read"]
+__all__ = ["Source", "names", "probe", "read"]
 
 _IN_A_GROUP = frozenset({"cgroup", "rss_stat"})
 """Sources that see the tree by the control group that it was born in."""
+
+
+@attrs.frozen(field_transformer=escape_fields)
+class Source:
+    """
+    One way to read memory, and whether it can be used here.
+
+    Attributes:
+        name: ``statm``, ``status``, ``smaps_rollup``, ...
+        columns: What it reads.
+        usable: Whether it works here, found by trying.
+        why_not: One sentence where it does not.
+        needs: What it takes to use it, in a few words.
+        remedy: The command that gives it to those who have not, or "".
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    usable: bool
+    why_not: str = ""
+    needs: str = ""
+    remedy: str = ""
 
 
 @contextlib.contextmanager

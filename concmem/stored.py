@@ -12,8 +12,8 @@ import attrs
 from concmem._escaping import escape_text
 from concmem._files.bounded import read_json_file
 from concmem.errors import InvalidRequest, RecordingError
-from concmem.facts import Survivor
 from concmem.model import SCHEMA, Figure, Measurement
+from concmem.sampler_report import Survivor
 from concmem.timeline import Timeline
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ import concmem
 from concmem.cli.bench import bench as bench_command
 from concmem.drivers import programs as drivers
 from concmem.errors import CommandNotFound, ConcmemError, InvalidRequest, RecordingError, SamplerError
-from concmem.facts import Survivor
 from concmem.model import Exit, Figure, Measurement, OutOfMemory
+from concmem.sampler_report import Survivor
 from concmem.study import (
     BarProgress,
     LineProgress,

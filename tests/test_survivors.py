@@ -26,7 +26,7 @@ from concmem._cgroup.find import is_frozen
 from concmem._figures.sentences import headline, remaining
 from concmem._native.survivors import survivors
 from concmem.cli._output import report
-from concmem.facts import LeftProcess, Survivor
+from concmem.sampler_report import LeftProcess, Survivor
 
 LIMIT_S = 1.0
 GIVEN_UP_S = 30.0

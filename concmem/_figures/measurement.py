@@ -21,10 +21,10 @@ from concmem._native.shared_memory import SharedMemory, layout, native, track_of
 from concmem._native.survivors import survivors
 from concmem._native.tree import NOT_ASKED, charge_of, largest, marks_of, missing_sources, tree_of
 from concmem._version import __version__
-from concmem.facts import Host, LeftProcess, SamplerReport, Survivor
-from concmem.host import counter_error_bytes, oom_kills
+from concmem.host import Host, counter_error_bytes, oom_kills
 from concmem.model import Exit, Figure, Measurement, OutOfMemory, Process, Reason
 from concmem.options import Request
+from concmem.sampler_report import LeftProcess, SamplerReport, Survivor
 from concmem.timeline import Column, Timeline, Track
 
 __all__ = ["measurement"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from concmem._cgroup.find import is_frozen, text
-from concmem.facts import Survivor, SurvivorReason
+from concmem.sampler_report import Survivor, SurvivorReason
 
 __all__ = ["survivors"]
 

@@ -9,8 +9,7 @@ from concmem._figures.bounds import Unseen
 from concmem._figures.process import Marks
 from concmem._native.observed import LOT_PAGES, Charge, Tree
 from concmem._native.shared_memory import native, track_of
-from concmem.facts import Host
-from concmem.host import counter_error_bytes
+from concmem.host import Host, counter_error_bytes
 from concmem.timeline import Timeline
 
 __all__ = ["NOT_ASKED", "charge_of", "largest", "marks_of", "missing_sources", "tree_of"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from concmem.doctor.examine import Check, Checkup
-    from concmem.facts import Source
+    from concmem.sources import Source
 
 __all__ = ["doctor"]
 

@@ -15,11 +15,10 @@ from typing import Any
 import attrs
 
 from concmem.doctor.costs import reading_costs
-from concmem.facts import Host, Source
-from concmem.host import counter_error_bytes, describe
+from concmem.host import Host, counter_error_bytes, describe
 from concmem.model import Figure, Measurement
 from concmem.running import measure
-from concmem.sources import probe
+from concmem.sources import Source, probe
 from concmem.testing import TRUTHS, Truth, Verdict, judge, known
 from concmem.units import format_error
 

@@ -24,7 +24,7 @@ from distributed import TimeoutError as DaskTimeout  # before Python 3.11 anothe
 from concmem._version import __version__
 from concmem.drivers import programs as drivers
 from concmem.errors import ConcmemError
-from concmem.facts import Host
+from concmem.host import Host
 from concmem.study.cluster.machines import entry_difference, kind_difference
 from concmem.study.cluster.worker import Site, Unusable, look_over, prepare, run
 from concmem.study.plan import Cell

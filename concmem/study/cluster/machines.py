@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from concmem.facts import Host
+from concmem.host import Host
 from concmem.study.store.records import Entry
 from concmem.units import format_bytes
 

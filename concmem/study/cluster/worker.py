@@ -17,8 +17,7 @@ from distributed import Status, get_worker
 
 from concmem._version import __version__
 from concmem.drivers import programs as drivers
-from concmem.facts import Host
-from concmem.host import describe
+from concmem.host import Host, describe
 from concmem.study.plan import Cell, Plan
 from concmem.study.running.machine_lock import alone
 from concmem.study.running.runner import Runner

@@ -13,8 +13,7 @@ import attrs
 from concmem.drivers import programs as drivers
 from concmem.drivers.long_command import Watch, unwatched
 from concmem.errors import ConcmemError
-from concmem.facts import Host
-from concmem.host import describe
+from concmem.host import Host, describe
 from concmem.study.cluster.machines import kind_difference
 from concmem.study.plan import Cell, Plan, StudyError
 from concmem.study.running.machine_lock import MachineBusy, alone_in_turn, find_holder

@@ -12,8 +12,7 @@ import attrs
 
 from concmem._version import __version__
 from concmem.drivers import programs as drivers
-from concmem.facts import Host
-from concmem.host import check_proc
+from concmem.host import Host, check_proc
 from concmem.study.complete_plan import complete_plan
 from concmem.study.limits.announce import here_with_room
 from concmem.study.limits.lift import PUT_BACK, check_allowed, restore

@@ -11,7 +11,7 @@ from attrs.validators import ge, le, optional
 
 from concmem._escaping import escape_fields
 from concmem._files.names import NAME_RULE, check_name, is_name
-from concmem.facts import Host
+from concmem.host import Host
 from concmem.model import Exit, Figure, Measurement
 from concmem.study.limits.kinds import Obstacle
 from concmem.study.plan import MOST_TASKS, Cell, Plan, StudyError

@@ -1,4 +1,4 @@
-"""What is known of the machine, of the ways to read memory on it, and of what measuring cost. Bytes and seconds."""
+"""What measuring cost, what it may have missed, and the processes that it left behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import attrs
 
 from concmem._escaping import escape_fields, escape_text
 
-__all__ = ["Host", "LeftProcess", "SamplerReport", "Source", "Survivor"]
+__all__ = ["LeftProcess", "SamplerReport", "Survivor"]
 
 
 @attrs.frozen
@@ -104,63 +104,3 @@ class SamplerReport:
     lost_exit_records: int = 0
     statm_exact: bool = False
     missing: dict[str, str] = attrs.field(factory=dict)
-
-
-@attrs.frozen(field_transformer=escape_fields)
-class Host:
-    """
-    The machine and the settings that memory figures depend on.
-
-    Attributes:
-        kernel: ``uname -r``.
-        machine: ``uname -m``.
-        cpu_model: As in /proc/cpuinfo, or "".
-        cpus: CPUs online.
-        cpus_allowed: CPUs that the calling thread, and so the target, may use.
-        page_bytes: The page size.
-        memory_bytes, swap_bytes: As in /proc/meminfo.
-        thp: The mode of transparent huge pages, or "".
-        cgroup: "v1", "v2", "hybrid" or "none".
-        memory_limit_bytes: The limit of the surrounding cgroup, or None.
-        limits: Limits that stop programs: pid_max, threads_max, max_map_count, nproc, nofile, stack_bytes.
-        distribution: PRETTY_NAME of /etc/os-release, or "".
-        kernel_stack_bytes: What the kernel keeps for each thread's stack (KernelStack of /proc/meminfo over the number
-            of threads); 0 where it does not tell. RSS never shows it.
-    """
-
-    kernel: str
-    machine: str
-    cpu_model: str
-    cpus: int
-    cpus_allowed: int
-    page_bytes: int
-    memory_bytes: int
-    swap_bytes: int
-    thp: str
-    cgroup: str
-    memory_limit_bytes: int | None
-    limits: dict[str, int | None]
-    distribution: str
-    kernel_stack_bytes: int = 0
-
-
-@attrs.frozen(field_transformer=escape_fields)
-class Source:
-    """
-    One way to read memory, and whether it can be used here.
-
-    Attributes:
-        name: ``statm``, ``status``, ``smaps_rollup``, ...
-        columns: What it reads.
-        usable: Whether it works here, found by trying.
-        why_not: One sentence where it does not.
-        needs: What it takes to use it, in a few words.
-        remedy: The command that gives it to those who have not, or "".
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    usable: bool
-    why_not: str = ""
-    needs: str = ""
-    remedy: str = ""
