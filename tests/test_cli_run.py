@@ -1,4 +1,4 @@
-"""``concmem run`` as its users meet it: a process with standard streams, signals and an exit status."""
+"""``concmem run`` as a process: standard streams, signals and exit status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from concmem.errors import InvalidRequest
 from concmem.units import parse_seconds
 
 HEADLINE = " of memory"
-"""What the first sentence of the figures always says."""
+"""Words that the headline always has."""
 
 Done = subprocess.CompletedProcess[str]
 
@@ -34,7 +34,7 @@ def argv(*arguments: str | Path) -> list[str]:
 
 
 def run(*arguments: str | Path, **environment: str) -> Done:
-    """The command with these arguments, and these variables set besides."""
+    """Run the command with these arguments and additional environment variables."""
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
     return subprocess.run(
         argv(*arguments), env=kept | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
@@ -42,7 +42,7 @@ def run(*arguments: str | Path, **environment: str) -> Done:
 
 
 def assert_one_sentence(done: Done, *words: str) -> None:
-    """A failure is told in one line that holds the words, and never by a traceback."""
+    """Assert that the error is one line that contains the words, and no traceback."""
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("concmem: ")
     for word in words:
@@ -51,14 +51,14 @@ def assert_one_sentence(done: Done, *words: str) -> None:
 
 @pytest.mark.parametrize("code", [0, 1, 2, 42, 124, 125, 126, 127, 128, 255])
 def test_ends_with_the_status_of_the_command(code: int) -> None:
-    """Whatever the command exits with, concmem exits with."""
+    """concmem exits with the status of the command."""
     done = run("-q", "--", "sh", "-c", f"exit {code}")
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL", "SIGINT", "SIGSEGV", "SIGUSR1"])
 def test_a_signal_is_shown_as_128_and_its_number(name: str) -> None:
-    """A command that a signal ended gives 128 + n, as in a shell, and the figures are printed."""
+    """If signal n ended the command, the status is 128 + n, as in a shell. The figures are printed."""
     done = run("--", "sh", "-c", f"ulimit -c 0; kill -{name[3:]} $$")
     assert done.returncode == 128 + signal.Signals[name]
     assert HEADLINE in done.stderr
@@ -73,24 +73,24 @@ def test_standard_output_is_the_command_s() -> None:
 
 
 def test_every_figure_is_in_the_table() -> None:
-    """Each figure of a measurement is there by its name."""
+    """The table has each figure of a measurement by its name."""
     done = run("true")
     m = concmem.measure(["true"])
     for name in m.figures:
         if name == "tree_peak_swap" and not m.host.swap_bytes:
-            continue  # where there is no swap, nothing is said of it
+            continue  # not shown on a machine without swap
         assert f"\n{name} " in done.stderr
 
 
 def test_no_shell_reads_the_command() -> None:
-    """One argument with spaces in it is the name of a program, not a line for a shell."""
+    """One argument with spaces is the name of a program, not a shell command."""
     done = run("echo $HOME")
     assert done.returncode == 127
     assert_one_sentence(done, "echo $HOME")
 
 
 def test_not_found(tmp_path: Path) -> None:
-    """127 and one sentence with the name."""
+    """The status is 127, and the error has the name."""
     for name in ("no-such-program", str(tmp_path / "absent")):
         done = run(name)
         assert done.returncode == 127
@@ -98,7 +98,7 @@ def test_not_found(tmp_path: Path) -> None:
 
 
 def test_not_executable(tmp_path: Path) -> None:
-    """126 and one sentence: for a folder, and for a file without the permission."""
+    """The status is 126 for a folder and for a file without execute permission."""
     plain = tmp_path / "plain"
     plain.write_text("#!/bin/sh\n")
     for path in (tmp_path, plain):
@@ -123,7 +123,7 @@ def test_not_executable(tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_a_wrong_option_stops_before_anything_runs(options: Sequence[str], tmp_path: Path) -> None:
-    """2, one sentence that names the option, and the command has not been started."""
+    """The status is 2, with one sentence, and the command is not started."""
     ran = tmp_path / "ran"
     done = run(*options, "--", "touch", ran)
     assert done.returncode == 2
@@ -140,7 +140,7 @@ def test_without_a_command() -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: needs an ordinary user")
 def test_a_file_that_cannot_be_written_stops_before_anything_runs(tmp_path: Path) -> None:
-    """That the outcome has no place to go is said before the command runs, not after an hour of it."""
+    """An output file that cannot be written is an error before the command runs, not an hour later."""
     folder, ran = tmp_path / "folder", tmp_path / "ran"
     folder.mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
     done = run("--json", folder / "figures.json", "--", "touch", ran)
@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_written_stops_before_anything_runs(tmp_path: Path
 
 
 def test_json_is_the_measurement(tmp_path: Path) -> None:
-    """What --json writes is what `Measurement.to_dict` gives, in a file and on standard output."""
+    """--json writes `Measurement.to_dict`, to a file or to standard output."""
     path = tmp_path / "figures.json"
     assert run("-q", "--json", path, "--", "sh", "-c", "exit 3").returncode == 3
     measurement = concmem.Measurement.from_dict(json.loads(path.read_text()))
@@ -160,7 +160,7 @@ def test_json_is_the_measurement(tmp_path: Path) -> None:
 
 
 def test_timeline_as_csv(tmp_path: Path) -> None:
-    """A CSV file has a head with units in its names, ascending times, and the largest RSS of the timeline."""
+    """A CSV file has column names with units, ascending times, and the largest RSS of the timeline."""
     path = tmp_path / "rows.csv"
     assert run("-q", "--timeline", path, "--", "sleep", "0.2").returncode == 0
     head, *rows = (line.split(",") for line in path.read_text().splitlines())
@@ -172,7 +172,7 @@ def test_timeline_as_csv(tmp_path: Path) -> None:
 
 
 def test_timeline_as_npz(tmp_path: Path) -> None:
-    """An NPZ file is written under exactly the name that was asked for, and reads back."""
+    """An NPZ file has exactly the given name, and can be read."""
     import numpy
 
     path = tmp_path / "rows.npz"
@@ -183,7 +183,7 @@ def test_timeline_as_npz(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("ending", "magic"), [(".svg", b"<svg"), (".png", b"\x89PNG"), (".html", b"<!DOCTYPE html")])
 def test_plot(ending: str, magic: bytes, tmp_path: Path) -> None:
-    """Each form of chart is written, and an HTML page asks no network for anything."""
+    """Each format of the chart is written. The HTML page loads nothing from the network."""
     pytest.importorskip("altair", reason="Altair is missing: pip install 'concmem[report]'")
     path = tmp_path / f"chart{ending}"
     done = run("-q", "--plot", path, "--", "sleep", "0.1")
@@ -194,7 +194,7 @@ def test_plot(ending: str, magic: bytes, tmp_path: Path) -> None:
 
 
 def test_plot_without_the_extra_stops_before_anything_runs(tmp_path: Path) -> None:
-    """Without Altair one sentence says what to install, before the command is started."""
+    """Without Altair, one sentence names the package to install, before the command is started."""
     (tmp_path / "altair.py").write_text("raise ImportError('blocked', name='altair')\n")
     ran = tmp_path / "ran"
     search = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
@@ -205,7 +205,7 @@ def test_plot_without_the_extra_stops_before_anything_runs(tmp_path: Path) -> No
 
 
 def test_timeout() -> None:
-    """124, as timeout(1) does, soon after the time is up, and the figures are printed."""
+    """The status is 124, as with timeout(1), soon after the time is up. The figures are printed."""
     start = time.monotonic()
     done = run("--timeout", "300ms", "--", "sh", "-c", "sleep 300; true")
     assert time.monotonic() - start < 250
@@ -215,7 +215,7 @@ def test_timeout() -> None:
 
 
 def test_memory_limit() -> None:
-    """What is over the limit is killed: 137, as by the kernel itself, also where the root has left it running."""
+    """A tree above the limit is killed, even after its root has ended. The status is 137, as for the OOM killer."""
     hog = "x = bytearray(200 << 20); import time; time.sleep(300)"
     for command in ([sys.executable, "-c", hog], ["sh", "-c", f"{sys.executable} -c '{hog}' & exit 0"]):
         done = run("--memory-limit", "64M", "--", *command)
@@ -244,10 +244,10 @@ def test_memory_limit() -> None:
         ("$C --help > /dev/full", 125),
     ],
 )
-def test_streams_that_take_nothing(shell: str, code: int) -> None:
+def test_streams_that_cannot_be_written(shell: str, code: int) -> None:
     """
-    A standard error that was closed on purpose changes nothing. Output that was lost shows in the exit status, unless
-    the command itself has failed; a file that was asked for and not written is an error in any case.
+    A closed standard error changes nothing. Lost output sets the exit status, unless the command itself has failed. A
+    requested file that was not written is always an error.
     """
     command = ["bash", "-c", f"C='{sys.executable} -m concmem run'; {shell}"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
@@ -260,8 +260,8 @@ def test_streams_that_take_nothing(shell: str, code: int) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["toolchains", "doctor --json", "report {study}", "bench --help"])
-def test_other_commands_lose_no_output_in_silence(arguments: str, tmp_path: Path) -> None:
-    """Where standard output takes nothing, one sentence says why and the status is 125."""
+def test_other_commands_report_lost_output(arguments: str, tmp_path: Path) -> None:
+    """If standard output cannot be written, one sentence gives the reason and the status is 125."""
     study = Path(__file__).resolve().parent.parent / "docs" / "study"
     shutil.copytree(study, tmp_path / "study")
     command = f"{sys.executable} -m concmem {arguments.format(study=tmp_path / 'study --format csv')} > /dev/full"
@@ -281,8 +281,8 @@ exit $code
 """
 
 
-def test_each_file_that_finds_no_room_is_named(own_mounts: list[str], tmp_path: Path) -> None:
-    """On a full disk each is tried, has its sentence, and leaves no part behind; the other files are written."""
+def test_each_file_that_does_not_fit_on_the_disk_is_named(own_mounts: list[str], tmp_path: Path) -> None:
+    """On a full disk each file gets its own error and leaves no partial file. Files elsewhere are written."""
     pytest.importorskip("altair", reason="Altair is missing: pip install 'concmem[report]'")
     (tmp_path / "disk").mkdir()
     names = {"--timeline": "disk/rows.csv", "--plot": "disk/chart.svg", "--json": "figures.json"}
@@ -311,8 +311,8 @@ for _ in range(300):
 """
 
 
-def test_output_is_whole_though_the_command_leaves_the_stream_nonblocking() -> None:
-    """A child sets O_NONBLOCK on the pipes that it shares with concmem, whose reader is slow: nothing is cut."""
+def test_output_is_complete_although_the_command_sets_o_nonblock() -> None:
+    """A child sets O_NONBLOCK on the pipes that it shares with concmem, and the reader is slow: no output is lost."""
     command = argv("--json", "-", "--", sys.executable, "-S", "-c", _LEAVE_NONBLOCKING)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -333,15 +333,15 @@ def test_output_is_whole_though_the_command_leaves_the_stream_nonblocking() -> N
     assert b" missed" not in texts[0] and b"sampler: " in texts[0]
 
 
-def test_other_commands_take_closed_streams() -> None:
-    """Without standard streams a command does what it does with them; what it cannot print shows in its status."""
+def test_other_commands_run_with_closed_streams() -> None:
+    """Commands work without standard streams. Output that cannot be printed sets the exit status."""
     for arguments, code in (("--help", 125), ("toolchains", 125), ("run -q -- true", 0), ("no-such-command", 2)):
         command = ["bash", "-c", f"{sys.executable} -m concmem {arguments} <&- >&- 2>&-"]
         assert subprocess.run(command, timeout=300).returncode == code
 
 
-def test_what_is_not_utf_8_is_drawn_and_stored(tmp_path: Path) -> None:
-    """Arguments may hold any bytes: the chart and the JSON are written all the same."""
+def test_arguments_that_are_not_utf_8_are_drawn_and_stored(tmp_path: Path) -> None:
+    """Arguments may contain any bytes: chart and JSON are written."""
     pytest.importorskip("altair", reason="Altair is missing: pip install 'concmem[report]'")
     paths = tmp_path / "chart.svg", tmp_path / "figures.json"
     done = run("-q", "--plot", paths[0], "--json", paths[1], "--", "true", os.fsdecode(b"\xff\xfe"))
@@ -352,7 +352,7 @@ def test_what_is_not_utf_8_is_drawn_and_stored(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_the_command_is_imported(tmp_path: Path) -> None:
-    """Importing is interrupted without a traceback, whether it is the command's or a subcommand's."""
+    """Ctrl-C during imports gives no traceback, in the command and in a subcommand."""
     for module, arguments in (("click", ["--help"]), ("rich", ["bench", "--help"])):
         folder = tmp_path / module
         folder.mkdir()
@@ -367,14 +367,14 @@ def test_ctrl_c_while_the_command_is_imported(tmp_path: Path) -> None:
 
 
 def test_the_headline_names_both_ends() -> None:
-    """One sentence: an amount where it is known well, else both its ends, or the one that there is."""
+    """The headline has one amount if its range is narrow, else both ends, or the only one."""
     import attrs
 
     from concmem._figures.sentences import headline
     from concmem.model import Figure
 
     one = concmem.measure(["true"])
-    told = {
+    sentences = {
         Figure(30 << 20, "sampled", "smaps_rollup"): "at least 30.0 MiB of memory.",
         Figure(30 << 20, "bounded", "statm", 3 << 20): "between 30.0 MiB and 33.0 MiB of memory.",
         Figure(
@@ -383,12 +383,12 @@ def test_the_headline_names_both_ends() -> None:
         Figure(30 << 20, "exact", "rss_stat"): "30.0 MiB of memory.",
         Figure(1 << 20, "upper_bound", "wait4 ru_maxrss", 1 << 20): "no more than 2.00 MiB of memory.",
     }
-    for peak, sentence in told.items():
+    for peak, sentence in sentences.items():
         assert headline(attrs.evolve(one, peak=peak)) == f"true needed {sentence}"
 
 
-def test_the_explanation_names_where_each_end_is_from() -> None:
-    """PSS, one process, RSS less what can be shared: each is called what it is."""
+def test_the_explanation_names_the_source_of_each_end() -> None:
+    """The lower end is from PSS, from one process, or from RSS less what can be shared."""
     import attrs
 
     from concmem._figures.sentences import explanation
@@ -407,7 +407,7 @@ def test_the_explanation_names_where_each_end_is_from() -> None:
 
 
 class Session:
-    """The command in a process group of its own, as a shell starts it, with signals as the terminal sends them."""
+    """Run the command in its own process group, as a shell does, and send signals as the terminal does."""
 
     def __init__(self, *arguments: str, own_session: bool = True) -> None:
         self.process = subprocess.Popen(
@@ -422,17 +422,17 @@ class Session:
         assert self.process.stdout.readline() == "ready\n"
 
     def ctrl_c(self) -> None:
-        """SIGINT to every process of the foreground group."""
+        """Send SIGINT to every process of the foreground group."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self) -> tuple[int, str]:
-        """The exit status and what was written to standard error."""
+        """Return the exit status and the text on standard error."""
         _, stderr = self.process.communicate(timeout=300)
         return self.process.returncode, stderr
 
 
 def test_ctrl_c_is_the_command_s_to_handle() -> None:
-    """A command that ends well on Ctrl-C ends well under concmem, and its figures are printed."""
+    """A command that handles Ctrl-C keeps its exit status under concmem, and its figures are printed."""
     session = Session("--", "sh", "-c", "trap 'sleep 0.3; exit 7' INT; echo ready; while :; do sleep 0.1; done")
     session.ctrl_c()
     code, stderr = session.end()
@@ -441,7 +441,7 @@ def test_ctrl_c_is_the_command_s_to_handle() -> None:
 
 
 def test_a_second_ctrl_c_ends_the_tree() -> None:
-    """A command that ignores Ctrl-C is killed at the second; nothing of the figures is lost."""
+    """A command that ignores Ctrl-C is killed at the second one. The figures are printed."""
     session = Session("--", "sh", "-c", "trap '' INT; echo ready; sleep 33; sleep 33")
     session.ctrl_c()
     time.sleep(0.3)
@@ -454,7 +454,7 @@ def test_a_second_ctrl_c_ends_the_tree() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_sigterm_and_sighup_end_the_tree(number: signal.Signals) -> None:
-    """A signal that asks concmem to end, ends what it measures; the figures are printed and the status says which."""
+    """SIGTERM or SIGHUP kills the tree. The figures are printed and the status is 128 + n."""
     session = Session("--", "sh", "-c", "trap '' TERM HUP INT; echo ready; sleep 33; sleep 33")
     session.process.send_signal(number)
     code, stderr = session.end()
@@ -482,7 +482,7 @@ _NUMBERS = [
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["to the process group", "to concmem alone"])
 def test_a_signal_reaches_the_command_once(whole_group: bool) -> None:
-    """The measuring goes on, the command receives each signal exactly once, and the figures are printed."""
+    """The command receives each signal exactly once, measuring continues, and the figures are printed."""
     session = Session("--", sys.executable, "-S", "-c", _COUNT_SIGNALS, *(str(int(number)) for number in _NUMBERS))
     assert session.process.stdout is not None
     for number in _NUMBERS:
@@ -496,8 +496,8 @@ def test_a_signal_reaches_the_command_once(whole_group: bool) -> None:
     assert HEADLINE in stderr
 
 
-def test_a_signal_that_ends_the_command_leaves_the_figures() -> None:
-    """Sent to concmem alone it ends a command that does not handle it, as under timeout(1)."""
+def test_figures_are_printed_when_a_signal_ends_the_command() -> None:
+    """A signal to concmem alone ends a command that does not handle it, as with timeout(1)."""
     session = Session("--", "sh", "-c", "echo ready; exec sleep 35")
     session.process.send_signal(signal.SIGUSR1)
     code, stderr = session.end()
@@ -505,8 +505,8 @@ def test_a_signal_that_ends_the_command_leaves_the_figures() -> None:
     assert HEADLINE in stderr
 
 
-def test_signals_of_one_moment_are_told_apart() -> None:
-    """Two signals to the group at once, and one to concmem alone right after, arrive once each."""
+def test_signals_that_come_together_are_told_apart() -> None:
+    """Two signals to the group and then one to concmem alone arrive once each."""
     numbers = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT]
     script = _COUNT_SIGNALS.replace("received == numbers", "sorted(received) == sorted(numbers)")
     session = Session("--", sys.executable, "-S", "-c", script, *(str(int(number)) for number in numbers))
@@ -517,8 +517,8 @@ def test_signals_of_one_moment_are_told_apart() -> None:
 
 
 def test_job_control_stops_and_continues() -> None:
-    """SIGTSTP to the group stops concmem and its command, and SIGCONT lets both go on."""
-    # In the session of this test, or else the kernel ignores SIGTSTP: nobody could continue the group.
+    """SIGTSTP to the group stops concmem and its command; SIGCONT continues both."""
+    # In the session of this test: the kernel ignores SIGTSTP in an orphaned process group.
     session = Session("--", "sh", "-c", "echo ready; sleep 0.3; exit 9", own_session=False)
     os.killpg(session.process.pid, signal.SIGTSTP)
     os.waitid(os.P_PID, session.process.pid, os.WSTOPPED)
@@ -528,8 +528,8 @@ def test_job_control_stops_and_continues() -> None:
     assert HEADLINE in stderr
 
 
-def test_what_a_command_leaves_running_is_waited_for_and_said() -> None:
-    """After two seconds the user is told which processes live on; Ctrl-C ends them."""
+def test_processes_that_a_command_leaves_running_are_waited_for_and_listed() -> None:
+    """After two seconds the processes that still run are listed. Ctrl-C kills them."""
     session = Session("--", "sh", "-c", "echo ready; setsid sleep 34 > /dev/null 2>&1 & exit 0")
     assert session.process.stderr is not None
     line = session.process.stderr.readline()
@@ -549,7 +549,7 @@ def test_nohup_is_respected() -> None:
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
-    """The figures fit, in UTF-8 and in ASCII, and a pipe gets no colours."""
+    """The figures fit in UTF-8 and in ASCII, and a pipe gets no colours."""
     for encoding in ("utf-8", "ascii"):
         done = run("--", "sleep", "0.2", COLUMNS=str(columns), PYTHONIOENCODING=encoding)
         assert max(map(len, done.stderr.splitlines())) <= columns
@@ -558,7 +558,7 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
 
 
 def test_a_terminal_gets_colours_unless_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal the headline stands out; NO_COLOR keeps colours away."""
+    """On a terminal the headline is bold. NO_COLOR switches colours off."""
     from concmem.cli._output import report
 
     class Terminal(io.StringIO):
@@ -575,7 +575,7 @@ def test_a_terminal_gets_colours_unless_no_color(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_curve_keeps_the_largest() -> None:
-    """However narrow the chart, the largest reading is in it; a part without readings repeats the one before."""
+    """A chart of any width shows the largest reading. A part without readings repeats the part before it."""
     import numpy
 
     from concmem.cli._chart import area_chart, column_maxima
@@ -593,13 +593,13 @@ def test_the_curve_keeps_the_largest() -> None:
 
 
 def test_the_command_does_not_import_what_it_does_not_need() -> None:
-    """Before the target runs, neither NumPy nor what draws and prints has been imported."""
+    """Before the target runs, NumPy, Altair, vl-convert and Rich have not been imported."""
     code = "import sys, concmem.cli.run; print({'altair', 'numpy', 'rich', 'vl_convert'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 
 def test_help_lists_the_commands() -> None:
-    """Every command of the design is there."""
+    """The help lists the commands."""
     done = subprocess.run([sys.executable, "-m", "concmem", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     for name in ("run", "bench", "report", "toolchains"):
@@ -610,12 +610,12 @@ def test_help_lists_the_commands() -> None:
     ("text", "seconds"), [("1ms", 0.001), ("500us", 0.0005), ("0.5", 0.5), ("2m", 120), ("1 h", 3600), (".5s", 0.5)]
 )
 def test_times_are_read(text: str, seconds: float) -> None:
-    """Times have units, and seconds are meant where there is none."""
+    """Times have units; a number without a unit is in seconds."""
     assert parse_seconds(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1s", "1d", "1e3", "1,5s", "nan"])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    """Anything else is refused with a sentence."""
+def test_invalid_times_are_refused(text: str) -> None:
+    """Any other text is refused with a sentence."""
     with pytest.raises(InvalidRequest, match="is not a time"):
         parse_seconds(text)

@@ -261,7 +261,7 @@ ENOUGH = "1 run to make: about "
         (b"y\n", 0, "npm install "),
         (b"\n", 0, "npm install "),
         (b"n\n", 3, "Nothing was installed."),
-        (b"\x04", 1, "concmem: the question was not answered: nothing was installed"),
+        (b"\x04", 1, "concmem: no answer: nothing was installed"),
         (b"\x03", 130, "concmem: interrupted"),
     ],
     ids=["y", "return", "n", "ctrl-d", "ctrl-c"],

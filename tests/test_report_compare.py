@@ -219,7 +219,7 @@ def test_the_command_compares_and_writes_nothing(make_study: Make) -> None:
     assert out.read_text().startswith("# Two studies compared")
     assert _report(a, b, "--format", "csv").stdout.startswith("program,tasks,a_title,")
     for arguments, said in (
-        ((a, b, "--format", "parquet"), "concmem: a comparison has no parquet form, but md, csv, json"),
+        ((a, b, "--format", "parquet"), "concmem: a comparison has no format parquet; it has md, csv, json"),
         ((a, a.parent / "none"), f"concmem: there is no study in {a.parent / 'none'}\n"),
         ((a, b, "--out", a.parent / "x.html"), f"concmem: {a.parent / 'x.html'}: the name must end in .md, "),
     ):

@@ -149,14 +149,14 @@ def test_the_command_prints_one_form_alone(stored: Path, form: str) -> None:
 
 
 def test_a_file_is_what_its_name_or_the_option_says(stored: Path) -> None:
-    """Any ending goes with --format, but not that of another form; without it, the ending must tell."""
+    """With --format any ending is allowed but that of another format; without it, the ending must be a format."""
     text = stored.parent / "rows.txt"
     assert _report(stored, "--format", "csv", "--out", text).returncode == 0
     assert text.read_bytes() == _report(stored, "--format", "csv").stdout
     for options, said in (
-        (["--out", "rows.txt"], "rows.txt: the name must end in .md, .csv, .json, .parquet, or --format say"),
+        (["--out", "rows.txt"], "rows.txt: the name must end in .md, .csv, .json, .parquet, or --format must be given"),
         (["--out", "rows"], "rows: the name must end in .md"),
-        (["--format", "csv", "--out", "rows.json"], "rows.json is the name of another form than csv"),
+        (["--format", "csv", "--out", "rows.json"], "the ending of rows.json contradicts --format csv"),
     ):
         done = _report(stored, *options)
         assert (done.returncode, done.stdout) == (2, b"")
@@ -182,4 +182,4 @@ def test_parquet_is_kept_from_a_terminal(stored: Path) -> None:
         os.close(master)
         os.close(slave)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("concmem: Parquet is no text for a terminal: give a file with --out, or a pipe")
+    assert done.stderr.startswith("concmem: Parquet is not text: use --out FILE, or write to a pipe")

@@ -193,13 +193,13 @@ def test_a_study_builds_and_then_waits_for_the_machine(
             lines.append(line.rstrip())
             if line.startswith("waiting"):
                 break
-        assert lines[0].startswith("1 run to make: about ") and lines[1] == "The study goes into study"
+        assert lines[0].startswith("1 run to make: about ") and lines[1] == "Writing the study to study"
         assert f"{lines[-1]}".startswith(f"waiting: process {holder.pid} is running a study in {SHOWN}")
         building = lines.index("preparing one")
         assert any(line.endswith("programs are built now, and measured when it has ended") for line in lines[:building])
         assert [path.name for path in (tmp_path / "study").iterdir()] == ["study.json"]
         process.send_signal(signal.SIGINT)
-        said = "concmem: interrupted; 0 runs stored. To go on: concmem bench --resume --out study"
+        said = "concmem: interrupted; 0 runs stored. To continue: concmem bench --resume --out study"
         *again, last = process.stderr.read().splitlines()
         # A signal between the writing of a line and Python's note that it is written lets the line appear again.
         assert (last, process.wait(30), set(again) <= set(lines)) == (said, 130, True)
@@ -219,7 +219,7 @@ def test_a_study_need_not_wait(
     done = subprocess.run(command, cwd=tmp_path, timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == 75
     *_, last = done.stderr.splitlines()
-    after = r"; it had not ended after [\d.]+ ms; 0 runs stored\. To go on: .*--resume.*" if begun else ""
+    after = r"; it had not ended after [\d.]+ ms; 0 runs stored\. To continue: .*--resume.*" if begun else ""
     assert re.fullmatch(f"concmem: {said_of(holder)}{after}", last)
     assert (tmp_path / "study").exists() == begun
     assert ("preparing one" in done.stderr) == begun
@@ -262,7 +262,7 @@ def test_a_limit_that_is_none_is_refused(options: dict[str, float], tmp_path: Pa
 def test_the_two_options_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["bench", "--no-wait", "--wait", "1m"])
-    assert "--no-wait and --wait exclude each other" in capsys.readouterr().err
+    assert "--no-wait and --wait cannot be used together" in capsys.readouterr().err
 
 
 def test_the_machine_is_free_as_soon_as_its_holder_is_killed(holder: subprocess.Popen[str]) -> None:

@@ -342,7 +342,7 @@ def test_a_scheduler_that_goes_ends_the_study_with_what_is_stored(cluster: Clust
         _until(lambda: not cluster.programs_running(), SETTLE_S)
         assert process.stderr.read() == (
             f"concmem: the scheduler at {cluster.address} is gone; 1 run stored. "
-            f"To go on: concmem bench --resume --out study --scheduler {cluster.address}\n"
+            f"To continue: concmem bench --resume --out study --scheduler {cluster.address}\n"
         )
         assert process.wait(120) == 1
 
@@ -363,7 +363,7 @@ def test_who_cannot_be_reached(
         ):
             with pytest.raises(SystemExit) as caught:
                 main(["bench", "--programs", "python", "--out", "study", "--scheduler", given])
-            lines = [line for line in capfd.readouterr().err.splitlines() if line != "The study goes into study"]
+            lines = [line for line in capfd.readouterr().err.splitlines() if line != "Writing the study to study"]
             assert (caught.value.code, len(lines)) == (code, 1), lines
             assert lines[0].startswith(said)
             assert not Path("study").exists()

@@ -164,7 +164,7 @@ def test_ended_at_any_moment_it_goes_on(counted: Counted, number: int, whole_gro
         if number == signal.SIGINT:
             assert rest.splitlines()[-1] == (
                 f"concmem: interrupted; {len(kept)} run{'s'[: len(kept) > 1]} stored. "
-                "To go on: concmem bench --resume --out study"
+                "To continue: concmem bench --resume --out study"
             )
     before = counted.starts()
     _complete(counted, tasks, cut=4)
@@ -211,7 +211,7 @@ def test_a_full_disk_ends_it_and_room_lets_it_go_on(counted: Counted, own_mounts
     if (counted.folder / "half" / "study.json").exists():
         assert last.endswith(
             f"; {len(half)} run{'' if len(half) == 1 else 's'} stored. "
-            "To go on: concmem bench --resume --out disk/study"
+            "To continue: concmem bench --resume --out disk/study"
         )
     least, most = {4: (0, 0), 16: (0, 0), 24: (0, 1), 32: (0, 1), 80: (1, 4)}[size_kib]
     assert least <= len(half) <= most

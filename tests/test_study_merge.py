@@ -203,7 +203,7 @@ def test_the_command_merges(make: Make, tmp_path: Path) -> None:
 
     done = concmem("a", "b", "--out", "out")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "2 runs of 2 programs in out. Its figures and tables: concmem report out\n"
+    assert done.stdout == "2 runs of 2 programs in out. To write its report: concmem report out\n"
     assert json.loads((tmp_path / "out" / "study.json").read_text())["plan"]["programs"] == ["go", "rust"]
     for arguments, said in (
         (("a", "none", "--out", "new"), "concmem: there is no study in none"),

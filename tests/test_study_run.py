@@ -647,12 +647,12 @@ def test_the_command_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
     for options, said in (
-        (["--programs", ""], "concmem: Invalid value for '--programs': it names nothing"),
-        (["--programs", " , "], "concmem: Invalid value for '--programs': it names nothing"),
-        (["--variant", ","], "concmem: Invalid value for '--variant': it names nothing"),
+        (["--programs", ""], "concmem: Invalid value for '--programs': must name at least one"),
+        (["--programs", " , "], "concmem: Invalid value for '--programs': must name at least one"),
+        (["--variant", ","], "concmem: Invalid value for '--variant': must name at least one"),
         (["--variant", "odd"], "concmem: there is no variant 'odd'; there are: article, "),
         (["--workload", "dance"], "concmem: there is no workload 'dance'; there are: sleep, spawn, channel"),
-        (["--runs", "two"], "concmem: Invalid value for '--runs': it is to be a number of runs"),
+        (["--runs", "two"], "concmem: Invalid value for '--runs': must be a number of runs"),
         (["--runs", "2,3:1"], "concmem: runs are given for 3 tasks, which are none of"),
         (["--programs", "c-threads", "--workload", "spawn"], "concmem: c-threads has no workload 'spawn'; "),
         (["--programs", "cobol"], "concmem: there is no program 'cobol'; there are: rust-threads, "),
@@ -725,7 +725,7 @@ def test_a_signal_ends_it_and_it_says_how_to_go_on(tmp_path: Path, number: int, 
         process.send_signal(number)
         rest = process.stderr.read()
         assert process.wait(120) == 128 + number
-    assert rest.splitlines()[-1] == f"concmem: {said}; 0 runs stored. To go on: concmem bench --resume --out cut"
+    assert rest.splitlines()[-1] == f"concmem: {said}; 0 runs stored. To continue: concmem bench --resume --out cut"
 
 
 def test_an_interrupt_over_a_damaged_run_names_it(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

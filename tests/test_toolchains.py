@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from concmem.cli import _getting
+from concmem.cli import _install as _install_command
 from concmem.cli.toolchains import toolchains as command
 from concmem.drivers import apt as _apt
 from concmem.drivers import install as _install
@@ -296,7 +296,7 @@ def test_what_is_missing_is_listed_once(fakes: Fakes) -> None:
         "concmem: missing for fake-threads: no toolchain for Fake: fake: no tool; almost fake: no tool"
     ]
     ours = f"{_install.own_command()} toolchains install other"
-    assert lines[-1] == f"concmem: to get what is missing: su -c '{NEEDS_ROOT} fake-deb' && {ours}"
+    assert lines[-1] == f"concmem: to install what is missing: su -c '{NEEDS_ROOT} fake-deb' && {ours}"
     assert failed.stderr.count("apt-get install") == 1
 
 
@@ -345,7 +345,7 @@ def test_what_will_be_installed_is_said_first(fakes: Fakes) -> None:
 @pytest.mark.parametrize("answer", ["n", "y", None], ids=["no", "yes", "no terminal"])
 def test_the_question(fakes: Fakes, monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
     """On a terminal nothing is installed without a yes; elsewhere it is not asked."""
-    monkeypatch.setattr(_getting, "_on_terminal", lambda: answer is not None)
+    monkeypatch.setattr(_install_command, "_on_terminal", lambda: answer is not None)
     arguments = ["install", "fake", "--ask", "--programs-dir", str(fakes.folder)]
     done = CliRunner().invoke(command, arguments, input=f"{answer}\n")
     assert ("Install?" in done.stderr) == (answer is not None)
@@ -430,7 +430,7 @@ def test_the_table(fakes: Fakes) -> None:
     assert next(line for line in lines if line.startswith("Fake")).split() == ["Fake", "fake-threads", "missing"]
     assert lines[lines.index("missing for fake-threads") + 1 :] == [
         "no toolchain for Fake: fake: no tool; almost fake: no tool",
-        "to get it:",
+        "to install it:",
         f"{_install.own_command()} toolchains install fake",
     ]
     python = [line.split() for line in lines if line.startswith("Python")]
@@ -455,7 +455,7 @@ def test_what_may_be_copied_stays_whole(fakes: Fakes, monkeypatch: pytest.Monkey
     assert printed.exit_code == 0
     lines = _plain(printed.output).splitlines()
     assert lines[-1] == long
-    assert lines[-2] == "to get it:"
+    assert lines[-2] == "to install it:"
     reason = lines[lines.index("missing for fake-threads") + 1 : -2]
     assert any(f"{deep}/fake-interpreter" in line.split() for line in reason)
     assert (len(reason) > 1) == (columns is not None)

@@ -1,7 +1,7 @@
 """
-The ``concmem`` command: a subcommand a file, each imported only when it is asked for.
+The ``concmem`` command: one file per subcommand, each imported only when it is used.
 
-A module of this package without a leading underscore is a subcommand; the click command in it has the module's name.
+A module of this package without a leading underscore is a subcommand. Its click command has the module's name.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, NoReturn
 import click
 
 from concmem._version import __version__
-from concmem.cli._streams import open_closed, say, sentence, settle, tell, write_whole
+from concmem.cli._streams import finish_output, open_closed, report_error, say, sentence, write_whole
 from concmem.errors import ConcmemError
 
 __all__ = ["main"]
 
 
 class _Commands(click.Group):
-    """A group that finds its commands among this package's modules, and that ends on every error with one sentence."""
+    """A group that finds its commands among this package's modules and prints each error as one sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
@@ -39,7 +39,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            sys.exit(141)  # as SIGPIPE ends a command whose reader has gone
+            sys.exit(141)  # the status of a command that SIGPIPE killed
 
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **options: Any
@@ -50,7 +50,7 @@ class _Commands(click.Group):
             status = self._main(args, prog_name, *rest, **options)
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        sys.exit(settle(status))
+        sys.exit(finish_output(status))
 
     def _main(self, args: Sequence[str] | None, prog_name: str | None, *rest: Any, **options: Any) -> int:
         options["standalone_mode"] = False
@@ -58,7 +58,7 @@ class _Commands(click.Group):
             result = super().main(args, prog_name, *rest, **options)
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx else "concmem"
-            say(f"{error.format_message().rstrip('.')} ('{path} --help' shows what there is)")
+            say(f"{error.format_message().rstrip('.')} (see '{path} --help')")
             return 2
         except click.ClickException as error:
             say(error.format_message())
@@ -73,7 +73,7 @@ class _Commands(click.Group):
             if os.environ.get("CONCMEM_DEBUG"):
                 raise
             what = sentence(error) if isinstance(error, OSError) else f"{type(error).__name__}: {sentence(error)}"
-            tell(error, f"{what} (CONCMEM_DEBUG=1 shows where)")
+            report_error(error, f"{what} (CONCMEM_DEBUG=1 prints the traceback)")
             return 125
         return result if isinstance(result, int) else 0
 
@@ -82,6 +82,6 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="concmem")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Run a command and say how much memory it, and everything that it started, needed."""
+    """Measure how much memory a command and everything that it starts need."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

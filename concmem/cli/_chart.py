@@ -1,4 +1,4 @@
-"""A curve in a terminal: some lines of block characters, or of ASCII where the terminal knows no more."""
+"""Draw a curve in a terminal with block characters, or with ASCII where the terminal has nothing else."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ _ASCII = " .:#"
 
 def column_maxima(t_s: NDArray[np.float64], amounts: NDArray[Any], end_s: float, columns: int) -> NDArray[np.float64]:
     """
-    The largest amount in each of `columns` equal parts of the time from 0 to `end_s`.
+    Return the largest amount in each of `columns` equal parts of the time from 0 to `end_s`.
 
-    A part without a reading repeats the one before it; before the first reading there is nothing. A maximum of the
-    whole is always a maximum of some part.
+    A part without a reading repeats the part before it. Parts before the first reading are 0.
 
     Args:
-        t_s: When each reading was made, ascending, in seconds.
-        amounts: As many readings.
+        t_s: The time of each reading in seconds, ascending.
+        amounts: The readings, one for each time.
         end_s: The end of the last part.
-        columns: How many parts.
+        columns: The number of parts.
     """
     import numpy as np
 
@@ -42,14 +41,14 @@ def area_chart(
     t_s: NDArray[np.float64], amounts: NDArray[Any], end_s: float, *, width: int, height: int = 6, ascii_only: bool
 ) -> list[str]:
     """
-    The lines of a filled curve with its two axes, none wider than `width`.
+    Return the lines of a filled curve with its two axes, none wider than `width`.
 
     Args:
-        t_s: When each reading was made, in seconds.
-        amounts: As many readings, in bytes.
-        end_s: Where the time axis ends.
+        t_s: The time of each reading in seconds, ascending.
+        amounts: The readings in bytes, one for each time.
+        end_s: The end of the time axis.
         width: The width of the terminal, in characters.
-        height: How many lines the curve itself has.
+        height: The number of lines of the curve itself.
         ascii_only: Whether the terminal shows ASCII only.
     """
     steps = _ASCII if ascii_only else _BLOCKS
@@ -57,7 +56,7 @@ def area_chart(
     labels = [format_bytes(top * (height - line) / height) if line % 2 == 0 else "" for line in range(height)]
     margin = max(map(len, labels))
     columns = max(10, width - margin - 2)
-    # Every column that holds anything shows the lowest step at least.
+    # A column that is not 0 shows at least the lowest step.
     scale = height * (len(steps) - 1) / top if top else 0.0
     eighths = [max(1, round(a * scale)) if a else 0 for a in column_maxima(t_s, amounts, end_s, columns)]
     bar, corner, dash = ("|", "+", "-") if ascii_only else ("┤", "└", "─")

@@ -1,4 +1,4 @@
-"""Rich's console, with the errors that every other stream has, and with text from outside escaped."""
+"""Rich's console, changed: a broken pipe raises an error, and text from outside is escaped."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from concmem._escaping import escape_text
 __all__ = ["PipeConsole"]
 
 _OWN = "\n\t"
-"""In texts that concmem put together, these are its own: what comes from outside has been escaped before."""
+"""Not escaped: concmem itself put these into its texts. Text from outside has been escaped before that."""
 
 
 class PipeConsole(Console):
     """
-    A console for text that is shown as it is: no markup, no emoji names, and escapes for what cannot be seen.
+    A console that prints text unchanged: no markup, no emoji names; invisible characters are escaped.
 
-    A reader that has gone raises BrokenPipeError, instead of ending the process.
+    A closed pipe raises BrokenPipeError; Rich's own console ends the process.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"highlight": False, "markup": False, "emoji": False, **options})
 
     def on_broken_pipe(self) -> None:
-        """Let the error pass that is being handled."""
+        """Raise the error that is being handled."""
         raise  # Rich calls this while it handles one
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """A string, whether it is printed or in a table."""
+        """Escape a string, whether it is printed or in a table."""
         return super().render_str(escape_text(text, keep=_OWN), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """All else comes through here; a text that has to be escaped loses its styles within."""
+        """Escape everything else. A text that needs escapes loses the styles of its parts."""
         if isinstance(renderable, Text) and (shown := escape_text(renderable.plain, keep=_OWN)) != renderable.plain:
             renderable = renderable.blank_copy(shown)
         return super().render(renderable, options)

@@ -1,4 +1,4 @@
-"""Values of options that several commands read alike."""
+"""Option types that several commands share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["amount", "file", "say_cache"]
 
 
 def amount(parse: Callable[[str], float]) -> Callable[..., float | None]:
-    """An option's value as one of `concmem.units` reads it."""
+    """Return a click callback that parses an option's value with a function of `concmem.units`."""
 
     def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
         try:
@@ -28,13 +28,13 @@ def amount(parse: Callable[[str], float]) -> Callable[..., float | None]:
 
 
 def say_cache() -> None:
-    """Say where root's cache directory is, if that is not where the environment says."""
+    """Print where root's cache directory is, if it is not the one that the environment names."""
     if note := cache_note():
         say(note)
 
 
 def file(*endings: str, dash: bool = False) -> Callable[..., Path | None]:
-    """A file to be written at the end: that it can be is looked at before anything runs."""
+    """Return a click callback for an output file. It checks before anything runs that the file can be written."""
 
     def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
         if value is None or (dash and value == "-"):
@@ -43,11 +43,11 @@ def file(*endings: str, dash: bool = False) -> Callable[..., Path | None]:
         if endings and path.suffix.lower() not in endings:
             wrong = f"the name must end in {' or '.join(endings)}"
         elif path.is_dir():
-            wrong = "is a folder"
+            wrong = "it is a folder"
         elif not path.parent.is_dir():
-            wrong = f"there is no folder {path.parent}"
+            wrong = f"no such folder: {path.parent}"
         elif not os.access(path if path.exists() else path.parent, os.W_OK):
-            wrong = "cannot be written"
+            wrong = "it cannot be written"
         if wrong:
             raise click.BadParameter(f"{value}: {wrong}", ctx, param)
         return path

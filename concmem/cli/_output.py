@@ -1,4 +1,4 @@
-"""A measurement as the terminal shows it: one sentence, the figures, the curve, and what the measuring cost."""
+"""Print a measurement on a terminal: the headline, the figures, the curve, and what measuring cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WIDEST = 120
 
 
 def _shown(measurement: Measurement) -> Iterator[tuple[str, Figure]]:
-    """All figures, but nothing about swap where the machine has none."""
+    """Yield all figures; omit swap on a machine without swap."""
     for name, figure in measurement.figures.items():
         if name != "tree_peak_swap" or measurement.host.swap_bytes:
             yield name, figure
@@ -57,11 +57,14 @@ def _notes(measurement: Measurement) -> Table:
         if figure.note:
             table.add_row(name, figure.note)
     for name, why in measurement.sampler.missing.items():
-        if name != "cgroup":  # whose figure says it
-            table.add_row(name, f"not to be had: {why}")
+        if name != "cgroup":  # the figure cgroup_peak has this note already
+            table.add_row(name, f"not available: {why}")
     if measurement.swapped_bytes:
         swapped = format_bytes(measurement.swapped_bytes)
-        table.add_row("swap", f"the machine swapped {swapped} meanwhile: what is swapped out is in no figure above")
+        table.add_row(
+            "swap",
+            f"the machine swapped {swapped} in or out during the run; only tree_peak_swap includes swapped-out memory",
+        )
     return table
 
 
@@ -77,7 +80,7 @@ def _facts(measurement: Measurement) -> list[str]:
     ]
     lost = {
         "readings refused by the kernel": sampler.refused_readings,
-        "windows set back late": sampler.inexact_windows,
+        "windows reset late": sampler.inexact_windows,
         "times that exit records were lost": sampler.lost_exit_records,
         "processes not listed": sampler.dropped_processes,
     }
@@ -115,12 +118,12 @@ def _console(stream: TextIO) -> Console:
 
 def report(measurement: Measurement, stream: TextIO, *, explain: bool = False) -> str:
     """
-    All of it as text, with the width, colours and characters that suit `stream`.
+    Return a measurement as text, with the width, colours and characters of `stream`.
 
     Args:
-        measurement: What to show.
-        stream: Where it will go. Nothing is written to it.
-        explain: Say of both ends of the headline where they come from.
+        measurement: The measurement.
+        stream: Where the caller will write the text. This function writes nothing to it.
+        explain: Add how both ends of the range were found.
     """
     console = _console(stream)
     ascii_only = not console.encoding.lower().startswith("utf")

@@ -1,4 +1,4 @@
-"""The table of known programs: a row a program, a column a source, in each cell the worst error."""
+"""The table of programs of known size: one row per program, one column per source, the worst error in each cell."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SOURCES = {
     "taskstats": "taskst.",
     "rss_stat": "rss_stat",
 }
-"""Columns, and what they are called where there is little room."""
+"""The columns with their short titles."""
 
 _UNITS = ((1 << 20, "M"), (1 << 10, "K"))
 
 
 def signed(size_bytes: int) -> str:
-    """``-28_672`` -> ``"-28K"``: short, for cells."""
+    """Format a signed size for a cell: ``-28_672`` -> ``"-28K"``."""
     for unit, letter in _UNITS:
         if abs(size_bytes) >= unit:
             count = size_bytes / unit
@@ -36,7 +36,7 @@ def signed(size_bytes: int) -> str:
 
 
 def by_program(checkup: Checkup) -> dict[str, list[Check]]:
-    """The checks of each program, in the order of the programs."""
+    """Group checks by program, in the order of the programs."""
     found: dict[str, list[Check]] = {}
     for check in checkup.checks:
         found.setdefault(check.program, []).append(check)
@@ -44,14 +44,14 @@ def by_program(checkup: Checkup) -> dict[str, list[Check]]:
 
 
 def truth_of(checks: Sequence[Check]) -> str:
-    """The footprint of the whole tree, where it is known."""
+    """Return the known footprint of the whole tree, or "-"."""
     truths = {check.figure: check.truth_bytes for check in checks}
     size = truths.get("peak")
     return "-" if size is None else format_bytes(size)
 
 
 def worst_error(checks: Sequence[Check]) -> tuple[str, bool | None]:
-    """The largest error, in brackets where the source need not see it; and whether all held, or none could tell."""
+    """Return the largest error (in brackets if no check was judged), and whether all checks held; None: none judged."""
     told = [check for check in checks if check.error_bytes is not None]
     if not told:
         return "-", None if all(check.ok is None for check in checks) else all(
@@ -67,7 +67,7 @@ def worst_error(checks: Sequence[Check]) -> tuple[str, bool | None]:
 
 
 def _range(checks: Sequence[Check]) -> str:
-    """The least and the largest error over all runs, and how many of them held."""
+    """Return the smallest and the largest error over all runs, and how many were wrong."""
     judged = [check for check in checks if check.ok is not None]
     errors = [check.error_bytes for check in judged or checks if check.error_bytes is not None]
     if not errors:
@@ -79,7 +79,7 @@ def _range(checks: Sequence[Check]) -> str:
 
 
 def markdown_table(checkup: Checkup) -> str:
-    """All runs in one table: least and largest error of each program by each source."""
+    """Return a table of all runs: smallest and largest error of each program with each source."""
     runs = 1 + max((check.run for check in checkup.checks), default=-1)
     judged = [check for check in checkup.checks if check.ok is not None]
     rows = [

@@ -1,4 +1,4 @@
-"""Standard output and standard error: each write is whole, and one that failed shows in the exit status."""
+"""Standard output and standard error: write everything, and report a failed write in the exit status."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from concmem._escaping import escape_text
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["FAILED", "open_closed", "say", "sentence", "settle", "show", "tell", "write_whole"]
+__all__ = ["FAILED", "finish_output", "open_closed", "report_error", "say", "sentence", "show", "write_whole"]
 
 FAILED = 125
-"""The exit status where output was lost and the command itself would end with 0."""
+"""The exit status if output was lost and the command would end with 0."""
 
 
-class _Whole(io.RawIOBase):
+class _WholeWriter(io.RawIOBase):
     """
-    A descriptor that takes all of each write, or raises and keeps the error.
+    A file descriptor on which each write is complete, or raises and keeps the error.
 
-    A process that shares the descriptor may leave O_NONBLOCK on it, and Python then drops what does not fit at once.
+    A process that shares the descriptor may leave O_NONBLOCK set. Python would then drop what does not fit at once.
 
     Attributes:
-        error: The first error of a write, until the user has been told of it.
+        error: The first error of a write, until it has been printed.
         failed: Whether any write has failed.
-        was_closed: Whether the stream was closed when Python began: each write fails then.
+        was_closed: Whether the stream was closed when Python started. Then each write fails.
     """
 
     def __init__(self, fd: int, name: str, *, was_closed: bool) -> None:
@@ -72,12 +72,12 @@ class _Whole(io.RawIOBase):
         return size
 
 
-_raw: list[_Whole] = []
+_raw: list[_WholeWriter] = []
 
 
-def _made_whole(stream: TextIO, name: str, *, was_closed: bool = False) -> TextIO:
+def _whole_stream(stream: TextIO, name: str, *, was_closed: bool = False) -> TextIO:
     stream.flush()
-    raw = _Whole(stream.fileno(), name, was_closed=was_closed)
+    raw = _WholeWriter(stream.fileno(), name, was_closed=was_closed)
     _raw.append(raw)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
@@ -90,61 +90,61 @@ def _made_whole(stream: TextIO, name: str, *, was_closed: bool = False) -> TextI
 
 def open_closed() -> None:
     """
-    Open each standard stream that was closed when Python began, to /dev/null.
+    Open each standard stream that was closed when Python started, to /dev/null.
 
-    In ascending order, so that each gets its own number: a file that is opened later would get it otherwise, and with
-    it what is meant for the stream. What is written to a closed standard output is lost; to be silent is what a
-    standard error is closed for.
+    The order is ascending, so that each stream gets its own number. Otherwise a file that is opened later would get
+    the number, and the stream's output. Writing to a closed standard output is an error. Writing to a closed standard
+    error is not: users close it to silence the command.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             fd = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
             os.set_inheritable(fd, True)
             stream = io.TextIOWrapper(io.FileIO(fd, mode, closefd=False), encoding="utf-8", errors="replace")
-            whole = _made_whole(stream, "standard output", was_closed=True) if name == "stdout" else stream
+            whole = _whole_stream(stream, "standard output", was_closed=True) if name == "stdout" else stream
             setattr(sys, name, whole)
 
 
 def write_whole() -> None:
-    """Have all that is written to the two output streams from now on be written whole."""
-    # Streams that a program has put in their place are its own affair.
+    """Replace the two output streams by ones on which each write is complete."""
+    # Leave streams alone that the calling program has replaced.
     if sys.stdout is sys.__stdout__ and sys.stdout is not None:
-        sys.stdout = _made_whole(sys.stdout, "standard output")
+        sys.stdout = _whole_stream(sys.stdout, "standard output")
     if sys.stderr is sys.__stderr__ and sys.stderr is not None:
-        sys.stderr = _made_whole(sys.stderr, "standard error")
+        sys.stderr = _whole_stream(sys.stderr, "standard error")
 
 
 def sentence(error: BaseException) -> str:
-    """What an error says, in the order in which people write it: what it is about, then what is wrong."""
+    """Return the message of an error: what it concerns first, then what is wrong."""
     if isinstance(error, OSError) and error.strerror and type(error).__str__ is OSError.__str__:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return str(error) or type(error).__name__
 
 
 def say(sentence: str) -> None:
-    """Tell the user something in one line, text from outside escaped; that it was lost shows in the exit status."""
+    """Print one line to standard error, text from outside escaped. A failed write changes the exit status."""
     with contextlib.suppress(OSError):
         click.echo(f"concmem: {escape_text(sentence)}", err=True)
 
 
 def show(line: str = "") -> None:
-    """Print a line that the user asked for, text from outside escaped."""
+    """Print a line to standard output, text from outside escaped."""
     click.echo(escape_text(line))
 
 
-def tell(error: BaseException, sentence: str) -> None:
-    """Tell the user of an error, and not once more when the command ends."""
+def report_error(error: BaseException, sentence: str) -> None:
+    """Print an error, and do not print it again when the command ends."""
     for raw in _raw:
         if raw.error is error:
             raw.error = None
     say(sentence)
 
 
-def settle(status: int) -> int:
+def finish_output(status: int) -> int:
     """
-    Write what is still buffered, and return the exit status: 125 where output was lost and `status` is 0.
+    Flush the buffers and return the exit status: 125 if output was lost and `status` is 0.
 
-    What could not be written is forgotten: Python would try it again at exit, and change the exit status.
+    What could not be written is discarded. Otherwise Python would try again at exit, and change the exit status.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -158,7 +158,7 @@ def settle(status: int) -> int:
     if status == 0 and any(raw.failed for raw in _raw):
         status = FAILED
     for error in lost:
-        if status != 128 + 13:  # ended as by SIGPIPE, which says nothing either
+        if status != 128 + 13:  # SIGPIPE prints nothing either
             say(f"{error.filename}: {error.strerror}")
     _raw.clear()
     return status

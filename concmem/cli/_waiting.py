@@ -27,23 +27,23 @@ _OTHERS = {
     *(signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH),  # end no process
     *(signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS),
 }
-"""Signals that keep their meaning: the last are faults of this very process, which cannot go on."""
+"""Signals that are not handled. The last line has faults of this process, which cannot continue after them."""
 
 _LOOK_S = 0.25
-"""How often we look whether the root has ended."""
+"""How often to check whether the root has ended."""
 
 _LIVES_ON_S = 2.0
-"""How long after the root's end the rest of its tree may live before the user is told that we wait for it."""
+"""How long the rest of the tree may outlive the root before a line says that concmem waits for it."""
 
 
 class Signals:
     """
-    What concmem does on signals while a command runs.
+    Handle signals while a command runs.
 
-    A signal that came to the whole process group is the target's own affair, because the target has got it too. One
-    that came to concmem alone is passed on to the root, as timeout(1) does. But the second Ctrl-C, or one while only
-    left-over processes live, ends the tree; SIGTERM and SIGHUP do so at once. What was ignored when concmem was started
-    (``nohup``, ``&`` in a script) stays ignored, and signals that stop and continue a job do just that.
+    A signal to the whole process group needs no action: the target received it too. A signal to concmem alone is passed
+    on to the root, as timeout(1) does. The second Ctrl-C kills the tree, and so does the first one after the root has
+    ended. SIGTERM and SIGHUP kill the tree at once. Signals that were ignored when concmem was started (``nohup``,
+    ``&`` in a script) stay ignored. Job control works as usual.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Signals:
                     os.close(fd)
 
     def attach(self, running: Running) -> None:
-        """End that tree, at once where a signal has come already."""
+        """Set the tree to kill on a signal. Kill it at once if a signal has already come."""
         self.running = running
         if self.stopped_by is not None:
             running.stop()
@@ -96,7 +96,7 @@ class Signals:
             self.running.stop()
 
     def wait(self, running: Running, timeout_s: float) -> bool:
-        """Return whether all is over; after the time at the latest, or after a signal, which is passed on first."""
+        """Wait until the tree has ended, a signal comes or the time is up. Return whether the tree has ended."""
         self._pass_on(running)
         poller = select.poll()
         poller.register(running.fileno(), select.POLLIN)
@@ -119,25 +119,25 @@ class Signals:
                 self._send(running, number)
 
     def _send(self, running: Running, number: int) -> None:
-        """Send the root a signal."""
+        """Send a signal to the root."""
         try:
             if self._root_pidfd < 0 and running.root_pid is not None:
                 self._root_pidfd = os.pidfd_open(running.root_pid)
-            # The root is not reaped before `root_ended` is set, so the number was still its own.
+            # The root is not reaped before `root_ended` is set, so the PID was still the root's.
             if self._root_pidfd >= 0 and not running.root_ended:
                 signal.pidfd_send_signal(self._root_pidfd, number)
         except ProcessLookupError:
             return
         except OSError as error:
-            say(f"{signal_name(number)} could not be passed on to the command: {error.strerror}")
+            say(f"cannot pass {signal_name(number)} on to the command: {error.strerror}")
 
 
 class Ended(KeyboardInterrupt):
     """
-    SIGTERM or SIGHUP came, and is to end what Ctrl-C would.
+    SIGTERM or SIGHUP came; handled like Ctrl-C.
 
     Attributes:
-        number: Which.
+        number: The number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -150,7 +150,7 @@ class Ended(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def ended_as_by_control_c() -> Iterator[None]:
-    """Raise `Ended` at the first SIGTERM or SIGHUP, unless it is ignored; more of them change nothing."""
+    """Raise `Ended` at the first SIGTERM or SIGHUP, unless it is ignored. Ignore further ones."""
 
     def end(number: int, frame: FrameType | None) -> None:
         for each in before:
@@ -169,7 +169,7 @@ def ended_as_by_control_c() -> Iterator[None]:
 
 
 def _left_over() -> str:
-    """The processes of the tree that still live, as "1234 (sleep), 1240 (sh)"; "" where none was found."""
+    """Return the processes of the tree that are still alive, as "1234 (sleep), 1240 (sh)", or ""."""
     import psutil
 
     names = []
@@ -181,26 +181,26 @@ def _left_over() -> str:
 
 
 def wait_for(running: Running, signals: Signals) -> Measurement:
-    """Wait for the whole tree, pass signals on, and tell the user once when the tree outlives its root."""
+    """Wait for the whole tree, pass signals on, and print one line if the tree outlives its root."""
     outlived_s: float | None = None
-    told = False
+    printed = False
     while not signals.wait(running, _LOOK_S):
-        if told or not running.root_ended:
+        if printed or not running.root_ended:
             continue
         outlived_s = time.monotonic() if outlived_s is None else outlived_s
         if time.monotonic() - outlived_s < _LIVES_ON_S:
             continue
-        told = True
+        printed = True
         if names := _left_over():
-            say(f"the command has ended but left running: {names}; Ctrl-C ends what is left")
+            say(f"the command has ended; waiting for the processes that it left running: {names} (Ctrl-C kills them)")
     return running.wait()
 
 
 def exit_code(measurement: Measurement, signals: Signals) -> int:
-    """What ``concmem run`` exits with."""
+    """Return the exit status of ``concmem run``."""
     if measurement.exit.reason == "timeout":
         return 124
-    if measurement.exit.reason == "memory_limit":  # the root may have ended well before what it left was over it
+    if measurement.exit.reason == "memory_limit":  # the root may have ended with 0 long before
         return 128 + signal.SIGKILL
     if measurement.exit.reason == "interrupted" and signals.stopped_by is not None:
         return 128 + signals.stopped_by

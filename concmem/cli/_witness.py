@@ -1,4 +1,4 @@
-"""Tell whether a signal came to the whole process group or to concmem alone."""
+"""Find out whether a signal came to the whole process group or to concmem alone."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from concmem._paths import SAMPLER
 __all__ = ["Witness"]
 
 _GRACE_S = 0.01
-"""How long after concmem the witness may get a signal that a program sends to one process after the other."""
+"""How much later than concmem the witness may get a signal that a program sends to one process after another."""
 
 
 class Witness:
     """
     A process in concmem's own process group in which every signal stays pending (csrc/sampler/witness.c).
 
-    A signal that is pending there was sent to the group, and the measured command has received it as well. A pending
-    signal cannot be taken back from outside, so each question is asked of one process and a new one takes its place.
+    A signal that is pending there was sent to the group, so the measured command has received it as well. A pending
+    signal cannot be cleared from outside. So each query uses up one witness process, and a new one replaces it.
     """
 
     def __init__(self) -> None:
         self._pid = self._end = -1
-        self._before = 0  # signals that the processes before this one had, and that were not asked for yet
+        self._before = 0  # signals that earlier witnesses had, not queried yet
 
     def start(self) -> None:
-        """Start it, where that is possible; without it no signal counts as one that the group received."""
+        """Start the process, if possible. Without it, every signal counts as sent to concmem alone."""
         self._pid, self._end = _spawn()
 
     def sent_to_group(self, take_numbers: Callable[[], set[int]]) -> tuple[set[int], set[int]]:
         """
-        Return the signals that concmem has received, and those of them that came to its process group.
+        Return the signals that concmem has received, and the subset that came to its process group.
 
         Args:
-            take_numbers: Gives the numbers that were received since it was last called. Signals are blocked meanwhile,
-                so that the next signal is told of by the next process alone.
+            take_numbers: Returns the numbers received since its last call. Signals are blocked during the call, so that
+                the next signal is pending in the next witness only.
         """
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
@@ -49,8 +49,8 @@ class Witness:
             self._pid, self._end = _spawn()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        # kill(2) holds the kernel's lock of all processes until each process of the group has the signal. setpgid(2)
-        # waits for that lock, and changes nothing here.
+        # kill(2) holds tasklist_lock until each process of the group has the signal. setpgid(2) waits for that lock,
+        # and changes nothing here.
         with contextlib.suppress(OSError):
             os.setpgid(0, os.getpgrp())
         asked = sum(1 << number - 1 for number in numbers)
@@ -64,13 +64,13 @@ class Witness:
         return numbers, {number for number in numbers if pending & 1 << number - 1}
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         pid, end, self._pid, self._end = self._pid, self._end, -1, -1
         _end(pid, end)
 
 
 def _spawn() -> tuple[int, int]:
-    """A witness and the end of the pipe that keeps it alive; -1 and -1 where there can be none."""
+    """Return the PID of a new witness and the pipe end that keeps it alive, or -1 and -1 on an error."""
     try:
         reader, writer = os.pipe()
     except OSError:
@@ -92,7 +92,7 @@ def _spawn() -> tuple[int, int]:
 
 
 def _pending(pid: int) -> int:
-    """The signals that are pending for a process, as a mask with bit n - 1 for signal n."""
+    """Return the signals that are pending for a process, as a mask with bit n - 1 for signal n."""
     with contextlib.suppress(OSError):
         found = re.search(r"^ShdPnd:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
         return int(found[1], 16) if found else 0

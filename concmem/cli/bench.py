@@ -1,4 +1,4 @@
-"""``concmem bench``: the study, from its plan to its figures."""
+"""``concmem bench``: run the study and write its report."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 _INCOMPLETE = 3
-"""The exit status of a study with fewer than the programs that were asked for."""
+"""The exit status of a study in which some of the selected programs could not be run."""
 _QUICK = {"tasks": (1, 1_000, 10_000), "sleep_s": 1.0, "runs": 1, "runs_at": ()}
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     names = None if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
     if names == ():
-        raise click.BadParameter("it names nothing")
+        raise click.BadParameter("must name at least one")
     return names
 
 
@@ -45,7 +45,7 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     general, *special = value.split(",")
     pairs = [each.partition(":") for each in special]
     if not all(general.isdigit() for general in (general, *(runs for _, _, runs in pairs))):
-        raise click.BadParameter("it is to be a number of runs, like 5, or one with exceptions, like 5,1M:3")
+        raise click.BadParameter("must be a number of runs, such as 5, or one with exceptions, such as 5,1M:3")
     return int(general), tuple((parse_count(tasks), int(runs)) for tasks, _, runs in pairs)
 
 
@@ -54,64 +54,66 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     "--programs",
     metavar="A,B",
     callback=_names,
-    help="Which programs; all is every one. [default: the article's ten, and all of --programs-dir]",
+    help="Run these programs, or all. [default: the article's ten, and all of --programs-dir]",
 )
-@click.option("--variant", "variants", metavar="V,V", callback=_names, help="Only programs of these variants.")
-@click.option("--workload", metavar="W", help="What the tasks do: sleep, spawn, channel. [default: sleep]")
+@click.option("--variant", "variants", metavar="V,V", callback=_names, help="Run only programs of these variants.")
+@click.option("--workload", metavar="W", help="Set what the tasks do: sleep, spawn, channel. [default: sleep]")
 @click.option(
-    "--tasks", metavar="N,N", callback=_counts, help="How many tasks each starts at once. [default: 1,10k,100k,1M]"
+    "--tasks", metavar="N,N", callback=_counts, help="Set the numbers of tasks at once. [default: 1,10k,100k,1M]"
 )
 @click.option(
     "--runs",
     metavar="K[,N:K]",
     callback=_runs,
-    help="Runs of every program at every size; 5,1M:3 makes 5, but 3 with a million tasks. [default: 1]",
+    help="Run each program K times at each N; 5,1M:3 means 3 times at 1M, else 5. [default: 1]",
 )
 @click.option(
     "--sleep",
     "sleep_s",
     metavar="S",
     callback=amount(parse_seconds),
-    help="How long a task sleeps; the seconds of another workload. [default: 10 s]",
+    help="Set how long a task sleeps, or how long another workload runs. [default: 10 s]",
 )
 @click.option(
-    "--out", metavar="DIR", type=click.Path(path_type=Path), help="Where everything goes. [default: study-<date>]"
+    "--out", metavar="DIR", type=click.Path(path_type=Path), help="Write the study to DIR. [default: study-<date>]"
 )
-@click.option("--quick", is_flag=True, help="As --tasks 1,1k,10k --sleep 1 --runs 1, where these are not given.")
-@click.option("--resume", is_flag=True, help="Go on with the study in --out, else in the latest study-* here.")
+@click.option("--quick", is_flag=True, help="Use --tasks 1,1k,10k --sleep 1 --runs 1, unless these are given.")
+@click.option("--resume", is_flag=True, help="Continue the study in --out, or the latest study-* in this folder.")
 @click.option(
     "--lift-limits",
     is_flag=True,
-    help="Raise limits on threads for the study, then put them back (root).",
+    help="Raise the limits on threads for the study, then restore them (root).",
 )
-@click.option("--seed", metavar="S", type=int, help="Of the order of the programs. [default: drawn, and stored]")
+@click.option(
+    "--seed", metavar="S", type=int, help="Set the seed of the order of the programs. [default: random; stored]"
+)
 @click.option(
     "--programs-dir",
     "programs_dirs",
     metavar="DIR",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, resolve_path=True),
-    help="A folder with further languages and programs; may be given several times.",
+    help="Add the languages and programs in this folder; may be repeated.",
 )
 @click.option(
     "--install-toolchains",
     type=click.Choice(("ask", "yes", "no")),
     default="no",
     show_default=True,
-    help="Get the toolchains that the programs lack first; ask asks, where there is a terminal.",
+    help="Install missing toolchains first; ask asks if there is a terminal.",
 )
 @click.option(
     "--scheduler",
     metavar="ADDRESS",
-    help="Make the runs on the workers of this Dask scheduler, like tcp://host:8786. [default: on this machine]",
+    help="Run on the workers of this Dask scheduler, such as tcp://host:8786. [default: this machine]",
 )
-@click.option("--no-wait", is_flag=True, help="End with 75 if another study measures on this machine.")
+@click.option("--no-wait", is_flag=True, help="Exit with 75 if another study is running on this machine.")
 @click.option(
     "--wait",
     "wait_s",
     metavar="TIME",
     callback=amount(parse_seconds),
-    help="Wait so long for another study that measures on this machine. [default: until it ends]",
+    help="Wait at most this long for another study on this machine. [default: until it ends]",
 )
 def bench(
     out: Path | None,
@@ -126,24 +128,24 @@ def bench(
     **options: Any,
 ) -> None:
     """
-    How much memory do N concurrent tasks need? Run every program at every N, then draw the figures.
+    Measure how much memory N concurrent tasks need: run every program at every N, then write the report.
 
-    Each run is stored as soon as it has ended: Ctrl-C loses the one in flight, and --resume goes on.
-    With --resume, what is not given is as in the study's own plan.
+    Each run is stored as soon as it has ended. Ctrl-C loses only the run in progress, and --resume continues the study.
+    With --resume, options that are not given are those of the study.
 
-    The first line says how many runs there are to make, and about how much time, disk and memory all takes on this
-    machine: toolchains that will be installed and programs that must be built included, and with --resume only what is
-    left. By default that is 40 runs and 4.1 GiB of memory; the first time about 15 minutes and 170 MiB of disk, later
-    11 minutes and 21 MiB. With --quick 30 runs and 0.3 GiB; the first time about 4 minutes and 170 MiB, later a minute
-    and 17 MiB. Toolchains that are missing come on top.
+    The first line states the number of runs, and about how much time, disk and memory they take on this machine. It
+    includes toolchains that will be installed and programs that must be built. With --resume it covers only what is
+    left. Not counting toolchains, the default study takes 40 runs and 4.1 GiB of memory; the first time about 15 minutes
+    and 170 MiB of disk, later 11 minutes and 21 MiB. --quick takes 30 runs and 0.3 GiB; the first time about 4 minutes
+    and 170 MiB, later a minute and 17 MiB.
 
-    Ends with 3 where some of the programs could not be run because a toolchain is missing or a build failed.
+    The exit status is 3 if some programs could not be run because a toolchain is missing or a build failed.
     """
     from concmem import study
     from concmem.report import print_table
 
     if no_wait and wait_s is not None:
-        raise click.UsageError("--no-wait and --wait exclude each other")
+        raise click.UsageError("--no-wait and --wait cannot be used together")
     directory = out or study.default_directory(resume=resume)
     base = study.load_study(directory).plan if resume else study.Plan()
     given = {name: value for name, value in options.items() if value not in (None, ())}
@@ -155,8 +157,8 @@ def bench(
             click.echo(escape_text(f"{outlook}."), err=True)
         say_cache()
     if install_toolchains != "no" and scheduler is None:
-        _get_toolchains(plan, ask=install_toolchains == "ask")
-    progress = study.make_progress(PipeConsole(stderr=True), f"The study goes into {directory}")
+        _install_toolchains(plan, ask=install_toolchains == "ask")
+    progress = study.make_progress(PipeConsole(stderr=True), f"Writing the study to {directory}")
     try:
         with ended_as_by_control_c():
             done = study.bench(
@@ -170,12 +172,12 @@ def bench(
             why, status = str(error) or "interrupted", 128 + getattr(error, "number", signal.SIGINT)
         try:
             stored = len(study.load_study(directory).runs)
-        except ConcmemError as unread:
-            say(why if isinstance(unread, study.StudyError) else f"{why}; {unread}")  # it had not begun, or is damaged
+        except ConcmemError as load_error:  # the study had not begun, or its files are damaged
+            say(why if isinstance(load_error, study.StudyError) else f"{why}; {load_error}")
             raise SystemExit(status) from None
         again = f"concmem bench --resume --out {shell_word(str(directory))}"
         again += f" --scheduler {shell_word(scheduler)}" if scheduler else ""
-        say(f"{why}; {stored} run{'' if stored == 1 else 's'} stored. To go on: {again}")
+        say(f"{why}; {stored} run{'' if stored == 1 else 's'} stored. To continue: {again}")
         raise SystemExit(status) from None
     paths, _ = written(directory)
     print_table(done, PipeConsole())
@@ -187,10 +189,10 @@ def bench(
         raise SystemExit(_INCOMPLETE)
 
 
-def _get_toolchains(plan: Plan, *, ask: bool) -> None:
-    """Get what the programs of a plan lack; a study without some of them is a study all the same."""
-    from concmem.cli._getting import get
+def _install_toolchains(plan: Plan, *, ask: bool) -> None:
+    """Install the toolchains that a plan lacks. The study runs without the programs that still lack one."""
+    from concmem.cli._install import install_missing
     from concmem.drivers import programs as drivers
 
     found = drivers.load_programs([Path(folder) for folder in plan.programs_dirs])
-    get(drivers.choose(found, plan.programs, plan.variants).values(), ask=ask)
+    install_missing(drivers.choose(found, plan.programs, plan.variants).values(), ask=ask)

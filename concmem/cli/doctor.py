@@ -1,4 +1,4 @@
-"""``concmem doctor``: what can be measured here, how exactly, proved on programs of known size."""
+"""``concmem doctor``: test each source on programs of known size."""
 
 from __future__ import annotations
 
@@ -29,17 +29,21 @@ _OUTCOME = (*_AMOUNTS, "may be off by", "verdict")
 _VERDICTS = {True: "right", False: "WRONG", None: "cannot tell"}
 
 
-@click.command(short_help="What can be measured here, how exactly: proved, not presumed.")
-@click.option("--json", "as_json", is_flag=True, help="All of it as JSON, for programs.")
-@click.option("--markdown", is_flag=True, help="The table of known programs as Markdown.")
-@click.option("--all", "every", is_flag=True, help="Every figure of every program: truth, reading, error, verdict.")
-@click.option("--runs", metavar="K", type=click.IntRange(1, 1000), default=1, help="Run each program so often.")
+@click.command(short_help="Test what can be measured here, and how exactly.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--markdown", is_flag=True, help="Print the table of programs of known size as Markdown.")
+@click.option(
+    "--all", "every", is_flag=True, help="Print every figure of every program: truth, reading, error, verdict."
+)
+@click.option(
+    "--runs", metavar="K", type=click.IntRange(1, 1000), default=1, show_default=True, help="Run each program K times."
+)
 def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
     """
-    Try every source, time its readings, and prove it on programs whose size is known.
+    Test every source that concmem can read, time its readings, and compare them with programs of known size.
 
-    Takes some 10 seconds and needs nothing. Ends with 0 where all that can be used here is right, with 1 where a figure
-    of a program of known size does not hold.
+    Takes about 10 seconds and needs no special rights. The exit status is 0 if every figure holds, and 1 if a figure of
+    a program of known size is wrong.
     """
     from concmem.doctor.examine import examine
     from concmem.study.limits.lift import PUT_BACK, restore
@@ -73,7 +77,7 @@ def _sources(checkup: Checkup) -> Table:
     table.add_column("source", no_wrap=True)
     table.add_column("usable", no_wrap=True)
     table.add_column("a reading", justify="right", no_wrap=True)
-    table.add_column("needs; why it is not usable, and what would make it so", overflow="fold")
+    table.add_column("needs; or why it is not usable, and how to get it", overflow="fold")
     for source in checkup.sources:
         cost_s = checkup.costs_s.get(source.name)
         cost = f"{cost_s * 1e6:.1f} us" if cost_s is not None and cost_s < 1e-4 else format_seconds(cost_s or 0)
@@ -84,7 +88,7 @@ def _sources(checkup: Checkup) -> Table:
 
 
 def _how_to_get(source: Source) -> str:
-    """Why not, and the command that helps; to root, who has all rights already, only what the reason itself says."""
+    """Return why a source is not usable, and the command that makes it usable. For root, return only the reason."""
     if source.remedy and os.geteuid() != 0:
         return f"{source.why_not}; to get it: {source.remedy}"
     return source.why_not
@@ -94,7 +98,7 @@ def _facts(checkup: Checkup) -> list[str]:
     from concmem.units import format_bytes, format_seconds
 
     host, clock = checkup.host, checkup.clock
-    statm = "counts every single page" if checkup.statm_exact else "lags behind: pages are added up in lots"
+    statm = "counts every page" if checkup.statm_exact else "lags: the kernel adds pages up in batches"
     swap = f"{format_bytes(host.swap_bytes)} of swap" if host.swap_bytes else "no swap"
     return [
         f"Linux {host.kernel}, {host.machine}, {host.cpus_allowed} of {host.cpus} CPUs,"
@@ -107,7 +111,7 @@ def _facts(checkup: Checkup) -> list[str]:
 
 
 def _proof(checkup: Checkup) -> Table:
-    """A row a program, a column a source: by how much the worst reading differs from truth and start-up size."""
+    """Return the worst errors against truth plus start-up size: one row per program, one column per source."""
     from rich.table import Table
 
     from concmem.cli._proof import SOURCES, by_program
@@ -173,12 +177,12 @@ def _print(checkup: Checkup, every: bool) -> None:
     if every:
         console.print(_rows(checkup.checks, ("program", "figure", "source", *_OUTCOME)))
     else:
-        console.print("Programs of known size, and what concmem makes of them; each has its start-up size on top:")
+        console.print("Programs of known size; each reading includes the start-up size of the program:")
         console.print(_rows([check for check in checkup.checks if check.figure == "peak"], ("program", *_OUTCOME)))
         console.print()
-        console.print("By how much each source differs from truth and start-up size together:")
+        console.print("Difference of each source from truth plus start-up size:")
         console.print(_proof(checkup))
-        console.print("(in brackets: a source that need not see this; -: it does not tell)", style="dim")
+        console.print("(in brackets: this source is not required to see this memory; -: no reading)", style="dim")
     console.print()
     for line in _verdict(checkup):
         console.print(line, style="bold" if checkup.ok else "red")

@@ -1,4 +1,4 @@
-"""``concmem merge``: one study out of several that were made apart."""
+"""``concmem merge``: join several studies into one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ __all__ = ["merge"]
 
 @click.command()
 @click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where the new study goes.")
+@click.option(
+    "--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Write the new study to DIR."
+)
 def merge(directories: tuple[Path, ...], out: Path) -> None:
     """
-    Join the studies in several DIRs into a new one: all their programs, sizes and runs.
+    Join the studies in several DIRs into a new one, with all their programs, sizes and runs.
 
-    They must have the same plan but for these, be of one kind of machine, and have run each program by the same
-    toolchain. A run that several of them hold counts once.
+    Otherwise their plans must be the same, and so must the kind of machine and each program's toolchain. A run that is
+    in several of the studies counts once.
     """
     from concmem import study
 
@@ -28,5 +30,5 @@ def merge(directories: tuple[Path, ...], out: Path) -> None:
     programs, runs = len(joined.plan.programs), len(joined.runs)
     show(
         f"{runs} run{'' if runs == 1 else 's'} of {programs} program{'' if programs == 1 else 's'} in {out}. "
-        f"Its figures and tables: concmem report {shell_word(str(out))}"
+        f"To write its report: concmem report {shell_word(str(out))}"
     )

@@ -1,4 +1,4 @@
-"""``concmem report``: the tables and figures of a stored study, or two studies compared."""
+"""``concmem report``: write the tables and charts of a stored study, or compare two studies."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _FORMATS = ("md", "csv", "json", "parquet")
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("other", metavar="[B]", required=False, type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(_FORMATS), help="Print this form alone, and write no other file.")
+@click.option("--format", "form", type=click.Choice(_FORMATS), help="Print only this format; write no other file.")
 @click.option(
-    "--out", metavar="FILE", callback=file(), help="Where that goes, not printed; its ending can say --format."
+    "--out", metavar="FILE", callback=file(), help="Write it to FILE instead; --format defaults to the ending of FILE."
 )
 def report(directory: Path, other: Path | None, form: str | None, out: Path | None) -> None:
     """
-    Draw the figures of the study in DIR, print its table and which of the article's claims hold; or compare it with
-    the study in B, cell by cell.
+    Write the report of the study in DIR: charts, table, and which of the article's claims hold. Or compare it with the
+    study in B, cell by cell.
 
-    Writes index.html, which has all of it, figure-1.svg and .png, ... (one for every number of tasks), table.md and
-    .csv, claims.md and .json into DIR. A comparison is only printed.
+    Writes these files into DIR: index.html (the page, with everything), figure-1.svg and .png, ... (one chart for each
+    number of tasks), table.md and .csv, claims.md and .json. A comparison is only printed.
     """
     form = _form(form, out)
     if form is not None:
@@ -46,15 +46,15 @@ def report(directory: Path, other: Path | None, form: str | None, out: Path | No
 
 
 def _form(form: str | None, out: Path | None) -> str | None:
-    """What is meant: by the option, or by the ending of the file."""
+    """Return the format: that of the option, else that of the file's ending."""
     if out is None:
         return form
     ending = out.suffix[1:].lower()
     if form is None and ending not in _FORMATS:
-        needed = f"the name must end in .{', .'.join(_FORMATS)}, or --format say what it is to be"
+        needed = f"the name must end in .{', .'.join(_FORMATS)}, or --format must be given"
         raise click.UsageError(f"{out}: {needed}")
     if form is not None and ending in _FORMATS and ending != form:
-        raise click.UsageError(f"{out} is the name of another form than {form}")
+        raise click.UsageError(f"the ending of {out} contradicts --format {form}")
     return form or ending
 
 
@@ -66,7 +66,7 @@ def _made(directory: Path, other: Path | None, form: str) -> bytes:
     if other is None:
         return report.study_bytes(study, form)
     if form not in report.COMPARISON_FORMATS:
-        raise click.UsageError(f"a comparison has no {form} form, but {', '.join(report.COMPARISON_FORMATS)}")
+        raise click.UsageError(f"a comparison has no format {form}; it has {', '.join(report.COMPARISON_FORMATS)}")
     return report.comparison_bytes(report.compare(study, load_study(other)), form)
 
 
@@ -74,7 +74,7 @@ def _give(content: bytes, form: str, out: Path | None) -> None:
     if out is not None:
         write_whole(out, content)
     elif form == "parquet" and sys.stdout.isatty():
-        raise click.UsageError("Parquet is no text for a terminal: give a file with --out, or a pipe")
+        raise click.UsageError("Parquet is not text: use --out FILE, or write to a pipe")
     else:
         click.echo(content, nl=False)
 
@@ -94,7 +94,7 @@ def _write(directory: Path) -> None:
 
 
 def written(directory: Path) -> tuple[list[Path], bool]:
-    """Write all that can be: the files, and whether these are all. Where what draws is not installed, it is said."""
+    """Write the report. Return its files, and whether it has charts and page, which need the report extra."""
     from concmem.report import ReportExtraMissing, write
 
     try:

@@ -1,4 +1,4 @@
-"""``concmem run``: measure one command, and end as it does."""
+"""``concmem run``: measure one command, and exit with its status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from concmem._files.atomic import write_whole
 from concmem.cli._options import amount, file
-from concmem.cli._streams import FAILED, sentence, tell
+from concmem.cli._streams import FAILED, report_error, sentence
 from concmem.cli._waiting import Signals, exit_code, wait_for
 from concmem.options import Leftover
 from concmem.units import parse_bytes, parse_seconds
@@ -37,62 +37,62 @@ _Write = Callable[["Measurement", Path], None]
     callback=amount(parse_seconds),
     default="1ms",
     show_default=True,
-    help="Time between two readings: 500us, 1ms, 0.1s.",
+    help="Set the time between two readings, such as 500us, 1ms, 0.1s.",
 )
 @click.option(
     "--timeout",
     "timeout_s",
     metavar="TIME",
     callback=amount(parse_seconds),
-    help="End the command, and all that it started, after this time: 500ms, 60s, 2m, 1h.",
+    help="Kill CMD and its descendants after this time, such as 500ms, 60s, 2m. [default: none]",
 )
 @click.option(
     "--memory-limit",
     "memory_limit_bytes",
     metavar="BYTES",
     callback=amount(parse_bytes),
-    help="End it when it is seen to need more than this: 512M, 2G.",
+    help="Kill them when they use more than this, such as 512M, 2G. [default: none]",
 )
 @click.option(
     "--leftover",
     type=click.Choice(get_args(Leftover)),
     default="wait",
     show_default=True,
-    help="When CMD has ended and processes that it started have not: wait for them, leave them, or kill them.",
+    help="Wait for, leave or kill the processes that outlive CMD.",
 )
-@click.option("--windows", is_flag=True, help="Exact maximum of every window; the command's own ru_maxrss is spoilt.")
-@click.option("--exact", is_flag=True, help="Exact sum of RSS, by eBPF (root); page faults of the machine cost more.")
+@click.option("--windows", is_flag=True, help="Record the exact maximum of each window; resets CMD's own ru_maxrss.")
+@click.option("--exact", is_flag=True, help="Record the exact sum of RSS by eBPF (root); slows all page faults.")
 @click.option(
-    "--cgroup/--no-cgroup", default=True, show_default=True, help="A control group of its own, where one can be had."
+    "--cgroup/--no-cgroup", default=True, show_default=True, help="Run CMD in its own control group, if permitted."
 )
 @click.option(
     "--taskstats/--no-taskstats",
     default=True,
     show_default=True,
-    help="The kernel's record of every process that ends, where it may be had.",
+    help="Read the kernel's exit record of each process, if permitted.",
 )
-@click.option("--explain", is_flag=True, help="Say of both ends of the headline where they come from.")
-@click.option("--cwd", metavar="DIR", help="Run it in this folder.")
+@click.option("--explain", is_flag=True, help="Show how both ends of the range were found.")
+@click.option("--cwd", metavar="DIR", help="Run CMD in this folder. [default: the current one]")
 @click.option(
     "--json",
     "json_path",
     metavar="FILE",
     callback=file(dash=True),
-    help="Write all figures as JSON; - is standard output.",
+    help="Write all figures to FILE as JSON; - is standard output.",
 )
 @click.option(
     "--timeline",
     "timeline_path",
     metavar="FILE",
     callback=file(".csv", ".npz"),
-    help="Write the timeline: .csv or .npz.",
+    help="Write memory over time to FILE (.csv, .npz).",
 )
 @click.option(
     "--plot",
     "plot_path",
     metavar="FILE",
     callback=file(".svg", ".png", ".html"),
-    help="Draw the timeline: .svg, .png or .html.",
+    help="Draw memory over time into FILE (.svg, .png, .html).",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print no figures.")
 @click.argument("command", metavar="[--] CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -114,24 +114,24 @@ def run(
     command: tuple[str, ...],
 ) -> int:
     """
-    Run CMD and say how much memory it, and everything that it started, needed.
+    Run CMD, and print how much memory it and everything that it started needed.
 
-    The figures go to standard error; CMD keeps standard input and output. CMD is executed as it is given: no shell
-    reads it ("sh -c '...'" is one).
+    The figures go to standard error; CMD keeps standard input and output. CMD is executed without a shell; use
+    "sh -c '...'" for pipes and wildcards.
 
     \b
-    Exit status: that of CMD, 128 + n when signal n ended it, and
-      2    an option was wrong, nothing was run
-      124  --timeout ended it
-      125  concmem itself failed, or could not write a file that was asked for; CMD
+    Exit status: that of CMD, or 128 + n if signal n ended it, or
+      2    an option was wrong; nothing was run
+      124  --timeout ended CMD
+      125  concmem itself failed, or could not write an output file; or CMD
            ended with 0, and its figures or JSON could not be written
       126  CMD could not be executed
       127  CMD was not found
-      137  --memory-limit ended it, as the kernel does for want of memory
+      137  --memory-limit ended CMD (128 + SIGKILL)
 
-    The first Ctrl-C is CMD's to handle. The second one, SIGTERM and SIGHUP end everything that it started. Every other
-    signal that is sent to concmem alone is passed on to CMD, except SIGKILL, SIGSTOP and those of faults (SIGSEGV,
-    SIGABRT, ...). The figures are printed all the same.
+    The first Ctrl-C goes to CMD. A second one, SIGTERM or SIGHUP kill CMD and its descendants. Other signals that are
+    sent to concmem alone are passed on to CMD, except SIGKILL, SIGSTOP and faults (SIGSEGV, SIGABRT, ...). The figures
+    are printed in each case.
     """  # noqa: D301 -- \b is click's mark for a paragraph that is not wrapped
     import concmem
     from concmem.host import check_proc
@@ -157,7 +157,7 @@ def run(
         )
         signals.attach(running)
         measurement = wait_for(running, signals)
-        # Still inside: nobody's third Ctrl-C shall cost the figures.
+        # The handlers are still installed: a third Ctrl-C must not lose the figures.
         if not quiet:
             _show(measurement, explain)
         outputs = ((_write_timeline, timeline_path), (_write_plot, plot_path), (_write_json, json_path))
@@ -168,7 +168,7 @@ def run(
 def _show(measurement: Measurement, explain: bool) -> None:
     from concmem.cli._output import report
 
-    # A terminal that has gone must not keep the files from being written. Rich touches it too.
+    # The files must be written even if the terminal is gone. Rich accesses the terminal, too.
     with contextlib.suppress(OSError):
         sys.stderr.write(report(measurement, sys.stderr, explain=explain))
         sys.stderr.flush()
@@ -200,7 +200,7 @@ def _write_json(measurement: Measurement, path: Path) -> None:
 
 
 def _write(measurement: Measurement, outputs: Iterable[tuple[_Write, Path | None]]) -> bool:
-    """Write each file that was asked for, and say which could not be written; return whether all could."""
+    """Write each requested file and print each error. Return whether all files were written."""
     written = True
     for write, path in outputs:
         if path is None:
@@ -209,8 +209,8 @@ def _write(measurement: Measurement, outputs: Iterable[tuple[_Write, Path | None
             write(measurement, path)
         except OSError as error:
             if path == _STANDARD_OUTPUT and isinstance(error, BrokenPipeError):
-                continue  # its reader has gone: that changes only the exit status of a command that succeeded
+                continue  # closed pipe: it changes the exit status only if CMD ended with 0
             error.filename = "standard output" if path == _STANDARD_OUTPUT else str(path)
-            tell(error, sentence(error))
+            report_error(error, sentence(error))
             written = False
     return written

@@ -1,4 +1,4 @@
-"""``concmem toolchains``: what can be run here, what is missing, and getting it."""
+"""``concmem toolchains``: list the toolchains, found and missing, and install missing ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from concmem.cli._options import say_cache
 __all__ = ["toolchains"]
 
 _ENDLESS = 1 << 16
-"""A width at which nothing is broken or cut."""
+"""A width at which no line is wrapped or cut."""
 
 _programs_dir = click.option(
     "--programs-dir",
@@ -24,7 +24,7 @@ _programs_dir = click.option(
     metavar="DIR",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
-    help="A folder with further languages and programs; may be given several times.",
+    help="Add the languages and programs in this folder; may be repeated.",
 )
 
 
@@ -32,7 +32,7 @@ _programs_dir = click.option(
 @_programs_dir
 @click.pass_context
 def toolchains(ctx: click.Context, programs_dirs: tuple[Path, ...]) -> None:
-    """Show the toolchain of every language: which version, where; or what is missing and the command that gets it."""
+    """List the toolchain of each language with version and path, or what is missing and how to install it."""
     ctx.obj = programs_dirs
     say_cache()
     if ctx.invoked_subcommand is None:
@@ -41,22 +41,21 @@ def toolchains(ctx: click.Context, programs_dirs: tuple[Path, ...]) -> None:
 
 @toolchains.command()
 @click.argument("languages", metavar="[LANGUAGE]...", nargs=-1)
-@click.option("--ask", is_flag=True, help="Ask before anything is installed, where there is a terminal.")
+@click.option("--ask", is_flag=True, help="Ask before installing, if there is a terminal.")
 @_programs_dir
 @click.pass_obj
 def install(above: tuple[Path, ...], languages: tuple[str, ...], ask: bool, programs_dirs: tuple[Path, ...]) -> None:
     """
-    Get the toolchains that are missing: those of the article's ten programs, of some languages only, or of "all".
+    Install missing toolchains: those of the article's ten programs, of each LANGUAGE, or of "all".
 
-    Says first what will be installed, how much that is and how long it takes. Packages from PyPI and npm go into
-    folders of concmem's cache directory; Debian packages are installed by apt-get, as root only. Ends with 0 where
-    every program that was asked for can be run afterwards, else with 1, with what is missing and one command that gets
-    it.
+    First lists what will be installed, with its size and the time that takes. Packages from PyPI and npm are installed
+    into concmem's cache folder, Debian packages by apt-get, as root only. The exit status is 0 if every selected
+    program can then be run, else 1. In that case it prints what is missing, and one command that installs it.
     """
-    from concmem.cli._getting import get
+    from concmem.cli._install import install_missing
     from concmem.drivers.toolchains import asked
 
-    sys.exit(1 if get(asked(languages, (*above, *programs_dirs)), ask=ask) else 0)
+    sys.exit(1 if install_missing(asked(languages, (*above, *programs_dirs)), ask=ask) else 0)
 
 
 def _print(programs_dirs: tuple[Path, ...]) -> None:
@@ -85,7 +84,7 @@ def _print(programs_dirs: tuple[Path, ...]) -> None:
     console.width = _ENDLESS
     console.print(table)
 
-    # What may be copied stands on a line of its own, which only the terminal may break.
+    # Text to be copied has a line of its own, which only the terminal wraps.
     if places:
         console.print("\nfound at", style="bold")
     widest = max((len(language) for language, _ in places), default=0)
@@ -96,4 +95,4 @@ def _print(programs_dirs: tuple[Path, ...]) -> None:
         for line in textwrap.wrap(what.reason, width, break_long_words=False, break_on_hyphens=False):
             console.print(line, soft_wrap=True)
         if what.install:
-            console.print(f"to get it:\n{what.install}", soft_wrap=True)
+            console.print(f"to install it:\n{what.install}", soft_wrap=True)
