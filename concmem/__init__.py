@@ -1,5 +1,5 @@
 """
-How much memory a command needs, and everything that it starts: measured, with source and error of every figure.
+Measure how much memory a command and its child processes need. Each figure has its source and its error.
 
     >>> import concmem
     >>> concmem.measure(["/bin/true"]).peak

@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command; Ctrl-C while it is still being imported ends it as quietly as later."""
+    """Run the command. Ctrl-C during the import ends it with code 130 and without a traceback."""
     try:
         from concmem.cli import main as command
 

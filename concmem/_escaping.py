@@ -1,9 +1,9 @@
 """
-Text from outside as it may be shown: names of processes, arguments, paths, stored text, what a compiler wrote.
+Escape text from outside before it is shown: process names, arguments, paths, stored text, compiler output.
 
 Linux allows every byte but NUL and ``/`` in a name. An ESC moves the cursor of a terminal, a newline adds a line that
 concmem did not write, U+202E reverses the text after it, and a lone surrogate or U+FFFE ends XML and UTF-8 encoders.
-Everything that concmem shows goes through `escape_text`.
+All text from outside that concmem shows goes through `escape_text`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["csv_cell", "escape_bytes", "escape_fields", "escape_text", "escape_v
 
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""With these a cell begins that a spreadsheet runs as a formula; the last four are the wide forms of the first."""
+"""A spreadsheet runs a cell that begins with one of these as a formula. The last four are the full-width forms."""
 _SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-"""Spaces that Python does not count as printable. concmem's own texts have no-break spaces."""
+"""Spaces that Python does not count as printable. concmem's own texts contain no-break spaces."""
 
 
 def _is_harmless(char: str) -> bool:
@@ -30,15 +30,15 @@ def _is_harmless(char: str) -> bool:
 
 def escape_text(text: str, *, keep: str = "") -> str:
     r"""
-    A text in which every character that cannot be seen is written as an escape: ``\n``, ``\x1b``, ``\u202e``.
+    Return a text with every invisible character written as an escape: ``\n``, ``\x1b``, ``\u202e``.
 
-    Those are controls, format and direction marks, line separators, surrogates and characters that Unicode has not
-    assigned. A byte that was no UTF-8 (in Python: U+DC80 to U+DCFF) is shown as that byte, ``\xff``. A backslash stays
-    as it is, so that escaping a text twice changes nothing.
+    Those are control characters, format and direction marks, line separators, surrogates and unassigned characters. A
+    byte that is not valid UTF-8 (in Python: U+DC80 to U+DCFF) is shown as that byte, ``\xff``. A backslash stays as
+    it is, so that escaping a text twice changes nothing.
 
     Args:
         text: Any text.
-        keep: Characters to leave as they are: a newline between lines that concmem itself put together.
+        keep: Characters to leave as they are, such as a newline between lines that concmem joined.
     """
     if text.isprintable():
         return text
@@ -57,12 +57,12 @@ def _escape(char: str) -> str:
 
 
 def escape_bytes(content: bytes, *, keep: str = "") -> str:
-    """What a program wrote, as `escape_text` shows it."""
+    """Decode the output of a program and escape it with `escape_text`."""
     return escape_text(content.decode("utf-8", "surrogateescape"), keep=keep)
 
 
 def escape_values(value: Any) -> Any:
-    """The same with every text in plain JSON types, keys included: a chart's specification, say."""
+    """Escape every text, including keys, in a value of plain JSON types, such as the specification of a chart."""
     if isinstance(value, str):
         return escape_text(value)
     if isinstance(value, Mapping):
@@ -73,7 +73,7 @@ def escape_values(value: Any) -> Any:
 
 
 def shell_word(text: str) -> str:
-    """A word for a command line that can be copied into a shell, quoted where it must be; escaped in bash's ``$''``."""
+    """Quote a word so that it can be copied into a shell: with ``$''`` (bash) if it contains escapes."""
     if escape_text(text) == text:
         return shlex.quote(text)
     quoted = "".join(f"\\{c}" if c in "\\'" else c for c in text)
@@ -81,7 +81,7 @@ def shell_word(text: str) -> str:
 
 
 def csv_cell(value: object) -> str:
-    """A cell of a CSV file. A text that a spreadsheet would run as a formula gets an apostrophe before it."""
+    """Format a cell of a CSV file. A text that a spreadsheet would run as a formula is prefixed with an apostrophe."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -102,9 +102,9 @@ def _escape_mapping(mapping: Any) -> dict[str, Any]:
 
 def escape_fields(cls: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
     """
-    Give an attrs class (``field_transformer=escape_fields``) text that can be shown, wherever its instances come from.
+    Escape the text fields of an attrs class (``field_transformer=escape_fields``), wherever its values come from.
 
-    All fields of text, of several texts and of texts by name are escaped, but those that have a converter of their own.
+    It applies to fields of type ``str``, ``tuple[str, ...]`` and ``dict[str, ...]`` without a converter of their own.
     """
     return [_with_escape(field) for field in fields]
 

@@ -1,4 +1,4 @@
-"""Frozen attrs classes whose instances are made at first in part only."""
+"""Frozen attrs classes that compute most of their fields on first use."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-__all__ = ["Later"]
+__all__ = ["Lazy"]
 
-_T = TypeVar("_T", bound="Later")
+_T = TypeVar("_T", bound="Lazy")
 
 
-class Later:
+class Lazy:
     """
-    Base of a frozen attrs class with slots, which gets one more way to make an instance: `later`.
+    Base of a frozen attrs class with slots. It adds a second constructor: `create_lazy`.
 
-    Python comes to ``__getattr__`` only where a slot has no value yet. So whoever reads a field, be it to compare,
-    copy, pickle or store, cannot tell such an instance from another one, and a field that is there costs nothing.
+    Python calls ``__getattr__`` only if a slot has no value yet. So comparing, copying, pickling and storing work as
+    with any other instance, and a field that has a value costs nothing.
     """
 
-    __slots__ = ("_make",)
+    __slots__ = ("_build",)
 
     @classmethod
-    def later(cls: type[_T], make: Callable[[], _T], **known: Any) -> _T:
+    def create_lazy(cls: type[_T], build: Callable[[], _T], **known: Any) -> _T:
         """
-        An instance that is equal to the one that `make` gives, which is not called before anything else is asked for.
+        Create an instance that equals the result of `build`, which is called when another field is read first.
 
         Args:
-            make: Two threads that ask at the same time may both call it.
-            known: Fields that can be read before.
+            build: Two threads that read at the same time may both call it.
+            known: Fields that can be read without calling `build`.
         """
-        made = cls.__new__(cls)
-        object.__setattr__(made, "_make", make)
+        instance = cls.__new__(cls)
+        object.__setattr__(instance, "_build", build)
         for name, value in known.items():
-            object.__setattr__(made, name, value)
-        return made
+            object.__setattr__(instance, name, value)
+        return instance
 
-    if not TYPE_CHECKING:  # which would take any name for that of an attribute
+    if not TYPE_CHECKING:  # with it, a type checker would accept any name as an attribute
 
         def __getattr__(self, name: str) -> Any:
-            make = None if name == "_make" else getattr(self, "_make", None)
-            if make is not None and name in attrs.fields_dict(type(self)):
-                whole = make()
+            build = None if name == "_build" else getattr(self, "_build", None)
+            if build is not None and name in attrs.fields_dict(type(self)):
+                complete = build()
                 for field in attrs.fields(type(self)):
-                    object.__setattr__(self, field.name, getattr(whole, field.name))
-                object.__setattr__(self, "_make", None)
+                    object.__setattr__(self, field.name, getattr(complete, field.name))
+                object.__setattr__(self, "_build", None)
             return object.__getattribute__(self, name)

@@ -1,4 +1,4 @@
-"""Where the package's own files are, in an installed wheel and in a checkout."""
+"""The paths of the package's own files, in an installed wheel and in a checkout."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""The version, in the one place where it is written."""
+"""The version of concmem."""
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
 """
-What can go wrong, each error also the builtin that a caller would expect.
+The errors that concmem raises. Each is also the builtin exception that a caller would expect.
 
-Every error pickles, and names the file, the program or the source that it is about.
+Every error can be pickled, and names the file, the program or the source that caused it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = [
 
 
 class ConcmemError(Exception):
-    """The base of all errors that concmem raises; never raised itself."""
+    """The base class of all errors that concmem raises. It is never raised itself."""
 
     exit_code: int = 125
     """The exit code with which the ``concmem`` command ends on this error."""
 
     def __str__(self) -> str:
-        """Return the sentence, in one line: text from outside is shown escaped."""
+        """Return the message on one line. Text from outside is escaped."""
         return escape_text(self._sentence())
 
     def _sentence(self) -> str:
@@ -41,21 +41,21 @@ class ConcmemError(Exception):
 
 
 class InvalidRequest(ConcmemError, ValueError):
-    """An argument of `measure` that cannot be meant: refused before anything runs."""
+    """An argument of `measure` is invalid. Nothing has run."""
 
     exit_code = 2
 
 
 class UnsupportedPlatform(ConcmemError, NotImplementedError):
-    """This is not Linux, or a Linux without an interface that concmem cannot do without, such as a /proc of its own."""
+    """This is not Linux, or an interface that concmem requires is missing, such as /proc of this PID namespace."""
 
 
 class SamplerError(ConcmemError, OSError):
-    """The sampler could not be started, or ended without its last words."""
+    """The sampler could not be started, or was killed."""
 
 
 class RecordingError(ConcmemError, ValueError):
-    """A stored measurement that cannot be read: not ours, damaged, or of a later schema."""
+    """A stored measurement cannot be read: it is damaged, of a newer schema, or not from concmem."""
 
 
 class CommandError(ConcmemError, OSError):
@@ -73,35 +73,35 @@ class CommandError(ConcmemError, OSError):
 
 
 class CommandNotFound(CommandError, FileNotFoundError):
-    """There is no such program, neither at the path given nor in any folder of PATH."""
+    """The program does not exist, neither at the given path nor in a folder of PATH."""
 
     exit_code = 127
 
 
 class CommandNotExecutable(CommandError, PermissionError):
-    """The program is there but the kernel will not execute it: no permission, a folder, not a program."""
+    """The program exists, but the kernel does not execute it: no permission, a folder, or not a program."""
 
 
 class BadInterpreter(CommandError, FileNotFoundError):
-    """The program is there, but the interpreter or loader that it names is not."""
+    """The program exists, but the interpreter or loader that it names does not."""
 
 
 class BadWorkingDirectory(CommandError, NotADirectoryError):
-    """The working directory that was asked for cannot be entered."""
+    """The requested working directory cannot be entered."""
 
     exit_code = 125
 
 
 class CommandTooLong(CommandError):
-    """Arguments and environment together are larger than the kernel takes (E2BIG)."""
+    """Arguments and environment together are larger than the kernel accepts (E2BIG)."""
 
 
 class CommandFailed(ConcmemError):
     """
-    The command ended with something other than 0, and ``check=True`` was given.
+    The command did not exit with 0, and ``check=True`` was given.
 
     Attributes:
-        measurement: The whole `Measurement`; nothing that was measured is lost.
+        measurement: The complete `Measurement`.
     """
 
     exit_code = 1

@@ -1,4 +1,4 @@
-"""The machine, and the settings on it that memory figures depend on."""
+"""The machine and its settings that memory figures depend on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import attrs
 
+from concmem._cgroup.limits import version_and_memory_limit
 from concmem._escaping import escape_fields
 from concmem.errors import UnsupportedPlatform
 
 __all__ = [
     "Host",
     "check_proc",
-    "control_groups",
     "counter_error_bytes",
     "describe",
     "forget",
@@ -49,8 +49,8 @@ class Host:
         memory_limit_bytes: The limit of the surrounding cgroup, or None.
         limits: Limits that stop programs: pid_max, threads_max, max_map_count, nproc, nofile, stack_bytes.
         distribution: PRETTY_NAME of /etc/os-release, or "".
-        kernel_stack_bytes: What the kernel keeps for each thread's stack (KernelStack of /proc/meminfo over the number
-            of threads); 0 where it does not tell. RSS never shows it.
+        kernel_stack_bytes: The kernel stack of one thread (KernelStack of /proc/meminfo divided by the number of
+            threads); 0 if unknown. RSS does not include it.
     """
 
     kernel: str
@@ -86,51 +86,6 @@ def _limit(name: int) -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def _group_mounts(proc: str, controller: str) -> tuple[str | None, str | None]:
-    """Where the control groups of version 2, and those of version 1 with this controller, are mounted."""
-    mounts = [line.split() for line in _text(f"{proc}/mounts").splitlines()]
-    v2 = next((fields[1] for fields in mounts if fields[2] == "cgroup2"), None)
-    v1 = next((fields[1] for fields in mounts if fields[2] == "cgroup" and controller in fields[3].split(",")), None)
-    return v2, v1
-
-
-def control_groups(controller: str, proc: str = "/proc/self") -> Iterator[tuple[Path, int]]:
-    """
-    The control groups whose limits hold for this process: the own one, then outwards; each with its version.
-
-    A folder may be missing, where the group is not in this namespace.
-
-    Args:
-        controller: ``memory``, ``pids``: of version 1 only the groups with this one.
-        proc: The folder of the process.
-    """
-    v2, v1 = _group_mounts(proc, controller)
-    own = {
-        fields[1]: fields[2] for line in _text(f"{proc}/cgroup").splitlines() if len(fields := line.split(":", 2)) == 3
-    }
-    for mount, key, version in ((v2, "", 2), (v1, controller, 1)):
-        path = next((p for names, p in own.items() if key in names.split(",")), None)
-        if mount is None or path is None:
-            continue
-        folder = Path(mount + path)
-        for group in (folder, *folder.parents):
-            yield group, version
-            if group == Path(mount):
-                break
-
-
-def _cgroups() -> tuple[str, int | None]:
-    """The version, and the least memory limit from the own group up."""
-    v2, v1 = _group_mounts("/proc/self", "memory")
-    limits = []
-    for group, number in control_groups("memory"):
-        limit = _number(f"{group}/{'memory.max' if number == 2 else 'memory.limit_in_bytes'}")
-        if limit is not None and limit < 1 << 60:  # v1 writes "none" as a huge number
-            limits.append(limit)
-    version = {(True, True): "hybrid", (True, False): "v2", (False, True): "v1"}.get((v2 is not None, v1 is not None))
-    return version or "none", min(limits, default=None)
-
-
 @lru_cache(maxsize=8)
 def _describe(cpus_allowed: int) -> Host:
     import psutil
@@ -138,7 +93,7 @@ def _describe(cpus_allowed: int) -> Host:
     model = re.search(r"^model name\s*:\s*(.*)$", _text("/proc/cpuinfo"), re.M)
     thp = re.search(r"\[(\w+)\]", _text("/sys/kernel/mm/transparent_hugepage/enabled"))
     distribution = re.search(r'^PRETTY_NAME="?([^"\n]*)', _text("/etc/os-release"), re.M)
-    cgroup, limit_bytes = _cgroups()
+    cgroup, limit_bytes = version_and_memory_limit()
     return Host(
         kernel=platform.release(),
         machine=platform.machine(),
@@ -166,30 +121,31 @@ def _describe(cpus_allowed: int) -> Host:
 
 def check_proc(proc: str = "/proc") -> None:
     """
-    See to it that /proc shows this process and its children under the numbers that they have here.
+    Check that /proc shows this process and its children under the PIDs that they have in this PID namespace.
 
-    Without it nothing is known of them; that of another PID namespace has figures of other processes.
+    The /proc of another PID namespace would give figures of other processes.
 
     Raises:
-        UnsupportedPlatform: It is not mounted, is another namespace's, or shows less than all processes of this user.
+        UnsupportedPlatform: /proc is not mounted, belongs to another namespace, or hides processes of this user.
     """
     try:
         own = os.readlink(f"{proc}/self")
     except OSError:
         if not os.path.exists(f"{proc}/version"):
             raise UnsupportedPlatform(
-                f"{proc} is not mounted, from which memory is read: mount -t proc proc {proc}"
+                f"{proc} is not mounted, and concmem reads memory from it: run mount -t proc proc {proc}"
             ) from None
         own = ""
     if own != str(os.getpid()):
+        there = f"has the PID {own}" if own else "does not exist"
         raise UnsupportedPlatform(
-            f"{proc} shows the processes of another PID namespace, where this one is {own or 'not there'}: "
-            f"mount that of its own namespace, as unshare --mount-proc does, or mount -t proc proc {proc}"
+            f"{proc} shows the processes of another PID namespace, in which this process {there}: "
+            f"mount the /proc of this namespace, as unshare --mount-proc does, or run mount -t proc proc {proc}"
         )
     if _namespace(f"{proc}/self/ns/pid_for_children") not in ("", _own_namespace(proc, os.getpid())):
         raise UnsupportedPlatform(
-            f"children of this process are born into another PID namespace, which {proc} does not show: "
-            "start concmem inside that namespace, with a /proc of its own"
+            f"children of this process start in another PID namespace, which {proc} does not show: "
+            "start concmem inside that namespace, with its own /proc"
         )
 
 
@@ -203,32 +159,32 @@ def _own_namespace(proc: str, _pid: int) -> str:
 def _namespace(path: str) -> str:
     try:
         return os.readlink(path)
-    except OSError:  # an older kernel, or one without such namespaces
+    except OSError:  # an old kernel, or one without PID namespaces
         return ""
 
 
 @contextmanager
 def whole_proc() -> Iterator[None]:
     """
-    Read files of the machine in /proc.
+    Convert errors of reading machine-wide files in /proc.
 
     Raises:
-        UnsupportedPlatform: One of them cannot be read.
+        UnsupportedPlatform: A file cannot be read.
     """
     try:
         yield
     except OSError as error:
         raise UnsupportedPlatform(
-            f"{error.filename or '/proc'} cannot be read ({error.strerror}): mount all of /proc, without subset=pid"
+            f"{error.filename or '/proc'} cannot be read ({error.strerror}): mount /proc without subset=pid"
         ) from error
 
 
 def describe() -> Host:
     """
-    This machine: read once, but for the CPUs that the calling thread may use now.
+    Return this machine. It is read once, except the CPUs that the calling thread may use, which are read every time.
 
     Raises:
-        UnsupportedPlatform: See `check_proc`; or a file of the machine is missing there.
+        UnsupportedPlatform: See `check_proc`; or a machine-wide file is missing in /proc.
     """
     check_proc()
     with whole_proc():
@@ -236,12 +192,12 @@ def describe() -> Host:
 
 
 def forget() -> None:
-    """Read the machine anew when it is next asked for: its limits have been changed."""
+    """Let the next `describe` read the machine again. Call it after a change of limits."""
     _describe.cache_clear()
 
 
 def threads_on_machine() -> int:
-    """How many threads there are now; 0 where it cannot be had. One small read of /proc/loadavg, of no process."""
+    """Return the number of threads on the machine, from /proc/loadavg; 0 if it cannot be read."""
     try:
         return int(_text("/proc/loadavg").split()[3].partition("/")[2])
     except (IndexError, ValueError):
@@ -249,7 +205,7 @@ def threads_on_machine() -> int:
 
 
 def swapped_bytes(host: Host) -> int | None:
-    """What the machine has swapped in and out since it started; None where it has no swap. Source: /proc/vmstat."""
+    """Return what the machine swapped in and out since boot, from /proc/vmstat; None if it has no swap."""
     if not host.swap_bytes:
         return None
     pages = re.findall(r"^pswp(?:in|out) (\d+)$", _text("/proc/vmstat"), re.M)
@@ -258,7 +214,7 @@ def swapped_bytes(host: Host) -> int | None:
 
 def oom_kills() -> int:
     """
-    How many processes the kernel's OOM killer has ended since the machine started; 0 where the kernel does not count.
+    Return how many processes the kernel's OOM killer has killed since boot; 0 if the kernel does not count them.
 
     Source: /proc/vmstat.
     """
@@ -267,7 +223,11 @@ def oom_kills() -> int:
 
 
 def _kernel_stack_bytes() -> int:
-    """Of each thread. The division is rounded to a power of two, which it is: threads come and go between the files."""
+    """
+    Return the kernel stack of one thread.
+
+    The quotient is rounded to a power of two, because the number of threads can change between reading the two files.
+    """
     total_kib = re.search(r"^KernelStack:\s+(\d+) kB$", _text("/proc/meminfo"), re.M)
     threads = re.search(r"/(\d+) ", _text("/proc/loadavg"))
     if not total_kib or not threads or not int(total_kib[1]) or not int(threads[1]):
@@ -283,15 +243,15 @@ def _version(kernel: str) -> tuple[int, int]:
 
 def counter_error_bytes(host: Host, threads: int = 1) -> int:
     """
-    By how much the kernel's own high-water marks can be off, either way.
+    Return the error of the kernel's high-water marks, in both directions.
 
-    Since Linux 6.2 each of the three counters of resident pages (files, anonymous, shared) has a part on every CPU
-    that is only added up when it exceeds a batch of max(32, 2 * CPUs) pages; a process that runs on few CPUs leaves
-    parts on those only. Before that, each thread kept up to 64 pages to itself.
+    Since Linux 6.2 each of the three counters of resident pages (file, anonymous, shared memory) has a part on every
+    CPU on which the process runs. A part is added to the counter only when it exceeds a batch of max(32, 2 * CPUs)
+    pages. Before 6.2, each thread counted up to 64 pages separately.
 
     Args:
         host: Kernel, CPUs online and allowed, page size.
-        threads: The most threads that were alive, for the older kernels.
+        threads: The largest number of threads that were alive, for kernels before 6.2.
     """
     if _version(host.kernel) < (6, 2):
         return 64 * max(1, threads) * host.page_bytes

@@ -1,7 +1,7 @@
 """
-The words of a measurement: frozen, with units in their names, and free of any way to measure.
+The classes that a measurement consists of: frozen data, with the unit in each name.
 
-Bytes and seconds everywhere. Nothing here imports numpy or the native extension.
+All amounts are in bytes, all times in seconds. Nothing here imports numpy or the native extension.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from concmem._escaping import escape_fields
-from concmem._lazy import Later
+from concmem._lazy import Lazy
 from concmem.host import Host
 from concmem.sampler_report import LeftProcess, SamplerReport
 from concmem.timeline import Timeline
@@ -21,11 +21,11 @@ __all__ = ["SCHEMA", "Exit", "Figure", "Measurement", "OutOfMemory", "Process", 
 
 SCHEMA = 3
 """
-The number of the stored form, in every file that is written.
+The version of the stored form. Every file that is written contains it.
 
-1: the first. 2: more sources: ``tree_peak_swap``, ``cgroup_parts``, ``maxima``, ``swapped_bytes``; all that was added
-has a default, so that files of 1 are read as they are. 3: ``oom``, and that reason of an exit; ``left_running``;
-``sampler.survivors`` is a list of processes, where it was a number, and is read as either.
+1: the first. 2: added ``tree_peak_swap``, ``cgroup_parts``, ``maxima`` and ``swapped_bytes``; all have defaults, so
+files of version 1 can still be read. 3: added ``oom``, the exit reason ``oom`` and ``left_running``;
+``sampler.survivors`` is a list of processes instead of a number, and both are read.
 """
 
 Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
@@ -35,19 +35,19 @@ Reason = Literal["exited", "signaled", "timeout", "memory_limit", "interrupted",
 @attrs.frozen
 class Figure:
     """
-    One amount of memory, with where it came from and how exact it is.
+    One amount of memory with its source and its error.
 
     Attributes:
-        bytes: The amount, or None where the status is ``unavailable``.
-        status: ``exact`` (the kernel's own maximum, page-exact), ``bounded`` (the truth lies between
-            `low_bytes` and `high_bytes`), ``sampled`` (the largest reading: a lower bound),
-            ``upper_bound`` (the truth is no larger), or ``unavailable``.
+        bytes: The amount, or None if the status is ``unavailable``.
+        status: ``exact`` (the kernel's own maximum, exact to the page), ``bounded`` (the true amount lies between
+            `low_bytes` and `high_bytes`), ``sampled`` (the largest reading: a lower bound), ``upper_bound`` (the true
+            amount is not larger), or ``unavailable``.
         source: The kernel interfaces that it was read from.
-        error_bytes: By how much the truth can exceed `bytes`.
+        error_bytes: By how much the true amount can exceed `bytes`.
         note: One sentence: why it is unavailable, or what a reader should know about it.
-        over_bytes: By how much `bytes` can exceed the truth: the kernel's high-water marks come from
-            per-CPU counters that can run ahead as well as behind.
-        high_source: Where `high_bytes` comes from; "" where that is `source` too.
+        over_bytes: By how much `bytes` can exceed the true amount. The kernel's high-water marks come from per-CPU
+            counters, which can be too high as well as too low.
+        high_source: The source of `high_bytes`; "" if it is `source`.
     """
 
     bytes: int | None
@@ -60,14 +60,14 @@ class Figure:
 
     @property
     def low_bytes(self) -> int | None:
-        """The least that the truth can be; None where nothing is known."""
+        """The smallest possible true amount; None if nothing is known."""
         if self.bytes is None:
             return None
         return 0 if self.status == "upper_bound" else max(0, self.bytes - self.over_bytes)
 
     @property
     def high_bytes(self) -> int | None:
-        """The most that the truth can be; None where nothing is known, or where `bytes` is only a lower bound."""
+        """The largest possible true amount; None if nothing is known, or if `bytes` is only a lower bound."""
         if self.bytes is None or self.status == "sampled":
             return None
         return self.bytes + self.error_bytes
@@ -89,11 +89,11 @@ class Exit:
     How the root process ended, and why.
 
     Attributes:
-        code: Its exit code, or None where a signal ended it.
-        signal: The signal's number, or None where it exited. Both are None where it lives on, because it is another
-            user's and could not be killed.
-        reason: ``exited``; ``signaled``; ``oom``, a SIGKILL that concmem did not send while the kernel's OOM killer
-            ended processes (`OutOfMemory.certain` says whether that is proved); or that concmem ended the tree:
+        code: Its exit code, or None if a signal ended it.
+        signal: The number of the signal, or None if it exited. Both are None if it still runs, because it belongs to
+            another user and could not be killed.
+        reason: ``exited``; ``signaled``; ``oom``: a SIGKILL that concmem did not send, while the kernel's OOM killer
+            killed processes (`OutOfMemory.certain` says whether that is proved); or concmem killed the tree:
             ``timeout``, ``memory_limit``, ``interrupted``.
     """
 
@@ -103,7 +103,7 @@ class Exit:
 
     @property
     def status(self) -> int:
-        """What a shell would show as ``$?``: the exit code, or 128 + the signal's number; 125 where it lives on."""
+        """The exit code, or 128 + the number of the signal, as a shell's ``$?``; 125 if the root still runs."""
         if self.signal is not None:
             return 128 + self.signal
         return 125 if self.code is None else self.code
@@ -133,13 +133,13 @@ class Exit:
 @attrs.frozen(field_transformer=escape_fields)
 class OutOfMemory:
     """
-    That the kernel's OOM killer ended processes of the tree.
+    The processes of the tree that the kernel's OOM killer killed.
 
     Attributes:
         kills: How many.
-        source: The counter that says so: ``memory.events oom_kill`` or ``memory.oom_control oom_kill`` of the command's
-            own control group, else ``/proc/vmstat oom_kill``.
-        certain: False where it was the counter of the whole machine, and a process of the tree ended by a SIGKILL that
+        source: The counter: ``memory.events oom_kill`` or ``memory.oom_control oom_kill`` of the command's own control
+            group, else ``/proc/vmstat oom_kill``.
+        certain: False if the counter is that of the whole machine. A process of the tree then ended by a SIGKILL that
             concmem did not send.
     """
 
@@ -151,18 +151,18 @@ class OutOfMemory:
 @attrs.frozen
 class Process:
     """
-    One process of the tree, as far as it was seen.
+    One process of the tree.
 
     Attributes:
-        pid, ppid: Its number, and its parent's when it was first seen.
+        pid, ppid: Its PID, and that of its parent when it was first seen.
         comm: Its name in the kernel (at most 15 bytes), after any exec.
-        argv: Its arguments, after any exec; empty where it ended before they could be read, cut where `argv_is_cut`.
-        start_s: When it was first seen, from the start of the measurement.
-        end_s: When its end was noticed; the end of the measurement where it lives on.
+        argv: Its arguments, after any exec; empty if it ended before they could be read.
+        start_s: When it was first seen, in seconds from the start of the measurement.
+        end_s: When its end was noticed; the end of the measurement if it still runs.
         peak: Its own high-water mark.
-        user_s, system_s: Its CPU time and that of the children it waited for; None where it was not the
-            sampler that reaped it.
-        argv_is_cut: Whether it has more arguments than `argv` holds: no more than 4 KiB of each process's are kept.
+        user_s, system_s: Its CPU time and that of the children it waited for; None if the sampler neither reaped it nor
+            received its exit record.
+        argv_is_cut: Whether `argv` is incomplete: at most 4 KiB of arguments are kept of each process.
     """
 
     pid: int
@@ -178,46 +178,46 @@ class Process:
 
 
 @attrs.frozen
-class Measurement(Later):
+class Measurement(Lazy):
     """
-    What one command, and everything that it started, needed.
+    How much memory a command and all processes that it started needed.
 
     Attributes:
-        peak: **The headline**, what the command as a whole needed; where it was ended before it was done, what it used
-            until then, and the note says so. With one process that is `largest_peak_rss`;
-            with several the largest of that, `tree_peak_pss` and the sum of RSS less all that can be shared, with
-            `tree_upper_bound` as its upper end.
+        peak: **The headline**: what the command as a whole needed. If the command was killed, it is what the command
+            used until then, and the note says so. With a single process it is `largest_peak_rss`. With several it is
+            the largest of `largest_peak_rss`, `tree_peak_pss` and the sum of RSS less everything that can be shared;
+            its upper end is `tree_upper_bound`.
         root_peak_rss: The root process's own high-water mark.
-        largest_peak_rss: The largest single process of the tree.
-        tree_peak_pss: The tree at its worst moment, shared pages counted once.
-        tree_peak_rss_sum: The sum of RSS at its worst moment, shared pages counted once per process.
+        largest_peak_rss: The high-water mark of the largest process of the tree.
+        tree_peak_pss: The largest sum of PSS over the tree: shared pages count once.
+        tree_peak_rss_sum: The largest sum of RSS over the tree: shared pages count once per process.
         tree_upper_bound: What the tree cannot have exceeded.
-        cgroup_peak: What the kernel charged to the command's own control group, page cache and kernel memory included.
-        tree_peak_swap: The most that the tree had swapped out.
-        command: The argument vector, or the one string that went to ``/bin/sh -c``.
-        exit: How it ended.
-        wall_s: From the start of the root to its end.
-        tree_wall_s: From the start of the root to the end of the last process of the tree, or of the measurement where
-            some live on.
-        user_s, system_s: CPU time of the whole tree, as far as the sampler or an ancestor reaped it.
-        minor_faults, major_faults: Page faults of the same.
-        processes: Every process that was seen, in order of discovery.
-        max_alive: The most processes that were seen alive at once.
-        max_threads: The most threads that were seen alive at once, over the tree.
-        timeline: How memory moved.
+        cgroup_peak: What the kernel charged to the command's own control group, including page cache and kernel memory.
+        tree_peak_swap: The most memory that the tree had swapped out.
+        command: The argument vector, or the string that was run by ``/bin/sh -c``.
+        exit: How the root ended.
+        wall_s: The time from the start of the root to its end.
+        tree_wall_s: The time from the start of the root to the end of the last process of the tree, or to the end of
+            the measurement if some still run.
+        user_s, system_s: CPU time of all processes that the sampler or an ancestor reaped.
+        minor_faults, major_faults: Page faults of the same processes.
+        processes: Every process that was seen, in the order in which they were found.
+        max_alive: The largest number of processes that were seen alive at once.
+        max_threads: The largest number of threads that were seen alive at once, over the whole tree.
+        timeline: Memory over time.
         cgroup_parts: What the charge of the control group consisted of when it was largest: bytes of ``anon``,
-            ``file``, ``shmem``, ``kernel``, and of that ``kernel_stack``, ``page_tables``, ``sock``.
-        maxima: The largest of every column that was read, as ``source.column``, in bytes or counts.
-        oom: What the kernel's OOM killer did to the tree, or None where nothing is known of it.
-        swapped_bytes: What the whole machine swapped in or out meanwhile; None where it has no swap.
-        left_running: The processes that lived on when the root had ended, with ``leftover="leave"``.
-        start_monotonic_s: CLOCK_MONOTONIC at the start of the root: what timelines count from.
-        sampler: What the measuring cost, and what it may have missed.
+            ``file``, ``shmem`` and ``kernel``; parts of ``kernel`` are ``kernel_stack``, ``page_tables`` and ``sock``.
+        maxima: The largest value of every column that was read, as ``source.column``, in bytes or counts.
+        oom: The processes of the tree that the kernel's OOM killer killed; None if none are known.
+        swapped_bytes: What the whole machine swapped in and out during the measurement; None if it has no swap.
+        left_running: The processes that still ran when the root had ended, with ``leftover="leave"``.
+        start_monotonic_s: CLOCK_MONOTONIC at the start of the root, which is 0 in the timeline.
+        sampler: What measuring cost, and what it may have missed.
         host: The machine.
-        started_at: When, as ISO 8601 with its UTC offset.
-        stdout, stderr: What the command wrote, where PIPE was given; else None.
-        version: Of concmem.
-        schema: Of the stored form.
+        started_at: The time of the start, as ISO 8601 with a UTC offset.
+        stdout, stderr: What the command wrote if PIPE was given, else None.
+        version: The version of concmem.
+        schema: The version of the stored form.
     """
 
     command: tuple[str, ...] | str
@@ -245,7 +245,7 @@ class Measurement(Later):
     timeline: Timeline = attrs.field(factory=Timeline, repr=False, eq=False)
     stdout: bytes | None = attrs.field(default=None, repr=False)
     stderr: bytes | None = attrs.field(default=None, repr=False)
-    tree_peak_swap: Figure = Figure(None, "unavailable", "status VmSwap", note="it was not looked at")
+    tree_peak_swap: Figure = Figure(None, "unavailable", "status VmSwap", note="it was not read")
     cgroup_parts: dict[str, int] = attrs.field(factory=dict, repr=False)
     maxima: dict[str, int] = attrs.field(factory=dict, repr=False)
     swapped_bytes: int | None = None
@@ -270,9 +270,10 @@ class Measurement(Later):
 
     def to_dict(self) -> dict[str, Any]:
         """
-        Everything but the timeline, as plain JSON types.
+        Return everything except the timeline as plain JSON types.
 
-        The timeline is large and binary: `save` puts it beside the JSON, `Timeline.save` alone into a file.
+        The timeline is large and binary. `save` writes it beside the JSON file, `Timeline.save` writes only the
+        timeline.
         """
         from concmem.stored import measurement_to_dict
 
@@ -281,17 +282,17 @@ class Measurement(Later):
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Measurement:
         """
-        The measurement that `to_dict` wrote, with an empty timeline.
+        Return the measurement that `to_dict` stored, with an empty timeline.
 
         Raises:
-            RecordingError: It is not one, or of a later schema.
+            RecordingError: It is not a measurement, or its schema is newer than this concmem.
         """
         from concmem.stored import measurement_from_dict
 
         return measurement_from_dict(stored)
 
     def save(self, path: str | Path) -> None:
-        """Write JSON to `path` and, beside it with the ending ``.npz``, the timeline: each whole or not at all."""
+        """Write JSON to `path` and the timeline beside it (``.npz``). Each file is written completely or not at all."""
         from concmem.stored import save
 
         save(self, Path(path))

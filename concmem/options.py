@@ -1,4 +1,4 @@
-"""What is asked of one measurement, refused here where it cannot be meant: no C has run by then."""
+"""The options of a measurement. Invalid values are refused here, before any C code runs."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ __all__ = ["Command", "Leftover", "Request"]
 Command = str | bytes | os.PathLike[str] | Sequence[str | bytes | os.PathLike[str]]
 
 Leftover = Literal["wait", "leave", "kill"]
-"""What happens to the rest of the tree when the root has ended."""
+"""What to do with processes that still run when the root has ended."""
 
 SHORTEST_INTERVAL_S = 0.0001
 LONGEST_INTERVAL_S = 3600.0
 
 
-def _encoded(value: Any, what: str, *which: Any) -> bytes:
-    """As the kernel takes it; `what` it is, with `which` of them, is only put together to refuse it."""
+def _encode(value: Any, what: str, *which: Any) -> bytes:
+    """Encode a value for the kernel. `what.format(*which)` names it in errors, and is formatted only for those."""
     try:
         encoded = os.fsencode(value)
     except TypeError:
-        raise InvalidRequest(f"{what.format(*which)} is {value!r}, which is neither text nor a path") from None
+        raise InvalidRequest(f"{what.format(*which)} must be text or a path, not {value!r}") from None
     except UnicodeEncodeError:
-        why = "holds characters that no file name can hold"
+        why = "contains characters that a file name cannot contain"
         raise InvalidRequest(f"{what.format(*which)} {why}: {value!r}") from None
     if b"\0" in encoded:
-        raise InvalidRequest(f"{what.format(*which)} holds a NUL, which no command line can carry: {value!r}")
+        raise InvalidRequest(f"{what.format(*which)} contains a NUL, which the kernel does not accept: {value!r}")
     return encoded
 
 
 def _argv(command: Command) -> tuple[bytes, ...]:
     if isinstance(command, (str, bytes)):
-        line = _encoded(command, "the command")
+        line = _encode(command, "the command")
         if not line.strip():
             raise InvalidRequest("the command is empty")
         return (b"/bin/sh", b"-c", line)
@@ -46,12 +46,12 @@ def _argv(command: Command) -> tuple[bytes, ...]:
     try:
         words = list(command)
     except TypeError:
-        raise InvalidRequest(f"a command is a list of words or one string for the shell, not {command!r}") from None
+        raise InvalidRequest(f"the command must be a list of words, or one string, not {command!r}") from None
     if not words:
         raise InvalidRequest("the command is empty")
-    argv = tuple([_encoded(word, "word {} of the command", i) for i, word in enumerate(words)])
+    argv = tuple([_encode(word, "word {} of the command", i) for i, word in enumerate(words)])
     if not argv[0]:
-        raise InvalidRequest("the command is empty: its first word names no program")
+        raise InvalidRequest("the command is empty: its first word must be a program, not ''")
     return argv
 
 
@@ -60,33 +60,33 @@ def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
         return None
     pairs = []
     for key, value in env.items():
-        name = _encoded(key, "a name in env")
+        name = _encode(key, "a name in env")
         if not name or b"=" in name:
-            raise InvalidRequest(f"{key!r} cannot be the name of an environment variable")
-        pairs.append(name + b"=" + _encoded(value, "env[{!r}]", key))
+            raise InvalidRequest(f"{key!r} is not a valid name of an environment variable")
+        pairs.append(name + b"=" + _encode(value, "env[{!r}]", key))
     return tuple(pairs)
 
 
-def _number(name: str, value: Any, least: float, most: float) -> None:
+def _check_number(name: str, value: Any, least: float, most: float) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
-        raise InvalidRequest(f"{name} is a number from {least:g} to {most:g}, not {value!r}")
+        raise InvalidRequest(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
 
 
 @attrs.frozen
 class Request:
     """
-    One measurement, validated.
+    The validated options of one measurement.
 
     Attributes:
-        argv: What is executed, encoded; a string has become ``/bin/sh -c``.
-        envp: The whole environment, as ``NAME=value``; None for the caller's.
-        cwd: The folder it runs in, or None for the caller's.
-        shown: The command as it was given.
-        interval_ns: Between two readings.
-        pss_budget_ppm: The share of wall time that smaps_rollup may take, in millionths.
+        argv: The encoded argument vector; for a string, ``/bin/sh -c`` and the string.
+        envp: The complete environment, as ``NAME=value``; None for the caller's.
+        cwd: The working directory, or None for the caller's.
+        shown: The command as the caller gave it.
+        interval_ns: The time between two readings.
+        pss_budget_ppm: The share of wall time for reading smaps_rollup, in millionths.
         timeout_ns, memory_limit_bytes: 0 for none.
-        leftover: What happens to the rest of the tree when the root has ended: ``wait``, ``leave`` or ``kill``.
-        extra: The names of the sources that are read only when they are asked for.
+        leftover: What to do with processes that still run when the root has ended: ``wait``, ``leave`` or ``kill``.
+        extra: The names of the requested sources that are not read by default.
     """
 
     argv: tuple[bytes, ...]
@@ -122,17 +122,17 @@ class Request:
         extra: Mapping[str, bool],
     ) -> Request:
         """
-        The request that the arguments of `concmem.measure` stand for.
+        Check the arguments of `concmem.measure`, and return them as a request.
 
         Raises:
-            InvalidRequest: One of them cannot be meant.
+            InvalidRequest: One of them is invalid.
         """
-        _number("interval_s", interval_s, SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S)
-        _number("pss_budget", pss_budget, 0, 1)
+        _check_number("interval_s", interval_s, SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S)
+        _check_number("pss_budget", pss_budget, 0, 1)
         if timeout_s is not None:
-            _number("timeout_s", timeout_s, 1e-6, 1e9)
+            _check_number("timeout_s", timeout_s, 1e-6, 1e9)
         if memory_limit_bytes is not None:
-            _number("memory_limit_bytes", memory_limit_bytes, 1, 1 << 62)
+            _check_number("memory_limit_bytes", memory_limit_bytes, 1, 1 << 62)
         if leftover not in get_args(Leftover):
             raise InvalidRequest(f"leftover must be 'wait', 'leave' or 'kill', not {leftover!r}")
         argv = _argv(command)
@@ -140,7 +140,7 @@ class Request:
         return cls(
             argv=argv,
             envp=_envp(env),
-            cwd=None if cwd is None else _encoded(cwd, "cwd"),
+            cwd=None if cwd is None else _encode(cwd, "cwd"),
             shown=os.fsdecode(argv[2]) if is_line else tuple([os.fsdecode(word) for word in argv]),
             interval_ns=round(interval_s * 1e9),
             pss_budget_ppm=round(pss_budget * 1e6),

@@ -1,4 +1,4 @@
-"""Running a command and measuring it: `measure`, and `start` for those who want to wait in their own way."""
+"""Run a command and measure it: `measure` waits for the result, `start` returns at once."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _POLL_S = 0.0005
 
 class Running:
     """
-    A command that is being measured. `wait` for it once, or use it as a context manager, which ends it on the way out.
+    A command that is being measured.
 
-    Everything about it goes through descriptors of its own: no signal handler, no other child and no other thread of
-    this process is touched.
+    Call `wait` once, or use it as a context manager, which kills the tree on exit. It uses its own file descriptors
+    only: it changes no signal handler, and reaps no other child of this process.
     """
 
     def __init__(self, request: Request, stdin: Target, stdout: Target, stderr: Target) -> None:
-        # First, so that all that follows belongs to it: see there what an exception at any moment comes to.
+        # First: everything opened below belongs to it, and is released after an exception at any moment.
         self._resources = resources = Resources()
         self._must_be_waited_for = False
         self._request = request
@@ -57,7 +57,7 @@ class Running:
                 )
             launch(request, self._memory, self._redirection.fds, resources, self._groups)
             resources.close_given()
-            # All that can be done in the target's time rather than in the caller's.
+            # After the launch: this work runs while the target runs, so that it does not delay the caller.
             self._started_s = time.time()
             self._host = describe()
             self._swapped_before = swapped_bytes(self._host)
@@ -68,14 +68,14 @@ class Running:
         self._must_be_waited_for = True
 
     def fileno(self) -> int:
-        """A descriptor that becomes readable when all is over, for `selectors` and asyncio."""
+        """Return a file descriptor that becomes readable when the measurement ends, for `selectors` and asyncio."""
         return self._resources.pidfd
 
     @property
     def root_pid(self) -> int | None:
-        """The root's number; None where it could not be started. Waits the millisecond until it is known."""
+        """The root's PID, or None if the command could not be started. Blocks until it is known (about 1 ms)."""
         _, lib = native()
-        memory = self._memory  # which another thread may let go of: it is valid as long as it is held here
+        memory = self._memory  # another thread may set it to None; this reference keeps the memory valid
         if memory is None:
             return self._root_pid
         while lib.cm_phase(memory.head) == lib.CM_PHASE_NEW and not self._resources.has_ended():
@@ -84,33 +84,34 @@ class Running:
 
     @property
     def root_ended(self) -> bool:
-        """Whether the root has ended, while others of its tree may live on."""
+        """Whether the root has ended. Other processes of the tree may still run."""
         memory = self._memory
         return memory is None or bool(memory.head.root_ended)
 
     def alive(self) -> int:
-        """How many processes of the tree were alive at the last tick."""
+        """Return how many processes of the tree were alive at the last tick."""
         memory = self._memory
         return int(memory.head.alive) if memory is not None else 0
 
     def stop(self) -> None:
-        """Kill the whole tree; `wait` then gives what was measured, with ``exit.reason`` ``interrupted``."""
+        """Kill the whole tree. `wait` then returns what was measured, with ``exit.reason`` ``interrupted``."""
         self._resources.stop()
 
     def wait(self) -> Measurement:
         """
-        Wait until the last process of the tree has ended, and return what was measured.
+        Wait until the last process of the tree has ended, and return the measurement.
 
-        A KeyboardInterrupt (or any other exception that a signal handler raises) ends the whole tree before it
-        goes on.
+        A KeyboardInterrupt (or any other exception that a signal handler raises) kills the whole tree before it
+        propagates.
 
         Raises:
             CommandNotFound, CommandNotExecutable, BadInterpreter, BadWorkingDirectory, CommandError: The command
                 could not be started.
             SamplerError: The sampler was killed.
         """
-        # No `with`: CPython 3.11 keeps an exception, and all that its frames refer to, in a cycle where another one
-        # comes at the end of such a block. Taken twice by one thread where that comes between the next two lines.
+        # No `with`: when a second exception arrives at the end of such a block, CPython 3.11 keeps the first one and
+        # its frames in a reference cycle. An RLock: after an exception between the next two lines, this thread still
+        # holds it, and must be able to acquire it again.
         self._waiting.acquire()
         try:
             return self._wait()
@@ -125,21 +126,21 @@ class Running:
         try:
             self._must_be_waited_for = False
             assert self._memory is not None
-            self._redirection.wait(self._resources.pidfd, self._memory.over_fd)
+            self._redirection.wait(self._resources.pidfd, self._memory.done_fd)
             self._root_pid = self._memory.head.root_pid or None
-            self._measurement = self._answer()
+            self._measurement = self._build_measurement()
         except BaseException as error:
             stopped = SamplerError(0, "was stopped while it was waited for", "concmem-sampler")
-            # A copy: the error itself leads to this frame, and so to everything that is to be let go of.
+            # A copy: the error itself refers to this frame, and through it to everything that is released below.
             self._failure = copy.copy(error) if isinstance(error, ConcmemError) else stopped
             raise
         finally:
             self._close()
         return self._measurement
 
-    def _answer(self) -> Measurement:
+    def _build_measurement(self) -> Measurement:
         _, lib = native()
-        assert self._memory is not None  # and in no variable here: tracebacks keep those
+        assert self._memory is not None  # not in a local variable: a traceback would keep the memory alive
         head = self._memory.head
         phase = lib.cm_phase(head)
         if phase == lib.CM_PHASE_FAILED:
@@ -149,7 +150,7 @@ class Running:
         if phase == lib.CM_PHASE_NEW:
             raise SamplerError(0, "could not start: out of memory or file descriptors", "concmem-sampler")
         if phase != lib.CM_PHASE_DONE:
-            raise SamplerError(0, "was killed before the command had ended", "concmem-sampler")
+            raise SamplerError(0, "was killed before the command ended", "concmem-sampler")
         collected = self._redirection.collected
         swapped = swapped_bytes(self._host)
         return measurement(
@@ -164,7 +165,7 @@ class Running:
         )
 
     def _close(self) -> None:
-        """End the tree if it still lives, reap the sampler, and let go of everything."""
+        """Kill the tree if it is still alive, reap the sampler, and release all resources."""
         ended = self._resources.end()
         if ended and self._memory is not None and self._measurement is not None:
             self._memory.allow_reuse()
@@ -179,23 +180,26 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._memory is None or not self._resources.is_ours():  # a copy in a forked child has no say in it
+        if self._memory is None or not self._resources.is_ours():  # a copy in a forked child must not kill the tree
             return
         try:
             self.stop()
             self.wait()
         except BaseException as failure:
             self._resources.release()
-            if kind is None or not isinstance(failure, Exception):  # the block's own error counts for more
+            if kind is None or not isinstance(failure, Exception):  # an error raised in the block takes precedence
                 raise
 
     def __del__(self) -> None:
-        # Python drops an exception of a signal handler that comes in here: so there is as little as possible, and
-        # what is held ends without it.
+        # Python discards an exception that a signal handler raises in here. So this does as little as possible, and
+        # the resources are released without it.
         if getattr(self, "_must_be_waited_for", False) and self._resources.is_ours():
             self._resources.release()
             warnings.warn(
-                f"{self._request.shown!r} was started and never waited for", ResourceWarning, stacklevel=2, source=self
+                f"{self._request.shown!r} was started, but wait() was not called",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
             )
 
 
@@ -218,15 +222,15 @@ def start(
     stderr: Target = None,
 ) -> Running:
     """
-    Start a command and its measurement, and come back at once.
+    Start a command and its measurement, and return at once.
 
     Args: as for `measure`.
 
     Raises:
-        InvalidRequest: An argument cannot be meant.
+        InvalidRequest: An argument is invalid.
         UnsupportedPlatform: /proc is missing, or shows another PID namespace.
-        CommandTooLong, BadWorkingDirectory, SamplerError: The sampler could not be started. What is wrong with the
-            command itself is said by `Running.wait`.
+        CommandTooLong, BadWorkingDirectory, SamplerError: The sampler could not be started. `Running.wait` raises
+            the errors of the command itself.
     """
     request = Request.of(
         cmd,
@@ -262,39 +266,40 @@ def measure(
     check: bool = False,
 ) -> Measurement:
     """
-    Run a command to its end, and that of everything that it started, and say how much memory they needed.
+    Run a command, wait until it and all processes that it started have ended, and return how much memory they needed.
 
-    Safe in any number of threads at once; in asyncio code use ``await asyncio.to_thread(concmem.measure, ...)``.
+    Safe in any number of threads at once. In asyncio code use ``await asyncio.to_thread(concmem.measure, ...)``.
 
     Args:
-        cmd: A list is executed as it is; a string goes to ``/bin/sh -c``, whose own megabyte is then in the figures.
-        interval_s: Between two readings of the tree, in seconds, from 0.0001 to 3600.
-        pss_budget: The share of wall time, from 0 to 1, that reading smaps_rollup may take: it can hold up a target
-            that maps memory. 0 reads none, and `Measurement.tree_peak_pss` is then unavailable.
-        windows: Read every process's VmHWM and set it back at every reading, so that each window of the timeline holds
-            its exact maximum. It falsifies the command's own ``ru_maxrss`` and VmHWM.
-        cgroup: Put the command into a control group of its own, for `Measurement.cgroup_peak`. Needs a delegated
-            subtree, a user manager, or root.
-        taskstats: Have the kernel tell of every process that ends, however short it lived. Needs CAP_NET_ADMIN.
-        exact: Have the kernel itself keep the sum of RSS, by an eBPF program: `Measurement.tree_peak_rss_sum` is then
-            exact. Needs root; page faults of the whole machine become dearer meanwhile.
-        timeout_s: After so many seconds the whole tree is killed.
-        memory_limit_bytes: When the tree's footprint is seen above it, the whole tree is killed: the RSS of one
-            process, or of several the sum of PSS (of RSS, where PSS is refused or has no budget). A spike between
-            two readings is seen where it makes a new VmHWM.
-        leftover: What happens to the rest of the tree when the root has ended. ``wait``: it is measured to its end.
-            ``leave``: the measurement ends with a last reading, the rest goes on, and `Measurement.left_running` names
-            it; what it writes to a PIPE from then on raises SIGPIPE in it. ``kill``: the same reading, then the rest is
-            killed; `Measurement.exit` stays the root's own.
-        cwd: The folder to run in.
-        env: The whole environment, instead of this process's.
-        stdin: As in `subprocess`: None, a descriptor, a file or DEVNULL.
-        stdout: The same, or PIPE: then it is in the result.
+        cmd: A list is executed as it is. A string is run by ``/bin/sh -c``; the figures then include the shell, about
+            1 MB.
+        interval_s: The time between two readings of the tree in seconds, from 0.0001 to 3600.
+        pss_budget: The share of wall time, from 0 to 1, for reading smaps_rollup, which can delay a target that maps
+            memory. With 0 it is not read, and `Measurement.tree_peak_pss` is unavailable.
+        windows: Read and reset the VmHWM of every process at every reading, so that each window of the timeline holds
+            its exact maximum. This resets the command's own ``ru_maxrss`` and VmHWM.
+        cgroup: Run the command in its own control group, for `Measurement.cgroup_peak`. Needs a delegated subtree, a
+            systemd user manager, or root.
+        taskstats: Receive the kernel's exit record of every process, even of very short ones. Needs CAP_NET_ADMIN.
+        exact: Let the kernel keep the sum of RSS, with an eBPF program: `Measurement.tree_peak_rss_sum` is then
+            exact. Needs root. During the measurement, page faults on the whole machine cost more.
+        timeout_s: Kill the whole tree after this many seconds.
+        memory_limit_bytes: Kill the whole tree when its footprint is seen above this: the RSS of a single process, or
+            the sum of PSS of several (the sum of RSS if PSS is refused or has no budget). A spike between two readings
+            is seen if it raises a VmHWM.
+        leftover: What to do with processes that still run when the root has ended. ``wait``: measure them until they
+            end. ``leave``: read once more, end the measurement, and let them run; `Measurement.left_running` lists
+            them, and later writes to a PIPE raise SIGPIPE in them. ``kill``: read once more, then kill them;
+            `Measurement.exit` stays the root's own.
+        cwd: The working directory of the command.
+        env: The complete environment of the command; by default that of this process.
+        stdin: As in `subprocess`: None, a file descriptor, a file or DEVNULL.
+        stdout: The same, or PIPE to return the output in the measurement.
         stderr: The same, or STDOUT.
         check: Raise `CommandFailed` unless the command exits by itself with 0.
 
     Raises:
-        InvalidRequest: An argument cannot be meant.
+        InvalidRequest: An argument is invalid.
         CommandNotFound, CommandNotExecutable, BadInterpreter, CommandTooLong, BadWorkingDirectory, CommandError: The
             command could not be started; nothing of it runs.
         CommandFailed: With ``check=True``; it carries the measurement.

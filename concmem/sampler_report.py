@@ -1,4 +1,4 @@
-"""What measuring cost, what it may have missed, and the processes that it left behind."""
+"""What measuring cost, what it may have missed, and which processes still run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["LeftProcess", "SamplerReport", "Survivor"]
 @attrs.frozen
 class LeftProcess:
     """
-    A process that was alive when its measurement ended.
+    A process that still ran when its measurement ended.
 
     Attributes:
-        pid: Its number; 0 where that is not known.
-        name: Its name in the kernel (at most 15 bytes); "" where that may not be read.
+        pid: Its PID; 0 if it is not known.
+        name: Its name in the kernel (at most 15 bytes); "" if it could not be read.
     """
 
     pid: int
@@ -31,18 +31,18 @@ class LeftProcess:
 SurvivorReason = Literal["frozen", "traced", "uninterruptible", "not_permitted", "unknown"]
 
 _SURVIVOR_SENTENCES: dict[str, str] = {
-    "frozen": "it is in a frozen control group, and ends when that is thawed",
+    "frozen": "it is in a frozen control group, and ends when the group is thawed",
     "traced": "another process traces it, and has to wait for it first",
-    "uninterruptible": "it waits in the kernel, where no signal reaches it (state D)",
-    "not_permitted": "it belongs to another user, and this one may not kill it",
-    "unknown": "it had been killed, and did not end in time",
+    "uninterruptible": "it waits in the kernel and ignores signals (state D)",
+    "not_permitted": "it belongs to another user, and this user may not kill it",
+    "unknown": "it was killed, and did not end in time",
 }
 
 
 @attrs.frozen
 class Survivor(LeftProcess):
     """
-    A process that was to be killed, and was still there when the sampler gave up.
+    A process that the sampler tried to kill, and that still ran when the sampler gave up.
 
     Attributes:
         reason: ``frozen``, ``traced``, ``uninterruptible``, ``not_permitted`` or ``unknown``.
@@ -59,31 +59,31 @@ class Survivor(LeftProcess):
 @attrs.frozen(field_transformer=escape_fields)
 class SamplerReport:
     """
-    What the measuring itself cost, and what it may have missed.
+    What measuring cost, and what it may have missed.
 
     Attributes:
-        interval_s: The time between two readings that was asked for.
+        interval_s: The requested time between two readings.
         ticks: How many readings of the tree were made.
-        late_ticks: How many readings began more than half an interval after they were due.
+        late_ticks: How many readings began more than half an interval late.
         longest_gap_s: The longest time between two readings.
-        dropped_rows: Readings that were due and never made, because the one before took too long or the CPU was away:
-            rows that the timeline would have and has not.
-        dropped_processes: Processes that found no row in the process table; they are in every sum all the same.
+        dropped_rows: Readings that were due but not made, because the one before took too long or the sampler had no
+            CPU. The timeline lacks these rows.
+        dropped_processes: Processes that did not fit into the process table. All sums still include them.
         cpu_s: The sampler's own CPU time.
-        rss_bytes: The sampler's own resident memory, without the recording that it shares with this process; None
-            where all was over before it looked at itself.
+        rss_bytes: The sampler's own resident memory, without the recording that it shares with this process; None if
+            the command ended before the sampler read it.
         pss_readings, pss_s: How many readings of smaps_rollup were made, and the time that they took.
-        refused_readings: Readings that the kernel refused (another user's process, say).
-        floor_bytes: The sampler's own size at launch. No ``ru_maxrss`` of the root can read less. None where it was
-            not looked at, because the root's stood far above it.
-        survivors: Processes that were to be killed and did not end, each with the reason; empty where nothing is left.
-        unseen: At most so many processes of the tree came and went between two readings and are not listed.
-        inexact_windows: With ``windows``, how often a high-water mark could not be set back at once: what was touched
-            and given up meanwhile can be missing.
-        lost_exit_records: With ``taskstats``, how often records were dropped because they came too fast: by the kernel,
-            or one of a child whose parent was not known yet.
-        statm_exact: Whether statm counts every page at once here, found by trying.
-        missing: Sources that were asked for and could not be had, each with one sentence.
+        refused_readings: Readings that the kernel refused, for example of another user's process.
+        floor_bytes: The sampler's own size at launch. The root's ``ru_maxrss`` cannot be smaller. None if it was not
+            read, because the root's ``ru_maxrss`` was far larger.
+        survivors: Processes that the sampler tried to kill and that did not end, each with the reason.
+        unseen: At most this many processes of the tree started and ended between two readings, and are not listed.
+        inexact_windows: With ``windows``, how often a high-water mark was reset late. Memory that was touched and freed
+            just then can be missing.
+        lost_exit_records: With ``taskstats``, how often exit records were lost: the kernel dropped them because they
+            came too fast, or the parent of the process was not known yet.
+        statm_exact: Whether statm counts every page immediately here, found by trying.
+        missing: Requested sources that were not available, each with one sentence.
     """
 
     interval_s: float

@@ -1,4 +1,4 @@
-"""Which ways to read memory there are, and which of them work here."""
+"""The sources of memory figures, and which of them work on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from concmem._cgroup.groups import make
+from concmem._cgroup.groups import make_groups
 from concmem._escaping import escape_fields
 from concmem._native.resources import OpenFile
 from concmem._native.shared_memory import native
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "names", "probe", "read"]
 
-_IN_A_GROUP = frozenset({"cgroup", "rss_stat"})
-"""Sources that see the tree by the control group that it was born in."""
+_NEED_GROUP = frozenset({"cgroup", "rss_stat"})
+"""Sources that recognise the tree by the control group in which it was started."""
 
 
 @attrs.frozen(field_transformer=escape_fields)
 class Source:
     """
-    One way to read memory, and whether it can be used here.
+    One kernel interface that memory is read from, and whether it works here.
 
     Attributes:
         name: ``statm``, ``status``, ``smaps_rollup``, ...
-        columns: What it reads.
+        columns: The names of the values that it has.
         usable: Whether it works here, found by trying.
-        why_not: One sentence where it does not.
-        needs: What it takes to use it, in a few words.
-        remedy: The command that gives it to those who have not, or "".
+        why_not: One sentence if it does not work, else "".
+        needs: What it requires, in a few words.
+        remedy: The command that makes it available, or "".
     """
 
     name: str
@@ -51,22 +51,22 @@ def _opened(proc: str | os.PathLike[str]) -> Iterator[int]:
 
 
 def names() -> dict[str, tuple[str, ...]]:
-    """Every source's name with the names of its columns, in the order of the tracks."""
+    """Return the names of all sources with the names of their columns, in the order of the tracks."""
     ffi, lib = native()
-    found: dict[str, tuple[str, ...]] = {}
+    sources: dict[str, tuple[str, ...]] = {}
     columns = ffi.new("struct cm_column[]", lib.CM_MAX_COLUMNS)
-    while (name := lib.cm_source_at(len(found), columns)) != ffi.NULL:
-        found[ffi.string(name).decode()] = tuple(ffi.string(c.name).decode() for c in columns if c.name[0] != b"\0")
-    return found
+    while (name := lib.cm_source_at(len(sources), columns)) != ffi.NULL:
+        sources[ffi.string(name).decode()] = tuple(ffi.string(c.name).decode() for c in columns if c.name[0] != b"\0")
+    return sources
 
 
-def _tried(number: int, name: str, columns: tuple[str, ...], proc_fd: int) -> Source:
+def _try_source(number: int, name: str, columns: tuple[str, ...], proc_fd: int) -> Source:
     ffi, lib = native()
     why, remedy = ffi.new("char[]", 512), ffi.new("char **")
     usable = lib.cm_probe(proc_fd, name.encode(), why, len(why)) == 0
     why_not = ffi.string(why).decode()
-    if usable and name in _IN_A_GROUP:
-        with contextlib.closing(make(name == "cgroup", name == "rss_stat")) as groups:
+    if usable and name in _NEED_GROUP:
+        with contextlib.closing(make_groups(name == "cgroup", name == "rss_stat")) as groups:
             why_not = groups.why_not if name == "cgroup" else groups.selector_why_not
             usable = not why_not
     needs = ffi.string(lib.cm_source_needs(number, remedy)).decode()
@@ -75,27 +75,29 @@ def _tried(number: int, name: str, columns: tuple[str, ...], proc_fd: int) -> So
 
 def probe(proc: str | os.PathLike[str] = "/proc") -> tuple[Source, ...]:
     """
-    All sources, each tried: on this very process, or where it takes a control group with one that is removed again.
+    Try every source on this process, and return all of them.
+
+    A source that requires a control group is tried with one that is removed again.
 
     Args:
-        proc: Where the kernel's process files are.
+        proc: The folder where procfs is mounted.
 
     Raises:
         UnsupportedPlatform: This is not Linux.
-        OSError: There is nothing at `proc`.
+        OSError: `proc` cannot be opened.
     """
     with _opened(proc) as fd:
-        return tuple(_tried(number, name, columns, fd) for number, (name, columns) in enumerate(names().items()))
+        return tuple(_try_source(number, name, columns, fd) for number, (name, columns) in enumerate(names().items()))
 
 
 def read(source: str, pid: int, proc: str | os.PathLike[str] = "/proc") -> dict[str, int]:
     """
-    One reading of one process, now: bytes and counts by column.
+    Read one source of one process, and return bytes and counts by column.
 
     Raises:
-        ProcessLookupError: It has ended, or has no memory any more.
-        PermissionError: It is another user's.
-        OSError: As the kernel says.
+        ProcessLookupError: The process has ended, or has no memory any more.
+        PermissionError: The process belongs to another user.
+        OSError: The kernel refused the reading for another reason.
         KeyError: There is no such source.
     """
     ffi, lib = native()

@@ -1,4 +1,4 @@
-"""Measurements as plain JSON types and as files, through cattrs."""
+"""Convert measurements to plain JSON types and files, and back, with cattrs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["converter", "load", "make_stored_converter", "measurement_from_dict", "measurement_to_dict", "save"]
 
 _MOST_SURVIVORS = 1 << 16
-"""The sampler knows no more processes at once."""
+"""The capacity of the sampler's process table."""
 
 
 def make_stored_converter() -> JsonConverter:
-    """Make what turns concmem's attrs classes into plain JSON types and back; a timeline is left out."""
+    """Make a converter between concmem's attrs classes and plain JSON types. It leaves out timelines."""
     from cattrs.gen import make_dict_unstructure_fn, override
     from cattrs.preconf.json import make_converter
 
@@ -46,30 +46,30 @@ def make_stored_converter() -> JsonConverter:
     survivors = made.get_structure_hook(tuple[Survivor, ...])
     made.register_structure_hook_func(
         lambda kind: kind == tuple[Survivor, ...],
-        lambda v, kind: _counted(v) if type(v) is int else survivors(v, kind),
+        lambda v, kind: _survivors_from_count(v) if type(v) is int else survivors(v, kind),
     )
     figure = structure_class(made, Figure)
-    made.register_structure_hook(Figure, lambda v, kind: _sensible(figure(v, kind)))
+    made.register_structure_hook(Figure, lambda v, kind: _checked_figure(figure(v, kind)))
     measurement = structure_class(made, Measurement, timeline=override(omit=True))
-    made.register_structure_hook(Measurement, lambda v, kind: _possible(measurement(v, kind)))
+    made.register_structure_hook(Measurement, lambda v, kind: _checked_measurement(measurement(v, kind)))
     return made
 
 
 converter = lru_cache(maxsize=1)(make_stored_converter)
 
 
-def _counted(survivors: int) -> tuple[Survivor, ...]:
-    """Up to schema 2 they were only counted."""
+def _survivors_from_count(survivors: int) -> tuple[Survivor, ...]:
+    """Up to schema 2 only the number of survivors was stored."""
     if not 0 <= survivors <= _MOST_SURVIVORS:
         raise ValueError(f"survivors must be from 0 to {_MOST_SURVIVORS}, not {survivors}")
     return (Survivor(0, "", "unknown"),) * survivors
 
 
-def _sensible(figure: Figure) -> Figure:
+def _checked_figure(figure: Figure) -> Figure:
     if (figure.bytes is None) != (figure.status == "unavailable"):
-        raise ValueError(f"a figure of {figure.bytes} bytes is not {figure.status}")
+        raise ValueError(f"a figure of {figure.bytes} bytes cannot have the status {figure.status}")
     if figure.error_bytes < 0 or figure.over_bytes < 0:
-        raise ValueError("an error is below 0")
+        raise ValueError("error_bytes and over_bytes must not be negative")
     return attrs.evolve(
         figure,
         source=escape_text(figure.source),
@@ -78,7 +78,7 @@ def _sensible(figure: Figure) -> Figure:
     )
 
 
-def _possible(measurement: Measurement) -> Measurement:
+def _checked_measurement(measurement: Measurement) -> Measurement:
     if not measurement.command:
         raise ValueError("the command is empty")
     for name, figure in measurement.figures.items():
@@ -88,23 +88,23 @@ def _possible(measurement: Measurement) -> Measurement:
 
 
 def measurement_to_dict(measurement: Measurement) -> dict[str, Any]:
-    """Everything but the timeline."""
+    """Return everything except the timeline as plain JSON types."""
     stored: dict[str, Any] = converter().unstructure(measurement)
     return stored
 
 
 def measurement_from_dict(stored: dict[str, Any], timeline: Timeline | None = None) -> Measurement:
     """
-    A measurement from what `measurement_to_dict` gave.
+    Return the measurement that `measurement_to_dict` stored.
 
     Raises:
-        RecordingError: It is not one, or of a later schema.
+        RecordingError: It is not a measurement, or its schema is newer than this concmem.
     """
     schema = stored.get("schema") if isinstance(stored, dict) else None
     if type(schema) is not int:
-        raise RecordingError("this is no measurement of concmem: it has no schema number")
+        raise RecordingError("this is not a measurement of concmem: it has no schema number")
     if schema > SCHEMA:
-        raise RecordingError(f"this measurement has schema {schema}; this concmem reads up to {SCHEMA}: update it")
+        raise RecordingError(f"this measurement has schema {schema}, and this concmem reads up to {SCHEMA}: update it")
     try:
         return converter().structure(stored, Measurement)
     except Exception as error:
@@ -113,21 +113,22 @@ def measurement_from_dict(stored: dict[str, Any], timeline: Timeline | None = No
         from concmem._files.strict import describe
 
         wrong = "; ".join(each.removesuffix(" @ $") for each in transform_error(error, format_exception=describe))
-    # Not from within: some ways to pickle an error take along what it came from, and cattrs' errors do not come back.
-    raise RecordingError(f"this is no measurement of concmem: {wrong}")
+    # Outside of the except block, so that it has no __context__: some ways to pickle an error include the context, and
+    # cattrs' errors cannot be unpickled.
+    raise RecordingError(f"this is not a measurement of concmem: {wrong}")
 
 
 def _beside(path: Path) -> Path:
-    """Where the timeline of a measurement lies: ``a.json`` and ``a.npz``, ``run-0.1`` and ``run-0.1.npz``."""
+    """Return the path of the timeline: ``a.npz`` for ``a.json``, ``run-0.1.npz`` for ``run-0.1``."""
     return path.with_name(path.name.removesuffix(".json") + ".npz")
 
 
 def save(measurement: Measurement, path: Path) -> None:
-    """``path`` (JSON) and the timeline beside it; the timeline first, so that a JSON file is never without it."""
+    """Write ``path`` (JSON) and the timeline beside it: the timeline first, so that a JSON file always has it."""
     from concmem._files.atomic import replacing
 
     if path.suffix == ".npz":
-        raise InvalidRequest(f"{path}: that name is the timeline's; give one that ends in .json")
+        raise InvalidRequest(f"{path}: .npz is the ending of the timeline's file; use a name that ends in .json")
     measurement.timeline.save(_beside(path))
     with replacing(path) as file:
         file.write(json.dumps(measurement_to_dict(measurement), indent=1).encode() + b"\n")
@@ -135,10 +136,10 @@ def save(measurement: Measurement, path: Path) -> None:
 
 def load(path: str | Path) -> Measurement:
     """
-    The measurement that `Measurement.save` wrote, with its timeline where that lies beside it.
+    Read the measurement that `Measurement.save` wrote, with its timeline if that file is beside it.
 
     Raises:
-        RecordingError: It is not one, or damaged, or of a later schema.
+        RecordingError: It is not a measurement, or is damaged, or its schema is newer than this concmem.
         OSError: The file cannot be opened.
     """
     path = Path(path)
@@ -147,6 +148,6 @@ def load(path: str | Path) -> Measurement:
     except ValueError as error:
         if isinstance(error, RecordingError):
             raise RecordingError(f"{path}: {error}") from None
-        raise RecordingError(f"{path} is no measurement of concmem: {error}") from None
+        raise RecordingError(f"{path} is not a measurement of concmem: {error}") from None
     beside = _beside(path)
     return attrs.evolve(measurement, timeline=Timeline.load(beside)) if beside.exists() else measurement

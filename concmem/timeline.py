@@ -1,4 +1,4 @@
-"""How memory moved: the sampler's windows as numpy arrays, made when they are first asked for."""
+"""Memory over time: the sampler's windows as numpy arrays, which are made on first use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Column:
     Attributes:
         name: ``rss``, ``hwm``, ``pss``, ...
         unit: ``bytes`` or ``count``.
-        scale: By what the stored 32-bit values are multiplied.
+        scale: The factor between the stored 32-bit values and the unit.
     """
 
     name: str
@@ -44,12 +44,12 @@ class Track:
     One source's rows over time, as the sampler wrote them.
 
     Attributes:
-        source: The source's name.
-        columns: What each window holds.
-        windows: The windows, packed: u64 t_ns, u32 n, then for each column u32 min, max, last; `row_bytes` apart.
-        row_bytes: The size of one.
-        readings: How many readings went into them.
-        ring: Single readings round the largest one, oldest first: u64 t_ns, u32 value of the first column, u32 zero.
+        source: The name of the source.
+        columns: The columns of each window.
+        windows: The packed windows: u64 t_ns, u32 n, then for each column u32 min, max, last; `row_bytes` apart.
+        row_bytes: The size of one window.
+        readings: How many readings the windows contain.
+        ring: Single readings around the largest one, oldest first: u64 t_ns, u32 value of the first column, u32 zero.
     """
 
     source: str
@@ -61,10 +61,10 @@ class Track:
 
     def to_numpy(self) -> NDArray[np.void]:
         """
-        The windows as a read-only structured array.
+        Return the windows as a read-only structured array.
 
-        Fields: ``t_ns`` (of the first reading, from the start of the root), ``n`` (readings in the window), and for
-        each column ``<name>_min``, ``<name>_max`` and ``<name>_last``, in bytes or counts.
+        Fields: ``t_ns`` (time of the first reading, from the start of the root), ``n`` (number of readings in the
+        window), and for each column ``<name>_min``, ``<name>_max`` and ``<name>_last``, in bytes or counts.
         """
         import numpy as np
 
@@ -90,26 +90,26 @@ class Track:
 @attrs.frozen(slots=False, eq=False)
 class Timeline:
     """
-    How memory moved. All arrays are read-only; times are seconds from the start of the root.
+    Memory over time. All arrays are read-only. Times are in seconds from the start of the root.
 
-    A window holds one reading, as long as there is room: the first minute at 1 kHz. Then windows widen; no minimum
-    and no maximum is lost by it.
+    At first a window holds one reading. When the recording is full (after a minute at 1 kHz), windows are merged into
+    wider ones, which keep every minimum and maximum.
 
     Attributes:
-        tracks: By the name of their source.
+        tracks: The tracks by the name of their source.
     """
 
     tracks: dict[str, Track] = attrs.field(factory=dict, repr=lambda tracks: repr(list(tracks)))
 
     def track(self, source: str) -> NDArray[np.void]:
         """
-        The windows of one source: see `Track.to_numpy`.
+        Return the windows of one source: see `Track.to_numpy`.
 
         Raises:
-            KeyError: There is no such track; it says which there are.
+            KeyError: There is no such track. The message lists the existing ones.
         """
         if source not in self.tracks:
-            raise KeyError(f"there is no track {source!r}, but {', '.join(self.tracks) or 'none at all'}")
+            raise KeyError(f"there is no track {source!r}; the tracks are: {', '.join(self.tracks) or 'none'}")
         return self._arrays[source] if source in self._arrays else self._make(source)
 
     @cached_property
@@ -122,9 +122,9 @@ class Timeline:
 
     def spans(self, source: str, column: int) -> list[tuple[float, float, int]]:
         """
-        Where a column of counts was above 0: begin of the window before, end of the window, and the window's maximum.
+        Return, for each window in which a column was above 0: begin of the window before, end, and maximum.
 
-        Without numpy: short measurements ask it too.
+        It does not use numpy, because short measurements call it too.
         """
         track = self.tracks.get(source)
         if track is None or not track.windows:
@@ -140,7 +140,7 @@ class Timeline:
 
     @staticmethod
     def _begins_ns(words: memoryview, stride: int, *windows: int) -> Iterator[int]:
-        """When those windows begin; one behind the last has no begin of its own."""
+        """Yield the begins of these windows. The index after the last window is skipped."""
         for i in windows:
             if i * stride < len(words):
                 yield words[i * stride] | words[i * stride + 1] << 32
@@ -167,8 +167,8 @@ class Timeline:
         """
         The tree's RSS, its maximum in each window, shape (windows,).
 
-        Kernel sources: the sum of statm, lifted where a process's VmHWM tells of more since the reading before.
-        Shared pages count once a process.
+        Kernel sources: the sum of statm, raised where a process's VmHWM rose above it since the reading before.
+        Shared pages count once per process.
         """
         return self._column("statm", "rss_max")
 
@@ -189,13 +189,13 @@ class Timeline:
 
     @property
     def peak_t_s(self) -> float | None:
-        """When the tree's RSS was largest: the start of that window; None where nothing was read."""
+        """The begin of the window in which the tree's RSS was largest; None if nothing was read."""
         rss = self.rss_bytes
         return float(self.t_s[rss.argmax()]) if len(rss) else None
 
     @cached_property
     def ring(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """``(t_s, rss_bytes)`` of every single reading round the largest one: up to 8,192, half of them before it."""
+        """``(t_s, rss_bytes)`` of single readings around the largest one: up to 8,192, half of them before it."""
         import numpy as np
 
         track = self.tracks.get("statm")
@@ -209,7 +209,7 @@ class Timeline:
         return len(self.t_s)
 
     def save(self, path: str | Path) -> None:
-        """Write all tracks to a ``.npz`` file, which appears whole or not at all."""
+        """Write all tracks to a ``.npz`` file. The file is written completely or not at all."""
         import json
 
         import numpy as np
@@ -230,17 +230,17 @@ class Timeline:
     @classmethod
     def load(cls, path: str | Path) -> Timeline:
         """
-        Read what `save` wrote.
+        Read a timeline that `save` wrote.
 
         Raises:
-            RecordingError: It is no such file.
-            OSError: It cannot be opened.
+            RecordingError: The file is not a timeline, or is damaged.
+            OSError: The file cannot be opened.
         """
         from concmem._files.stored_timeline import read_tracks
 
         with open(path, "rb") as file:
             try:
                 return cls(read_tracks(file))
-            except Exception as error:  # zipfile, zlib and NumPy raise all kinds where a file is not what it says
+            except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors for a damaged file
                 wrong = str(error) or type(error).__name__
-        raise RecordingError(f"{path} is no timeline of concmem: {wrong}")
+        raise RecordingError(f"{path} is not a timeline of concmem: {wrong}")

@@ -1,4 +1,4 @@
-"""Bytes, seconds, counts and signals, as people write and read them."""
+"""Format and parse bytes, seconds, counts and signals."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def format_bytes(count: float) -> str:
 
 def format_error(status: str, error_bytes: int, over_bytes: int) -> str:
     """
-    Where the truth lies, seen from a figure: ``"-28.0 KiB +744 KiB"``, ``"or more"``, ``"exact"``.
+    Return the error of a figure as text: ``"-28.0 KiB +744 KiB"``, ``"or more"``, ``"exact"``.
 
     Args:
-        status: The figure's, see `concmem.model.Figure`.
-        error_bytes: By how much the truth can exceed the figure.
-        over_bytes: By how much it can fall short of it.
+        status: The status of the figure, see `concmem.model.Figure`.
+        error_bytes: By how much the true amount can exceed the figure.
+        over_bytes: By how much the figure can exceed the true amount.
     """
     if status == "exact":
         return status
@@ -67,7 +67,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_rough_time(seconds: float) -> str:
-    """``75`` -> ``"1 min"``: what an estimate is worth."""
+    """``75`` -> ``"1 min"``: rounded, for estimates."""
     if seconds < 60:
         return f"{seconds:.0f} s" if seconds >= 1 else "a second"
     minutes = round(seconds / 60)
@@ -95,7 +95,7 @@ def _parse(text: str, units: dict[str, int], what: str) -> int:
         raise InvalidRequest(f"{text!r} is not {what}")
     value = float(match[1]) * units[match[2]]
     if value != int(value):
-        raise InvalidRequest(f"{text!r} is not {what}: it is not whole")
+        raise InvalidRequest(f"{text!r} is not {what}: it must be a whole number")
     return int(value)
 
 
@@ -104,27 +104,27 @@ def parse_count(text: str) -> int:
     ``"10k"`` -> ``10_000``; k, M and G are powers of 1,000.
 
     Raises:
-        InvalidRequest: It is no whole number.
+        InvalidRequest: The text is not a whole number.
     """
     return _parse(text, _COUNTS, "a number such as 1, 10k or 1M")
 
 
 def parse_bytes(text: str) -> int:
     """
-    ``"64M"`` -> ``67_108_864``; K, KiB are 1,024 bytes, KB 1,000.
+    ``"64M"`` -> ``67_108_864``; K and KiB are 1,024 bytes, KB is 1,000.
 
     Raises:
-        InvalidRequest: It is no whole number of bytes.
+        InvalidRequest: The text is not a whole number of bytes.
     """
     return _parse(text, _BYTES, "an amount such as 4096, 64M or 1.5GiB")
 
 
 def parse_seconds(text: str) -> float:
     """
-    ``"1ms"`` -> ``0.001``; us, ms, s, m (minutes) and h, and seconds where no unit is given.
+    ``"1ms"`` -> ``0.001``; the units are us, ms, s, m (minutes) and h, by default seconds.
 
     Raises:
-        InvalidRequest: It is no time.
+        InvalidRequest: The text is not a time.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([a-z]*)", text.strip().lower())
     if match is None or match[2] not in _SECONDS:

@@ -15,8 +15,8 @@ import attrs
 import pytest
 
 import concmem
+from concmem._cgroup.limits import control_groups
 from concmem._figures.sentences import headline
-from concmem.host import control_groups
 from concmem.model import Exit, Figure, Measurement, OutOfMemory
 
 _HOG = "b = bytearray(200 << 20)"

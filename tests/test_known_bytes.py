@@ -126,5 +126,5 @@ def test_known_programs_say_what_they_hold() -> None:
 
 def test_unknown_program_is_refused() -> None:
     """A wrong name is one sentence that lists the right ones."""
-    with pytest.raises(InvalidRequest, match=r"no program of known size named 'nothing'.*hold"):
+    with pytest.raises(InvalidRequest, match=r"no program of known size 'nothing'.*hold"):
         known("nothing")

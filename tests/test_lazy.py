@@ -12,12 +12,12 @@ import attrs
 import pytest
 
 import concmem
-from concmem._lazy import Later
+from concmem._lazy import Lazy
 from concmem.testing import known
 
 
 @attrs.frozen
-class Pair(Later):
+class Pair(Lazy):
     """Two fields, of which one has a default that `later` must not take."""
 
     first: int
@@ -35,7 +35,7 @@ def pair(calls: list[str]) -> Pair:
         calls.append("made")
         return Pair(1, [2])
 
-    return Pair.later(make, first=1)
+    return Pair.create_lazy(make, first=1)
 
 
 def test_what_is_known_is_there_and_the_rest_is_made_once(pair: Pair, calls: list[str]) -> None:
@@ -86,7 +86,7 @@ def test_what_cannot_be_made_is_tried_again() -> None:
             raise result
         return result
 
-    pair = Pair.later(make, first=1)
+    pair = Pair.create_lazy(make, first=1)
     with pytest.raises(ValueError, match="not yet"):
         pair.second  # noqa: B018
     assert pair.second == [3]

@@ -382,12 +382,12 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
         ("launch_s", float("nan"), r"not JSON: NaN is not a number of JSON$"),
         ("status", "fine", r"damaged: .*status"),
         ("plateau.error_bytes", -1, r"damaged: -1 is below 0 @ \$\.plateau\.error_bytes"),
-        ("plateau.bytes", None, r"damaged: a figure of None bytes is not bounded @ \$\.plateau"),
-        ("measurement.peak.bytes", -4096, r"this is no measurement of concmem: peak is below 0$"),
+        ("plateau.bytes", None, r"damaged: a figure of None bytes cannot have the status bounded @ \$\.plateau"),
+        ("measurement.peak.bytes", -4096, r"this is not a measurement of concmem: peak is below 0$"),
         (
             "measurement.tree_peak_rss_sum.bytes",
             -4096,
-            r"this is no measurement of concmem: tree_peak_rss_sum is below 0$",
+            r"this is not a measurement of concmem: tree_peak_rss_sum is below 0$",
         ),
     ],
 )

@@ -306,4 +306,4 @@ def measurement(
     """Everything that the sampler left behind, once it has ended, and what only the host knows."""
     left = _Left(request, memory, host, oom_kills_before)
     whole = partial(left.whole, started_s, stdout, stderr, swapped_bytes)
-    return Measurement.later(whole, peak=left.peak, exit=left.exit)
+    return Measurement.create_lazy(whole, peak=left.peak, exit=left.exit)

@@ -17,9 +17,9 @@ from pathlib import Path
 import attrs
 import psutil
 
+from concmem._cgroup.limits import control_groups
 from concmem._escaping import escape_fields
 from concmem.drivers.programs import Program
-from concmem.host import control_groups
 from concmem.units import format_bytes
 
 __all__ = ["KERNEL_BYTES_EACH", "MEMORY", "Limit", "Obstacle", "commands", "limits_here", "memory_limit", "obstacles"]

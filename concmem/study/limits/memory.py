@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from concmem.host import control_groups, whole_proc
+from concmem._cgroup.limits import control_groups
+from concmem.host import whole_proc
 from concmem.study.store.records import Run
 from concmem.units import format_count
 
