@@ -10,9 +10,9 @@ import warnings
 from collections.abc import Mapping
 from types import TracebackType
 
-from concmem._cgroup.groups import Groups, make
-from concmem._figures.measurement import measurement
-from concmem._native.launch import launch, start_error
+from concmem._cgroup.groups import Groups, make_groups
+from concmem._figures.measurement import build_measurement
+from concmem._native.launch import launch_sampler, start_error
 from concmem._native.redirect import DEVNULL, PIPE, STDOUT, Redirection, Target
 from concmem._native.resources import Resources
 from concmem._native.shared_memory import SharedMemory, native
@@ -49,13 +49,13 @@ class Running:
             self._redirection = Redirection(resources, stdin, stdout, stderr)
             self._memory: SharedMemory | None = SharedMemory(request)
             if request.extra & {"cgroup", "rss_stat"}:
-                self._groups = make(
+                self._groups = make_groups(
                     "cgroup" in request.extra,
                     "rss_stat" in request.extra,
                     for_leaving=request.leftover == "leave",
                     resources=resources,
                 )
-            launch(request, self._memory, self._redirection.fds, resources, self._groups)
+            launch_sampler(request, self._memory, self._redirection.fds, resources, self._groups)
             resources.close_given()
             # After the launch: this work runs while the target runs, so that it does not delay the caller.
             self._started_s = time.time()
@@ -153,7 +153,7 @@ class Running:
             raise SamplerError(0, "was killed before the command ended", "concmem-sampler")
         collected = self._redirection.collected
         swapped = swapped_bytes(self._host)
-        return measurement(
+        return build_measurement(
             self._request,
             self._memory,
             self._host,

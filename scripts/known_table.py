@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from concmem.cli._proof import markdown_table
-from concmem.doctor.examine import examine
+from concmem.doctor.checkup import examine
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "how-it-measures.md"
 BEGIN, END = "<!-- known programs: begin -->\n", "<!-- known programs: end -->\n"

@@ -22,8 +22,7 @@ import concmem
 from concmem._paths import SAMPLER
 from concmem.model import Figure, Measurement
 from concmem.study import Entry, Plan, Run, Study
-from concmem.study.running import machine_lock as alone
-from concmem.study.running import other_work
+from concmem.study.running import machine_lock, other_work
 
 pytest_plugins = ["suite"]
 
@@ -102,12 +101,12 @@ def own_children() -> set[int]:
 def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """To this test's studies, and those of the Pythons that it starts, the machine is free and at rest, as none is."""
     name = f"\0concmem-test-{uuid.uuid4().hex}"
-    monkeypatch.setattr(alone, "_NAME", name)
+    monkeypatch.setattr(machine_lock, "_NAME", name)
     monkeypatch.setattr(other_work, "_PROC", Path("/nonexistent"))
     folder = tmp_path_factory.mktemp("site")
     (folder / "sitecustomize.py").write_text(
-        f"from pathlib import Path\nfrom concmem.study import alone, other_work\n"
-        f"alone._NAME = {name!r}\nother_work._PROC = Path('/nonexistent')\n"
+        f"from pathlib import Path\nfrom concmem.study.running import machine_lock, other_work\n"
+        f"machine_lock._NAME = {name!r}\nother_work._PROC = Path('/nonexistent')\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 

@@ -8,15 +8,15 @@ import pytest
 
 from concmem._figures.bounds import largest_sum_bytes
 from concmem._figures.process import Marks, process_peak
-from concmem._figures.tree import LEAST_SOURCE, all_figures
+from concmem._figures.tree import LOWER_BOUND_SOURCE, all_figures
 from concmem._native.observed import Charge, Tree
 
 MIB = 1 << 20
 
 
 def marks(read_mib: int, maxrss_mib: int | None, since_s: float, end_s: float, **more: Any) -> Marks:
-    """A process of which `read_mib` was read, as late as `marked_s` (else its end), and `maxrss_mib` at its end."""
-    more.setdefault("marked_s", end_s)
+    """A process of which `read_mib` was read, as late as `hwm_read_s` (else its end), and `maxrss_mib` at its end."""
+    more.setdefault("hwm_read_s", end_s)
     return Marks(
         rss_bytes=read_mib * MIB,
         hwm_bytes=read_mib * MIB,
@@ -37,13 +37,13 @@ def marks(read_mib: int, maxrss_mib: int | None, since_s: float, end_s: float, *
         # Not there at the tick of 0.9995, so it may have begun before the other's end at 1.
         ([marks(5, 5, 0, 1), marks(7, 7, 0.9995, 2)], [], 7, 12),
         # Grown after its last reading: told by the sampler's own wait, by its exit record, or by nobody.
-        ([marks(5, 9, 0, 1, marked_s=0.9)], [], 9, 9),
-        ([marks(5, None, 0, 1, marked_s=0.9, told_bytes=8 * MIB)], [], 20, 8),
-        ([marks(5, None, 0, 1, marked_s=0.9)], [], 20, 20),
+        ([marks(5, 9, 0, 1, hwm_read_s=0.9)], [], 9, 9),
+        ([marks(5, None, 0, 1, hwm_read_s=0.9, exit_record_bytes=8 * MIB)], [], 20, 8),
+        ([marks(5, None, 0, 1, hwm_read_s=0.9)], [], 20, 20),
         # Before its last reading it was no larger than that.
-        ([marks(5, None, 0, 1, marked_s=0.9), marks(6, 6, 0.1, 0.8)], [], 7, 11),
+        ([marks(5, None, 0, 1, hwm_read_s=0.9), marks(6, 6, 0.1, 0.8)], [], 7, 11),
         # Never read at all.
-        ([marks(0, None, 0, 1, marked_s=0.0)], [], 20, 20),
+        ([marks(0, None, 0, 1, hwm_read_s=0.0)], [], 20, 20),
         # Came and went, three at most, while one was there, and two while nobody was.
         ([marks(5, 5, 0, 1)], [(0.4, 0.402, 3), (2.0, 2.002, 2)], 5, 20),
     ],
@@ -66,7 +66,7 @@ def tree(*processes: Marks, **more: Any) -> Tree:
         "unseen": (),
         "pss_bytes": None,
         "pss_over_bytes": 0,
-        "least_bytes": 0,
+        "lower_bound_bytes": 0,
         "rss_sum_bytes": 0,
         "rss_high_bytes": 0,
         "exact_sum_bytes": None,
@@ -79,16 +79,16 @@ def tree(*processes: Marks, **more: Any) -> Tree:
         "survivors": 0,
         "left_running": 0,
         "refused": 0,
-        "blind": "",
+        "no_readings_reason": "",
         "dropped_processes": 0,
-        "everybody_told": False,
+        "has_all_exit_records": False,
         "windows": False,
         "statm_exact": True,
         "counter_error_bytes": 1000,
         "floor_bytes": 0,
         "charge": Charge(why_not="none"),
         "swap_bytes": None,
-        "lot_bytes": 4096,
+        "charge_batch_bytes": 4096,
     }
     return Tree(**(facts | more))
 
@@ -108,14 +108,14 @@ def test_headline_of_several_has_both_ends() -> None:
 def test_what_cannot_be_shared_lifts_the_lower_end() -> None:
     """The headline begins at the largest of what is known; where statm is not exact, that includes its error twice."""
     processes = marks(2, 30, 0, 1, **SHELL), marks(30, None, 0.1, 0.9)
-    figures = all_figures(tree(*processes, pss_bytes=31 * MIB, least_bytes=32 * MIB))
+    figures = all_figures(tree(*processes, pss_bytes=31 * MIB, lower_bound_bytes=32 * MIB))
     peak = figures["peak"]
-    assert (peak.status, peak.low_bytes, peak.source) == ("bounded", 32 * MIB, LEAST_SOURCE)
+    assert (peak.status, peak.low_bytes, peak.source) == ("bounded", 32 * MIB, LOWER_BOUND_SOURCE)
     assert peak.high_bytes == figures["tree_upper_bound"].high_bytes
     assert figures["tree_peak_pss"].bytes == 31 * MIB
-    inexact = all_figures(tree(*processes, least_bytes=32 * MIB, statm_exact=False))["peak"]
+    inexact = all_figures(tree(*processes, lower_bound_bytes=32 * MIB, statm_exact=False))["peak"]
     assert (inexact.bytes, inexact.low_bytes) == (32 * MIB, 32 * MIB - 2 * 2 * 1000)
-    less = all_figures(tree(*processes, pss_bytes=32 * MIB, least_bytes=31 * MIB))["peak"]
+    less = all_figures(tree(*processes, pss_bytes=32 * MIB, lower_bound_bytes=31 * MIB))["peak"]
     assert (less.bytes, less.source) == (32 * MIB, "smaps_rollup")
 
 
@@ -126,7 +126,9 @@ def test_those_who_came_and_went_are_allowed_for() -> None:
     upper = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB))["tree_upper_bound"]
     assert upper.bytes == (2 + 30 + 2 * 30) * MIB
     assert "up to 2 at a time came and went unseen" in upper.note
-    told = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB, everybody_told=True))["tree_upper_bound"]
+    told = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB, has_all_exit_records=True))[
+        "tree_upper_bound"
+    ]
     assert told.bytes == (2 + 30) * MIB
     alone = all_figures(tree(marks(30, 30, 0, 1, is_root=True), unseen=unseen))
     assert alone["peak"] == alone["largest_peak_rss"], (
@@ -136,14 +138,14 @@ def test_those_who_came_and_went_are_allowed_for() -> None:
 
 def test_an_end_that_nobody_heard() -> None:
     """Children of a process that ignores SIGCHLD can have been of any size, and then there is no upper end."""
-    forgetful = marks(2, 2, 0, 1, is_root=True, forgets_children=True), marks(30, None, 0.1, 0.9)
+    forgetful = marks(2, 2, 0, 1, is_root=True, ignores_sigchld=True), marks(30, None, 0.1, 0.9)
     figures = all_figures(tree(*forgetful, pss_bytes=31 * MIB))
     for name in ("peak", "largest_peak_rss"):
         assert figures[name].status == "sampled"
         assert figures[name].high_bytes is None
         assert "SIGCHLD" in figures[name].note
     assert figures["tree_upper_bound"].bytes is None and "SIGCHLD" in figures["tree_upper_bound"].note
-    assert all_figures(tree(*forgetful, pss_bytes=31 * MIB, everybody_told=True))["peak"].status == "bounded"
+    assert all_figures(tree(*forgetful, pss_bytes=31 * MIB, has_all_exit_records=True))["peak"].status == "bounded"
 
 
 def test_the_kernels_own_sum() -> None:
@@ -166,7 +168,7 @@ def test_the_kernels_own_sum() -> None:
 
 def test_windows_set_marks_back() -> None:
     """ru_maxrss is then only the last window's; a window that was set back late leaves no upper end."""
-    whole = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, marked_s=1.0, end_s=1.0)
+    whole = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, hwm_read_s=1.0, end_s=1.0)
     figure = process_peak(whole, error_bytes=1000, windows=True)
     assert (figure.status, figure.bytes, figure.high_bytes) == ("bounded", 25 * MIB, 25 * MIB + 1000)
     late = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, inexact=2)

@@ -61,7 +61,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 @pytest.fixture
 def counting() -> Iterator[_cgroup.Groups]:
     """Groups of this machine with a memory controller."""
-    groups = _cgroup.make(memory=True, selector=True)
+    groups = _cgroup.make_groups(memory=True, selector=True)
     yield groups
     groups.close()
 
@@ -142,7 +142,7 @@ def test_threads_make_their_own(real_memory: _cgroup.Groups) -> None:
 
     def work() -> None:
         for _ in range(20):
-            groups = _cgroup.make(memory=True, selector=False)
+            groups = _cgroup.make_groups(memory=True, selector=False)
             found.append(folder(groups.memory_fd))
             groups.close()
 
@@ -174,19 +174,19 @@ def test_a_busy_group_is_left_and_removed_later(real_memory: _cgroup.Groups) -> 
     started_s = time.monotonic()
     real_memory.close()
     assert time.monotonic() - started_s < 60
-    _cgroup.make(memory=True, selector=False).close()
+    _cgroup.make_groups(memory=True, selector=False).close()
     assert made.exists()
     assert child.poll() is None
     child.kill()
     child.wait()
-    _cgroup.make(memory=True, selector=False).close()
+    _cgroup.make_groups(memory=True, selector=False).close()
     assert not made.exists()
 
 
 HOST = """
 import json, os, subprocess, sys
-from concmem import _cgroup
-groups = _cgroup.make(memory=True, selector=True)
+from concmem._cgroup import groups as _cgroup
+groups = _cgroup.make_groups(memory=True, selector=True)
 fds = tuple({fd for fd in (groups.memory_fd, groups.selector_fd) if fd >= 0})
 made = [os.readlink(f"/proc/self/fd/{fd}") for fd in fds]
 os.mkdir(made[0] + "/nested")
@@ -211,7 +211,7 @@ def other_host(real_memory: _cgroup.Groups, marked: Any) -> Iterator[tuple[subpr
     with host:
         yield host, made
         host.kill()
-    _cgroup.make(memory=True, selector=True).close()
+    _cgroup.make_groups(memory=True, selector=True).close()
 
 
 def test_a_killed_host_is_swept(other_host: tuple[subprocess.Popen[str], list[Path]], marked: Any) -> None:
@@ -220,7 +220,7 @@ def test_a_killed_host_is_swept(other_host: tuple[subprocess.Popen[str], list[Pa
     host.kill()
     host.wait()
     marked.wait_for(2)
-    _cgroup.make(memory=True, selector=True).close()
+    _cgroup.make_groups(memory=True, selector=True).close()
     assert not [group for group in made if group.exists()]
     marked.wait_for(0)
 
@@ -228,12 +228,12 @@ def test_a_killed_host_is_swept(other_host: tuple[subprocess.Popen[str], list[Pa
 def test_a_living_host_is_not_swept(other_host: tuple[subprocess.Popen[str], list[Path]], marked: Any) -> None:
     """Groups of a host that lives, and their processes, are left alone; not those of one that awaits its reaper."""
     host, made = other_host
-    _cgroup.make(memory=True, selector=True).close()
+    _cgroup.make_groups(memory=True, selector=True).close()
     assert all(group.exists() for group in made)
     assert len(marked.alive()) == 3
     host.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, host.pid, os.WEXITED | os.WNOWAIT)
-    _cgroup.make(memory=True, selector=True).close()
+    _cgroup.make_groups(memory=True, selector=True).close()
     assert not any(group.exists() for group in made)
     marked.wait_for(0)
 
@@ -246,7 +246,7 @@ def test_many_sweep_at_once(other_host: tuple[subprocess.Popen[str], list[Path]]
     failed: list[str] = []
 
     def work() -> None:
-        groups = _cgroup.make(memory=True, selector=True)
+        groups = _cgroup.make_groups(memory=True, selector=True)
         failed.extend(filter(None, (groups.why_not, groups.selector_why_not)))
         groups.close()
 
@@ -264,13 +264,13 @@ def test_a_forked_child_removes_nothing_of_its_parent(real_memory: _cgroup.Group
     """A fork's `close`, and its sweeps, leave its parent's groups, which the parent can still remove."""
     script = (
         "import json, os\n"
-        "from concmem import _cgroup\n"
-        "groups = _cgroup.make(memory=True, selector=True)\n"
+        "from concmem._cgroup import groups as _cgroup\n"
+        "groups = _cgroup.make_groups(memory=True, selector=True)\n"
         "made = os.readlink(f'/proc/self/fd/{groups.memory_fd}')\n"
         "child = os.fork()\n"
         "if child == 0:\n"
         "    groups.close()\n"
-        "    own = _cgroup.make(memory=True, selector=True)\n"
+        "    own = _cgroup.make_groups(memory=True, selector=True)\n"
         "    ok = f'-{os.getpid()}-' in os.readlink(f'/proc/self/fd/{own.memory_fd}')\n"
         "    own.close()\n"
         "    os._exit(not ok)\n"
@@ -287,9 +287,9 @@ def test_another_user_is_told(real_memory: _cgroup.Groups, host_python: Any) -> 
     """Who has no right to make groups hears where, and who has it."""
     script = (
         "import json, os\n"
-        "from concmem import _cgroup\n"
+        "from concmem._cgroup import groups as _cgroup\n"
         "os.setresuid(65534, 65534, 65534)\n"
-        "groups = _cgroup.make(memory=True, selector=True)\n"
+        "groups = _cgroup.make_groups(memory=True, selector=True)\n"
         "print(json.dumps([groups.memory_version, groups.why_not, groups.selector_fd, groups.selector_why_not]))\n"
     )
     version, why_not, fd, selector_why_not = host_python(script)
@@ -304,7 +304,7 @@ def test_a_read_only_mount_is_told(real_memory: _cgroup.Groups, host_python: Any
     mount = next(p for p in folder(real_memory.memory_fd).parents if os.path.ismount(p))
     script = (
         "import ctypes, json, subprocess, sys\n"
-        "from concmem import _cgroup\n"
+        "from concmem._cgroup import groups as _cgroup\n"
         "if ctypes.CDLL(None).unshare(0x20000) != 0:\n"  # CLONE_NEWNS
         "    print('null')\n"
         "    sys.exit()\n"
@@ -330,7 +330,7 @@ def test_a_mount_that_nobody_sees(tmp_path: Path) -> None:
     (proc / "mountinfo").write_text("")
     (tmp_path / "proc/self").symlink_to(str(os.getpid()))
     before = Path("/proc/self/mountinfo").read_text()
-    groups = _cgroup.make(memory=False, selector=True, root=tmp_path)
+    groups = _cgroup.make_groups(memory=False, selector=True, root=tmp_path)
     if groups.selector_fd < 0:
         pytest.skip(groups.selector_why_not)
     gc.collect()  # what earlier tests left is closed now and not between the two counts
@@ -346,6 +346,6 @@ def test_a_mount_that_nobody_sees(tmp_path: Path) -> None:
     finally:
         groups.close()
     assert len(descriptors) - len(os.listdir("/proc/self/fd")) == 2  # the group and the mount
-    again = _cgroup.make(memory=False, selector=True, root=tmp_path)
+    again = _cgroup.make_groups(memory=False, selector=True, root=tmp_path)
     assert name not in os.listdir(again._made[0].folder.parent)
     again.close()

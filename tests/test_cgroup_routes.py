@@ -149,7 +149,7 @@ def systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def made_in(machine: Machine, **kwargs: Any) -> str:
     """Below which group a group with memory is made; it is removed again."""
-    groups = _cgroup.make(memory=True, selector=True, root=machine.root, **kwargs)
+    groups = _cgroup.make_groups(memory=True, selector=True, root=machine.root, **kwargs)
     assert groups.why_not == groups.selector_why_not == ""
     assert groups.memory_version == 2
     assert groups.selector_fd == groups.memory_fd >= 0
@@ -218,7 +218,7 @@ def test_mount_points_are_found_not_known(machine: Machine) -> None:
     read_only = V2.replace("/sys/fs/cgroup rw", "/mnt/ro ro")
     (machine.root / "mnt/ro").symlink_to(elsewhere)
     machine.begin("0::/user.slice/app.slice/run-1.scope\n", V2 + read_only + mount)
-    groups = _cgroup.make(memory=True, selector=False, root=machine.root)
+    groups = _cgroup.make_groups(memory=True, selector=False, root=machine.root)
     assert folder(groups.memory_fd).parent == elsewhere / "user.slice/app.slice"
     assert groups._made[0].folder.parent == elsewhere / "user.slice/app.slice"
     groups.close()
@@ -229,7 +229,7 @@ def test_a_mount_that_moves_is_found_again(machine: Machine) -> None:
     assert made_in(machine) == "user.slice/app.slice"
     machine.cgroups.rename(machine.root / "new")
     machine.begin("0::/user.slice/app.slice/run-1.scope\n", V2.replace("/sys/fs/cgroup", "/new"))
-    groups = _cgroup.make(memory=True, selector=False, root=machine.root)
+    groups = _cgroup.make_groups(memory=True, selector=False, root=machine.root)
     assert folder(groups.memory_fd).parent == machine.root / "new/user.slice/app.slice"
     groups.close()
 
@@ -245,7 +245,7 @@ def test_moving_to_another_group_is_noticed(machine: Machine) -> None:
 
 def test_what_was_not_asked_for(machine: Machine) -> None:
     """Nothing is made for nobody."""
-    groups = _cgroup.make(memory=False, selector=False, root=machine.root)
+    groups = _cgroup.make_groups(memory=False, selector=False, root=machine.root)
     assert (groups.memory_fd, groups.selector_fd, groups.memory_version, groups._made) == (-1, -1, 0, [])
     assert "not asked for" in groups.why_not and "not asked for" in groups.selector_why_not
 
@@ -268,7 +268,7 @@ def test_never_outside_of_a_limit(machine: Machine, systemd: str) -> None:
 def test_a_limit_is_no_obstacle_to_a_selector(machine: Machine) -> None:
     """It needs no controller, so it is below the own group and its limits."""
     own = machine.group("user.slice/app.slice/run-1.scope", "", "1", memory_max="1073741824\n")
-    groups = _cgroup.make(memory=True, selector=True, root=machine.root)
+    groups = _cgroup.make_groups(memory=True, selector=True, root=machine.root)
     assert groups.memory_fd == -1
     assert folder(groups.selector_fd).parent == own
     groups.close()
@@ -279,7 +279,7 @@ def test_not_permitted(code: int, machine: Machine, systemd: str, monkeypatch: p
     """The remedy is what this very user can do: ask systemd, or root, or start the container in another way."""
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = code
     refusal = "no control group may be made in CGROUPS/user.slice/app.slice/run-1.scope by this user: "
-    groups = _cgroup.make(memory=True, selector=False, root=machine.root, systemd_run=False)
+    groups = _cgroup.make_groups(memory=True, selector=False, root=machine.root, systemd_run=False)
     assert groups.why_not.endswith(": `systemd-run --user --scope -p Delegate=yes -- concmem ...` may")
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -366,7 +366,7 @@ def test_version_1(machine: Machine) -> None:
     """The memory controller of version 1 below the own group of its hierarchy; the selector in version 2's."""
     machine.begin("4:cpu,memory:/a\n1:name=systemd:/x\n0::/user.slice\n", V1 + V2)
     (machine.cgroups / "memory/a").mkdir(parents=True)
-    groups = _cgroup.make(memory=True, selector=True, root=machine.root)
+    groups = _cgroup.make_groups(memory=True, selector=True, root=machine.root)
     assert groups.memory_version == 1
     assert folder(groups.memory_fd).parent == machine.cgroups / "memory/a"
     assert folder(groups.selector_fd).parent == machine.cgroups / "user.slice"
@@ -380,7 +380,7 @@ def test_a_selector_that_cannot_be(machine: Machine, monkeypatch: pytest.MonkeyP
     """It has its own sentence: of the mount that there is, where none of one's own can be had."""
     monkeypatch.setattr(_cgroup_find, "open_detached_mount", refuse)
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EROFS
-    groups = _cgroup.make(memory=False, selector=True, root=machine.root)
+    groups = _cgroup.make_groups(memory=False, selector=True, root=machine.root)
     assert groups.selector_fd == -1
     assert "are read-only" in groups.selector_why_not
 
@@ -388,11 +388,11 @@ def test_a_selector_that_cannot_be(machine: Machine, monkeypatch: pytest.MonkeyP
 def test_systemd(machine: Machine, systemd: str) -> None:
     """Where only the user's systemd may make groups, the sampler is started by it and makes the group itself."""
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EACCES
-    groups = _cgroup.make(memory=True, selector=True, root=machine.root)
+    groups = _cgroup.make_groups(memory=True, selector=True, root=machine.root)
     assert groups.prefix == tuple(
         map(os.fsencode, (systemd, "--user", "--scope", "-q", "-p", "Delegate=yes", "--"))
     )  # fmt: skip
-    assert groups.nest
+    assert groups.is_delegated
     assert groups.memory_version == 2
     assert folder(groups.memory_fd) == folder(groups.selector_fd) == machine.cgroups
     assert groups.why_not == groups.selector_why_not == ""
@@ -415,8 +415,8 @@ def test_systemd_and_limits(limited: str, machine: Machine, systemd: str) -> Non
     machine.group(limited, memory_max="1000000\n")
     machine.begin(f"0::/{session}\n", V2)
     machine.denied[machine.cgroups / session] = errno.EACCES
-    groups = _cgroup.make(memory=True, selector=False, root=machine.root)
-    assert groups.nest is (limited == slice_)
+    groups = _cgroup.make_groups(memory=True, selector=False, root=machine.root)
+    assert groups.is_delegated is (limited == slice_)
 
 
 @pytest.mark.parametrize("missing", ["socket", "program", "variable"])
@@ -499,7 +499,7 @@ def test_no_mount_for_others(machine: Machine, monkeypatch: pytest.MonkeyPatch) 
     """Who may not mount hears that."""
     monkeypatch.setattr(_cgroup_find, "open_detached_mount", refuse)
     machine.begin("4:memory:/\n", "")
-    groups = _cgroup.make(memory=False, selector=True, root=machine.root)
+    groups = _cgroup.make_groups(memory=False, selector=True, root=machine.root)
     assert groups.selector_why_not == (
         "no control groups of version 2 are mounted, and none can be: Operation not permitted"
     )

@@ -51,7 +51,7 @@ def assert_one_sentence(done: Done, *words: str) -> None:
 
 @pytest.mark.parametrize("code", [0, 1, 2, 42, 124, 125, 126, 127, 128, 255])
 def test_ends_with_the_status_of_the_command(code: int) -> None:
-    """concmem exits with the status of the command."""
+    """Concmem exits with the status of the command."""
     done = run("-q", "--", "sh", "-c", f"exit {code}")
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
@@ -392,14 +392,14 @@ def test_the_explanation_names_the_source_of_each_end() -> None:
     import attrs
 
     from concmem._figures.sentences import explanation
-    from concmem._figures.tree import LEAST_SOURCE
+    from concmem._figures.tree import LOWER_BOUND_SOURCE
     from concmem.model import Figure
 
     one = attrs.evolve(concmem.measure(["true"]), tree_peak_pss=Figure(30 << 20, "sampled", "smaps_rollup"))
     for source, words in (
         ("smaps_rollup", "readings of every process's PSS"),
         ("statm", "the largest size of one process (statm)"),
-        (LEAST_SOURCE, "RSS of all processes, less all of it that they can share (statm)"),
+        (LOWER_BOUND_SOURCE, "RSS of all processes, less all of it that they can share (statm)"),
     ):
         low, high = explanation(attrs.evolve(one, peak=Figure(30 << 20, "bounded", source, 3 << 20)))
         assert low.startswith("at least 30.0 MiB: ") and words in low

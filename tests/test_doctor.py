@@ -14,7 +14,7 @@ import concmem
 import concmem.doctor
 from concmem.cli import main
 from concmem.cli._proof import markdown_table, signed, worst_error
-from concmem.doctor.examine import Check, Checkup, Clock
+from concmem.doctor.checkup import Check, Checkup, Clock
 from concmem.testing import TRUTHS
 
 MIB = 1 << 20

@@ -252,7 +252,7 @@ def test_at_every_line(act: Callable[..., None], options: dict[str, Any], gone: 
 
 def groups_left() -> list[str]:
     """Groups of this process that a next measurement would not remove."""
-    _cgroup.make(memory=True, selector=True).close()
+    _cgroup.make_groups(memory=True, selector=True).close()
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup" in line]
     return [
         f"{folder}/{name}"

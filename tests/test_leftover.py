@@ -16,7 +16,7 @@ import pytest
 import concmem
 from concmem import errors
 from concmem._cgroup import sweep as _cgroup_sweep
-from concmem._cgroup.groups import make
+from concmem._cgroup.groups import make_groups
 
 MIB = 1 << 20
 HELD_BYTES = 60 * MIB
@@ -135,7 +135,7 @@ def test_groups_of_what_was_left(host_python: Any, marked: Any) -> None:
     ]
     if not folders:
         pytest.skip("a hierarchy of control groups in which one can be made is missing")
-    make(True, True).close()
+    make_groups(True, True).close()
     assert all(folder.is_dir() for folder in folders)
     assert psutil.pid_exists(pid)
     os.kill(pid, 9)
@@ -144,7 +144,7 @@ def test_groups_of_what_was_left(host_python: Any, marked: Any) -> None:
     deadline_s = time.monotonic() + 30
     while any(folder.is_dir() for folder in folders):  # a process is in its group for a moment longer
         assert time.monotonic() < deadline_s
-        make(True, True).close()
+        make_groups(True, True).close()
 
 
 def test_names_of_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from concmem.study.limits.lift import lifted
-from concmem.study.limits import Limit
+from concmem.study.limits.kinds import Limit
 file, notes = map(Path, sys.argv[1:])
 with lifted(lambda: [Limit("kernel.pid_max", int(file.read_text()), file, 1 << 22)], 100_000, notes):
     print("lifted", flush=True)
@@ -186,7 +186,7 @@ import json
 from pathlib import Path
 from concmem.host import describe
 from concmem.study.limits.lift import lifted
-from concmem.study.limits import Limit
+from concmem.study.limits.kinds import Limit
 file = Path("{KERNEL}")
 def limits():
     return [int(file.read_text()), describe().limits["pid_max"]]

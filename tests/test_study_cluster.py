@@ -53,7 +53,7 @@ print(f"done {tasks}", flush=True)
 """
 PRELOAD = """\
 import platform
-from concmem.study import worker
+from concmem.study.cluster import worker
 if platform.node() != {name!r}:  # Dask runs this more than once
     platform.node = lambda: {name!r}
 """

@@ -24,7 +24,7 @@ import concmem
 from concmem import errors
 from concmem._cgroup.find import is_frozen
 from concmem._figures.sentences import headline, remaining
-from concmem._native.survivors import survivors
+from concmem._native.survivors import find_survivors
 from concmem.cli._output import report
 from concmem.sampler_report import LeftProcess, Survivor
 
@@ -216,7 +216,7 @@ def test_reasons_from_a_proc_of_its_own(tmp_path: Path) -> None:
         (tmp_path / f"proc/{own}/stat").write_text(f"{own} (a) b) {' '.join(fields)}\n")
         (tmp_path / f"proc/{own}/status").write_text(f"Name:\ta\nTracerPid:\t{tracer}\n")
         (tmp_path / f"proc/{own}/cgroup").write_text(cgroup)
-        (survivor,) = survivors([(own, "a", start)], 1, tmp_path)
+        (survivor,) = find_survivors([(own, "a", start)], 1, tmp_path)
         return survivor.reason
 
     assert reason("D") == "uninterruptible"
@@ -226,7 +226,7 @@ def test_reasons_from_a_proc_of_its_own(tmp_path: Path) -> None:
     assert reason("D", cgroup="6:freezer:/other\n0::/\n") == "uninterruptible"
     assert reason("R") == "unknown"
     assert reason("D", start=78) == "unknown"
-    assert survivors([], 2, tmp_path) == (Survivor(0, "", "unknown"),) * 2
+    assert find_survivors([], 2, tmp_path) == (Survivor(0, "", "unknown"),) * 2
 
 
 def test_what_is_left_is_told_in_words(measured: concmem.Measurement) -> None:

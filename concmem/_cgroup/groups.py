@@ -15,7 +15,7 @@ from concmem._cgroup.sweep import kill, new_name, remove, sweep
 from concmem._native.resources import OpenFile, Resources, checked
 from concmem._native.shared_memory import native
 
-__all__ = ["Groups", "make", "probe"]
+__all__ = ["Groups", "make_groups", "probe"]
 
 _SCOPE = ("--user", "--scope", "-q", "-p", "Delegate=yes", "--")
 _AS_SCOPE = "`systemd-run --user --scope -p Delegate=yes -- concmem ...`"
@@ -67,15 +67,15 @@ class Groups:
     The control groups of one measurement.
 
     Attributes:
-        memory_fd: The folder of a group with a memory controller, or -1; with `nest` the outermost one there is.
-        memory_version: Of that controller's files, 1 or 2 (so too with `nest`), or 0 where there is none.
+        memory_fd: The folder of a group with a memory controller, or -1; with `is_delegated` the outermost one there is.
+        memory_version: Of that controller's files, 1 or 2 (so too with `is_delegated`), or 0 where there is none.
         selector_fd: The folder of a group of version 2 that is to hold the tree and nothing else, or -1; the same
-            as `memory_fd` where that is of version 2, and -1 with `nest`, where the sampler's own will be it.
+            as `memory_fd` where that is of version 2, and -1 with `is_delegated`, where the sampler's own will be it.
         why_not: One sentence why there is no group that counts memory, or "".
         selector_why_not: One sentence why there is no selector, or "".
         prefix: What to put before the sampler's arguments.
         resources: What keeps the groups: they go with it at the latest.
-        nest: The prefix starts the sampler alone in a group that is delegated to it, in which it has to make the
+        is_delegated: The prefix starts the sampler alone in a group that is delegated to it, in which it has to make the
             target's group itself.
     """
 
@@ -85,7 +85,7 @@ class Groups:
     why_not: str = ""
     selector_why_not: str = ""
     prefix: tuple[bytes, ...] = ()
-    nest: bool = False
+    is_delegated: bool = False
     resources: Resources = attrs.field(factory=Resources)
     _made: list[_Made] = attrs.field(factory=list, init=False)
 
@@ -258,7 +258,7 @@ def _add_scope(groups: Groups, root: Path) -> bool:
     made = _Made(groups.next_held(), None)
     checked(lib.cm_open(ffi.addressof(made.held, "folder"), os.fsencode(own.top), os.O_RDONLY | os.O_DIRECTORY))
     groups._made.append(made)
-    groups.memory_fd, groups.memory_version, groups.nest = made.fd, 2, True
+    groups.memory_fd, groups.memory_version, groups.is_delegated = made.fd, 2, True
     groups.prefix = tuple(map(os.fsencode, (program, *_SCOPE)))
     return True
 
@@ -287,7 +287,7 @@ def _add_selector(groups: Groups, root: Path, for_leaving: bool) -> None:
     groups.selector_fd = made.fd
 
 
-def make(
+def make_groups(
     memory: bool,
     selector: bool,
     *,
@@ -325,6 +325,6 @@ def make(
 
 def probe(*, root: Path = Path("/")) -> tuple[bool, str]:
     """Whether a group that counts memory can be had here, and else one sentence that says why not."""
-    groups = make(memory=True, selector=False, root=root)
+    groups = make_groups(memory=True, selector=False, root=root)
     groups.close()
     return groups.memory_version != 0, groups.why_not

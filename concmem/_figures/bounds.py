@@ -24,15 +24,15 @@ _Span = tuple[float, float, int]
 def _spans(marks: Marks, largest_bytes: int) -> Iterator[_Span]:
     """What one process can have held, and when."""
     begin_s = marks.since_s
-    if marks.told_bytes is not None:
+    if marks.exit_record_bytes is not None:
         at_end_bytes = marks.own_bytes
     elif marks.maxrss_bytes is not None:
         at_end_bytes = max(marks.read_bytes, marks.maxrss_bytes)
     else:
         at_end_bytes = max(marks.read_bytes, largest_bytes)
-    if marks.marked_s > 0:
-        yield begin_s, marks.marked_s, marks.read_bytes
-        begin_s = marks.marked_s
+    if marks.hwm_read_s > 0:
+        yield begin_s, marks.hwm_read_s, marks.read_bytes
+        begin_s = marks.hwm_read_s
     yield begin_s, marks.end_s, at_end_bytes
 
 

@@ -11,7 +11,7 @@ from concmem.units import format_bytes, signal_name
 if TYPE_CHECKING:
     from concmem.model import Exit, Figure, OutOfMemory
 
-__all__ = ["noted", "until"]
+__all__ = ["ending_phrase", "with_ending_note"]
 
 _BY = {
     "timeout": "by the timeout",
@@ -25,7 +25,7 @@ def _by_killer(oom: OutOfMemory, memory_limit_bytes: int | None) -> str:
     return f"{'' if oom.certain else 'probably '}ended by the OOM killer{limit}"
 
 
-def until(exit: Exit, oom: OutOfMemory | None, memory_limit_bytes: int | None = None) -> str:
+def ending_phrase(exit: Exit, oom: OutOfMemory | None, memory_limit_bytes: int | None = None) -> str:
     """
     Return "it was ended by the timeout", and the like; "" where the command ended by itself.
 
@@ -46,9 +46,9 @@ def until(exit: Exit, oom: OutOfMemory | None, memory_limit_bytes: int | None = 
     return " and ".join(parts)
 
 
-def noted(peak: Figure, exit: Exit, oom: OutOfMemory | None) -> Figure:
+def with_ending_note(peak: Figure, exit: Exit, oom: OutOfMemory | None) -> Figure:
     """Return the figure with a note that the command may need more, where it was ended before it was done."""
-    when = until(exit, oom)
+    when = ending_phrase(exit, oom)
     if not when or peak.bytes is None:
         return peak
     notes = f"what it used until {when}: it may need more"

@@ -13,13 +13,13 @@ from datetime import datetime, timezone
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
-from concmem._figures.ended import noted
+from concmem._figures.ended import with_ending_note
 from concmem._figures.process import Marks, process_peak
 from concmem._figures.tree import Figures, all_figures
 from concmem._native.observed import Tree
 from concmem._native.shared_memory import SharedMemory, layout, native, track_of
-from concmem._native.survivors import survivors
-from concmem._native.tree import NOT_ASKED, charge_of, largest, marks_of, missing_sources, tree_of
+from concmem._native.survivors import find_survivors
+from concmem._native.tree import NOT_ASKED, largest_value, missing_sources, read_charge, read_marks, read_tree
 from concmem._version import __version__
 from concmem.host import Host, counter_error_bytes, oom_kills
 from concmem.model import Exit, Figure, Measurement, OutOfMemory, Process, Reason
@@ -27,7 +27,7 @@ from concmem.options import Request
 from concmem.sampler_report import LeftProcess, SamplerReport, Survivor
 from concmem.timeline import Column, Timeline, Track
 
-__all__ = ["measurement"]
+__all__ = ["build_measurement"]
 
 _RING_ROW_BYTES = 16
 _ALWAYS = frozenset({"statm", "status", "smaps_rollup", "children"})
@@ -104,7 +104,7 @@ def _tracks(memory: SharedMemory) -> dict[str, Track]:
     return {track.source: track for track in tracks if track.readings or track.source in _ALWAYS}
 
 
-class _Left:
+class _Recording:
     """A copy of what the sampler left behind, and what measurements are made of it."""
 
     def __init__(self, request: Request, memory: SharedMemory, host: Host, oom_kills_before: int) -> None:
@@ -116,7 +116,7 @@ class _Left:
         rows = memory.copy(head.processes_offset, head.processes * size)
         self._table = ffi.from_buffer("struct cm_process[]", rows)
         self._text = memory.copy(head.text_offset, head.text_bytes)
-        self._marks = [marks_of(entry, lib) for entry in self._table]
+        self._marks = [read_marks(entry, lib) for entry in self._table]
         self._tracks = _tracks(memory)
         self._oom = self._find_oom(oom_kills_before)
         self._survivors = self._find_survivors() if head.survivors else ()
@@ -153,7 +153,7 @@ class _Left:
             for entry in self._table
             if entry.flags & lib.CM_PROCESS_SURVIVED
         ]
-        return survivors(rows, self._head.survivors)
+        return find_survivors(rows, self._head.survivors)
 
     def _left_running(self) -> tuple[LeftProcess, ...]:
         ffi, lib = native()
@@ -171,13 +171,13 @@ class _Left:
     @cached_property
     def _tree(self) -> Tree:
         extra = self._request.extra
-        charge = charge_of(self._head, self._host) if "cgroup" in extra else NOT_ASKED
-        return tree_of(self._head, self._marks, self._timeline, self._host, charge, extra)
+        charge = read_charge(self._head, self._host) if "cgroup" in extra else NOT_ASKED
+        return read_tree(self._head, self._marks, self._timeline, self._host, charge, extra)
 
     @cached_property
     def _figures(self) -> Figures:
         figures = all_figures(self._tree)
-        return {**figures, "peak": noted(figures["peak"], self.exit, self._oom)}
+        return {**figures, "peak": with_ending_note(figures["peak"], self.exit, self._oom)}
 
     @property
     def peak(self) -> Figure:
@@ -188,11 +188,11 @@ class _Left:
             return self._figures["peak"]
         (root,) = self._marks
         error_bytes = counter_error_bytes(self._host, head.max_threads)
-        if not (root.is_root and root.heard) or root.read_bytes > (root.maxrss_bytes or 0) + error_bytes:
+        if not (root.is_root and root.is_fully_known) or root.read_bytes > (root.maxrss_bytes or 0) + error_bytes:
             return self._figures["peak"]
         exact = bool(head.statm_exact)
         figure = process_peak(root, error_bytes=error_bytes, floor_bytes=head.floor_bytes, statm_exact=exact)
-        return noted(figure, self.exit, self._oom)
+        return with_ending_note(figure, self.exit, self._oom)
 
     @property
     def exit(self) -> Exit:
@@ -212,7 +212,7 @@ class _Left:
 
     def _process(self, entry: Any, marks: Marks) -> Process:
         ffi, lib = native()
-        timed = marks.maxrss_bytes is not None or marks.told_bytes is not None
+        timed = marks.maxrss_bytes is not None or marks.exit_record_bytes is not None
         return Process(
             pid=entry.pid,
             ppid=entry.ppid,
@@ -228,7 +228,7 @@ class _Left:
 
     def _maxima(self) -> dict[str, int]:
         return {
-            f"{source}.{column.name}": largest(track_of(self._head, source), at)
+            f"{source}.{column.name}": largest_value(track_of(self._head, source), at)
             for source, track in self._tracks.items()
             if track.readings
             for at, column in enumerate(track.columns)
@@ -250,14 +250,14 @@ class _Left:
             refused_readings=head.refused,
             floor_bytes=head.floor_bytes or None,
             survivors=self._survivors,
-            unseen=0 if self._tree.nobody_hidden else head.unseen,
+            unseen=0 if self._tree.all_were_seen else head.unseen,
             inexact_windows=head.inexact_windows,
             lost_exit_records=head.exit_records_lost,
             statm_exact=self._tree.statm_exact,
             missing=missing_sources(head),
         )
 
-    def whole(
+    def build(
         self, started_s: float, stdout: bytes | None, stderr: bytes | None, swapped_bytes: int | None
     ) -> Measurement:
         """All that is asked for later, with what only the host knows."""
@@ -292,7 +292,7 @@ class _Left:
         )
 
 
-def measurement(
+def build_measurement(
     request: Request,
     memory: SharedMemory,
     host: Host,
@@ -304,6 +304,6 @@ def measurement(
     oom_kills_before: int,
 ) -> Measurement:
     """Everything that the sampler left behind, once it has ended, and what only the host knows."""
-    left = _Left(request, memory, host, oom_kills_before)
-    whole = partial(left.whole, started_s, stdout, stderr, swapped_bytes)
-    return Measurement.create_lazy(whole, peak=left.peak, exit=left.exit)
+    recording = _Recording(request, memory, host, oom_kills_before)
+    whole = partial(recording.build, started_s, stdout, stderr, swapped_bytes)
+    return Measurement.create_lazy(whole, peak=recording.peak, exit=recording.exit)

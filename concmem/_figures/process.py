@@ -18,12 +18,12 @@ class Marks:
         rss_bytes: The largest reading of statm.
         hwm_bytes: The largest VmHWM.
         maxrss_bytes: ``ru_maxrss`` at the end; None where somebody else reaped it.
-        told_bytes: The high-water mark in its exit record, of its last program alone; None where there is no record.
+        exit_record_bytes: The high-water mark in its exit record, of its last program alone; None where there is no record.
         since_s, end_s: From when to when it can have been there.
-        marked_s: When its high-water mark was read last; 0 where it never was.
+        hwm_read_s: When its high-water mark was read last; 0 where it never was.
         inexact: Windows in which a spike can have been lost.
         reaped_others: Whether `maxrss_bytes` may be that of a child that it waited for.
-        forgets_children: Whether it ignores SIGCHLD, so that nobody hears how large its children were.
+        ignores_sigchld: Whether it ignores SIGCHLD, so that nobody hears how large its children were.
         is_root: Whether it is the root, whose ``ru_maxrss`` starts at the sampler's own size. Any other's starts at
             its parent's, if that started it by vfork: then it is no more than an upper end.
     """
@@ -31,19 +31,19 @@ class Marks:
     rss_bytes: int
     hwm_bytes: int
     maxrss_bytes: int | None
-    told_bytes: int | None = None
+    exit_record_bytes: int | None = None
     since_s: float = 0.0
     end_s: float = 0.0
-    marked_s: float = 0.0
+    hwm_read_s: float = 0.0
     inexact: int = 0
     reaped_others: bool = False
-    forgets_children: bool = False
+    ignores_sigchld: bool = False
     is_root: bool = False
 
     @property
-    def heard(self) -> bool:
-        """Whether its end was heard of, and nobody can have been below it unheard."""
-        return self.maxrss_bytes is not None and not self.reaped_others and not self.forgets_children
+    def is_fully_known(self) -> bool:
+        """Whether its end was heard of, and nobody can have been below it size_unknown_reason."""
+        return self.maxrss_bytes is not None and not self.reaped_others and not self.ignores_sigchld
 
     @property
     def read_bytes(self) -> int:
@@ -53,7 +53,7 @@ class Marks:
     @property
     def own_bytes(self) -> int:
         """The largest of what is its own, whoever told of it."""
-        return max(self.read_bytes, self.told_bytes or 0)
+        return max(self.read_bytes, self.exit_record_bytes or 0)
 
 
 def _highest_bytes(marks: Marks, windows: bool) -> int | None:
@@ -62,7 +62,7 @@ def _highest_bytes(marks: Marks, windows: bool) -> int | None:
         return None
     if marks.maxrss_bytes is not None:
         return max(marks.maxrss_bytes, marks.own_bytes) if windows else marks.maxrss_bytes
-    return marks.own_bytes if marks.told_bytes is not None else None
+    return marks.own_bytes if marks.exit_record_bytes is not None else None
 
 
 def _unread(marks: Marks, floored: bool, error_bytes: int) -> Figure | None:
@@ -82,7 +82,7 @@ def _unread(marks: Marks, floored: bool, error_bytes: int) -> Figure | None:
 
 def _source(marks: Marks, value: int, windows: bool) -> str:
     """Which of the readings the value is."""
-    if value == marks.told_bytes:
+    if value == marks.exit_record_bytes:
         return "taskstats hiwater_rss"
     if value == marks.hwm_bytes:
         return "status VmHWM, by windows" if windows else "status VmHWM"
@@ -122,7 +122,7 @@ def process_peak(
     notes = []
     if marks.reaped_others and (marks.maxrss_bytes or 0) > value:
         notes.append("it waited for children, and one of them may have set ru_maxrss")
-    if floored and marks.told_bytes is None:
+    if floored and marks.exit_record_bytes is None:
         notes.append("it is no larger than the sampler that started it, which ru_maxrss includes")
     if marks.maxrss_bytes is None:
         notes.append("of its last program; what it held before an exec is in it as far as it was read")

@@ -6,14 +6,14 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from concmem._escaping import escape_text
-from concmem._figures.ended import until
-from concmem._figures.tree import LEAST_SOURCE
+from concmem._figures.ended import ending_phrase
+from concmem._figures.tree import LOWER_BOUND_SOURCE
 from concmem.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from concmem.model import Figure, Measurement
 
-__all__ = ["counted", "explanation", "facts", "headline", "remaining", "summary"]
+__all__ = ["counted", "explanation", "headline", "outcome", "remaining", "summary"]
 
 _WIDE = 1.05
 """An upper end that is more than so many times the amount is named in its place."""
@@ -68,7 +68,7 @@ def remaining(measurement: Measurement) -> list[str]:
 
 def _needed(measurement: Measurement) -> str:
     name, peak = _program(measurement.command), measurement.peak
-    ended = until(measurement.exit, measurement.oom, measurement.host.memory_limit_bytes)
+    ended = ending_phrase(measurement.exit, measurement.oom, measurement.host.memory_limit_bytes)
     if peak.bytes is None:
         used = f"used until {ended}" if ended else "needed"
         return f"How much memory {name} {used} could not be measured: {peak.note}"
@@ -86,7 +86,7 @@ def counted(count: int, singular: str, plural: str) -> str:
     return f"{format_count(count)} {singular if count == 1 else plural}"
 
 
-def facts(m: Measurement) -> str:
+def outcome(m: Measurement) -> str:
     """How it ended, how long it took, its CPU time, and how many processes and threads it had."""
     lived_on = f" (what it left running: {format_seconds(m.tree_wall_s)})" if m.tree_wall_s > m.wall_s + 0.1 else ""
     return (
@@ -99,7 +99,7 @@ def facts(m: Measurement) -> str:
 def summary(measurement: Measurement) -> str:
     """A measurement in a few lines: the headline, the figures that there are, and how it ended."""
     figures = (f"{name}: {figure}" for name, figure in measurement.figures.items() if figure.bytes is not None)
-    lines = (headline(measurement), *figures, facts(measurement), *remaining(measurement))
+    lines = (headline(measurement), *figures, outcome(measurement), *remaining(measurement))
     return "\n".join(map(escape_text, lines))
 
 
@@ -119,7 +119,7 @@ def explanation(measurement: Measurement) -> list[str]:
     elif peak.source == measurement.tree_peak_pss.source:
         readings = f"{sampler.pss_readings} readings of every process's PSS (smaps_rollup)"
         low += f"the largest of {readings}, shared pages counted once{_when(measurement)}"
-    elif peak.source == LEAST_SOURCE:
+    elif peak.source == LOWER_BOUND_SOURCE:
         low += f"RSS of all processes, less all of it that they can share (statm){_when(measurement)}"
     else:
         less = f", less {format_bytes(peak.over_bytes)} by which that may be too high" if peak.over_bytes else ""

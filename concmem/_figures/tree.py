@@ -12,10 +12,10 @@ from concmem._native.observed import Tree
 from concmem.model import Figure, Status
 from concmem.units import format_bytes
 
-__all__ = ["LEAST_SOURCE", "Figures", "all_figures"]
+__all__ = ["LOWER_BOUND_SOURCE", "Figures", "all_figures"]
 
 _SEVERAL = "shared pages count once for each process that has them"
-LEAST_SOURCE = "statm, less shared"
+LOWER_BOUND_SOURCE = "statm, less shared"
 """Where a lower end is from that is the sum of RSS less all that can be shared."""
 
 _HUGE_BYTES = 2 << 20
@@ -29,14 +29,14 @@ def _none(source: str, why: str) -> Figure:
 
 
 def _refusals(tree: Tree) -> str:
-    return tree.blind or (f"{tree.refused} readings were refused by the kernel" if tree.refused else "")
+    return tree.no_readings_reason or (f"{tree.refused} readings were refused by the kernel" if tree.refused else "")
 
 
 def _largest(tree: Tree) -> Figure:
     figure = tree.peak_of(tree.largest)
-    if figure.bytes is None or not tree.unheard:
+    if figure.bytes is None or not tree.size_unknown_reason:
         return figure
-    return attrs.evolve(figure, status="sampled", error_bytes=0, high_source="", note=tree.unheard)
+    return attrs.evolve(figure, status="sampled", error_bytes=0, high_source="", note=tree.size_unknown_reason)
 
 
 def _tree_pss(tree: Tree) -> Figure:
@@ -94,9 +94,13 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
         value = max(rss_sum.bytes, largest.low_bytes or 0)
         return Figure(value, "upper_bound", rss_sum.source, rss_sum.error_bytes, note)
     no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
-    if lacks := tree.blind or tree.unheard or ("some processes could not be listed" if tree.dropped_processes else ""):
+    if (
+        lacks := tree.no_readings_reason
+        or tree.size_unknown_reason
+        or ("some processes could not be listed" if tree.dropped_processes else "")
+    ):
         return _none("VmHWM, wait4 ru_maxrss", lacks)
-    unseen = () if tree.nobody_hidden else tree.unseen
+    unseen = () if tree.all_were_seen else tree.unseen
     if len(tree.processes) > 1 or unseen:
         read = max(read, largest_sum_bytes(tree.processes, unseen, no_larger))
     value = max(read, no_larger)
@@ -105,23 +109,25 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
     if count:
         notes.append(f"up to {count} at a time came and went unseen, and count as the largest of all")
     error_bytes = tree.counter_error_bytes * (max(1, tree.max_alive) + count)
-    source = "statm, VmHWM, wait4 ru_maxrss" + (", taskstats" if tree.everybody_told else "")
+    source = "statm, VmHWM, wait4 ru_maxrss" + (", taskstats" if tree.has_all_exit_records else "")
     return Figure(value, "upper_bound", source, error_bytes, "; ".join(notes))
 
 
-def _least(tree: Tree) -> Figure:
+def _lower_bound(tree: Tree) -> Figure:
     """What was whose own can be off by twice the error of a reading: of the one now, and of that when it was met."""
     over_bytes = 0 if tree.statm_exact else 2 * tree.counter_error_bytes * max(1, tree.max_alive)
-    return Figure(tree.least_bytes, "sampled", LEAST_SOURCE, over_bytes=min(over_bytes, tree.least_bytes))
+    return Figure(
+        tree.lower_bound_bytes, "sampled", LOWER_BOUND_SOURCE, over_bytes=min(over_bytes, tree.lower_bound_bytes)
+    )
 
 
 def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
-    if len(tree.processes) <= 1 and tree.nobody_hidden:
+    if len(tree.processes) <= 1 and tree.all_were_seen:
         return largest
     figure, by = largest, "its largest process alone"
     if (pss.bytes or 0) >= (largest.bytes or 0):
         figure, by = pss, "the largest sum of PSS that was read"
-    least = _least(tree)
+    least = _lower_bound(tree)
     if (least.low_bytes or 0) > (figure.low_bytes or 0):
         figure, by = least, "the largest sum of RSS less all that can be shared"
     if figure.bytes is None or largest.status == "upper_bound":
@@ -146,7 +152,7 @@ def _cgroup(tree: Tree) -> Figure:
     if tree.left_groups:
         note = f"some of the tree has left the group, and what it was charged then is missing; {note}"
     status: Status = "sampled" if tree.left_groups else "bounded"
-    return Figure(charge.peak_bytes, status, charge.source, note=note, over_bytes=tree.lot_bytes)
+    return Figure(charge.peak_bytes, status, charge.source, note=note, over_bytes=tree.charge_batch_bytes)
 
 
 def _swap(tree: Tree) -> Figure:
@@ -177,7 +183,7 @@ def all_figures(tree: Tree) -> Figures:
     if tree.root is None:
         root = _none("wait4", "the root was never seen")
     else:
-        root = largest if tree.root is tree.largest and not tree.unheard else tree.peak_of(tree.root)
+        root = largest if tree.root is tree.largest and not tree.size_unknown_reason else tree.peak_of(tree.root)
     return {
         "peak": _peak(tree, largest, pss, upper),
         "root_peak_rss": root,

@@ -1,1 +1,1 @@
-"""The extension, the memory that the sampler writes, and the launch of the sampler."""
+"""The C extension, the launch of the sampler, and the memory that the sampler writes."""

@@ -1,4 +1,4 @@
-"""Starting the sampler, which starts the command; what fails there becomes an error that says what."""
+"""Start the sampler, which starts the command, and convert failures to errors of concmem."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from concmem.errors import (
 )
 from concmem.options import Request
 
-__all__ = ["launch", "start_error"]
+__all__ = ["launch_sampler", "start_error"]
 
-_MEMORY_FD = 3  # where the sampler finds its memory: right behind the standard files
+_MEMORY_FD = 3  # the sampler's descriptor of the shared memory, right after the three standard files
 
 
 def _texts(words: Iterable[bytes]) -> list[Any]:
-    """``char[]`` of each: whoever points to them has to keep them."""
+    """Return a ``char[]`` of each word. The caller must keep them as long as C has pointers to them."""
     ffi, _ = native()
     return [ffi.new("char[]", word) for word in words]
 
@@ -41,18 +41,18 @@ def _sampler() -> list[Any]:
 
 
 def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
-    """Tell the sampler of the control groups: the descriptors that it is to get, from number `first_fd` on."""
-    wanted = (
+    """Write the control groups into the head; return the descriptors that the sampler gets, from `first_fd` on."""
+    sources = (
         ("cgroup", groups.memory_fd, groups.why_not),
         ("rss_stat", groups.selector_fd, groups.selector_why_not),
     )
-    for source, fd, why in wanted:
+    for source, fd, why in sources:
         track = track_of(head, source)
         if track.wanted and fd < 0:
             track.error = errno.ENOENT
             track.why_not = why.encode()[: len(track.why_not) - 1]
     head.memory_group_version = groups.memory_version
-    head.nests = groups.nest
+    head.nests = groups.is_delegated
     given = list(dict.fromkeys(fd for fd in (groups.memory_fd, groups.selector_fd) if fd >= 0))
     numbers = {fd: first_fd + i for i, fd in enumerate(given)}
     head.memory_group_fd = numbers.get(groups.memory_fd, -1)
@@ -60,7 +60,7 @@ def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
     return tuple(given)
 
 
-def launch(
+def launch_sampler(
     request: Request,
     memory: SharedMemory,
     fds: tuple[int, int, int],
@@ -68,13 +68,13 @@ def launch(
     groups: Groups | None = None,
 ) -> None:
     """
-    Start the sampler, which starts the command. It is among `resources` from its first moment on.
+    Start the sampler, which starts the command. `resources` owns it from its first moment on.
 
     Raises:
-        CommandTooLong, BadWorkingDirectory, SamplerError: It could not be started.
+        CommandTooLong, BadWorkingDirectory, SamplerError: The sampler could not be started.
     """
     ffi, lib = native()
-    placed = [*fds, memory.fd, memory.over_fd]
+    placed = [*fds, memory.fd, memory.done_fd]
     if groups is not None:
         placed += _give_groups(memory.head, groups, len(placed))
     words = [*_texts(groups.prefix if groups is not None else ()), *_sampler(), *_texts(request.argv)]
@@ -88,12 +88,12 @@ def launch(
         return
     if spawn.stage == lib.CM_STAGE_CHDIR or code == -errno.E2BIG:
         raise start_error(request, spawn.stage, -code)
-    what = "start" if SAMPLER.exists() else "is not there to start"
-    raise SamplerError(-code, f"the sampler could not {what}: {os.strerror(-code)}", os.fspath(SAMPLER))
+    what = "could not be started" if SAMPLER.exists() else "does not exist"
+    raise SamplerError(-code, f"the sampler {what}: {os.strerror(-code)}", os.fspath(SAMPLER))
 
 
-def _found(program: str, request: Request) -> str | None:
-    """The file that a program's name leads to, whether or not it can be executed."""
+def _find_program(program: str, request: Request) -> str | None:
+    """Return the first existing file for a program's name, even if it cannot be executed."""
     folder = os.fsdecode(request.cwd) if request.cwd is not None else ""
     if "/" in program:
         candidates = [program]
@@ -103,7 +103,7 @@ def _found(program: str, request: Request) -> str | None:
     return next((path for c in candidates if os.path.lexists(path := os.path.join(folder, c))), None)
 
 
-def _interpreter(path: str) -> str | None:
+def _read_interpreter(path: str) -> str | None:
     try:
         with open(path, "rb") as file:
             first = file.readline(256)
@@ -113,7 +113,7 @@ def _interpreter(path: str) -> str | None:
 
 
 def start_error(request: Request, stage: int, code: int) -> ConcmemError:
-    """The error for a command that could not be started: `stage` and errno as the C side tells them."""
+    """Return the error for a command that could not be started. `stage` and `code` (an errno) come from C."""
     _, lib = native()
     program = os.fsdecode(request.argv[0])
     if stage == lib.CM_STAGE_CHDIR:
@@ -121,17 +121,17 @@ def start_error(request: Request, stage: int, code: int) -> ConcmemError:
         return BadWorkingDirectory(code, f"cannot be the working directory: {os.strerror(code)}", folder)
     if code == errno.E2BIG:
         size = sum(map(len, (*request.argv, *request.environment)))
-        return CommandTooLong(code, f"arguments and environment of {size:,} bytes are more than Linux takes", program)
+        return CommandTooLong(code, f"arguments and environment of {size:,} bytes are more than Linux accepts", program)
     if stage != lib.CM_STAGE_EXEC:
-        return SamplerError(code, f"the sampler could not begin: {os.strerror(code)}", os.fspath(SAMPLER))
-    path = _found(program, request)
+        return SamplerError(code, f"the sampler could not start: {os.strerror(code)}", os.fspath(SAMPLER))
+    path = _find_program(program, request)
     if code in (errno.ENOENT, errno.ENOTDIR) and path is None:
-        where = "there is no such file" if "/" in program else "not found in any folder of PATH"
+        where = "no such file" if "/" in program else "not found in any folder of PATH"
         return CommandNotFound(code, where, program)
     if code in (errno.ENOENT, errno.ELIBBAD) and path is not None and os.path.exists(path):
-        named = _interpreter(path)
+        named = _read_interpreter(path)
         missing = f"its interpreter {named}" if named else "the loader that it names"
-        return BadInterpreter(code, f"cannot be executed: {missing} is not there", program)
+        return BadInterpreter(code, f"cannot be executed: {missing} does not exist", program)
     if code == errno.EACCES and path is not None and os.path.isdir(path):
         return CommandNotExecutable(code, "cannot be executed: it is a folder", program)
     if code == errno.EACCES:

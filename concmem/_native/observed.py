@@ -1,4 +1,4 @@
-"""What is known of a measured tree before any figure is made of it: plain facts, as the sampler noted them."""
+"""What was observed of a process tree: the sampler's records, from which the figures are computed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from concmem._figures.bounds import Unseen
 from concmem._figures.process import Marks, process_peak
 from concmem.model import Figure
 
-__all__ = ["LOT_PAGES", "Charge", "Tree"]
+__all__ = ["CHARGE_BATCH_PAGES", "Charge", "Tree"]
 
-LOT_PAGES = 64
-"""The kernel charges a control group in lots of so many pages a CPU (MEMCG_CHARGE_BATCH)."""
+CHARGE_BATCH_PAGES = 64
+"""The kernel charges a control group in batches of this many pages per CPU (MEMCG_CHARGE_BATCH)."""
 
 
 @attrs.frozen
 class Charge:
     """
-    What a control group was charged, or why there is none.
+    What the kernel charged to a control group, or why this is unknown.
 
     Attributes:
         peak_bytes: The kernel's own maximum, or None.
         source: The file that it was read from.
-        parts: What the charge consisted of when it was read at its largest, in bytes.
-        why_not: One sentence where there is none.
+        parts: What the largest charge that was read consisted of, in bytes.
+        why_not: One sentence if it is unknown, else "".
     """
 
     peak_bytes: int | None = None
@@ -38,38 +38,38 @@ class Charge:
 @attrs.define
 class Tree:
     """
-    What is known of the whole tree.
+    What was observed of the whole tree.
 
     Attributes:
-        root: The root's marks, or None where it was never seen.
-        largest: The largest of each mark over all processes.
+        root: The root's high-water marks, or None if it was never seen.
+        largest: The largest of each high-water mark over all processes.
         processes: Every process that was seen.
-        unseen: How many may have come and gone without being seen, and when.
-        pss_bytes: The largest sum of PSS, or None where there was no reading.
-        pss_over_bytes: By how much RSS changed in the course of that reading.
-        least_bytes: What all had at once at the least, by the sizes of each and by what can be shared of them.
+        unseen: When processes may have started and ended without being seen, and how many.
+        pss_bytes: The largest sum of PSS, or None if it was never read.
+        pss_over_bytes: By how much RSS changed during that reading.
+        lower_bound_bytes: The largest sum of RSS less everything that can be shared.
         rss_sum_bytes: The largest sum of statm readings.
-        rss_high_bytes: The same, lifted by marks that rose between two readings.
+        rss_high_bytes: The same, raised by high-water marks that rose between two readings.
         exact_sum_bytes: The largest sum of RSS that the kernel kept, or None.
         exact_sum_lost: How many changes that sum may lack.
-        left_groups: Whether some process was met outside of the control groups that the command was born in.
-        several_threads: The most threads at once, where some process had more than one; else 0.
+        left_groups: Whether a process was seen outside of the control groups in which the command was started.
+        several_threads: The largest number of threads at once if some process had more than one, else 0.
         cpus: CPUs that the tree may use.
-        marks_sum_bytes: The largest sum of marks as they stood at a tick.
-        max_alive: The most processes that were seen at once.
-        survivors: How many could not be killed.
-        left_running: How many were left running, as was asked for.
+        marks_sum_bytes: The largest sum of high-water marks at a tick.
+        max_alive: The largest number of processes that were seen at once.
+        survivors: How many processes could not be killed.
+        left_running: How many processes were left running, as requested.
         refused: How many readings the kernel refused.
-        blind: Why no process could be looked at, or "".
-        dropped_processes: Processes that are missing in `processes`.
-        everybody_told: Whether an exit record of every process was had.
-        windows: Whether high-water marks were set back at every reading.
-        statm_exact: Whether statm counts every page at once here.
-        counter_error_bytes: By how much marks can be off, either way.
-        floor_bytes: What the root's ``ru_maxrss`` cannot fall below.
-        charge: Of the control group.
-        swap_bytes: The most that was swapped out, or None where the machine has no swap.
-        lot_bytes: By how much a group's maximum can read high.
+        no_readings_reason: Why no process could be read, or "".
+        dropped_processes: How many processes are missing in `processes`.
+        has_all_exit_records: Whether the exit record of every process was received.
+        windows: Whether high-water marks were reset at every reading.
+        statm_exact: Whether statm counts every page immediately here.
+        counter_error_bytes: The error of high-water marks, in both directions.
+        floor_bytes: The smallest value that the root's ``ru_maxrss`` can have.
+        charge: The charge of the control group.
+        swap_bytes: The largest amount that was swapped out, or None if the machine has no swap.
+        charge_batch_bytes: By how much a group's maximum can be too high.
     """
 
     root: Marks | None
@@ -78,7 +78,7 @@ class Tree:
     unseen: Sequence[Unseen]
     pss_bytes: int | None
     pss_over_bytes: int
-    least_bytes: int
+    lower_bound_bytes: int
     rss_sum_bytes: int
     rss_high_bytes: int
     exact_sum_bytes: int | None
@@ -91,46 +91,48 @@ class Tree:
     survivors: int
     left_running: int
     refused: int
-    blind: str
+    no_readings_reason: str
     dropped_processes: int
-    everybody_told: bool
+    has_all_exit_records: bool
     windows: bool
     statm_exact: bool
     counter_error_bytes: int
     floor_bytes: int
     charge: Charge
     swap_bytes: int | None
-    lot_bytes: int
+    charge_batch_bytes: int
 
     @cached_property
-    def nobody_hidden(self) -> bool:
-        """Whether nobody can have come and gone unseen: all ended in sight, and none waited for children itself."""
-        return self.everybody_told or (all(m.heard for m in self.processes) and not self.dropped_processes)
+    def all_were_seen(self) -> bool:
+        """Whether no process can have been missed: the sampler reaped all, and none of them waited for children."""
+        if self.has_all_exit_records:
+            return True
+        return all(marks.is_fully_known for marks in self.processes) and not self.dropped_processes
 
     @cached_property
-    def unheard(self) -> str:
-        """Why some process may have been of any size; "" where an ancestor, or its exit record, told of each."""
+    def size_unknown_reason(self) -> str:
+        """Why the size of some process is unknown; "" if an ancestor or an exit record reported each."""
         if self.survivors:
-            return "some processes could not be ended, and live on"
+            return "some processes could not be killed, and still run"
         if self.left_running:
-            return "some processes were left running, and how large they were between readings is told at an end only"
+            return "some processes were left running; the kernel reports the largest size of a process only at its end"
         if self.largest.inexact:
             late = self.largest.inexact
-            windows = "1 window was" if late == 1 else f"{late} windows were"
-            return f"{windows} set back late, and what was held just then can be missing"
-        if self.everybody_told:
+            windows = "1 high-water mark was" if late == 1 else f"{late} high-water marks were"
+            return f"{windows} reset late, so memory that was held just then can be missing"
+        if self.has_all_exit_records:
             return ""
-        if self.blind:
-            return ""  # only the ends are known, and those all
-        if any(marks.forgets_children for marks in self.processes):
-            return "a process ignores SIGCHLD, so nobody hears how large its children were that nobody read"
+        if self.no_readings_reason:
+            return ""  # the sizes at the end are known of all processes, and nothing else
+        if any(marks.ignores_sigchld for marks in self.processes):
+            return "a process ignores SIGCHLD, so the size of children that ended before they were read is unknown"
         read = max(self.largest.rss_bytes, self.largest.hwm_bytes)
         if not self.windows and read > (self.largest.maxrss_bytes or 0) + self.counter_error_bytes:
-            return "the end of some process was seen by nobody"
+            return "the end of some process was not reported to the sampler"
         return ""
 
     def peak_of(self, marks: Marks) -> Figure:
-        """One process's high-water mark."""
+        """Return the high-water mark of one process as a figure."""
         return process_peak(
             marks,
             error_bytes=self.counter_error_bytes,

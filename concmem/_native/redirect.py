@@ -1,4 +1,4 @@
-"""Standard input, output and error of the command, given as in `subprocess`."""
+"""Redirect standard input, output and error of the command, with the arguments of `subprocess`."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ def _is_open(fd: int) -> bool:
 
 class Redirection:
     """
-    The three descriptors that a command gets, and what is read back from it.
+    The three standard descriptors of a command, and the output that is read from its pipes.
 
-    What is opened for it is among its resources, and closed with those.
+    `resources` owns and closes everything that is opened here.
 
     Attributes:
-        fds: For descriptor 0, 1 and 2.
+        fds: The descriptors that become 0, 1 and 2.
     """
 
     def __init__(self, resources: Resources, stdin: Target, stdout: Target, stderr: Target) -> None:
         self._resources = resources
         self._collected: dict[str, bytearray] = {}
         self._readers: dict[str, int] = {}
-        # Looked at before anything of ours is opened: the kernel gives out the lowest free number, so what we open
-        # next could stand where the target would take it for its own input or output.
+        # Before anything is opened here: the kernel allocates the lowest free descriptor, so the next file that is
+        # opened could get the number of a standard file that is closed in this process.
         self._closed = {number for number in range(3) if not _is_open(number)}
         if stdin == PIPE:
-            raise InvalidRequest("stdin cannot be PIPE: give a file or a descriptor to read from")
-        first = self._one("stdin", stdin, 0, os.O_RDONLY)
-        second = self._one("stdout", stdout, 1, os.O_WRONLY)
-        third = second if stderr == STDOUT else self._one("stderr", stderr, 2, os.O_WRONLY)
+            raise InvalidRequest("stdin must not be PIPE: use a file or a file descriptor")
+        first = self._open_target("stdin", stdin, 0, os.O_RDONLY)
+        second = self._open_target("stdout", stdout, 1, os.O_WRONLY)
+        third = second if stderr == STDOUT else self._open_target("stderr", stderr, 2, os.O_WRONLY)
         self.fds = (first, second, third)
 
-    def _one(self, name: str, target: Target, inherited: int, mode: int) -> int:
+    def _open_target(self, name: str, target: Target, inherited: int, mode: int) -> int:
         if target is None and inherited not in self._closed:
             return inherited
         if target is None or target == DEVNULL:
@@ -66,14 +66,16 @@ class Redirection:
         try:
             fd = target if isinstance(target, int) else target.fileno()
         except (AttributeError, OSError, ValueError):
-            raise InvalidRequest(f"{name} is an open file, a descriptor, PIPE or DEVNULL, not {target!r}") from None
+            raise InvalidRequest(
+                f"{name} must be an open file, a file descriptor, PIPE or DEVNULL, not {target!r}"
+            ) from None
         if fd in self._closed or not _is_open(fd):
-            raise InvalidRequest(f"{name} is {target!r}, which is not an open file")
+            raise InvalidRequest(f"{name} must be an open file, and {target!r} is not open")
         return fd
 
     def wait(self, *until: int) -> None:
-        """Collect what is written until one of the descriptors can be read, and the rest that lies in the pipes."""
-        poll = select.poll()  # not a selector: it has a descriptor of its own, which an exception could leave open
+        """Collect output until one of the descriptors in `until` is readable, then empty the pipes."""
+        poll = select.poll()  # not a selector, which has its own descriptor that an exception could leave open
         for fd in until:
             poll.register(fd, select.POLLIN)
         names = {reader: name for name, reader in self._readers.items()}
@@ -87,10 +89,10 @@ class Redirection:
                 elif not self._read(names[fd], fd):
                     poll.unregister(fd)
         for name, reader in self._readers.items():
-            self._read_what_lies_there(name, reader)
+            self._empty_pipe(name, reader)
 
-    def _read_what_lies_there(self, name: str, reader: int) -> None:
-        """No more than that: a process that lives on may write for ever."""
+    def _empty_pipe(self, name: str, reader: int) -> None:
+        """Read only what the pipe holds now: a process that still runs may write forever."""
         waiting = array.array("i", [0])
         fcntl.ioctl(reader, termios.FIONREAD, waiting)
         before = len(self._collected[name])
@@ -98,7 +100,7 @@ class Redirection:
             pass
 
     def _read(self, name: str, reader: int) -> bool:
-        """Whether there may be more."""
+        """Read once; return whether there may be more."""
         try:
             piece = os.read(reader, 1 << 16)
         except BlockingIOError:
@@ -107,5 +109,5 @@ class Redirection:
         return bool(piece)
 
     def collected(self, name: str) -> bytes | None:
-        """What was written to ``stdout`` or ``stderr``; None where it was no PIPE."""
+        """Return what was written to ``stdout`` or ``stderr``; None if it was not a PIPE."""
         return bytes(self._collected[name]) if name in self._collected else None

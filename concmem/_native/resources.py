@@ -1,8 +1,8 @@
 """
-What measurements hold of the kernel, in objects whose finaliser is C.
+Kernel resources of a measurement, in objects with a finaliser in C.
 
-Exceptions of signal handlers (Ctrl-C) come between any two byte codes, in ``finally`` and ``__exit__`` as well. So what
-must not be lost is opened, kept and closed by C: Python has the number of a descriptor only to hand it on.
+A signal handler (Ctrl-C) can raise an exception between any two byte codes, also in ``finally`` and ``__exit__``. So C
+code opens, owns and closes every resource that must not leak. Python only passes on the numbers of descriptors.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ __all__ = ["OpenFile", "Resources", "checked"]
 
 
 def checked(code: int, path: str | os.PathLike[str] | None = None) -> None:
-    """Raise the OSError for what a function of the extension returns below zero."""
+    """Raise an OSError if `code`, the result of a function of the extension, is a negative errno."""
     if code < 0:
         raise OSError(-code, os.strerror(-code), path)
 
 
 class OpenFile:
-    """An open file that is closed with the object, as a context manager or by `close`."""
+    """An open file. It is closed by `close`, at the end of a ``with`` block, or with the object."""
 
     def __init__(self) -> None:
         ffi, lib = native()
@@ -56,7 +56,7 @@ class OpenFile:
     @classmethod
     def pipe(cls) -> tuple[OpenFile, OpenFile]:
         """
-        Open a pipe: the end to read, which does not block, and the end to write.
+        Open a pipe; return the read end, which does not block, and the write end.
 
         Raises:
             OSError: As `os.pipe`.
@@ -84,7 +84,7 @@ class OpenFile:
 
 class Resources:
     """
-    The sampler, the descriptors and the folders of one measurement: ended and closed with the object at the latest.
+    The sampler, the descriptors and the folders of one measurement. All are released with the object at the latest.
 
     Attributes:
         held: ``struct cm_resources *``.
@@ -95,12 +95,12 @@ class Resources:
         self.held: Any = ffi.gc(ffi.new("struct cm_resources *", {"owner_pid": os.getpid()}), lib.cm_release)
 
     def is_ours(self) -> bool:
-        """Whether this process made it, and not one that this process was forked from."""
+        """Return whether this process created it, not one that this process was forked from."""
         return bool(self.held.owner_pid == os.getpid())
 
     @property
     def pidfd(self) -> int:
-        """The sampler's, or -1."""
+        """The pidfd of the sampler, or -1."""
         return int(self.held.sampler.fd) if self.held.sampler.is_open else -1
 
     def open_null(self, stream: int, flags: int) -> int:
@@ -111,28 +111,28 @@ class Resources:
         return int(given.fd)
 
     def open_pipe(self, stream: int) -> tuple[int, int]:
-        """Open a pipe for a standard file of the target: the end to read, which does not block, and the target's."""
+        """Open a pipe for a standard file of the target; return the non-blocking read end and the target's end."""
         ffi, lib = native()
         reader, given = ffi.addressof(self.held, "readers", stream), ffi.addressof(self.held, "given", stream)
         checked(lib.cm_open_pipe(reader, given))
         return int(reader.fd), int(given.fd)
 
     def close_given(self) -> None:
-        """Close the target's ends here, so that readers see when it closes them."""
+        """Close the target's ends in this process, so that the read ends see when the target closes them."""
         native()[1].cm_close_given(self.held)
 
     def stop(self) -> None:
-        """Have the sampler kill the tree, if it still lives."""
+        """Let the sampler kill the tree, if it still runs."""
         native()[1].cm_stop(self.held)
 
     def has_ended(self) -> bool:
-        """Whether the sampler has ended."""
+        """Return whether the sampler has ended."""
         return bool(native()[1].cm_has_ended(self.held))
 
     def end(self) -> bool:
-        """Kill the tree, reap the sampler and close its pidfd; False where the kernel does not let it end."""
+        """Kill the tree, reap the sampler and close its pidfd; return False if the sampler does not end."""
         return bool(native()[1].cm_end(self.held) == 0)
 
     def release(self) -> None:
-        """The same, then close and remove everything else."""
+        """Do the same, then close and remove everything else."""
         native()[1].cm_release(self.held)

@@ -1,4 +1,4 @@
-"""The memory that the sampler writes and this process reads; and the native extension that knows its layout."""
+"""The memory that the sampler writes and this process reads, and access to the C extension."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ __all__ = ["SharedMemory", "layout", "native", "track_of"]
 
 def native() -> tuple[Any, Any]:
     """
-    The extension's ``ffi`` and ``lib``.
+    Return ``ffi`` and ``lib`` of the C extension.
 
     Raises:
-        UnsupportedPlatform: There is none here.
+        UnsupportedPlatform: The extension could not be imported.
     """
     if lib is None:
         import sys
 
         if not sys.platform.startswith("linux"):
-            raise UnsupportedPlatform("concmem measures through Linux's /proc, so it needs Linux")
-        raise UnsupportedPlatform(f"concmem's native part is not built here: {_missing}")
+            raise UnsupportedPlatform("concmem requires Linux: it reads memory from Linux's /proc")
+        raise UnsupportedPlatform(f"the C extension of concmem is not built: {_missing}")
     return ffi, lib
 
 
 @lru_cache(maxsize=1)
 def layout() -> tuple[Any, int]:
-    """A head as C lays it out, and the size of the whole: the same for every measurement."""
+    """Return a head with the layout filled in by C, and the total size: the same for every measurement."""
     ffi, lib = native()
     head = ffi.new("struct cm_head *")
     return head, lib.cm_layout(head)
@@ -53,13 +53,13 @@ def _numbers() -> dict[str, int]:
 
 
 def track_of(head: Any, source: str) -> Any:
-    """The track of a source."""
+    """Return the track of a source."""
     return head.tracks[_numbers()[source]]
 
 
 @lru_cache(maxsize=32)
-def _draft(extra: frozenset[str]) -> tuple[Any, int]:
-    """The same for a request with these optional sources."""
+def _prepare_head(extra: frozenset[str]) -> tuple[Any, int]:
+    """Return the head for a request with these optional sources, and the total size."""
     ffi, _ = native()
     blank, size = layout()
     head = ffi.new("struct cm_head *", blank[0])
@@ -81,26 +81,24 @@ if lib is not None:
 
 class SharedMemory:
     """
-    One measurement's memory: written by the sampler, owned by C and given back with this object.
+    The shared memory of one measurement. The sampler writes it, C owns it, and it is released with this object.
 
     Attributes:
         fd: The memfd.
-        over_fd: An eventfd that can be read as soon as the sampler has written its last word.
+        done_fd: An eventfd that becomes readable when the sampler has finished writing.
         head: ``struct cm_head *``, valid as long as this object.
     """
 
     def __init__(self, request: Request) -> None:
         ffi, lib = native()
-        draft, size = _draft(request.extra)
+        draft, size = _prepare_head(request.extra)
         self._held = held = ffi.gc(ffi.new("struct cm_memory *"), lib.cm_memory_close)
         code = -lib.cm_memory_open(held, size)
         if code:
-            why = (
-                "the limit on the size of files (ulimit -f) is below that" if code == errno.EFBIG else os.strerror(code)
-            )
-            text = f"no room for the recording, {size >> 20} MiB of which little is used: {why}"
+            why = "it is above the limit on file size (ulimit -f)" if code == errno.EFBIG else os.strerror(code)
+            text = f"cannot map {size >> 20} MiB for the recording (most of it stays unused): {why}"
             raise SamplerError(code, text, "concmem")
-        self.fd, self.over_fd = held.file.fd, held.over.fd
+        self.fd, self.done_fd = held.file.fd, held.over.fd
         self.head = head = held.head
         self._bytes = ffi.buffer(head, size)
         ffi.memmove(head, draft, ffi.sizeof("struct cm_head"))
@@ -111,11 +109,11 @@ class SharedMemory:
         head.leftover = _leftover()[request.leftover]
 
     def copy(self, offset: int, size: int) -> bytes:
-        """A piece of it, as far as it reaches: a hostile target can have written any offset into the head."""
+        """Copy a part, cut off at the end of the memory: a hostile target can have written any offset into the head."""
         piece: bytes = self._bytes[offset : offset + size]
         return piece
 
     def allow_reuse(self) -> None:
-        """The sampler has ended: another measurement may have this memory once this object is gone."""
+        """Let another measurement reuse this memory when this object is gone. The sampler must have ended."""
         head = self.head
         self._held.is_reusable = head.ticks <= 1000 and head.processes <= 1000 and head.text_bytes <= 1 << 20

@@ -1,4 +1,4 @@
-"""Why a process that was killed has not ended: looked at once, when the sampler has given up on it."""
+"""Find out why a killed process has not ended, once, when the sampler has given up waiting for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from concmem._cgroup.find import is_frozen, text
 from concmem.sampler_report import Survivor, SurvivorReason
 
-__all__ = ["survivors"]
+__all__ = ["find_survivors"]
 
 
 def _may_not_be_killed(pid: int) -> bool:
@@ -27,7 +27,7 @@ def _reason(pid: int, start_ticks: int, root: Path) -> SurvivorReason:
         return "not_permitted"
     fields = text(root / f"proc/{pid}/stat").rpartition(") ")[2].split()
     if len(fields) < 20 or fields[19] != str(start_ticks):
-        return "unknown"  # it has ended by now, and its number may be another's
+        return "unknown"  # it has ended since, and another process may have its PID
     status = dict(line.split(":", 1) for line in text(root / f"proc/{pid}/status").splitlines() if ":" in line)
     if status.get("TracerPid", "0").strip() != "0":
         return "traced"
@@ -36,14 +36,14 @@ def _reason(pid: int, start_ticks: int, root: Path) -> SurvivorReason:
     return "uninterruptible" if fields[0] == "D" else "unknown"
 
 
-def survivors(rows: Iterable[tuple[int, str, int]], count: int, root: Path = Path("/")) -> tuple[Survivor, ...]:
+def find_survivors(rows: Iterable[tuple[int, str, int]], count: int, root: Path = Path("/")) -> tuple[Survivor, ...]:
     """
-    Each process with the reason why it is still there.
+    Return each surviving process with the reason why it still runs.
 
     Args:
-        rows: PID, name and start, in clock ticks after boot, of those that are known.
-        count: How many there are.
-        root: Where /proc and the control groups are.
+        rows: PID, name and start (in clock ticks after boot) of the known ones.
+        count: How many there are in total.
+        root: The folder that contains /proc and /sys.
     """
     named = [Survivor(pid, name, _reason(pid, start_ticks, root)) for pid, name, start_ticks in rows]
     return (*named, *[Survivor(0, "", "unknown")] * (count - len(named)))

@@ -1,4 +1,4 @@
-"""From the sampler's shared memory to what figures are made of."""
+"""Read the head and the process table of the sampler's shared memory into `Tree`."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from typing import Any
 
 from concmem._figures.bounds import Unseen
 from concmem._figures.process import Marks
-from concmem._native.observed import LOT_PAGES, Charge, Tree
+from concmem._native.observed import CHARGE_BATCH_PAGES, Charge, Tree
 from concmem._native.shared_memory import native, track_of
 from concmem.host import Host, counter_error_bytes
 from concmem.timeline import Timeline
 
-__all__ = ["NOT_ASKED", "charge_of", "largest", "marks_of", "missing_sources", "tree_of"]
+__all__ = ["NOT_ASKED", "largest_value", "missing_sources", "read_charge", "read_marks", "read_tree"]
 
-NOT_ASKED = Charge(why_not="it was not asked for: cgroup=True, or concmem run --cgroup")
+NOT_ASKED = Charge(why_not="it was not requested: use cgroup=True, or concmem run --cgroup")
 
 
-def marks_of(entry: Any, lib: Any) -> Marks:
-    """What a row of the process table tells of its process's size."""
+def read_marks(entry: Any, lib: Any) -> Marks:
+    """Read the high-water marks of a process from its row of the process table."""
     flags = entry.flags
     return Marks(
         rss_bytes=entry.rss_bytes,
         hwm_bytes=entry.hwm_bytes,
         maxrss_bytes=entry.maxrss_bytes if flags & lib.CM_PROCESS_REAPED else None,
-        told_bytes=entry.told_bytes if flags & lib.CM_PROCESS_TOLD else None,
+        exit_record_bytes=entry.told_bytes if flags & lib.CM_PROCESS_TOLD else None,
         since_s=entry.since_ns / 1e9,
         end_s=entry.end_ns / 1e9,
-        marked_s=entry.marked_ns / 1e9,
+        hwm_read_s=entry.marked_ns / 1e9,
         inexact=entry.inexact,
         reaped_others=entry.child_faults > 0,
-        forgets_children=bool(flags & lib.CM_PROCESS_FORGETS),
+        ignores_sigchld=bool(flags & lib.CM_PROCESS_FORGETS),
         is_root=bool(flags & lib.CM_PROCESS_ROOT),
     )
 
 
-def largest(track: Any, column: int = 0) -> int:
-    """The largest of one column, in bytes or counts."""
+def largest_value(track: Any, column: int = 0) -> int:
+    """Return the largest value of one column, in bytes or counts."""
     return int(track.max[column] * track.columns[column].scale)
 
 
 def missing_sources(head: Any) -> dict[str, str]:
-    """Sources that were wanted and could not be had, each with its sentence."""
+    """Return the requested sources that were not available, each with its sentence."""
     ffi, _ = native()
     return {
         ffi.string(track.source).decode(): ffi.string(track.why_not).decode(errors="replace")
@@ -51,7 +51,7 @@ def missing_sources(head: Any) -> dict[str, str]:
 
 
 def _unseen(head: Any, timeline: Timeline) -> list[Unseen]:
-    """When numbers were given out that were nobody's any more at the next tick, or at the one after, or at the end."""
+    """Return intervals in which PIDs were allocated and free again one or two ticks later, or at the end."""
     spans = list(timeline.spans("children", 1))
     if head.last_unseen:
         spans.append((head.last_unseen_since_ns / 1e9, head.end_ns / 1e9, head.last_unseen))
@@ -59,8 +59,8 @@ def _unseen(head: Any, timeline: Timeline) -> list[Unseen]:
     return [(max(0.0, before_s - interval_s), until_s, count) for before_s, until_s, count in spans]
 
 
-def charge_of(head: Any, host: Host) -> Charge:
-    """What the command's control group was charged."""
+def read_charge(head: Any, host: Host) -> Charge:
+    """Read what the kernel charged to the command's control group."""
     ffi, _ = native()
     track = track_of(head, "cgroup")
     if track.error:
@@ -68,8 +68,8 @@ def charge_of(head: Any, host: Host) -> Charge:
     columns = [ffi.string(column.name).decode() for column in track.columns[0 : track.ncolumns]]
     parts = {name: head.cgroup_parts[at] for at, name in enumerate(columns) if name != "usage"}
     second = head.memory_group_version == 2
-    if not second:  # which does not split kernel memory; but what most of it is can be had from elsewhere
-        parts["page_tables"] = min(largest(track_of(head, "status"), 3), parts["kernel"])
+    if not second:  # version 1 does not split kernel memory, but its largest parts are known from other sources
+        parts["page_tables"] = min(largest_value(track_of(head, "status"), 3), parts["kernel"])
         parts["kernel_stack"] = min(head.max_threads * host.kernel_stack_bytes, parts["kernel"] - parts["page_tables"])
     return Charge(head.cgroup_peak_bytes, "cgroup v2 memory.peak" if second else "cgroup v1 max_usage", parts)
 
@@ -81,24 +81,25 @@ def _largest_of_all(head: Any, marks: Sequence[Marks]) -> Marks:
         head.rss_largest_bytes,
         head.hwm_largest_bytes,
         head.maxrss_largest_bytes,
-        max((m.told_bytes for m in marks if m.told_bytes is not None), default=None),
+        max((m.exit_record_bytes for m in marks if m.exit_record_bytes is not None), default=None),
         inexact=head.inexact_windows,
         is_root=True,
     )
 
 
-def tree_of(
+def read_tree(
     head: Any, marks: Sequence[Marks], timeline: Timeline, host: Host, charge: Charge, extra: frozenset[str]
 ) -> Tree:
-    """All that figures are made of."""
+    """Read everything from which the figures are computed."""
 
-    def had(source: str) -> bool:
+    def was_read(source: str) -> bool:
         return source in extra and not track_of(head, source).error
 
     def most(source: str, column: int = 0) -> int:
-        return largest(track_of(head, source), column) if head.ticks else 0
+        return largest_value(track_of(head, source), column) if head.ticks else 0
 
     ffi, _ = native()
+    children = track_of(head, "children")
     return Tree(
         root=next((m for m in marks if m.is_root), None),
         largest=_largest_of_all(head, marks),
@@ -106,10 +107,10 @@ def tree_of(
         unseen=_unseen(head, timeline) if head.unseen else (),
         pss_bytes=most("smaps_rollup") if head.pss_readings else None,
         pss_over_bytes=head.pss_over_bytes,
-        least_bytes=head.least_bytes,
+        lower_bound_bytes=head.least_bytes,
         rss_sum_bytes=head.rss_sum_bytes,
         rss_high_bytes=most("statm"),
-        exact_sum_bytes=head.rss_stat_peak_bytes if had("rss_stat") else None,
+        exact_sum_bytes=head.rss_stat_peak_bytes if was_read("rss_stat") else None,
         exact_sum_lost=head.rss_stat_inexact,
         left_groups=bool(head.left_groups),
         several_threads=head.max_threads if head.max_threads > head.max_alive else 0,
@@ -119,15 +120,15 @@ def tree_of(
         survivors=head.survivors,
         left_running=head.left_running,
         refused=head.refused,
-        blind=ffi.string(track_of(head, "children").why_not).decode() if track_of(head, "children").error else "",
+        no_readings_reason=ffi.string(children.why_not).decode() if children.error else "",
         dropped_processes=head.processes_dropped,
-        everybody_told=had("taskstats")
+        has_all_exit_records=was_read("taskstats")
         and not (head.exit_records_lost or head.processes_dropped or head.survivors or head.left_running),
-        windows=had("windows"),
+        windows=was_read("windows"),
         statm_exact=bool(head.statm_exact),
         counter_error_bytes=counter_error_bytes(host, head.max_threads),
         floor_bytes=head.floor_bytes,
         charge=charge,
         swap_bytes=most("status", 1) if host.swap_bytes else None,
-        lot_bytes=LOT_PAGES * host.cpus * host.page_bytes,
+        charge_batch_bytes=CHARGE_BATCH_PAGES * host.cpus * host.page_bytes,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TextIO
 
-from concmem._figures.sentences import counted, explanation, facts, headline, remaining
+from concmem._figures.sentences import counted, explanation, headline, outcome, remaining
 from concmem.units import format_bytes, format_count, format_error, format_seconds
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _facts(measurement: Measurement) -> list[str]:
     share = sampler.cpu_s / m.tree_wall_s if m.tree_wall_s > 0 else math.nan
     own_size = f", {format_bytes(sampler.rss_bytes)}" if sampler.rss_bytes is not None else ""
     lines = [
-        facts(m),
+        outcome(m),
         f"sampler: {counted(sampler.ticks, 'reading', 'readings')}, CPU {format_seconds(sampler.cpu_s)}"
         f" ({share:.1%} of one){own_size}; longest gap {format_seconds(sampler.longest_gap_s)}"
         f", {format_count(sampler.late_ticks)} late, {format_count(sampler.dropped_rows)} dropped",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from concmem.units import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from concmem.doctor.examine import Check, Checkup
+    from concmem.doctor.checkup import Check, Checkup
 
 __all__ = ["SOURCES", "by_program", "markdown_table", "signed", "truth_of", "worst_error"]
 

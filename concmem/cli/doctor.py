@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from concmem.doctor.examine import Check, Checkup
+    from concmem.doctor.checkup import Check, Checkup
     from concmem.sources import Source
 
 __all__ = ["doctor"]
@@ -45,7 +45,7 @@ def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
     Takes about 10 seconds and needs no special rights. The exit status is 0 if every figure holds, and 1 if a figure of
     a program of known size is wrong.
     """
-    from concmem.doctor.examine import examine
+    from concmem.doctor.checkup import examine
     from concmem.study.limits.lift import PUT_BACK, restore
 
     for change in restore():

@@ -1,6 +1,6 @@
 """Examine what can be measured on this machine, and prove it on programs of known size."""
 
-from concmem.doctor.examine import (
+from concmem.doctor.checkup import (
     Check,
     Checkup,
     Clock,

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 
-from concmem._cgroup.groups import make
+from concmem._cgroup.groups import make_groups
 from concmem._native.shared_memory import native
 
 __all__ = ["reading_costs"]
@@ -79,7 +79,7 @@ def _reset_s() -> float:
 
 def _group_s() -> float:
     """What is charged now; and a tenth of the split, which is read that seldom."""
-    with contextlib.closing(make(memory=True, selector=False)) as groups:
+    with contextlib.closing(make_groups(memory=True, selector=False)) as groups:
         name = "memory.current" if groups.memory_version == 2 else "memory.usage_in_bytes"
         with (
             _opened(name, os.O_RDONLY, groups.memory_fd) as usage_fd,
