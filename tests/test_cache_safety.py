@@ -18,7 +18,7 @@ OTHER = 12345
 
 @pytest.fixture(autouse=True)
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Root's own cache directory in these tests; no variable names one."""
+    """Set root's own cache directory for a test, and unset the variables that name one."""
     path = tmp_path / "root/.cache/concmem"
     monkeypatch.setattr(_cache, "_own_path", lambda: path)
     for name in ("CONCMEM_CACHE", "XDG_CACHE_HOME"):
@@ -35,7 +35,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_with_another_users_home_root_uses_its_own(home: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As under sudo: it says so, and leaves nothing of root's in that home."""
+    """As under sudo, root uses its own cache, prints that, and writes nothing into the other home."""
     monkeypatch.setenv("HOME", str(home))
     assert cache_dir() == own and own.is_dir()
     assert list(home.iterdir()) == []
@@ -46,14 +46,14 @@ def test_with_another_users_home_root_uses_its_own(home: Path, own: Path, monkey
     assert cache_dir() == own and list(home.iterdir()) == []
 
 
-def test_root_is_not_told_of_its_own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where all is root's, the environment says where it is."""
+def test_no_note_if_root_owns_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If root owns each part of the path, the environment sets the cache directory."""
     monkeypatch.setenv("HOME", str(tmp_path / "mine"))
     assert cache_dir() == tmp_path / "mine/.cache/concmem" and cache_note() == ""
 
 
 def test_a_named_cache_of_another_user_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was asked for by name is not replaced in silence: the sentence names the folder and what to do."""
+    """CONCMEM_CACHE is not replaced silently: the error names the folder and what to do."""
     monkeypatch.setenv("CONCMEM_CACHE", str(home / "cache"))
     with pytest.raises(CacheError, match=rf"{home} belongs to user {OTHER}; set CONCMEM_CACHE to a folder that only"):
         cache_dir()
@@ -62,7 +62,7 @@ def test_a_named_cache_of_another_user_is_refused(home: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(("mode", "safe"), [(0o777, False), (0o1777, True), (0o775, True), (0o755, True)])
 def test_a_parent_that_others_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, safe: bool) -> None:
-    """Is refused, but for one that is sticky, and for one that root's own group can write."""
+    """A parent that others can write is refused, unless it is sticky or only root's group can write it."""
     parent = tmp_path / "shared"
     parent.mkdir()
     parent.chmod(mode)
@@ -76,7 +76,7 @@ def test_a_parent_that_others_can_write(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_cache_itself_may_not_be_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a sticky folder another user can make first what root would execute."""
+    """In a sticky folder another user could create the files first that root would execute."""
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
@@ -90,7 +90,7 @@ def test_the_cache_itself_may_not_be_shared(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_links_are_followed(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link of root's leads where it leads; one of another user is that user's to change."""
+    """A symbolic link of root is followed and its target is checked. A link of another user is refused."""
     link = tmp_path / "link"
     monkeypatch.setenv("CONCMEM_CACHE", str(link / "cache"))
     link.symlink_to("home")
@@ -105,12 +105,12 @@ def test_links_are_followed(tmp_path: Path, home: Path, monkeypatch: pytest.Monk
         cache_dir()
     link.unlink()
     link.symlink_to(link)
-    with pytest.raises(CacheError, match="leads nowhere"):
+    with pytest.raises(CacheError, match="in a loop of symbolic links"):
         cache_dir()
 
 
-def test_what_lies_in_the_cache_is_roots_too(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program or packages that were put there, of another user, are neither taken nor looked into."""
+def test_files_in_the_cache_must_belong_to_root(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs and packages of another user in the cache are not used."""
     monkeypatch.setenv("HOME", str(tmp_path / "root"))
     foreign = cache_dir() / "packages/python"
     foreign.mkdir(parents=True)
@@ -122,8 +122,8 @@ def test_what_lies_in_the_cache_is_roots_too(own: Path, tmp_path: Path, monkeypa
             use()
 
 
-def test_an_ordinary_user_is_asked_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose files to execute is for each to decide."""
+def test_an_ordinary_user_is_not_restricted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary user may use a cache directory of any owner."""
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     monkeypatch.setenv("CONCMEM_CACHE", str(home / "cache"))
     assert cache_dir() == home / "cache"

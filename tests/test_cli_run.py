@@ -51,7 +51,7 @@ def assert_one_sentence(done: Done, *words: str) -> None:
 
 @pytest.mark.parametrize("code", [0, 1, 2, 42, 124, 125, 126, 127, 128, 255])
 def test_ends_with_the_status_of_the_command(code: int) -> None:
-    """Concmem exits with the status of the command."""
+    """The exit status is that of the command."""
     done = run("-q", "--", "sh", "-c", f"exit {code}")
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 

@@ -66,7 +66,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write the fake language, with replacements in its manifest, and give the folder for ``load_programs``."""
+    """Write the fake language with replacements in its manifest. Return the folder for ``load_programs``."""
     tools = tmp_path / "tools"
     script(tools / "interpret", 'echo "fake 2.10.1"')
     script(tools / "compile", 'echo x >> "$(dirname "$0")/count"; (cat "$1"; echo "$FLAVOUR") > "$2"')
@@ -106,7 +106,7 @@ def prepared(write: Write, *replacements: tuple[str, str], name: str = "fake-thr
 
 
 def test_the_ten_in_their_order() -> None:
-    """The ten programs of the article are what is chosen by default, in the order of its table, with all workloads."""
+    """The default is the ten programs of the article, in the order of its table, with all workloads."""
     programs = drivers.choose(drivers.load_programs())
     expected = [
         "rust-threads",
@@ -126,8 +126,8 @@ def test_the_ten_in_their_order() -> None:
     assert [name for name, program in programs.items() if program.begins_together] == ["nodejs", "python"]
 
 
-def test_idiomatic_ones_stand_beside_them() -> None:
-    """Each idiomatic program is in a language of the article, and sleeps, and does nothing else."""
+def test_idiomatic_programs() -> None:
+    """Each idiomatic program is in a language of the article and has only the workload sleep."""
     found = drivers.load_programs()
     ten, idiomatic = drivers.choose(found), drivers.choose(found, variants=["idiomatic"])
     languages = {program.language for program in ten.values()}
@@ -149,8 +149,8 @@ def test_idiomatic_ones_stand_beside_them() -> None:
         (["go", "go-timers"], ["idiomatic"], ["go-timers"]),
     ],
 )
-def test_which_are_meant(write: Write, names: list[str], variants: list[str], expected: list[str]) -> None:
-    """Names and variants narrow down what there is; without either, further rows of concmem's own are left out."""
+def test_selected_programs(write: Write, names: list[str], variants: list[str], expected: list[str]) -> None:
+    """Names and variants select programs. Without either, concmem's own further programs are left out."""
     every = drivers.load_programs([write()])
     found = {name: every[name] for name in ("rust-threads", "go", "go-timers", "fake-threads", "fake-fibres")}
     assert list(drivers.choose(found, names, variants)) == expected
@@ -161,11 +161,11 @@ def test_which_are_meant(write: Write, names: list[str], variants: list[str], ex
     [
         (["go", "cobol"], [], "there is no program 'cobol'; there are: go, fake-threads, fake-fibres, all"),
         ([], ["tunde", "x"], "there is no variant 'tunde', 'x'; there are: article, tuned"),
-        (["go", "fake-threads"], ["tuned"], "none of go, fake-threads is of the variant tuned"),
+        (["go", "fake-threads"], ["tuned"], "none of go, fake-threads has the variant tuned"),
     ],
 )
-def test_nothing_is_meant(write: Write, names: list[str], variants: list[str], complaint: str) -> None:
-    """What there is not is one sentence that says what there is."""
+def test_unknown_names_are_refused(write: Write, names: list[str], variants: list[str], complaint: str) -> None:
+    """An unknown name gives one sentence that lists the known ones."""
     every = drivers.load_programs([write()])
     found = {name: every[name] for name in ("go", "fake-threads", "fake-fibres")}
     with pytest.raises(InvalidRequest) as caught:
@@ -174,14 +174,14 @@ def test_nothing_is_meant(write: Write, names: list[str], variants: list[str], c
 
 
 def test_the_page_has_every_program() -> None:
-    """The documentation's table has a row for each program, in their order, and says of it what its manifest says."""
+    """The documentation's table has a row for each program, in the same order and with the manifest's values."""
     page = (Path(__file__).parents[1] / "docs/programs.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+)` \| (.+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
     assert rows == [(name, p.title, p.kind, p.variant) for name, p in drivers.load_programs().items()]
 
 
 def test_other_folders_come_after(write: Write) -> None:
-    """Programs of another folder follow concmem's own, with everything that their manifest says of them."""
+    """Programs of another folder follow concmem's own, with all values of their manifest."""
     programs = drivers.load_programs([write()])
     own = list(drivers.load_programs())
     assert list(programs) == [*own, "fake-threads", "fake-fibres"]
@@ -192,13 +192,13 @@ def test_other_folders_come_after(write: Write) -> None:
 
 
 def test_a_name_that_is_taken(write: Write) -> None:
-    """Two programs of one name are refused, with the file that has the second."""
+    """Two programs with the same name are refused; the error names the second file."""
     with pytest.raises(ManifestError, match=r"fake/language.toml: program.name: 'go' is already in .*/go$"):
         drivers.load_programs([write(('"fake-threads"', '"go"'))])
 
 
 def test_a_folder_without_languages(tmp_path: Path) -> None:
-    """A folder with no language in it is a mistake, not an empty list."""
+    """A folder without a language is an error, not an empty list."""
     with pytest.raises(ManifestError, match=r"no folder in it has a language\.toml"):
         drivers.load_programs([tmp_path])
 
@@ -212,25 +212,29 @@ def test_a_folder_without_languages(tmp_path: Path) -> None:
         ('name = "Fake"', 'name = "Fake"\norder = "first"', "order: 'first' is not a whole number"),
         ('name = "Fake"', "name = Fake", "line 2"),
         ('kind = "thread"', 'kind = "fibre"', r"program\[0\].kind: 'fibre' is none of 'thread', 'green thread', .*"),
-        ('file = "threads.fake"', 'file = "nothing"', r"program\[0\].file: there is no file 'nothing' in .*"),
+        ('file = "threads.fake"', 'file = "nothing"', r"program\[0\].file: no file 'nothing' in .*"),
         ('"fake-threads"', '"Fake Threads"', r"program\[0\].name: 'Fake Threads' is not made of small letters.*"),
-        ('"fake-fibres"', '"fake-threads"', "program: there is more than one named 'fake-threads'"),
-        ('"fake-fibres"', '"fake-threads-spawn"', "program: there is more than one named 'fake-threads-spawn'"),
+        ('"fake-fibres"', '"fake-threads"', "program: more than one program is named 'fake-threads'"),
+        ('"fake-fibres"', '"fake-threads-spawn"', "program: more than one program is named 'fake-threads-spawn'"),
         ("spawn = ", "spwan = ", r"program\[0\].workloads.*: 'spwan' is none of 'spawn', 'channel'"),
-        ('"spawn.fake"', '"nothing"', r"program\[0\].workloads.spawn: there is no file 'nothing' in .*"),
-        ("tasks_above = 10,", "tasks_above = 1000,", r"program\[0\].flags: tasks_above must rise from rule to rule"),
+        ('"spawn.fake"', '"nothing"', r"program\[0\].workloads.spawn: no file 'nothing' in .*"),
+        (
+            "tasks_above = 10,",
+            "tasks_above = 1000,",
+            r"program\[0\].flags: tasks_above must increase from rule to rule",
+        ),
         ('argv = ["--some"]', 'argv = "--some"', r"program\[0\].flags\[0\].argv: '--some' is not a list"),
         ('"{flags}", ', "", r"toolchain\[0\].run: a program has flags, .*"),
-        ('"{dir}/out"]\nenv', '"{dri}/out"]\nenv', r"toolchain\[0\].run: '{dri}' is not known here; known are .*"),
+        ('"{dir}/out"]\nenv', '"{dri}/out"]\nenv', r"toolchain\[0\].run: unknown placeholder '{dri}'; known here: .*"),
         ("(?P<version>", "(?P<vers>", r"toolchain\[0\].tool: no answer has a group .*"),
         ("(?P<version>", "(?P<version", r"toolchain\[0\].tool\[0\].answer: .*"),
-        ('ask = ["{tool}", "--version"]', "", r"toolchain\[0\].tool\[0\]: ask and answer belong together"),
+        ('ask = ["{tool}", "--version"]', "", r"toolchain\[0\].tool\[0\]: ask and answer must be given together"),
         ('FAKE_HOME = "{tool_folder}"', "FAKE_HOME = 1", r"toolchain\[0\].env\['FAKE_HOME'\]: 1 is not a string"),
         ("begins_together = true", 'begins_together = "yes"', r"program\[1\].begins_together: 'yes' is not a truth.*"),
     ],
 )
 def test_a_mistake_is_one_sentence(write: Write, old: str, new: str, complaint: str) -> None:
-    """Whatever is wrong in a manifest, one line names the file, the key and what is wrong."""
+    """Each mistake in a manifest gives one line with the file, the key and what is wrong."""
     with pytest.raises(ManifestError) as caught:
         drivers.load_programs([write((old, new))])
     assert re.search(rf"/fake/language\.toml: .*{complaint}", str(caught.value)), str(caught.value)
@@ -238,7 +242,7 @@ def test_a_mistake_is_one_sentence(write: Write, old: str, new: str, complaint: 
 
 
 def test_what_is_found(write: Write, tmp_path: Path) -> None:
-    """A toolchain carries its version, its place and its label."""
+    """A toolchain has its version, its path and its label."""
     toolchain = found(write)
     assert (toolchain.language, toolchain.name, toolchain.version) == ("Fake", "fake", "2.10.1")
     assert toolchain.path == str(tmp_path / "tools/interpret")
@@ -246,7 +250,7 @@ def test_what_is_found(write: Write, tmp_path: Path) -> None:
 
 
 def test_the_first_place_wins(write: Write, tmp_path: Path) -> None:
-    """Of several places the first that works is taken, and with ``newest`` the one of the highest version."""
+    """The first path that works is used; with ``newest``, the highest version."""
     script(tmp_path / "tools/a/interpret", 'echo "fake 2.9"')
     script(tmp_path / "tools/broken/interpret", "exit 3")
     assert found(write).version == "2.9"
@@ -254,15 +258,15 @@ def test_the_first_place_wins(write: Write, tmp_path: Path) -> None:
 
 
 def test_too_old_is_a_reason(write: Write) -> None:
-    """A toolchain older than its least version is not used, and the reason has both versions."""
+    """A toolchain older than its least version is not used. The reason has both versions."""
     what = drivers.detect(program(write, ("build_env", 'least = "3"\nbuild_env')))
     assert what == Missing(
-        "Fake", "no toolchain for Fake: fake: 3 or later is needed, found 2.10.1", "get it from a friend"
+        "Fake", "no toolchain for Fake: fake: needs version 3 or later, found 2.10.1", "get it from a friend"
     )
 
 
 def test_a_program_may_need_more(write: Write, tmp_path: Path) -> None:
-    """A program's own least version binds only it; but where one toolchain can do all programs, all use that one."""
+    """A program's own least version concerns only that program. A toolchain that can do all programs comes first."""
     needs = ('variant = "tuned"', 'least = "2.20"')
     threads, fibres = (program(write, needs, name=name) for name in ("fake-threads", "fake-fibres"))
     assert isinstance(drivers.detect(threads), Toolchain)
@@ -285,11 +289,11 @@ def test_a_program_may_need_more(write: Write, tmp_path: Path) -> None:
     ("body", "complaint"),
     [
         ("exit 145", "interpret --version ended with exit code 145"),
-        ("echo nonsense", "interpret --version gave an answer that is not understood"),
+        ("echo nonsense", "interpret --version does not match the pattern in language.toml"),
     ],
 )
 def test_a_tool_that_does_not_work(write: Write, tmp_path: Path, body: str, complaint: str) -> None:
-    """A tool that is there and does not answer is a toolchain that is missing, and the reason says what it did."""
+    """A toolchain with a broken tool is missing. The reason has the error of the tool."""
     wanted = program(write)
     script(tmp_path / "tools/interpret", body)
     missing = drivers.detect(wanted)
@@ -297,15 +301,17 @@ def test_a_tool_that_does_not_work(write: Write, tmp_path: Path, body: str, comp
     assert complaint in missing.reason
 
 
-def test_nothing_there(write: Write, tmp_path: Path) -> None:
-    """A tool that is nowhere is named."""
+def test_a_tool_that_is_not_found(write: Write, tmp_path: Path) -> None:
+    """The reason names a tool that is not found."""
     wanted = program(write)
     (tmp_path / "tools/interpret").unlink()
-    assert drivers.detect(wanted) == Missing("Fake", "no toolchain for Fake: fake: no tool", "get it from a friend")
+    assert drivers.detect(wanted) == Missing(
+        "Fake", "no toolchain for Fake: fake: tool not found", "get it from a friend"
+    )
 
 
 def test_pins_are_in_the_label(write: Write, tmp_path: Path) -> None:
-    """The version of a library that counts is read from the file that pins it, and stands in the label."""
+    """The version of a pinned library is read from its file and shown in the label."""
     folder = write(
         ('file = "threads.fake"', 'file = "threads.fake"\npins = [{name="lib", file="lock", pattern="v(.+)"}]')
     )
@@ -316,7 +322,7 @@ def test_pins_are_in_the_label(write: Write, tmp_path: Path) -> None:
 
 
 def test_the_command(write: Write, tmp_path: Path, cache: Path) -> None:
-    """A command has the flags for its number of tasks where the manifest puts them, and ends with N and the sleep."""
+    """A command has the flags for its number of tasks at the manifest's place, and ends with N and the sleep."""
     ready = prepared(write)
     interpret = str(tmp_path / "tools/interpret")
     (built,) = cache.glob("programs/*/out")
@@ -327,7 +333,7 @@ def test_the_command(write: Write, tmp_path: Path, cache: Path) -> None:
 
 
 def test_a_workload_is_a_program_of_its_own(write: Write, tmp_path: Path, cache: Path) -> None:
-    """Each workload is built once, from its own source and under its own name, with the flags of its program."""
+    """Each workload is built once, from its own source, with its own name and the flags of its program."""
     wanted = program(write)
     toolchain = drivers.detect(wanted)
     assert isinstance(toolchain, Toolchain)
@@ -341,8 +347,8 @@ def test_a_workload_is_a_program_of_its_own(write: Write, tmp_path: Path, cache:
     assert sleep.command(11, 1)[2] != str(built)
 
 
-def test_a_workload_that_a_program_has_not(write: Write) -> None:
-    """Asking for it is one sentence that says which there are."""
+def test_a_workload_that_a_program_does_not_have(write: Write) -> None:
+    """The error lists the workloads of the program."""
     wanted = program(write)
     toolchain = drivers.detect(wanted)
     assert isinstance(toolchain, Toolchain)
@@ -351,13 +357,13 @@ def test_a_workload_that_a_program_has_not(write: Write) -> None:
 
 
 def test_the_environment_is_fixed(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the caller's environment is in that of a run."""
+    """The environment of a run has no variable of the caller."""
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xmx1g")
     assert prepared(write).env == {"LANG": "C.UTF-8", "FAKE_HOME": str(tmp_path / "tools")}
 
 
 def test_built_once(write: Write, tmp_path: Path, cache: Path) -> None:
-    """A second prepare builds nothing; a changed source, manifest or version builds anew; sources stay untouched."""
+    """A second prepare builds nothing. A changed source, manifest or version builds again. Sources do not change."""
     count = tmp_path / "tools/count"
     before = sorted(path for path in (tmp_path / "programs").rglob("*"))
     prepared(write)
@@ -377,8 +383,8 @@ def test_built_once(write: Write, tmp_path: Path, cache: Path) -> None:
     assert sorted(path for path in (tmp_path / "programs").rglob("*") if path.name != "language.toml") == before
 
 
-def test_a_refusal_of_the_compiler(write: Write, tmp_path: Path, cache: Path) -> None:
-    """A failing build raises with the compiler's last lines, and leaves nothing in the cache."""
+def test_a_build_that_fails(write: Write, tmp_path: Path, cache: Path) -> None:
+    """A build that fails raises an error with the compiler's last lines, and leaves nothing in the cache."""
     wanted = program(write)
     script(tmp_path / "tools/compile", "seq 100; echo threads.fake:1: no such word >&2; exit 1")
     toolchain = drivers.detect(wanted)
@@ -389,7 +395,7 @@ def test_a_refusal_of_the_compiler(write: Write, tmp_path: Path, cache: Path) ->
 
 
 def test_many_build_at_once(write: Write, tmp_path: Path, cache: Path) -> None:
-    """Of concurrent builds one compiles, and the others take its result."""
+    """One of several concurrent builds compiles; the others use its result."""
     wanted = program(write)
     compiled = tmp_path / "compiled"
     script(tmp_path / "tools/compile", f'echo once >> {compiled}; sleep 0.2; cat "$1" > "$2"')
@@ -418,7 +424,7 @@ def test_many_build_at_once(write: Write, tmp_path: Path, cache: Path) -> None:
 def test_where_the_cache_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], expected: str
 ) -> None:
-    """The cache is where the environment says, the most particular variable first."""
+    """The environment sets the cache directory, the most specific variable first."""
     for name in ("CONCMEM_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
@@ -427,7 +433,7 @@ def test_where_the_cache_is(
 
 
 def test_a_user_without_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system knows no home, the cache is a private folder among the temporary files."""
+    """Without a home directory, the cache is a private folder among the temporary files."""
     for name in ("CONCMEM_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
 
@@ -440,16 +446,18 @@ def test_a_user_without_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert cache_dir().stat().st_mode & 0o777 == 0o700
 
 
-def test_a_cache_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache directory that cannot be made is one sentence that says what to set."""
+def test_a_cache_that_cannot_be_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the cache directory cannot be created, the error names the variable to set."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CONCMEM_CACHE", str(tmp_path / "file/cache"))
-    with pytest.raises(CacheError, match=r"file/cache cannot be made \(Not a directory\); set CONCMEM_CACHE"):
+    with pytest.raises(
+        CacheError, match=r"create the cache directory .*file/cache \(Not a directory\); set CONCMEM_CACHE"
+    ):
         cache_dir()
 
 
 def test_the_locked_crates_are_old_enough() -> None:
-    """The lock file has the form that Rust 1.63 reads, and holds the runtimes that the manifests pin."""
+    """The lock file has a format that Rust 1.63 reads, and the runtimes that the manifests pin."""
     folder = drivers.load_programs()["rust-tokio"].folder
     lock = (folder / "Cargo.lock").read_text()
     assert re.search(r"^version = 3$", lock, re.MULTILINE)
@@ -457,8 +465,8 @@ def test_the_locked_crates_are_old_enough() -> None:
     assert 'name = "async-std"\nversion = "1.13.2"' in lock
 
 
-def test_a_wrapper_is_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shell script that starts Python is not what runs: the interpreter that it starts is."""
+def test_a_wrapper_is_replaced_by_the_program_that_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If look finds a script that starts Python, the interpreter itself is run."""
     wanted = drivers.load_programs()["python"]
     plain = drivers.detect(wanted)
     assert isinstance(plain, Toolchain)

@@ -309,7 +309,7 @@ def test_the_sizes_of_debian_packages_are_estimated_without_lists(monkeypatch: p
     from concmem.drivers import install as _install
 
     monkeypatch.setattr(_apt, "has_lists", lambda: False)
-    monkeypatch.setattr(_apt, "there", lambda: True)
+    monkeypatch.setattr(_apt, "has_apt", lambda: True)
     monkeypatch.setattr(_apt, "installed", lambda name: False)
     monkeypatch.setattr(_install.os, "geteuid", lambda: 0)
     monkeypatch.setattr(toolchains, "_satisfied", lambda programs: False)

@@ -37,18 +37,18 @@ ALL = [(name, workload) for name, program in PROGRAMS.items() for workload in pr
 
 
 def of(workload: str) -> pytest.MarkDecorator:
-    """For a test of the programs of one workload."""
+    """Parametrize a test with the programs of one workload."""
     return pytest.mark.parametrize("ready", [each for each in ALL if each[1] == workload], indirect=True, ids="-".join)
 
 
 @pytest.fixture(scope="module", params=ALL, ids="-".join)
 def ready(request: pytest.FixtureRequest) -> Prepared:
-    """Each program for each of its workloads, built."""
+    """Return each program for each of its workloads, built."""
     return prepared(*request.param)
 
 
 def prepared(name: str, workload: str = "sleep") -> Prepared:
-    """A program, built; where its toolchain is missing the skip says what and how to get it."""
+    """Return a built program. Skip if its toolchain is missing, with how to install it."""
     program = PROGRAMS[name]
     toolchain = drivers.detect(program)
     if isinstance(toolchain, Missing):
@@ -64,10 +64,10 @@ def run(argv: list[str], ready: Prepared, cwd: Path) -> subprocess.CompletedProc
 @pytest.mark.parametrize("tasks", [1, 1000])
 def test_starts_and_ends(ready: Prepared, tasks: int, tmp_path: Path) -> None:
     """
-    Every program says when the last task is started and when all have ended, and no more; from any folder, and
-    without a trace there or beside the sources.
+    Every program prints one line when the last task has started and one when all have ended, and nothing else.
 
-    A thousand tasks that slept one after the other would outlast the time limit by far.
+    It leaves no files in the working directory or beside the sources. A thousand tasks that slept one after another
+    would exceed the time limit.
     """
     before = sorted(ready.program.folder.rglob("*"))
     done = run(list(ready.command(tasks, 0.25)), ready, tmp_path)
@@ -78,8 +78,8 @@ def test_starts_and_ends(ready: Prepared, tasks: int, tmp_path: Path) -> None:
 
 @of("spawn")
 @pytest.mark.parametrize("tasks", [1, 100])
-def test_spawns(ready: Prepared, tasks: int, tmp_path: Path) -> None:
-    """Every program that spawns says before the first task, when all have ended and when it ends, and no more."""
+def test_spawn(ready: Prepared, tasks: int, tmp_path: Path) -> None:
+    """Every spawn program prints a line before the first task, when all have ended, and when it ends."""
     done = run(list(ready.command(tasks, 0)), ready, tmp_path)
     expected = f"ready {tasks}\nended {tasks}\ndone {tasks}\n"
     assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
@@ -87,8 +87,8 @@ def test_spawns(ready: Prepared, tasks: int, tmp_path: Path) -> None:
 
 @of("channel")
 @pytest.mark.parametrize("tasks", [1, 100])
-def test_passes_round(ready: Prepared, tasks: int, tmp_path: Path) -> None:
-    """A message that goes round until a moment passed by goes round once, and else whole rounds; then all tasks end."""
+def test_channel(ready: Prepared, tasks: int, tmp_path: Path) -> None:
+    """With 0 seconds the message makes one round, else several whole rounds. Then all tasks end."""
     done = run(list(ready.command(tasks, 0)), ready, tmp_path)
     expected = f"started {tasks}\npassed {tasks}\ndone {tasks}\n"
     assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
@@ -105,8 +105,8 @@ def test_passes_round(ready: Prepared, tasks: int, tmp_path: Path) -> None:
 FIRST_LINES = {"sleep": ["started"], "spawn": ["ready", "ended"], "channel": ["started"]}
 
 
-def test_what_is_said_is_said_at_once(ready: Prepared) -> None:
-    """Each line is flushed: what comes before the seconds that were asked for can be read while they pass."""
+def test_each_line_is_flushed(ready: Prepared) -> None:
+    """Lines that a program prints before its seconds begin can be read while these pass."""
     with subprocess.Popen(ready.command(10, 30), env=ready.env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
@@ -122,7 +122,7 @@ SECONDS = {"sleep": "SLEEP_SECONDS", "spawn": "IDLE_SECONDS", "channel": "SECOND
 
 
 def test_no_arguments(ready: Prepared, tmp_path: Path) -> None:
-    """Without arguments there is one usage line on standard error and exit code 2, before anything is started."""
+    """Without arguments a program prints one usage line to standard error and exits with 2."""
     done = run(list(ready.command(1, 1))[:-2], ready, tmp_path)
     name = ready.program.name if ready.workload == "sleep" else f"{ready.program.name}-{ready.workload}"
     usage = f"usage: {name} N [{SECONDS[ready.workload]}=10]\n"
@@ -131,7 +131,7 @@ def test_no_arguments(ready: Prepared, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name, program in PROGRAMS.items() if program.variant != "idiomatic"])
 def test_bad_arguments(name: str, tmp_path: Path) -> None:
-    """Bad arguments are like none. (Idiomatic programs have the reader of those beside them.)"""
+    """Bad arguments give the usage line. (Idiomatic programs share the code that reads arguments.)"""
     ready = prepared(name)
     start = list(ready.command(1, 1))[:-2]
     for arguments in NO_ARGUMENTS:
@@ -141,13 +141,13 @@ def test_bad_arguments(name: str, tmp_path: Path) -> None:
 
 
 def threads(workload: str) -> list[str]:
-    """The programs whose tasks are threads, and have this workload."""
+    """Return the programs with this workload whose tasks are threads."""
     return [name for name, its in ALL if its == workload and PROGRAMS[name].kind == "thread"]
 
 
 @pytest.mark.parametrize("name", threads("spawn"))
 def test_spawned_threads_are_threads(name: str, tmp_path: Path) -> None:
-    """Every thread takes a number of its own: so many have been given away meanwhile, or more where others run."""
+    """Every thread takes a PID: at least that many were allocated during the run."""
     ready, tasks = prepared(name, "spawn"), 2000
     before = last_pid()
     done = run(list(ready.command(tasks, 0)), ready, tmp_path)
@@ -157,13 +157,13 @@ def test_spawned_threads_are_threads(name: str, tmp_path: Path) -> None:
 
 
 def last_pid() -> int:
-    """The number that the kernel gave to a process or thread last."""
+    """Return the PID that the kernel allocated last."""
     return int(Path("/proc/loadavg").read_text().split()[-1])
 
 
 @pytest.mark.parametrize("name", threads("channel"))
 def test_a_ring_of_threads_has_them_all_at_once(name: str) -> None:
-    """When ``started N`` is read, N threads beside the first stand in the ring."""
+    """When ``started N`` is read, N threads in addition to the first are alive."""
     ready, tasks = prepared(name, "channel"), 100
     with subprocess.Popen(ready.command(tasks, 30), env=ready.env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -178,7 +178,7 @@ def test_a_ring_of_threads_has_them_all_at_once(name: str) -> None:
     ("name", "workload"), [(name, workload) for workload in ("sleep", "channel") for name in threads(workload)]
 )
 def test_a_thread_that_cannot_be_started(name: str, workload: str) -> None:
-    """Where the system refuses a thread, the program ends at once, not with 0, and says which thread and why."""
+    """If a thread cannot be started, the program names it, gives the reason and exits at once, not with 0."""
     ready = prepared(name, workload)
     if (prlimit := shutil.which("prlimit")) is None:
         pytest.skip("no prlimit, which limits the address space (Debian's util-linux)")
@@ -199,7 +199,7 @@ def test_a_thread_that_cannot_be_started(name: str, workload: str) -> None:
 def test_more_processes_than_the_default(
     name: str, flags: tuple[str, ...], few: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """The flag for many processes is given where, and only where, the default is too small."""
+    """The flag for many processes is given only if the default is too small."""
     ready = prepared(name)
     assert ready.flags(262_000) == ()
     assert ready.flags(262_001) == flags

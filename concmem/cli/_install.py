@@ -114,10 +114,10 @@ def _print_missing(programs: Collection[Program]) -> dict[str, Missing]:
     by_reason: dict[Missing, list[Program]] = {}
     for program, each in missing.items():
         by_reason.setdefault(each, []).append(program)
-    for each, of_it in by_reason.items():
+    for each, its_programs in by_reason.items():
         # Without a command, print the manifest's own hint.
-        by_hand = f" ({each.install})" if each.install and not toolchains.command(of_it) else ""
-        say(f"missing for {', '.join(program.name for program in of_it)}: {each.reason}{by_hand}")
+        by_hand = f" ({each.install})" if each.install and not toolchains.command(its_programs) else ""
+        say(f"missing for {', '.join(program.name for program in its_programs)}: {each.reason}{by_hand}")
     if command := toolchains.command(list(missing)):
         say(f"to install what is missing: {command}")
     return {program.name: each for program, each in missing.items()}

@@ -135,9 +135,9 @@ def bench(
 
     The first line states the number of runs, and about how much time, disk and memory they take on this machine. It
     includes toolchains that will be installed and programs that must be built. With --resume it covers only what is
-    left. Not counting toolchains, the default study takes 40 runs and 4.1 GiB of memory; the first time about 15 minutes
-    and 170 MiB of disk, later 11 minutes and 21 MiB. --quick takes 30 runs and 0.3 GiB; the first time about 4 minutes
-    and 170 MiB, later a minute and 17 MiB.
+    left. Without toolchains to install, the default study takes 40 runs and 4.1 GiB of memory; the first time about 15
+    minutes and 170 MiB of disk, later 11 minutes and 21 MiB. --quick takes 30 runs and 0.3 GiB; the first time about 4
+    minutes and 170 MiB, later a minute and 17 MiB.
 
     The exit status is 3 if some programs could not be run because a toolchain is missing or a build failed.
     """

@@ -1,4 +1,4 @@
-"""Debian's packages: which are installed, which can be, how large they are, and installing them."""
+"""Debian packages: list, measure and install them."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from pathlib import Path
 from concmem.drivers.cache import cache_dir
 from concmem.drivers.long_command import Watch, run_long, unwatched
 
-__all__ = ["as_root", "choose", "fetch_lists", "forget", "has_lists", "install", "installed", "sizes", "there"]
+__all__ = ["as_root", "choose", "fetch_lists", "forget", "has_apt", "has_lists", "install", "installed", "sizes"]
 
 _INSTALL = ("install", "-y", "--no-install-recommends")
 _LOCK_S = 900
-# apt waits for dpkg's lock if told so, and for no other; a daily job of the system may hold any of them.
+# With this option apt waits for dpkg's lock, but not for its other locks. A daily job of the system may hold any.
 _WAIT_FOR_DPKG = f"-oDPkg::Lock::Timeout={_LOCK_S}"
 _LOCKS = ("/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock")
 _SHOW = ("-oAPT::Status-Fd=9", "-oDpkg::Use-Pty=0")
-# apt closes that descriptor to what it starts: scripts of packages would have no standard output if it were 1.
+# apt closes that descriptor in its children. With descriptor 1, package scripts would have no standard output.
 _WITH_STATUS = ("sh", "-c", 'exec "$0" "$@" 9>&1')
 _LISTS = "/var/lib/apt/lists"
 _LISTS_AGE_S = 86_400
 
 
-def there() -> bool:
+def has_apt() -> bool:
     """Return whether this system has apt."""
     return shutil.which("apt-get") is not None and shutil.which("apt-cache") is not None
 
 
 def has_lists() -> bool:
-    """Return whether apt knows any package: a fresh container has no lists until ``apt-get update``."""
+    """Return whether apt has package lists. A fresh container has none until ``apt-get update``."""
     return _lists_in(Path(_LISTS)) or _lists_in(_own() / "lists")
 
 
@@ -51,9 +51,9 @@ def installed(name: str) -> bool:
 
 @cache
 def choose(choice: str) -> str:
-    """Return of ``"one | other"`` the first that apt can install, or ""; without lists the last, most common one."""
+    """Return the first package of ``"one | other"`` that apt can install, or "". Without lists, return the last one."""
     names = [name.strip() for name in choice.split("|")]
-    if not there():
+    if not has_apt():
         return ""
     if not has_lists():
         return names[-1]
@@ -64,25 +64,25 @@ def choose(choice: str) -> str:
 
 
 def forget() -> None:
-    """Ask apt anew."""
+    """Clear the cached answers of apt."""
     choose.cache_clear()
     sizes.cache_clear()
 
 
 @cache
 def sizes(wanted: tuple[str, ...]) -> tuple[int, int]:
-    """Return how many bytes apt would download, and how many these packages and what they need take on disk."""
+    """Return how many bytes apt would download for packages and their dependencies, and how many they take on disk."""
     if not wanted or not has_lists():
         return 0, 0
-    said = _ask(["apt-get", *_options(), "-oDebug::NoLocking=1", "--assume-no", *_INSTALL[0::2], *wanted])
-    download = re.search(r"^Need to get ([\d.,]+ [kMG]?B)[/ ]", said, re.M)
-    disk = re.search(r"([\d.,]+ [kMG]?B) of additional disk space|^ +Space needed: ([\d.,]+ [kMG]?B)", said, re.M)
+    output = _ask(["apt-get", *_options(), "-oDebug::NoLocking=1", "--assume-no", *_INSTALL[0::2], *wanted])
+    download = re.search(r"^Need to get ([\d.,]+ [kMG]?B)[/ ]", output, re.M)
+    disk = re.search(r"([\d.,]+ [kMG]?B) of additional disk space|^ +Space needed: ([\d.,]+ [kMG]?B)", output, re.M)
     return _bytes(download[1] if download else "0 B"), _bytes((disk[1] or disk[2]) if disk else "0 B")
 
 
 def fetch_lists(say: Callable[[str], None], watch: Watch = unwatched) -> None:
     """
-    Fetch the lists of packages: as root the system's, else own ones if the system has none; what fails shows later.
+    Fetch the package lists: as root the system's, else separate ones if the system has none. Errors show later.
 
     Raises:
         OSError: apt-get cannot be started.
@@ -103,10 +103,10 @@ def fetch_lists(say: Callable[[str], None], watch: Watch = unwatched) -> None:
 
 def install(names: Sequence[str], say: Callable[[str], None], watch: Watch = unwatched) -> tuple[int, list[str], str]:
     """
-    Install packages as root; wait for other programs that hold apt's locks, for up to 15 minutes.
+    Install packages as root. Wait up to 15 minutes for other programs that hold apt's locks.
 
     Returns:
-        apt-get's exit code, the lines that it wrote, and the command.
+        The exit code of apt-get, its lines of output, and the command.
 
     Raises:
         OSError: apt-get cannot be started.
@@ -119,7 +119,7 @@ def install(names: Sequence[str], say: Callable[[str], None], watch: Watch = unw
 
 
 def as_root(names: Iterable[str]) -> str:
-    """Return the one command that installs packages: by sudo where this user is not root, by su without sudo."""
+    """Return the command that installs packages; it uses sudo, or su without sudo, unless this user is root."""
     command = f"apt-get update && {shlex.join(['apt-get', *_INSTALL, *names])}"
     if os.geteuid() == 0:
         return command
@@ -128,17 +128,17 @@ def as_root(names: Iterable[str]) -> str:
 
 def _wait_for_locks(say: Callable[[str], None]) -> None:
     deadline_s = time.monotonic() + _LOCK_S
-    told = 0
+    reported = 0
     for path in _LOCKS:
         while (holder := _holder(path)) and time.monotonic() < deadline_s:
-            if holder != told:
-                say(f"waiting: process {holder} holds {path}, another apt is at work")
-                told = holder
+            if holder != reported:
+                say(f"waiting for another apt: process {holder} holds {path}")
+                reported = holder
             time.sleep(1)
 
 
 def _holder(path: str) -> int:
-    """Return the PID of the process that has locked a file, 0 where none has or it cannot be asked."""
+    """Return the PID of the process that holds the lock of a file, 0 if there is none or it is unknown."""
     question = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     try:
         with open(path, "rb+") as file:
@@ -149,7 +149,7 @@ def _holder(path: str) -> int:
 
 
 def _own() -> Path:
-    """Return the folder of the lists that an ordinary user fetches where the system has none."""
+    """Return the folder of the package lists that an ordinary user fetches if the system has none."""
     return cache_dir() / "apt"
 
 

@@ -1,4 +1,4 @@
-"""Building the programs of a language, each once, into the cache directory."""
+"""Build the programs of a language, each once, in the cache directory."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from concmem.drivers.long_command import Watch, run_long
 from concmem.drivers.manifest import Alternative, Language, fill
 from concmem.errors import ConcmemError
 
-__all__ = ["BuildError", "built", "place"]
+__all__ = ["BuildError", "build_once", "cached_folder"]
 
 _TIMEOUT_S = 1800
 _NOT_SOURCES = ("__pycache__", "target", "node_modules", "bin", "obj")
 
 
 class BuildError(ConcmemError, RuntimeError):
-    """A program cannot be built; the message ends with the last lines that the compiler wrote."""
+    """A program cannot be built. The message ends with the last lines of the compiler's output."""
 
     def __str__(self) -> str:
         return escape_text(self._sentence(), keep="\n")
 
 
-def built(
+def build_once(
     language: Language,
     alternative: Alternative,
     program: str,
@@ -37,21 +37,21 @@ def built(
     watch: Watch,
 ) -> Path:
     """
-    The folder in the cache that holds a built program.
+    Build a program unless the cache has it, and return its folder in the cache.
 
     Args:
-        language: Whose sources are built.
-        alternative: How.
-        program: Its name.
-        tools: What the result depends on besides the sources: compilers, their versions and places.
-        places: The placeholders' values, given the folder.
-        watch: Is given what a compiler says while it works.
+        language: The language, with its sources.
+        alternative: The toolchain that builds.
+        program: The name of the program.
+        tools: What the result depends on besides the sources: compilers, their versions and paths.
+        places: Returns the values of the placeholders for a folder.
+        watch: Called with the compiler's output while it runs.
 
     Raises:
-        BuildError: The compiler refuses it, or does not end in time.
+        BuildError: The compiler fails, or does not end in time.
         CacheError: The cache directory cannot be used.
     """
-    target = place(language, program, tools)
+    target = cached_folder(language, program, tools)
     shared = cache_dir() / "shared" / f"{language.folder.name}-{target.name.rpartition('-')[2]}"
 
     def make(scratch: Path) -> None:
@@ -60,8 +60,8 @@ def built(
     return publish(target, make)
 
 
-def place(language: Language, program: str, tools: Iterable[object]) -> Path:
-    """The folder in the cache that holds a program once it is built; see `built`."""
+def cached_folder(language: Language, program: str, tools: Iterable[object]) -> Path:
+    """Return the folder in the cache that has a program after `build_once`."""
     return cache_dir() / "programs" / f"{program}-{_key(language, tools)}"
 
 
@@ -71,19 +71,19 @@ def _make(language: Language, alternative: Alternative, values: dict[str, str], 
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     env = {name: fill(text, values) for name, text in alternative.build_env.items()}
-    # Compilers that keep a cache of their own end at once where there is no home.
+    # Compilers with their own cache fail without a home directory.
     if "HOME" not in os.environ:
         env.setdefault("HOME", str(cache_dir()))
     for step in alternative.build:
         argv = [fill(word, values) for word in step]
         try:
-            code, said = run_long(argv, watch, cwd=scratch, env=env, timeout_s=_TIMEOUT_S)
+            code, output = run_long(argv, watch, cwd=scratch, env=env, timeout_s=_TIMEOUT_S)
         except OSError as error:
             raise BuildError(f"cannot build {values['program']}: {argv[0]}: {error.strerror}") from error
         except subprocess.TimeoutExpired as error:
             raise BuildError(f"cannot build {values['program']}: {argv[0]} took more than {error.timeout} s") from error
         if code != 0:
-            lines = escape_text("\n".join(said[-12:]), keep="\n") or f"exit code {code}, no message"
+            lines = escape_text("\n".join(output[-12:]), keep="\n") or f"exit code {code}, no message"
             raise BuildError(f"cannot build {values['program']} with {alternative.name}: {lines}")
 
 
@@ -96,6 +96,6 @@ def _key(language: Language, tools: Iterable[object]) -> str:
 
 
 def _sources(folder: Path) -> list[Path]:
-    """All files of a language but hidden ones and what build tools leave behind."""
+    """Return all files of a language except hidden ones and the output of build tools."""
     relative = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*")) if path.is_file())
     return [path for path, parts in relative if not any(p.startswith(".") or p in _NOT_SOURCES for p in parts)]

@@ -1,4 +1,4 @@
-"""The cache directory: programs and toolchains that were made once, each whole or not there."""
+"""The cache directory, with programs and toolchains. Each entry is complete or absent."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _MOST_LINKS = 40
 
 
 class CacheError(ConcmemError, OSError):
-    """The cache directory cannot be made or is not ours."""
+    """The cache directory cannot be created, or another user can change it."""
 
 
 def cache_dir() -> Path:
     """
-    The cache directory, made if it is not there.
+    Return the cache directory. Create it if it does not exist.
 
-    ``$CONCMEM_CACHE``, else ``$XDG_CACHE_HOME/concmem``, else ``~/.cache/concmem``; for a user without a home, a
-    folder of the user's own among the temporary files. What is in it is executed: where another user could change
-    that, root (under ``sudo`` with an ordinary user's HOME, say) has the one in its own home instead.
+    It is ``$CONCMEM_CACHE``, else ``$XDG_CACHE_HOME/concmem``, else ``~/.cache/concmem``; for a user without a home, a
+    private folder among the temporary files. Files in it are executed. If another user could change them (for example
+    under ``sudo`` with an ordinary user's HOME), root uses the cache directory in its own home.
 
     Raises:
-        CacheError: It cannot be made, or another user owns it, or root was told to use one that another user can
-            change.
+        CacheError: It cannot be created, another user owns it, or ``$CONCMEM_CACHE`` names one for root that another
+            user can change.
     """
     path, shared = _named_path()
     if _foreign_part(path) and not os.environ.get("CONCMEM_CACHE"):
@@ -44,17 +44,17 @@ def cache_dir() -> Path:
         owner = path.lstat().st_uid
     except OSError as error:
         raise CacheError(
-            f"the cache directory {path} cannot be made ({error.strerror}); set CONCMEM_CACHE to a folder that can"
+            f"cannot create the cache directory {path} ({error.strerror}); set CONCMEM_CACHE to another folder"
         ) from error
     _check_foreign(path)
-    # What is in there is executed: among the temporary files anyone could have made it first.
+    # Files in it are executed. Another user could have created the folder among the temporary files first.
     if shared and owner != os.getuid():
         raise CacheError(f"the cache directory {path} belongs to user {owner}; set CONCMEM_CACHE to another folder")
     return path
 
 
 def cache_note() -> str:
-    """Why root has another cache directory than the environment names, in one sentence; "" where it has that one."""
+    """Return why root does not use the cache directory that the environment names, or "" if it does."""
     named, _ = _named_path()
     why = _foreign_part(named)
     if not why or os.environ.get("CONCMEM_CACHE"):
@@ -64,18 +64,18 @@ def cache_note() -> str:
 
 def check_executable(path: Path) -> Path:
     """
-    The path itself, where it may be executed from: root does not execute what another user can change.
+    Return the path if files in it may be executed: root executes no file that another user can change.
 
     Raises:
-        CacheError: Another user owns it, or a folder above it, or can write there.
+        CacheError: Another user owns the path or a folder above it, or can write there.
     """
     if why := _foreign_part(path):
-        raise CacheError(f"root does not execute what is in {path}: {why}; remove it, or make it root's")
+        raise CacheError(f"root does not execute files in {path}: {why}; remove it, or change its owner to root")
     return path
 
 
 def _named_path() -> tuple[Path, bool]:
-    """The cache directory that the environment names, and whether it lies among temporary files."""
+    """Return the cache directory that the environment names, and whether it is among the temporary files."""
     if named := os.environ.get("CONCMEM_CACHE"):
         return Path(named).absolute(), False
     if base := os.environ.get("XDG_CACHE_HOME"):
@@ -87,7 +87,7 @@ def _named_path() -> tuple[Path, bool]:
 
 
 def _own_path() -> Path:
-    """In the home that the user database has for root, whatever HOME says."""
+    """Return the cache directory in root's home of the user database; HOME is ignored."""
     return Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".cache" / "concmem"
 
 
@@ -101,10 +101,10 @@ def _check_foreign(path: Path) -> None:
 
 def _foreign_part(path: Path) -> str:
     """
-    Which part of a path another user than root can change, as ``"/home/ann belongs to user 1000"``; "" for none.
+    Return which part of a path another user can change, as ``"/home/ann belongs to user 1000"``, or "".
 
-    Asked by root alone: ordinary users decide for themselves whose files they execute. A folder that all can write
-    is no danger above the last part where it is sticky, as /tmp is: what is in it stays its owner's.
+    Only for root; for other users the result is "". A parent folder that all can write is safe if it is sticky, like
+    /tmp: only the owner of a file in it can replace the file.
     """
     if os.geteuid() != 0:
         return ""
@@ -116,13 +116,13 @@ def _foreign_part(path: Path) -> str:
         try:
             found = here.lstat()
         except OSError:
-            return ""  # it is not there yet: it will be made in a folder that has passed
+            return ""  # does not exist yet; the folder above it has passed
         if found.st_uid not in trusted:
             return f"{here} belongs to user {found.st_uid}"
         if stat.S_ISLNK(found.st_mode):
             links += 1
             if links > _MOST_LINKS:
-                return f"{here} is a link that leads nowhere"
+                return f"{here} is in a loop of symbolic links"
             target = Path(os.readlink(here))
             rest = [*(target.parts[1:] if target.is_absolute() else target.parts), *rest]
             here = Path("/") if target.is_absolute() else here.parent
@@ -134,7 +134,7 @@ def _foreign_part(path: Path) -> str:
 
 
 def _root_users() -> set[int]:
-    """Root, and in a user namespace that does not have all users also the number that the real root is shown as."""
+    """Return the UID of root; in a user namespace without all users also the UID that the real root is shown as."""
     try:
         if Path("/proc/self/uid_map").read_text().split()[:2] == ["0", "0"]:
             return {0}
@@ -145,13 +145,13 @@ def _root_users() -> set[int]:
 
 def publish(target: Path, make: Callable[[Path], None]) -> Path:
     """
-    Fill a folder once: `make` fills one beside it, which is then renamed to ``target``.
+    Create a folder once: `make` fills a temporary folder, which is then renamed to ``target``.
 
-    Any number of processes may do this at once: one fills it, and the others wait for that one.
+    Any number of processes may do this at once. One fills the folder, and the others wait for it.
 
     Args:
         target: The folder.
-        make: Fills the empty folder that it is given; nothing is kept where it raises.
+        make: Called with an empty folder to fill. If it raises, the folder is removed.
     """
     if target.is_dir():
         return check_executable(target)
@@ -177,7 +177,7 @@ def _fill(target: Path, make: Callable[[Path], None]) -> None:
         try:
             scratch.rename(target)
         except OSError:
-            # Where the file system has no locks, another process may have been faster.
+            # On a file system without locks another process may have been faster.
             if not target.is_dir():
                 raise
     finally:
@@ -187,7 +187,7 @@ def _fill(target: Path, make: Callable[[Path], None]) -> None:
 
 @contextlib.contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """Hold the lock of a folder to be filled, where the file system has locks; it is free when its holder is killed."""
+    """Hold the lock of a folder, if the file system has locks. The kernel frees it when the process is killed."""
     path = target.parents[1] / "locks" / target.name
     path.parent.mkdir(exist_ok=True)
     with open(path, "a") as file:

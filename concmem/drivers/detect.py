@@ -1,4 +1,4 @@
-"""Looking for the toolchains of a language, as its manifest says."""
+"""Find the toolchains of a language, as its manifest describes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ import attrs
 from concmem.drivers.cache import cache_dir, check_executable
 from concmem.drivers.manifest import Alternative, Language, Tool, fill, version_key
 
-__all__ = ["Found", "look", "packages_dir"]
+__all__ = ["Found", "find_toolchains", "packages_dir"]
 
 _ASK_TIMEOUT_S = 60
 _NOT_ITS_FAULT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""That nothing can be started now says nothing of the toolchain, and must not make another one stand in for it."""
+"""Errors of the machine, not of the toolchain. They must not select another toolchain."""
 
 
 @attrs.frozen
 class Found:
-    """One toolchain that is there and answers."""
+    """One toolchain that was found and works."""
 
     name: str
     version: str
@@ -38,16 +38,16 @@ class Found:
 
 
 def packages_dir(language: Language) -> Path:
-    """Where packages from PyPI and npm are installed for a language, and for nothing else."""
+    """Return the folder of the packages from PyPI and npm for one language."""
     return check_executable(cache_dir() / "packages" / language.folder.name)
 
 
 @cache
-def look(language: Language) -> tuple[tuple[Found, ...], tuple[str, ...]]:
+def find_toolchains(language: Language) -> tuple[tuple[Found, ...], tuple[str, ...]]:
     """
-    The toolchains of a language that are there, the one to take first; and of each that is not, why.
+    Return the toolchains of a language that were found, best first, and the reason for each that was not.
 
-    Those older than a toolchain's least version are among the latter.
+    A toolchain older than its least version counts as not found.
     """
     found: list[Found] = []
     absent: list[str] = []
@@ -64,27 +64,27 @@ def look(language: Language) -> tuple[tuple[Found, ...], tuple[str, ...]]:
         found += good
         if complete and not good:
             old = ", ".join(each.version for each in complete)
-            why = f"{alternative.least} or later is needed, found {old}"
+            why = f"needs version {alternative.least} or later, found {old}"
         if not good:
             absent.append(f"{alternative.name}: {why}")
     return tuple(found), tuple(absent)
 
 
 def _candidates(alternative: Alternative, values: dict[str, str]) -> tuple[list[Found], str]:
-    """Every place of the first tool, each completed by the tools after it; and why the last incomplete one is so."""
+    """Return each path of the first tool, with the other tools; and what the last incomplete one lacks."""
     found: list[Found] = []
     why = ""
     first, *others = alternative.tool
-    for path in _places(first, values):
+    for path in _paths(first, values):
         here = {**values}
-        complaint = _take(first, path, here)
+        complaint = _query(first, path, here)
         for tool in others:
             if complaint:
                 break
-            places = _places(tool, here)
-            complaint = _take(tool, places[0], here) if places else f"no {tool.name}"
+            paths = _paths(tool, here)
+            complaint = _query(tool, paths[0], here) if paths else f"{tool.name} not found (for {path})"
         if complaint:
-            why = f"{complaint} (beside {path})" if complaint.startswith("no ") else complaint
+            why = complaint
             continue
         each = Found(
             name=alternative.name,
@@ -96,26 +96,26 @@ def _candidates(alternative: Alternative, values: dict[str, str]) -> tuple[list[
         )
         if each.path not in [other.path for other in found]:
             found.append(each)
-    return found, why or f"no {first.name}"
+    return found, why or f"{first.name} not found"
 
 
-def _places(tool: Tool, values: dict[str, str]) -> list[str]:
-    """Where a tool is, in the order of its manifest: a bare name is looked for in PATH, all else is a path."""
-    places: list[str] = []
+def _paths(tool: Tool, values: dict[str, str]) -> list[str]:
+    """Return the paths of a tool, in the order of its manifest. A bare name is searched for in PATH."""
+    paths: list[str] = []
     for pattern in tool.look:
         text = fill(pattern, values)
         if "/" not in text:
-            places += filter(None, [shutil.which(text)])
+            paths += filter(None, [shutil.which(text)])
             continue
         expanded = os.path.expandvars(Path(text).expanduser())
         if "$" not in expanded:
-            # The newest of several folders of one kind comes first.
-            places += sorted(glob.glob(expanded), key=version_key, reverse=True)
-    return list(dict.fromkeys(str(Path(place).absolute()) for place in places if Path(place).is_file()))
+            # Of several folders that match, the newest version comes first.
+            paths += sorted(glob.glob(expanded), key=version_key, reverse=True)
+    return list(dict.fromkeys(str(Path(path).absolute()) for path in paths if Path(path).is_file()))
 
 
-def _take(tool: Tool, path: str, values: dict[str, str]) -> str:
-    """Ask a tool its question and note what it is; or say in a few words why it will not do."""
+def _query(tool: Tool, path: str, values: dict[str, str]) -> str:
+    """Run the query command of a tool and add its answer to `values`. Return what is wrong, or ""."""
     values[tool.name], values[f"{tool.name}_folder"] = path, str(Path(path).parent)
     if not tool.ask:
         return ""
@@ -134,11 +134,11 @@ def _take(tool: Tool, path: str, values: dict[str, str]) -> str:
             raise
         return f"{argv[0]} cannot be run ({error.strerror})"
     except subprocess.TimeoutExpired:
-        return f"{argv[0]} did not answer within {_ASK_TIMEOUT_S} s"
+        return f"{argv[0]} did not end within {_ASK_TIMEOUT_S} s"
     if done.returncode != 0:
         return f"{shlex.join(argv)} ended with exit code {done.returncode}"
     match = re.search(fill(tool.answer, values, pattern=True), done.stdout.decode(errors="replace"))
     if match is None:
-        return f"{shlex.join(argv)} gave an answer that is not understood"
+        return f"the output of {shlex.join(argv)} does not match the pattern in language.toml"
     values |= {name: value.strip() for name, value in match.groupdict().items() if value is not None}
     return ""

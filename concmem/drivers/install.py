@@ -1,4 +1,4 @@
-"""The ways to get a toolchain: which are open on this system, as which command, and going one of them."""
+"""Ways to install a toolchain: find a possible one, show its command, install by it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
     "command",
     "command_for",
     "forget",
-    "go",
+    "install_by",
     "is_open",
     "own_command",
     "update",
@@ -35,27 +35,27 @@ Say = Callable[[str], None]
 
 
 class InstallError(ConcmemError, RuntimeError):
-    """A toolchain could not be installed; the message ends with the last lines of the installer."""
+    """A toolchain could not be installed. The message ends with the last lines of the installer's output."""
 
 
 def is_open(way: Way) -> bool:
-    """Whether a way leads anywhere here: apt knows, or may know, all that it needs of apt; npm is there if needed."""
+    """Return whether a way is possible here: apt has, or may have, its Debian packages; npm exists if needed."""
     return all(_apt.choose(choice) for choice in way.apt) and (not way.npm or shutil.which("npm") is not None)
 
 
 def apt_missing(way: Way) -> tuple[str, ...]:
-    """The Debian packages of a way that are not installed."""
+    """Return the Debian packages of a way that are not installed."""
     names = [_apt.choose(choice) for choice in way.apt]
     return tuple(name for name in names if not _apt.installed(name))
 
 
 def command(language: Language) -> str:
-    """The command that gets a toolchain of a language by the first way that is open here, or what else to do."""
+    """Return the command that installs a toolchain by the first possible way, or the manifest's hint."""
     return command_for([language]) or language.hand
 
 
 def command_for(languages: Iterable[Language]) -> str:
-    """The one command that gets the toolchains of all these languages for which a way is open here, or ""."""
+    """Return one command that installs the toolchains of all languages that have a possible way here, or ""."""
     packages: dict[str, None] = {}
     ours: list[str] = []
     for language in languages:
@@ -73,7 +73,7 @@ def command_for(languages: Iterable[Language]) -> str:
 
 
 def own_command() -> str:
-    """What to type for concmem: its name where PATH leads to this one, else where it is."""
+    """Return how to start this concmem: by its name if it is the one in PATH, else by its path."""
     beside = Path(sys.executable).with_name("concmem")
     found = shutil.which("concmem")
     if not beside.exists() or (found is not None and Path(found).resolve() == beside.resolve()):
@@ -83,22 +83,22 @@ def own_command() -> str:
 
 
 def forget() -> None:
-    """Ask apt anew."""
+    """Clear the cached answers of apt."""
     _apt.forget()
 
 
 def update(say: Say, watch: Watch) -> None:
-    """Let apt fetch its lists of packages; what it cannot fetch shows when a package is wanted."""
+    """Fetch apt's package lists. A failure shows when a package is installed."""
     with _started("apt-get"):
         _apt.fetch_lists(say, watch)
 
 
-def go(way: Way, language: Language, say: Say, watch: Watch) -> None:
+def install_by(way: Way, language: Language, say: Say, watch: Watch) -> None:
     """
-    Install all that a way names, as root where it names Debian packages.
+    Install all packages of a way; Debian packages need root.
 
     Raises:
-        InstallError: An installer refuses.
+        InstallError: An installer failed.
         CacheError: The cache directory cannot be used.
     """
     if absent := apt_missing(way):
@@ -114,7 +114,7 @@ def _packages(way: Way, folder: Path, say: Say, watch: Watch) -> None:
     if way.pip:
         _pip(way, folder, say, watch)
     if way.npm:
-        # Scripts of packages would run as whoever installs, and none is needed to get a program that is in one.
+        # Package scripts would run as this user. No package here needs one.
         argv = ["npm", "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", *way.npm]
         _run(argv, say, watch)
     for name in way.executable:
@@ -125,14 +125,14 @@ def _packages(way: Way, folder: Path, say: Say, watch: Watch) -> None:
 def _pip(way: Way, folder: Path, say: Say, watch: Watch) -> None:
     options = ["--no-deps"] if way.no_deps else []
     argv = [*_installer(), "install", "--target", str(folder), *options, *way.pip]
-    # A user's own "always --user" or "only in a virtual environment" contradicts --target. Whoever installs, packages
-    # with machine code must be those for the interpreter that is {this_python}.
+    # The user settings PIP_USER and PIP_REQUIRE_VIRTUALENV contradict --target. Packages with machine code must be
+    # for the interpreter {this_python}, with each of these installers.
     env = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_PYTHON": sys.executable, "UV_PYTHON": sys.executable}
     _run(argv, say, watch, env=env)
 
 
 def _installer() -> list[str]:
-    """The interpreter's own pip, else any."""
+    """Return the command of the interpreter's own pip, else of any pip or uv."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     if uv := shutil.which("uv"):
@@ -156,7 +156,7 @@ def _started(name: str) -> Iterator[None]:
         raise InstallError(f"{name}: {error.strerror}") from error
 
 
-def _check(code: int, said: Sequence[str], shown: str) -> None:
+def _check(code: int, output: Sequence[str], shown: str) -> None:
     if code != 0:
-        lines = [line.strip() for line in said if not line.startswith("WARNING: Retrying")][-4:]
+        lines = [line.strip() for line in output if not line.startswith("WARNING: Retrying")][-4:]
         raise InstallError(f"{shown} failed: {' | '.join(lines) or f'exit code {code}'}")

@@ -1,4 +1,4 @@
-"""Run a command that may take minutes, and tell meanwhile what it says."""
+"""Run a command that may take minutes, and report its output while it runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 __all__ = ["Watch", "run_long", "so_far", "unwatched"]
 
 Watch = Callable[[float, str], None]
-"""Called about once a second: for how long the command has been running (seconds), and the last line that it wrote."""
+"""Called about once a second with the run time of the command in seconds and its last line of output."""
 
-_TELL_S = 1.0
+_REPORT_S = 1.0
 _END_S = 10.0
-# apt-get writes these with APT::Status-Fd: the kind, the package, per cent, what is done.
+# With APT::Status-Fd, apt-get writes these: kind, package, per cent, current step.
 _APT_STATUS = re.compile(r"(?:dl|pm)status:[^:]*:(?P<percent>[\d.]+):(?P<what>.+)")
 
 
@@ -26,7 +26,7 @@ def unwatched(elapsed_s: float, line: str) -> None:
 
 
 def so_far(elapsed_s: float, line: str) -> str:
-    """Return in one text for how long a command has been running, and what it said last."""
+    """Return a text with the run time of a command and its last line of output."""
     return f"{elapsed_s:.0f} s" + (f": {line}" if line else "")
 
 
@@ -39,20 +39,20 @@ def run_long(
     timeout_s: float | None = None,
 ) -> tuple[int, list[str]]:
     """
-    Run a command without standard input; return its exit code and the lines that it wrote to either stream.
+    Run a command without standard input. Return its exit code and its lines of output, of both streams.
 
-    An exception, Ctrl-C among them, ends the command first: by SIGTERM, and after ten seconds by SIGKILL.
+    An exception, including Ctrl-C, first ends the command: by SIGTERM, and after ten seconds by SIGKILL.
 
     Args:
         argv: The command.
         watch: See `Watch`.
-        env: Variables of the environment besides this process's own.
-        cwd: Where it runs.
+        env: Environment variables in addition to this process's own.
+        cwd: The working directory.
         timeout_s: How long it may take.
 
     Raises:
         OSError: It cannot be started.
-        subprocess.TimeoutExpired: It took longer than `timeout_s`, and has been ended.
+        subprocess.TimeoutExpired: It took longer than `timeout_s`, and was ended.
     """
     begun_s = time.monotonic()
     running = subprocess.Popen(
@@ -64,32 +64,32 @@ def run_long(
         stderr=subprocess.STDOUT,
     )
     assert running.stdout is not None
-    said = _Lines()
+    output = _Lines()
     try:
         with running.stdout as pipe, selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
-            told_s = begun_s
+            reported_s = begun_s
             while True:
-                ready = selector.select(_TELL_S)
+                ready = selector.select(_REPORT_S)
                 elapsed_s = time.monotonic() - begun_s
                 if timeout_s is not None and elapsed_s > timeout_s:
                     raise subprocess.TimeoutExpired(list(argv), timeout_s)
                 if ready:
                     if not (chunk := os.read(pipe.fileno(), 1 << 16)):
                         break
-                    said.add(chunk)
-                if begun_s + elapsed_s - told_s >= _TELL_S:
-                    told_s = begun_s + elapsed_s
-                    watch(elapsed_s, said.last)
+                    output.add(chunk)
+                if begun_s + elapsed_s - reported_s >= _REPORT_S:
+                    reported_s = begun_s + elapsed_s
+                    watch(elapsed_s, output.last)
         left_s = None if timeout_s is None else max(0.0, timeout_s - (time.monotonic() - begun_s))
-        return running.wait(left_s), said.lines()
+        return running.wait(left_s), output.lines()
     except BaseException:
         _end(running)
         raise
 
 
 def _end(running: subprocess.Popen[bytes]) -> None:
-    # A package manager that is killed leaves a half-installed package, so it gets time to end by itself.
+    # A killed package manager leaves a half-installed package, so give it time to end by itself.
     running.terminate()
     try:
         running.wait(_END_S)
@@ -99,7 +99,7 @@ def _end(running: subprocess.Popen[bytes]) -> None:
 
 
 class _Lines:
-    """What a command has written, as lines; a carriage return ends one, too."""
+    """The output of a command as lines. A carriage return also ends a line."""
 
     def __init__(self) -> None:
         self._text = b""
@@ -108,7 +108,7 @@ class _Lines:
     def add(self, chunk: bytes) -> None:
         self._text += chunk
         recent = re.split(r"[\r\n]+", self._text[-4096:].decode(errors="surrogateescape"))
-        # The last one may be half of a line, unless it is all that there is.
+        # The last one may be an incomplete line; skip it unless it is the only one.
         for line in reversed(recent[:-1] or recent):
             if line.strip():
                 status = _APT_STATUS.match(line)

@@ -1,7 +1,7 @@
 """
-The form of ``language.toml``: what may stand in one, and one clear sentence where something else does.
+The format of ``language.toml``: its keys, and one sentence for each mistake.
 
-``docs/add-a-language.md`` describes it for those who write one.
+``docs/add-a-language.md`` describes it for users.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ __all__ = [
 ]
 
 Kind = Literal["thread", "green thread", "virtual thread", "event loop", "process"]
-Workload = Literal["spawn", "channel"]  # besides sleep, which is what every program does
+Workload = Literal["spawn", "channel"]  # in addition to sleep, which every program has
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 ALWAYS = frozenset({"packages", "cache", "this_python"})
-"""Placeholders that belong to concmem and to no toolchain."""
+"""Placeholders that do not depend on a toolchain."""
 _MOST_BYTES = 1 << 20
 _OF_PROGRAM = ALWAYS | {"dir", "source", "source_folder", "stem", "program"}
 
 
 class ManifestError(ConcmemError, ValueError):
-    """A ``language.toml`` that cannot be meant; the sentence names the file and the key."""
+    """A ``language.toml`` is invalid. The message names the file and the key."""
 
     exit_code = 2
 
 
 @attrs.frozen
 class Tool:
-    """One program or file of a toolchain: where to look for it, and the question that proves that it works."""
+    """One program or file of a toolchain: where to find it, and the command that shows that it works."""
 
     name: str
     look: tuple[str, ...]
@@ -70,7 +70,7 @@ class Tool:
 
 @attrs.frozen
 class Alternative:
-    """One toolchain that can make and run the programs of a language."""
+    """One toolchain that can build and run the programs of a language."""
 
     name: str
     label: str
@@ -88,10 +88,10 @@ class Alternative:
 @attrs.frozen
 class Way:
     """
-    One way to get a toolchain; all that it names is needed together.
+    One way to install a toolchain. All packages that it names are needed.
 
-    `download` and `disk` are those of `pip` and `npm`; `apt_download` and `apt_disk` say about what the Debian packages
-    take on a bare system, until apt has its lists and says it itself.
+    `download` and `disk` are the sizes of the `pip` and `npm` packages. `apt_download` and `apt_disk` estimate those of
+    the Debian packages on a bare system; they are used while apt has no package lists.
     """
 
     pip: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class Way:
 
 @attrs.frozen
 class FlagRule:
-    """Arguments of the runtime without which it cannot do more than ``tasks_above`` tasks."""
+    """Arguments that the runtime needs for more than ``tasks_above`` tasks."""
 
     tasks_above: int
     argv: tuple[str, ...]
@@ -115,7 +115,7 @@ class FlagRule:
 
 @attrs.frozen
 class Pin:
-    """A library whose version belongs in the row, and where that version is written."""
+    """A library whose version is shown in the row, and the file and pattern to read the version with."""
 
     name: str
     file: str
@@ -141,17 +141,17 @@ class Entry:
 
     @property
     def sources(self) -> dict[str, str]:
-        """The file of each workload, that of ``sleep`` first."""
+        """The file of each workload, ``sleep`` first."""
         return dict([("sleep", self.file), *self.workloads.items()])
 
     def name_of(self, workload: str) -> str:
-        """What the program of a workload is called where it is built."""
+        """Return the name of the built program of a workload."""
         return self.name if workload == "sleep" else f"{self.name}-{workload}"
 
 
 @attrs.frozen(eq=False)
 class Language:
-    """One ``language.toml``; read once, so that it is itself and no copy."""
+    """One ``language.toml``. It is read once, so equality is identity."""
 
     name: str
     toolchain: tuple[Alternative, ...]
@@ -163,12 +163,12 @@ class Language:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """``"1.10.2"`` -> ``(1, 10, 2)``, to compare by."""
+    """Return a sort key of a version: ``"1.10.2"`` -> ``(1, 10, 2)``."""
     return tuple(int(part[:18]) for part in re.findall(r"[0-9]+", version))
 
 
 def fill(text: str, values: dict[str, str], *, pattern: bool = False) -> str:
-    """``text`` with its placeholders filled in; with ``pattern``, as parts of a regular expression."""
+    """Return ``text`` with its placeholders replaced; with ``pattern`` their values are escaped for a regex."""
     return _PLACEHOLDER.sub(lambda m: re.escape(values[m[1]]) if pattern else values[m[1]], text)
 
 
@@ -176,24 +176,24 @@ def _text(path: Path) -> str:
     with path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
-        raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
+        raise ValueError(f"the file is larger than {_MOST_BYTES >> 20} MiB")
     return content.decode("utf-8").replace("\r\n", "\n")
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # the name is too long, say
+    except (OSError, ValueError):  # for example, the name is too long
         return False
 
 
 @cache
 def read(path: Path) -> Language:
     """
-    The language that a ``language.toml`` describes.
+    Return the language that a ``language.toml`` describes.
 
     Raises:
-        ManifestError: It cannot be read, or something in it cannot be meant.
+        ManifestError: The file cannot be read or is invalid.
     """
     try:
         stored = tomllib.loads(_text(path))
@@ -216,7 +216,7 @@ def read(path: Path) -> Language:
 
 
 def _complaints(language: Language) -> Iterator[str]:
-    """What is wrong beyond types, each with its key."""
+    """Yield each mistake beyond types, with its key."""
     for key in ("toolchain", "program"):
         if not getattr(language, key):
             yield f"{key}: there must be at least one [[{key}]]"
@@ -229,7 +229,7 @@ def _complaints(language: Language) -> Iterator[str]:
     }
     for key, text in shown.items():
         if escape_text(text) != text:
-            yield f"{key}: {text!r} has a character that cannot be seen"
+            yield f"{key}: {text!r} contains an invisible character"
     for i, alternative in enumerate(language.toolchain):
         yield from _alternative_complaints(f"toolchain[{i}]", alternative, bool(any(p.flags for p in language.program)))
     for i, entry in enumerate(language.program):
@@ -241,12 +241,12 @@ def _complaints(language: Language) -> Iterator[str]:
         files |= {f"pins[{j}].file": pin.file for j, pin in enumerate(entry.pins)}
         for key, name in files.items():
             if not _is_file(language.folder / name):
-                yield f"{at}.{key}: there is no file {name!r} in {language.folder}"
+                yield f"{at}.{key}: no file {name!r} in {language.folder}"
         for j, pin in enumerate(entry.pins):
             yield from _pattern_complaints(f"{at}.pins[{j}].pattern", pin.pattern, groups=1)
         above = [rule.tasks_above for rule in entry.flags]
         if above != sorted(above):
-            yield f"{at}.flags: tasks_above must rise from rule to rule"
+            yield f"{at}.flags: tasks_above must increase from rule to rule"
     for i, way in enumerate(language.install):
         for key in ("download", "disk", "apt_download", "apt_disk"):
             try:
@@ -256,7 +256,7 @@ def _complaints(language: Language) -> Iterator[str]:
     names = [entry.name_of(workload) for entry in language.program for workload in entry.sources]
     for name in names:
         if names.count(name) > 1:
-            yield f"program: there is more than one named {name!r}"
+            yield f"program: more than one program is named {name!r}"
 
 
 def _alternative_complaints(at: str, alternative: Alternative, flags: bool) -> Iterator[str]:
@@ -264,7 +264,7 @@ def _alternative_complaints(at: str, alternative: Alternative, flags: bool) -> I
     if not alternative.tool:
         yield f"{at}.tool: there must be at least one [[toolchain.tool]]"
     if not alternative.run:
-        yield f"{at}.run: it is empty"
+        yield f"{at}.run: must not be empty"
     for i, tool in enumerate(alternative.tool):
         here = f"{at}.tool[{i}]"
         yield from _unknown(f"{here}.look", tool.look, known)
@@ -273,7 +273,7 @@ def _alternative_complaints(at: str, alternative: Alternative, flags: bool) -> I
         yield from _unknown(f"{here}.answer", [tool.answer], known)
         yield from _pattern_complaints(f"{here}.answer", _PLACEHOLDER.sub("x", tool.answer))
         if bool(tool.ask) != bool(tool.answer):
-            yield f"{here}: ask and answer belong together"
+            yield f"{here}: ask and answer must be given together"
         known |= set(re.compile(_PLACEHOLDER.sub("x", tool.answer)).groupindex)
     if "version" not in known:
         yield f"{at}.tool: no answer has a group (?P<version>...)"
@@ -287,14 +287,14 @@ def _alternative_complaints(at: str, alternative: Alternative, flags: bool) -> I
     yield from _unknown(f"{at}.env", alternative.env.values(), run)
     yield from _unknown(f"{at}.build_env", alternative.build_env.values(), build)
     if flags and "{flags}" not in alternative.run:
-        yield f"{at}.run: a program has flags, but there is no '{{flags}}' to say where they go"
+        yield f"{at}.run: a program has flags, so '{{flags}}' must mark their place"
 
 
 def _unknown(at: str, texts: Iterable[str], known: Iterable[str]) -> Iterator[str]:
     for text in texts:
         for name in _PLACEHOLDER.findall(text):
             if name not in known:
-                yield f"{at}: '{{{name}}}' is not known here; known are {', '.join(sorted(known))}"
+                yield f"{at}: unknown placeholder '{{{name}}}'; known here: {', '.join(sorted(known))}"
 
 
 def _pattern_complaints(at: str, pattern: str, groups: int = 0) -> Iterator[str]:
@@ -304,12 +304,12 @@ def _pattern_complaints(at: str, pattern: str, groups: int = 0) -> Iterator[str]
         yield f"{at}: {error}"
     else:
         if compiled.groups < groups:
-            yield f"{at}: there is no group (...) in it"
+            yield f"{at}: the pattern has no group (...)"
 
 
 def _converter() -> cattrs.Converter:
     made = strict_converter()
-    # It is known from where the file was read, and no key of it.
+    # The folder is that of the file, not a key in it.
     structure = make_dict_structure_fn(
         Language, made, _cattrs_forbid_extra_keys=True, folder=cattrs.override(omit=True)
     )

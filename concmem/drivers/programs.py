@@ -1,8 +1,7 @@
 """
-Programs to measure, and the toolchains that make and run them.
+Programs to measure, and the toolchains that build and run them.
 
-Everything about a language stands in the ``language.toml`` beside its programs (``docs/add-a-language.md``); this
-module is the one reader of those files.
+Everything about a language is in the ``language.toml`` beside its programs (``docs/add-a-language.md``).
 
     program = load_programs()["go"]
     found = detect(program)
@@ -51,17 +50,17 @@ __all__ = [
 @attrs.frozen(field_transformer=escape_fields)
 class Toolchain:
     """
-    What makes and runs a program, as found on this machine.
+    A toolchain on this machine that builds and runs a program.
 
     Attributes:
-        language: Of the program.
-        name: Which of the language's toolchains this is.
-        version: Of the compiler or of the runtime, whichever the language's manifest holds to be telling.
-        path: Where it was found.
-        label: What a row says of it, the libraries that count included: "rustc 1.95.0, tokio 1.38.1".
-        stand_in: It runs the programs, but is not what people mean by the language; `toolchains.install` goes on
-            looking for that.
-        values: What was found of each of its parts, by the manifest's names.
+        language: The language of the program.
+        name: The name of this toolchain in the language's manifest.
+        version: The version of the compiler or the runtime, as the manifest defines.
+        path: The path of its main tool.
+        label: The text that rows show, with libraries that matter: "rustc 1.95.0, tokio 1.38.1".
+        stand_in: It runs the programs, but is not what people mean by the language. `toolchains.install` still tries to
+            install another one.
+        values: The paths and versions of its parts, by their names in the manifest.
     """
 
     language: str
@@ -76,12 +75,12 @@ class Toolchain:
 @attrs.frozen(field_transformer=escape_fields)
 class Missing:
     """
-    Why a program cannot be made or run here.
+    Why a program cannot be built or run here.
 
     Attributes:
-        language: Of the program.
+        language: The language of the program.
         reason: One sentence.
-        install: The exact command that gets what is missing, or "" where none is known.
+        install: The command that installs what is missing, or "" if none is known.
     """
 
     language: str
@@ -92,21 +91,20 @@ class Missing:
 @attrs.frozen(field_transformer=escape_fields)
 class Program:
     """
-    One program: it starts N tasks, and says so.
+    One program that starts N tasks.
 
     Attributes:
-        name: What the command line and the files of a study call it.
-        language: What it is written in.
-        title: What a chart calls it.
+        name: Its name on the command line and in the files of a study.
+        language: The language that it is written in.
+        title: Its name in charts.
         kind: What one of its tasks is.
         variant: ``article`` for the ten of the article, ``idiomatic`` for those that a language's users would write
-            instead, else what sets it apart from both.
-        begins_together: None of its tasks begins before all are created, so that N are alive at once however long
-            creating them takes.
-        folder: Of its language.
-        mappings: How many memory mappings one of its tasks takes; 0 where tasks share them.
-        workloads: What its tasks can do: ``sleep``, and what further workloads there is a source for.
-        least: The least version of a toolchain that can make and run it; "0" where any will do.
+            instead, else a word for what sets it apart from both.
+        begins_together: No task begins before all are created, so that N are alive at once however long creating takes.
+        folder: The folder of its language.
+        mappings: The number of memory mappings of one task; 0 if tasks have none of their own.
+        workloads: ``sleep``, and the further workloads that it has a source for.
+        least: The least version of a toolchain that can build and run it; "0" for any.
         remarks: What a reader of its rows must know, each a few words.
     """
 
@@ -129,10 +127,10 @@ class Prepared:
     A program that is ready to run.
 
     Attributes:
-        program: Which.
-        toolchain: What made it and runs it.
+        program: The program.
+        toolchain: The toolchain that built it and runs it.
         workload: What its tasks do.
-        env: The whole environment of a run; nothing of the caller's is in it.
+        env: The whole environment of a run, without the caller's variables.
     """
 
     program: Program
@@ -143,12 +141,12 @@ class Prepared:
 
     def command(self, tasks: int, duration_s: float) -> tuple[str, ...]:
         """
-        The argument vector of a run: an absolute path first, no shell and no build tool in it.
+        Return the argument vector of a run. It begins with an absolute path; no shell, no build tool.
 
         Args:
-            tasks: How many tasks to start, at least 1.
-            duration_s: How long each sleeps; with ``spawn`` how long the program stays when all have ended, with
-                ``channel`` how long the message goes round.
+            tasks: The number of tasks to start, at least 1.
+            duration_s: How long each sleeps; with ``spawn`` how long the program idles when all have ended, with
+                ``channel`` how long the message is passed on.
         """
         flags, argv = self.flags(tasks), list[str]()
         for word in self._run:
@@ -156,20 +154,20 @@ class Prepared:
         return (*argv, str(tasks), f"{duration_s:.6f}".rstrip("0").rstrip("."))
 
     def flags(self, tasks: int) -> tuple[str, ...]:
-        """The arguments of the runtime without which it could not do this many tasks; part of the row."""
+        """Return the arguments that the runtime needs for so many tasks; the row shows them."""
         rules = [rule.argv for rule in _entry(self.program).flags if tasks > rule.tasks_above]
         return rules[-1] if rules else ()
 
 
 def load_programs(extra_dirs: Sequence[Path] = ()) -> dict[str, Program]:
     """
-    All programs by name: concmem's own first, in the order of the article, then those of other folders.
+    Return all programs by name: concmem's own first, in the order of the article, then those of other folders.
 
     Args:
-        extra_dirs: Folders that hold a folder a language, each with a ``language.toml``.
+        extra_dirs: Folders with one folder per language, each with a ``language.toml``.
 
     Raises:
-        ManifestError: One cannot be read, or names a program that is already there, or a folder holds no language.
+        ManifestError: A file is invalid, a program's name is not unique, or a folder has no language.
     """
     programs: dict[str, Program] = {}
     for top in (PROGRAMS, *extra_dirs):
@@ -199,16 +197,16 @@ def load_programs(extra_dirs: Sequence[Path] = ()) -> dict[str, Program]:
 
 def choose(found: Mapping[str, Program], names: Sequence[str] = (), variants: Sequence[str] = ()) -> dict[str, Program]:
     """
-    The programs that are meant, in the order of ``found``.
+    Return the selected programs, in the order of ``found``.
 
     Args:
-        found: All that there are, as `load_programs` gives them.
-        names: Their names; ``all`` stands for every one. Where there are none: the ten of the article and all of other
-            folders than concmem's own, or all of the variants, where those are given.
-        variants: Only programs of these.
+        found: All programs, as from `load_programs`.
+        names: Their names; ``all`` stands for every program. Without names: all programs of the given variants, else
+            the ten of the article and all of other folders than concmem's own.
+        variants: Select only programs of these variants.
 
     Raises:
-        InvalidRequest: There is no such program or variant, or none that is both.
+        InvalidRequest: There is no such program or variant, or no program with both.
     """
     there = tuple(dict.fromkeys(program.variant for program in found.values()))
     for what, wanted, known in (("program", names, (*found, "all")), ("variant", variants, there)):
@@ -222,35 +220,35 @@ def choose(found: Mapping[str, Program], names: Sequence[str] = (), variants: Se
 
     chosen = {name: program for name, program in found.items() if meant(program)}
     if not chosen:
-        raise InvalidRequest(f"none of {', '.join(names)} is of the variant {' or '.join(variants)}")
+        raise InvalidRequest(f"none of {', '.join(names)} has the variant {' or '.join(variants)}")
     return chosen
 
 
 def detect(program: Program) -> Toolchain | Missing:
     """
-    The toolchain for a program: the first of its language that can do all of the language's programs.
+    Return the toolchain for a program: the first of its language that can build and run all the language's programs.
 
-    So two programs of one language are compared on one toolchain. Where none can do all, the first that can do this
-    one. What is found is kept for the life of the process; `forget` looks again.
+    So all programs of a language are compared on one toolchain. If none can do all, return the first that can do this
+    program. Results are cached in this process; `forget` clears them.
     """
     language = _language(program)
-    found, absent = _detect.look(language)
+    found, absent = _detect.find_toolchains(language)
     most = max((entry.least for entry in language.program), key=_manifest.version_key)
     for least in (most, program.least):
         for candidate in found:
             if _manifest.version_key(candidate.version) >= _manifest.version_key(least):
                 return _toolchain(program, language, candidate)
     if found:
-        there = "; ".join(f"{candidate.label} at {candidate.path}" for candidate in found)
-        reason = f"{program.title} needs version {program.least} or later, found {there}"
+        versions = "; ".join(f"{candidate.label} at {candidate.path}" for candidate in found)
+        reason = f"{program.title} needs version {program.least} or later, found {versions}"
     else:
         reason = f"no toolchain for {language.name}: {'; '.join(absent)}"
     return Missing(language.name, reason, _install.command(language))
 
 
 def forget() -> None:
-    """Look for toolchains anew, when next asked: something has been installed."""
-    _detect.look.cache_clear()
+    """Clear cached results, so that `detect` finds newly installed toolchains."""
+    _detect.find_toolchains.cache_clear()
     _install.forget()
 
 
@@ -258,18 +256,18 @@ def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep", wat
     """
     Build a program for a workload, unless the cache has it.
 
-    The cache is keyed by the language's sources and manifest and by the toolchain. Nothing is ever written beside the
-    sources, and any number of processes may build at once.
+    The cache key is made of the language's sources and manifest and of the toolchain. Nothing is written beside the
+    sources. Any number of processes may build at once.
 
     Args:
-        program: Which.
-        toolchain: What builds it, as `detect` found it.
+        program: The program.
+        toolchain: The toolchain, as from `detect`.
         workload: What its tasks do.
-        watch: Is given, about once a second, how long a compiler has been at work, and its last line.
+        watch: Called about once a second with the run time of the compiler and its last line of output.
 
     Raises:
         InvalidRequest: The program has no such workload.
-        BuildError: The compiler refuses it, or does not end within 30 minutes.
+        BuildError: The compiler fails, or does not end within 30 minutes.
         CacheError: The cache directory cannot be used.
     """
     if workload not in program.workloads:
@@ -287,7 +285,7 @@ def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep", wat
 
     folder = language.folder
     if alternative.build:
-        folder = _build.built(language, alternative, name, _tools(toolchain), places, watch)
+        folder = _build.build_once(language, alternative, name, _tools(toolchain), places, watch)
     final = places(folder)
     env = {"LANG": "C.UTF-8"} | {name: _manifest.fill(text, final) for name, text in alternative.env.items()}
     run = tuple(word if word == "{flags}" else _manifest.fill(word, final) for word in alternative.run)
@@ -295,19 +293,19 @@ def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep", wat
 
 
 def is_built(program: Program, toolchain: Toolchain, workload: str = "sleep") -> bool:
-    """Whether `prepare` has nothing to build for a program: the cache has it, or its sources are run as they are."""
+    """Return whether `prepare` has nothing to build: the cache has the program, or its sources are run directly."""
     language, entry = _language(program), _entry(program)
     alternative = next(a for a in language.toolchain if a.name == toolchain.name)
-    return not alternative.build or _build.place(language, entry.name_of(workload), _tools(toolchain)).is_dir()
+    return not alternative.build or _build.cached_folder(language, entry.name_of(workload), _tools(toolchain)).is_dir()
 
 
 def needs_build(program: Program) -> bool:
-    """Whether the toolchain that a language names first builds its programs."""
+    """Return whether the first toolchain of a language builds its programs."""
     return bool(_language(program).toolchain[0].build)
 
 
 def _tools(toolchain: Toolchain) -> list[tuple[str, str]]:
-    """What a built program depends on besides its sources."""
+    """Return what a built program depends on besides its sources."""
     return sorted(item for item in toolchain.values.items() if item[0] not in _manifest.ALWAYS)
 
 

@@ -1,4 +1,4 @@
-"""The toolchains of all programs: which are there, and getting those that are not."""
+"""The toolchains of all programs: find them, and install missing ones."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _UNPACK_PER_S = 25e6
 
 def survey(extra_dirs: Sequence[Path] = ()) -> dict[str, Toolchain | Missing]:
     """
-    Of each program its toolchain, or why it cannot be run here and what would help.
+    Return the toolchain of each program, or why it cannot be run here and how to install what is missing.
 
     Args:
         extra_dirs: Folders of programs besides concmem's own, as for `drivers.load_programs`.
 
     Raises:
-        ManifestError: A ``language.toml`` cannot be meant.
+        ManifestError: A ``language.toml`` is invalid.
     """
     return {name: drivers.detect(program) for name, program in drivers.load_programs(extra_dirs).items()}
 
@@ -43,14 +43,14 @@ class Plan:
     What `install` would do.
 
     Attributes:
-        here: By the title of a language, the packages that would be installed; each with where it is from.
+        here: The packages to install, with their source, by the title of a language.
         programs: The names of the programs that these packages are for.
-        needs_root: Likewise, what this user cannot install; `command` has what can.
-        command: The one command that gets what needs root, and installs the rest.
-        download_bytes: About how much is downloaded for `here`.
-        disk_bytes: About how much more of the disk is used.
-        seconds: About how long it takes, at 5 MB downloaded and 25 MB unpacked a second.
-        lists_fetched: apt's lists of packages were fetched for it.
+        needs_root: The packages that this user cannot install, likewise.
+        command: One command that installs what needs root, and the rest.
+        download_bytes: The estimated download for `here`.
+        disk_bytes: The estimated disk space for `here`.
+        seconds: The estimated time, at 5 MB downloaded and 25 MB unpacked a second.
+        lists_fetched: Whether apt's package lists were fetched for the plan.
     """
 
     here: Mapping[str, str]
@@ -67,24 +67,26 @@ def plan(
     programs: Collection[Program], say: Say = print, watch: Watch = unwatched, *, fetch_lists: bool = True
 ) -> Plan:
     """
-    Return what `install_for` would install for these programs; nothing is installed.
+    Return what `install_for` would install for these programs. Nothing is installed.
 
-    Where apt has no lists of packages yet, as in a fresh container, they are fetched: as root the system's, else own
-    ones in the cache directory; or not, with ``fetch_lists=False``, and then the sizes of Debian packages are those
-    that the manifests estimate.
+    If apt has no package lists yet, as in a fresh container, they are fetched: as root the system's, else separate ones
+    in the cache directory. With ``fetch_lists=False`` they are not, and the sizes of Debian packages are the estimates
+    of the manifests.
     """
-    absent = [(language, of_it) for language, of_it in _by_language(programs) if not _satisfied(of_it)]
+    absent = [
+        (language, its_programs) for language, its_programs in _by_language(programs) if not _satisfied(its_programs)
+    ]
     needs_apt = any(way.apt for language, _ in absent for way in language.install)
-    fetched = fetch_lists and needs_apt and _apt.there() and not _apt.has_lists()
+    fetched = fetch_lists and needs_apt and _apt.has_apt() and not _apt.has_lists()
     if fetched:
         _fetch(say, watch)
-    here: dict[str, list[_manifest.Way]] = {}  # several languages have one title: Python with and without uvloop
+    here: dict[str, list[_manifest.Way]] = {}  # languages may have the same title: Python with and without uvloop
     needs_root: dict[str, list[_manifest.Way]] = {}
     able: set[str] = set()
     left_out: list[_manifest.Language] = []
     packages: dict[str, None] = {}
     download_bytes = disk_bytes = 0
-    for language, of_it in absent:
+    for language, its_programs in absent:
         ways = [way for way in language.install if _install.is_open(way)]
         way = next((way for way in ways if os.geteuid() == 0 or not _install.apt_missing(way)), None)
         if way is None:
@@ -93,16 +95,16 @@ def plan(
                 left_out.append(language)
             continue
         here.setdefault(language.name, []).append(way)
-        able |= {program.name for program in of_it}
-        if of_way := _install.apt_missing(way):
-            packages |= dict.fromkeys(of_way)
+        able |= {program.name for program in its_programs}
+        if way_packages := _install.apt_missing(way):
+            packages |= dict.fromkeys(way_packages)
             if not _apt.has_lists():
                 download_bytes += parse_bytes(way.apt_download or "0")
                 disk_bytes += parse_bytes(way.apt_disk or "0")
         download_bytes += parse_bytes(way.download or "0")
         disk_bytes += parse_bytes(way.disk or "0")
-    of_apt = _apt.sizes(tuple(packages))
-    download_bytes, disk_bytes = download_bytes + of_apt[0], disk_bytes + of_apt[1]
+    apt_sizes = _apt.sizes(tuple(packages))
+    download_bytes, disk_bytes = download_bytes + apt_sizes[0], disk_bytes + apt_sizes[1]
     seconds = 5 * len(here) + download_bytes / _DOWNLOAD_PER_S + disk_bytes / _UNPACK_PER_S
     return Plan(
         here={title: _packages(ways) for title, ways in here.items()},
@@ -120,24 +122,24 @@ def install(
     languages: Sequence[str] = (), say: Say = print, extra_dirs: Sequence[Path] = (), watch: Watch = unwatched
 ) -> dict[str, Missing]:
     """
-    Get what is missing: packages from PyPI and npm into folders of the cache directory, Debian packages as root.
+    Install missing toolchains: packages from PyPI and npm into the cache directory, Debian packages as root.
 
-    Of a language's ways the first that is open is gone, the next where that does not help. What needs root is left out
-    where the user is not root.
+    The ways of a language are tried in order, until one helps. Ways that need root are skipped if this user is not
+    root.
 
     Args:
         languages: As for `asked`.
-        say: Is given each command before it runs, and each complaint, as a line of text.
+        say: Called with each command before it runs, and with each error, as a line of text.
         extra_dirs: Folders of programs besides concmem's own.
-        watch: Is given, about once a second, how long a command has been running, and its last line.
+        watch: Called about once a second with the run time of a command and its last line of output.
 
     Returns:
-        Of the programs that were asked for those that still cannot be run, by name. Empty is success; `command` gives
-        the one command that gets what is left.
+        The selected programs that still cannot be run, by name. Empty means success; `command` returns one command
+        that installs the rest.
 
     Raises:
         InvalidRequest: There is no such language.
-        ManifestError: A ``language.toml`` cannot be meant.
+        ManifestError: A ``language.toml`` is invalid.
     """
     return install_for(asked(languages, extra_dirs), say, watch)
 
@@ -145,23 +147,23 @@ def install(
 def install_for(
     programs: Collection[Program], say: Say = print, watch: Watch = unwatched, *, lists_fetched: bool = False
 ) -> dict[str, Missing]:
-    """As `install`, for these programs; apt's lists are not fetched again where that was done for the `plan`."""
+    """As `install`, for these programs. With `lists_fetched`, apt's package lists are not fetched again."""
     drivers.forget()
     steps = _Steps(say, watch, lists_fetched)
-    for language, of_it in _by_language(programs):
-        steps.get(language, of_it)
+    for language, its_programs in _by_language(programs):
+        steps.get(language, its_programs)
     now = {program.name: drivers.detect(program) for program in programs}
     return {name: found for name, found in now.items() if isinstance(found, Missing)}
 
 
 def command(programs: Collection[Program]) -> str:
-    """Return the one command that gets all that is missing for these programs, or "" where no way is open here."""
-    absent = [language for language, of_it in _by_language(programs) if not _runnable(of_it)]
+    """Return one command that installs what these programs lack, or "" if no way is possible here."""
+    absent = [language for language, its_programs in _by_language(programs) if not _runnable(its_programs)]
     return _install.command_for(absent)
 
 
 class _Steps:
-    """One installation: the lists of apt are fetched once."""
+    """One installation. It fetches the package lists of apt at most once."""
 
     def __init__(self, say: Say, watch: Watch, updated: bool) -> None:
         self._say = say
@@ -172,13 +174,13 @@ class _Steps:
         if _satisfied(programs):
             return
         for way in language.install:
-            if way.apt and not self._updated and _apt.there() and _install.apt_missing(way):
+            if way.apt and not self._updated and _apt.has_apt() and _install.apt_missing(way):
                 _fetch(self._say, self._watch)
                 self._updated = True
             if not _install.is_open(way) or (_install.apt_missing(way) and os.geteuid() != 0):
                 continue
             try:
-                _install.go(way, language, self._say, self._watch)
+                _install.install_by(way, language, self._say, self._watch)
             except InstallError as error:
                 self._say(f"{language.name}: {error}")
                 continue
@@ -225,13 +227,13 @@ def asked(languages: Sequence[str] = (), extra_dirs: Sequence[Path] = ()) -> tup
     Return the programs of languages.
 
     Args:
-        languages: Their names, or those of their folders or programs, or ``all``. Where none is given: the ten
-            programs of the article, and those of other folders than concmem's own.
+        languages: Names of languages, of their folders or of programs, or ``all``. If empty: the ten programs of the
+            article, and those of other folders than concmem's own.
         extra_dirs: Folders of programs besides concmem's own, as for `drivers.load_programs`.
 
     Raises:
         InvalidRequest: There is no such language.
-        ManifestError: A ``language.toml`` cannot be meant.
+        ManifestError: A ``language.toml`` is invalid.
     """
     programs = drivers.load_programs(extra_dirs)
     return tuple(_asked(languages, programs).values())
