@@ -20,7 +20,7 @@ enum { BUSY_MS = 100 /* a process can be seen in its group for a moment after it
 enum { FSOPEN = 430, FSCONFIG = 431, FSMOUNT = 432, OPEN_CLOEXEC = 1, CREATE = 6 };
 
 /* A descriptor that has just been opened: 0, or -errno where it could not be. */
-int cm_keep(struct cm_file *file, int fd)
+int cm_file_set(struct cm_file *file, int fd)
 {
     if (fd < 0)
         return -errno;
@@ -32,7 +32,7 @@ int cm_keep(struct cm_file *file, int fd)
 }
 
 /* Whether the descriptor still is what it was: a host that turns into a daemon may close all that it finds. */
-bool cm_file_is_there(const struct cm_file *file)
+bool cm_file_is_valid(const struct cm_file *file)
 {
     struct stat status;
     return file->is_open && fstat(file->fd, &status) == 0 && status.st_dev == file->device &&
@@ -41,19 +41,19 @@ bool cm_file_is_there(const struct cm_file *file)
 
 void cm_close(struct cm_file *file)
 {
-    bool there = cm_file_is_there(file);
+    bool there = cm_file_is_valid(file);
     if (__atomic_exchange_n(&file->is_open, 0, __ATOMIC_ACQ_REL) && there)
         close(file->fd);
 }
 
 int cm_open(struct cm_file *file, const char *path, int flags)
 {
-    return cm_keep(file, open(path, flags | O_CLOEXEC));
+    return cm_file_set(file, open(path, flags | O_CLOEXEC));
 }
 
 int cm_open_process_fd(struct cm_file *file, int pid)
 {
-    return cm_keep(file, (int)syscall(SYS_pidfd_open, pid, 0));
+    return cm_file_set(file, (int)syscall(SYS_pidfd_open, pid, 0));
 }
 
 /* The reader does not block, the writer is the target's and does. */
@@ -63,8 +63,8 @@ int cm_open_pipe(struct cm_file *reader, struct cm_file *writer)
     if (pipe2(fds, O_CLOEXEC) < 0)
         return -errno;
     fcntl(fds[0], F_SETFL, O_NONBLOCK);
-    cm_keep(reader, fds[0]);
-    return cm_keep(writer, fds[1]);
+    cm_file_set(reader, fds[0]);
+    return cm_file_set(writer, fds[1]);
 }
 
 int cm_open_cgroup_mount(struct cm_file *file)
@@ -75,7 +75,7 @@ int cm_open_cgroup_mount(struct cm_file *file)
     int mount = -1;
     if (syscall(FSCONFIG, context, CREATE, NULL, NULL, 0) == 0)
         mount = (int)syscall(FSMOUNT, context, OPEN_CLOEXEC, 0);
-    int done = cm_keep(file, mount);
+    int done = cm_file_set(file, mount);
     close(context);
     return done;
 }

@@ -18,12 +18,12 @@ static struct kept {
     struct cm_memory memory;
 } kept[KEPT];
 
-static bool change(struct kept *place, int from, int to)
+static bool change_state(struct kept *place, int from, int to)
 {
     return __atomic_compare_exchange_n(&place->state, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-static void let_go(struct cm_memory *m)
+static void destroy(struct cm_memory *m)
 {
     munmap(m->head, m->size);
     m->head = NULL;
@@ -32,33 +32,33 @@ static void let_go(struct cm_memory *m)
 
 static bool is_usable(const struct cm_memory *m)
 {
-    return m->owner_pid == getpid() && cm_file_is_there(&m->file);
+    return m->owner_pid == getpid() && cm_file_is_valid(&m->file);
 }
 
 static bool take_kept(struct cm_memory *m, uint64_t size)
 {
     for (struct kept *place = kept; place < kept + KEPT; place++) {
-        if (!change(place, FULL, BUSY))
+        if (!change_state(place, FULL, BUSY))
             continue;
-        struct cm_memory found = place->memory;
-        change(place, BUSY, EMPTY);
-        if (is_usable(&found) && found.size == size) {
-            found.over = m->over;
-            found.is_reusable = 0;
-            *m = found;
+        struct cm_memory memory = place->memory;
+        change_state(place, BUSY, EMPTY);
+        if (is_usable(&memory) && memory.size == size) {
+            memory.over = m->over;
+            memory.is_reusable = 0;
+            *m = memory;
             return true;
         }
-        let_go(&found);
+        destroy(&memory);
     }
     return false;
 }
 
-static bool keep(const struct cm_memory *m)
+static bool keep_for_next(const struct cm_memory *m)
 {
     for (struct kept *place = kept; place < kept + KEPT; place++)
-        if (change(place, EMPTY, BUSY)) {
+        if (change_state(place, EMPTY, BUSY)) {
             place->memory = *m;
-            change(place, BUSY, FULL);
+            change_state(place, BUSY, FULL);
             return true;
         }
     return false;
@@ -67,7 +67,7 @@ static bool keep(const struct cm_memory *m)
 /* Sealed: a process of the same user can open it through /proc, and to truncate it would end the host by SIGBUS. */
 static int make(struct cm_memory *m, uint64_t size)
 {
-    int error = cm_keep(&m->file, memfd_create("concmem", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    int error = cm_file_set(&m->file, memfd_create("concmem", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (error != 0)
         return error;
     if (ftruncate(m->file.fd, (off_t)size) < 0 ||
@@ -84,7 +84,7 @@ static int make(struct cm_memory *m, uint64_t size)
 
 int cm_memory_open(struct cm_memory *m, uint64_t size)
 {
-    int error = cm_keep(&m->over, eventfd(0, EFD_CLOEXEC));
+    int error = cm_file_set(&m->over, eventfd(0, EFD_CLOEXEC));
     return error != 0 || take_kept(m, size) ? error : make(m, size);
 }
 
@@ -95,17 +95,17 @@ void cm_memory_close(struct cm_memory *m)
         cm_close(&m->file);
         return;
     }
-    if (m->is_reusable && is_usable(m) && keep(m))
+    if (m->is_reusable && is_usable(m) && keep_for_next(m))
         m->head = NULL, m->file.is_open = 0;
     else
-        let_go(m);
+        destroy(m);
 }
 
 void cm_memory_forget_kept(void)
 {
     for (struct kept *place = kept; place < kept + KEPT; place++)
-        if (change(place, FULL, BUSY)) {
-            let_go(&place->memory);
-            change(place, BUSY, EMPTY);
+        if (change_state(place, FULL, BUSY)) {
+            destroy(&place->memory);
+            change_state(place, BUSY, EMPTY);
         }
 }

@@ -17,8 +17,8 @@
 #define SECOND_NS 1000000000ull
 
 enum {
-    OBEYS_S = 30, /* a sampler is killed if it has not ended its tree by then, */
-    DIES_S = 2,   /* and then given up */
+    END_TIMEOUT_S = 30, /* a sampler is killed if it has not ended its tree by then, */
+    KILL_TIMEOUT_S = 2,   /* and then given up */
 };
 
 static bool is_ours(const struct cm_resources *r)
@@ -39,7 +39,7 @@ static void unlock(struct cm_resources *r)
     __atomic_store_n(&r->locked, 0, __ATOMIC_RELEASE);
 }
 
-static int tell(int pidfd, int number)
+static int send_signal(int pidfd, int number)
 {
     return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) < 0 ? -errno : 0;
 }
@@ -60,7 +60,7 @@ static bool ends_within(int pidfd, uint64_t ns)
 int cm_stop(struct cm_resources *r)
 {
     lock(r);
-    int done = r->sampler.is_open ? tell(r->sampler.fd, SIGTERM) : -ESRCH;
+    int done = r->sampler.is_open ? send_signal(r->sampler.fd, SIGTERM) : -ESRCH;
     unlock(r);
     return done;
 }
@@ -80,12 +80,12 @@ int cm_end(struct cm_resources *r)
     r->sampler.is_open = 0;
     unlock(r);
     bool ended = !sampler.is_open;
-    if (!ended && is_ours(r) && cm_file_is_there(&sampler)) {
-        tell(sampler.fd, SIGTERM);
-        tell(sampler.fd, SIGCONT); /* it may have been stopped */
-        ended = ends_within(sampler.fd, OBEYS_S * SECOND_NS);
-        if (!ended && tell(sampler.fd, SIGKILL) == 0)
-            ended = ends_within(sampler.fd, DIES_S * SECOND_NS);
+    if (!ended && is_ours(r) && cm_file_is_valid(&sampler)) {
+        send_signal(sampler.fd, SIGTERM);
+        send_signal(sampler.fd, SIGCONT); /* it may have been stopped */
+        ended = ends_within(sampler.fd, END_TIMEOUT_S * SECOND_NS);
+        if (!ended && send_signal(sampler.fd, SIGKILL) == 0)
+            ended = ends_within(sampler.fd, KILL_TIMEOUT_S * SECOND_NS);
         siginfo_t info; /* no child is left where SIGCHLD is ignored, or where another thread waited for any child */
         waitid(P_PIDFD, (id_t)sampler.fd, &info, WEXITED | WNOHANG);
     }
@@ -125,5 +125,5 @@ int cm_launch(struct cm_head *head, struct cm_spawn *spawn, struct cm_resources 
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &head->signal_mask, sizeof head->signal_mask);
     head->host_pid = getpid();
     int pidfd = -1, pid = cm_start(spawn, &setup, &pidfd);
-    return pid < 0 ? pid : cm_keep(&r->sampler, pidfd);
+    return pid < 0 ? pid : cm_file_set(&r->sampler, pidfd);
 }

@@ -6,7 +6,7 @@
 
 #include "sampler/sampler.h"
 
-enum { PIECE = 4096 }; /* the kernel hands out such a list by the page, never quite full */
+enum { READ_BYTES = 4096 }; /* the kernel hands out such a list by the page, never quite full */
 
 /* Calls `with` for every process in a `children` file: for how many it came back true. */
 uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_visitor *with)
@@ -22,19 +22,19 @@ uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_vis
         const char *at = text;
         /* Every number is followed by a space; one that is not goes on in the next piece. */
         for (const char *end; (end = strchr(at, ' ')) != NULL; at = end + 1)
-            count += with(s, (int)cm_number(&at), now_ns);
+            count += with(s, (int)cm_parse_number(&at), now_ns);
         kept = strlen(at);
         memmove(text, at, kept);
-        if (got < PIECE / 2)
+        if (got < READ_BYTES / 2)
             break;
     }
     return count;
 }
 
 /* One that is listed and cannot be met may live all the same: /proc hides what others may not trace (hidepid). */
-static bool meet_listed(struct sampler *s, int pid, uint64_t now_ns)
+static bool add_listed(struct sampler *s, int pid, uint64_t now_ns)
 {
-    if (tree_meet(s, pid, now_ns) || tree_find(s, pid) != NULL)
+    if (tree_add(s, pid, now_ns) || tree_find(s, pid) != NULL)
         return true;
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0)
@@ -46,19 +46,19 @@ static bool meet_listed(struct sampler *s, int pid, uint64_t now_ns)
 
 void children_read(struct sampler *s, int fd, uint64_t now_ns)
 {
-    children_visit(s, fd, now_ns, meet_listed);
+    children_visit(s, fd, now_ns, add_listed);
 }
 
 /* Who its children are. */
-void children_ask(struct sampler *s, struct member *m, uint64_t now_ns)
+void children_read_of(struct sampler *s, struct member *m, uint64_t now_ns)
 {
     if (m->children_fd >= 0) {
         children_read(s, m->children_fd, now_ns);
         return;
     }
     char name[64] = "task/";
-    strcpy(cm_format(name + 5, (uint64_t)m->pid), "/children");
-    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
+    strcpy(cm_format_number(name + 5, (uint64_t)m->pid), "/children");
+    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
     int fd = dir_fd < 0 ? -1 : openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
         children_read(s, fd, now_ns);

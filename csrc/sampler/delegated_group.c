@@ -12,10 +12,10 @@
 
 #include "sampler/sampler.h"
 
-static const char OWN[] = "sampler", TARGETS[] = "target";
+static const char SAMPLER_NAME[] = "sampler", TARGET_NAME[] = "target";
 
 /* The folder of the sampler's own group: the line "0::/PATH" of /proc/self/cgroup, below the mount. */
-static int open_own(int mount_fd)
+static int open_own_group(int mount_fd)
 {
     char text[LINE_BYTES], *path = NULL;
     struct cm_lines lines;
@@ -33,7 +33,7 @@ static int open_own(int mount_fd)
     return fd < 0 ? -errno : fd;
 }
 
-static int make(int parent_fd, const char *name)
+static int make_group(int parent_fd, const char *name)
 {
     if (syscall(SYS_mkdirat, parent_fd, name, 0755) < 0 && errno != EEXIST)
         return -errno;
@@ -41,7 +41,7 @@ static int make(int parent_fd, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
-static int hand_memory_down(int fd)
+static int enable_memory(int fd)
 {
     int file = openat(fd, "cgroup.subtree_control", O_WRONLY | O_CLOEXEC);
     if (file < 0)
@@ -54,15 +54,15 @@ static int hand_memory_down(int fd)
 /* The target's group in place of the mount's folder: a descriptor, or -errno. */
 int delegated_group_make(int mount_fd)
 {
-    int own_fd = open_own(mount_fd);
-    if (own_fd < 0)
-        return own_fd;
-    int leaf_fd = make(own_fd, OWN), error = leaf_fd < 0 ? leaf_fd : -cm_group_enter(leaf_fd, 2);
+    int group_fd = open_own_group(mount_fd);
+    if (group_fd < 0)
+        return group_fd;
+    int leaf_fd = make_group(group_fd, SAMPLER_NAME), error = leaf_fd < 0 ? leaf_fd : -cm_group_enter(leaf_fd, 2);
     if (error == 0)
-        error = hand_memory_down(own_fd);
-    int target_fd = error == 0 ? make(own_fd, TARGETS) : error;
+        error = enable_memory(group_fd);
+    int target_fd = error == 0 ? make_group(group_fd, TARGET_NAME) : error;
     if (leaf_fd >= 0)
         close(leaf_fd);
-    close(own_fd);
+    close(group_fd);
     return target_fd;
 }

@@ -1,10 +1,10 @@
 /*
- * The kernel's exit records (taskstats) put into the process table: every process that ended, however short it lived,
+ * The kernel's exit records (taskstats) add_record into the process table: every process that ended, however short it lived,
  * with a high-water mark of its own that no parent and no exec has mixed with anybody else's.
  *
- * Records come for every task of the machine. One belongs to the tree if its process is known, or if its parent is: the
- * kernel names the parent as it was at the end, so the parent lived then, or an ancestor had taken its place. A child of
- * a parent that nobody has met yet is kept until its parent's own record, or the next tick, tells where that belongs.
+ * Records come for every task of the machine. One is_of_tree to the tree if its process is known, or if its parent is: the
+ * kernel names the parent as it was row_number the end, so the parent lived then, or an ancestor had taken its place. A child of
+ * a parent that nobody has met yet is kept until its parent's own record, or the next tick, tells where that is_of_tree.
  */
 #include <string.h>
 
@@ -12,30 +12,30 @@
 
 enum {
     KTHREADD = 2,
-    WAITING = 1024,
-    MET_NS = 1000000000,  /* whoever is met has been alive no longer than this, unmet */
-    AGAIN_NS = 10000000,  /* no number is given out twice so soon: all others come in between */
+    MAX_PENDING = 1024,
+    PENDING_NS = 1000000000,  /* whoever is met has been alive no longer than this, unmet */
+    PID_REUSE_NS = 10000000,  /* no number is given out twice so soon: all others come in between */
 };
 
-static struct waiting {
+static struct pending {
     struct cm_exit_record record;
     uint64_t t_ns;
-} waiting[WAITING];
-static uint32_t nwaiting;
+} pending[MAX_PENDING];
+static uint32_t npending;
 
 void exit_records_open(struct sampler *s)
 {
     const char *why = "";
     struct cm_track *track = &s->head->tracks[CM_TASKSTATS];
-    s->exit_records_fd = -1;
+    s->exit_records.fd = -1;
     if (!track_wanted(s, CM_TASKSTATS))
         return;
-    s->exit_records_fd = cm_taskstats_open(&why);
-    if (s->exit_records_fd < 0)
-        track_lacks(track, -s->exit_records_fd, why);
+    s->exit_records.fd = cm_taskstats_open(&why);
+    if (s->exit_records.fd < 0)
+        track_set_missing(track, -s->exit_records.fd, why);
 }
 
-static void note_record(struct cm_process *entry, const struct cm_exit_record *record, uint64_t t_ns)
+static void store_record(struct cm_process *entry, const struct cm_exit_record *record, uint64_t t_ns)
 {
     if (record->hwm_bytes > entry->told_bytes)
         entry->told_bytes = record->hwm_bytes;
@@ -57,7 +57,7 @@ static void note_record(struct cm_process *entry, const struct cm_exit_record *r
         memcpy(entry->comm, record->comm, sizeof entry->comm);
 }
 
-static uint64_t began_ns(const struct cm_exit_record *record, uint64_t t_ns)
+static uint64_t start_of(const struct cm_exit_record *record, uint64_t t_ns)
 {
     return record->elapsed_ns < t_ns ? t_ns - record->elapsed_ns : 0;
 }
@@ -67,112 +67,112 @@ static uint64_t began_ns(const struct cm_exit_record *record, uint64_t t_ns)
  * send its record: those of its siblings come when the process has ended already, and began before that. What began
  * later is of another process that has got the same number.
  */
-static struct cm_process *row_of(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
+static struct cm_process *row_of_record(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
 {
-    struct cm_process *entry = tree_known(s, record->tgid, 0);
-    if (entry == NULL || !(entry->flags & CM_PROCESS_ENDED) || entry->end_ns >= s->drained_ns)
+    struct cm_process *entry = table_find_row(s, record->tgid, 0);
+    if (entry == NULL || !(entry->flags & CM_PROCESS_ENDED) || entry->end_ns >= s->exit_records.last_read_ns)
         return entry;
-    return began_ns(record, t_ns) <= entry->end_ns || t_ns - entry->end_ns < AGAIN_NS ? entry : NULL;
+    return start_of(record, t_ns) <= entry->end_ns || t_ns - entry->end_ns < PID_REUSE_NS ? entry : NULL;
 }
 
-static void put(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns);
+static void add_record(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns);
 
 /* Those who waited for this parent. */
-static void put_children(struct sampler *s, int parent, uint64_t since_ns)
+static void add_pending_children(struct sampler *s, int parent, uint64_t since_ns)
 {
-    for (uint32_t i = 0; i < nwaiting;) {
-        struct waiting child = waiting[i];
+    for (uint32_t i = 0; i < npending;) {
+        struct pending child = pending[i];
         if (child.record.ppid != parent || child.t_ns < since_ns) {
             i++;
             continue;
         }
-        waiting[i] = waiting[--nwaiting];
-        put(s, &child.record, child.t_ns);
+        pending[i] = pending[--npending];
+        add_record(s, &child.record, child.t_ns);
         i = 0; /* the list has been gone through by others meanwhile */
     }
 }
 
-/* Into the table: it belongs there. */
-static void put(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
+/* Into the table: it is_of_tree there. */
+static void add_record(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
 {
-    struct cm_process *entry = row_of(s, record, t_ns);
+    struct cm_process *entry = row_of_record(s, record, t_ns);
     if (entry == NULL) {
         struct cm_stat stat = {.ppid = record->ppid};
-        uint64_t first_ns = began_ns(record, t_ns);
-        int32_t at;
+        uint64_t first_ns = start_of(record, t_ns);
+        int32_t row_number;
         memcpy(stat.comm, record->comm, sizeof stat.comm);
         uint64_t rows = s->head->processes;
-        entry = tree_entry(s, record->tgid, &stat, first_ns, &at);
-        bool again = rows == s->head->processes; /* it was there, by the record of another of its threads */
+        entry = table_add_row(s, record->tgid, &stat, first_ns, &row_number);
+        bool had_row = rows == s->head->processes; /* it was there, by the record of another of its threads */
         if (entry == NULL)
             return;
-        if (!again || first_ns < entry->since_ns)
+        if (!had_row || first_ns < entry->since_ns)
             entry->since_ns = first_ns;
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
-        put_children(s, record->tgid, first_ns);
+        add_pending_children(s, record->tgid, first_ns);
     } else if (record->ends_process && !(entry->flags & CM_PROCESS_TOLD)) {
         /* What a thread's record made of it began with that thread; and who has ended since could not be placed, as it
          * was not known as a parent any more. */
-        uint64_t first_ns = began_ns(record, t_ns);
+        uint64_t first_ns = start_of(record, t_ns);
         if (entry->since_ns > first_ns)
             entry->since_ns = first_ns;
         if (entry->first_ns > first_ns)
             entry->first_ns = first_ns;
-        put_children(s, record->tgid, first_ns);
+        add_pending_children(s, record->tgid, first_ns);
     }
-    note_record(entry, record, t_ns);
+    store_record(entry, record, t_ns);
 }
 
-static bool belongs(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
+static bool is_of_tree(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
 {
-    return record->ppid == s->own_pid || row_of(s, record, t_ns) != NULL ||
-           tree_known(s, record->ppid, s->drained_ns) != NULL;
+    return record->ppid == s->own_pid || row_of_record(s, record, t_ns) != NULL ||
+           table_find_row(s, record->ppid, s->exit_records.last_read_ns) != NULL;
 }
 
 /* Whoever has just been met may be the parent that others wait for. */
-void exit_records_met(struct sampler *s, int pid, uint64_t t_ns)
+void exit_records_settle(struct sampler *s, int pid, uint64_t t_ns)
 {
-    if (nwaiting > 0)
-        put_children(s, pid, t_ns > MET_NS ? t_ns - MET_NS : 0);
+    if (npending > 0)
+        add_pending_children(s, pid, t_ns > PENDING_NS ? t_ns - PENDING_NS : 0);
 }
 
 /* Most that wait are other people's. One whose parent can still be met or tell of its end is not let go unsaid. */
-static void forget_strangers(struct sampler *s, uint64_t t_ns)
+static void drop_old_pending(struct sampler *s, uint64_t t_ns)
 {
-    uint64_t keep_ns = MET_NS > 2 * s->head->interval_ns ? MET_NS : 2 * s->head->interval_ns;
+    uint64_t keep_ns = PENDING_NS > 2 * s->head->interval_ns ? PENDING_NS : 2 * s->head->interval_ns;
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < nwaiting; i++)
-        if (waiting[i].t_ns + keep_ns > t_ns)
-            waiting[kept++] = waiting[i];
-    if (kept == WAITING) {
-        memmove(waiting, waiting + 1, --kept * sizeof *waiting);
+    for (uint32_t i = 0; i < npending; i++)
+        if (pending[i].t_ns + keep_ns > t_ns)
+            pending[kept++] = pending[i];
+    if (kept == MAX_PENDING) {
+        memmove(pending, pending + 1, --kept * sizeof *pending);
         s->head->exit_records_lost++;
     }
-    nwaiting = kept;
+    npending = kept;
 }
 
 void exit_records_drain(struct sampler *s, uint64_t t_ns)
 {
     struct cm_exit_record record;
-    if (s->exit_records_fd < 0)
+    if (s->exit_records.fd < 0)
         return;
-    while (cm_taskstats_next(s->exit_records_fd, &record, &s->head->exit_records_lost) > 0) {
+    while (cm_taskstats_next(s->exit_records.fd, &record, &s->head->exit_records_lost) > 0) {
         if (record.ppid == KTHREADD) /* a thread of the kernel */
             continue;
-        if (belongs(s, &record, t_ns)) {
-            put(s, &record, t_ns);
+        if (is_of_tree(s, &record, t_ns)) {
+            add_record(s, &record, t_ns);
             continue;
         }
-        if (nwaiting == WAITING)
-            forget_strangers(s, t_ns);
-        waiting[nwaiting++] = (struct waiting){record, t_ns};
+        if (npending == MAX_PENDING)
+            drop_old_pending(s, t_ns);
+        pending[npending++] = (struct pending){record, t_ns};
     }
-    s->drained_ns = t_ns; /* who had ended by now is no parent of what comes next */
+    s->exit_records.last_read_ns = t_ns; /* who had ended by now is no parent of what comes next */
 }
 
 void exit_records_close(struct sampler *s)
 {
-    if (s->exit_records_fd >= 0)
-        cm_taskstats_close(s->exit_records_fd);
+    if (s->exit_records.fd >= 0)
+        cm_taskstats_close(s->exit_records.fd);
 }

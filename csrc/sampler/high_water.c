@@ -1,6 +1,6 @@
 /*
  * High-water marks, by process. A mark is the largest that a process has been at any time, between readings too: one
- * that is above all that was known tells of a spike since the last.
+ * that is hwm_above_rss all that was known tells of a spike since the last.
  *
  * Plainly read it tells only of spikes that set a record. Where windows were asked for, it is set back after each
  * reading, so that the next one tells of every spike in between.
@@ -16,7 +16,7 @@ enum {
 };
 
 /* In pages: the most by which any process has exceeded its present RSS since it was last looked at. */
-static uint32_t above(const struct sampler *s, const struct member *m, uint32_t hwm, bool windows)
+static uint32_t hwm_above_rss(const struct sampler *s, const struct member *m, uint32_t hwm, bool windows)
 {
     uint32_t rss = m->rows[CM_STATM][CM_STATM_RSS], pages = hwm / s->page_kib;
     uint32_t known = m->peak_rss * s->page_kib > m->peak_hwm ? m->peak_rss * s->page_kib : m->peak_hwm;
@@ -28,79 +28,79 @@ static uint32_t above(const struct sampler *s, const struct member *m, uint32_t 
 static void read_faults(struct sampler *s, struct member *m)
 {
     struct cm_stat stat;
-    if (s->nalive > 1 && m->dir_fd >= 0 && m->rows[CM_STATUS][CM_STATUS_THREADS] < FEW_THREADS &&
+    if (s->tree.nalive > 1 && m->dir_fd >= 0 && m->rows[CM_STATUS][CM_STATUS_THREADS] < FEW_THREADS &&
         cm_read_stat(m->dir_fd, "stat", &stat) == 0)
         m->faults = stat.faults;
 }
 
-static bool read_mark(struct sampler *s, struct member *m, uint64_t t_ns)
+static bool read_status_of(struct sampler *s, struct member *m, uint64_t t_ns)
 {
     uint32_t row[CM_MAX_COLUMNS];
-    if (m->zombie || m->shares_parent_memory || member_read(s, m, CM_STATUS, row) != 0)
+    if (m->is_zombie || m->shares_parent_memory || member_read(s, m, CM_STATUS, row) != 0)
         return false;
     m->status_rss = m->rows[CM_STATM][CM_STATM_RSS];
     m->status_tick = s->head->ticks;
-    m->marked_ns = t_ns;
+    m->status_ns = t_ns;
     memcpy(m->rows[CM_STATUS], row, sizeof row);
     read_faults(s, m);
     return true;
 }
 
 /* What `status` may take of the time, in turn; most processes have not moved since. */
-static uint32_t read_some(struct sampler *s, uint64_t since_ns, uint64_t t_ns)
+static uint32_t read_next(struct sampler *s, uint64_t since_ns, uint64_t t_ns)
 {
     uint64_t readings = since_ns / STATUS_SHARE / STATUS_READING_NS;
     if (readings < 1)
         readings = 1;
-    uint32_t lift = 0;
-    for (uint64_t n = 0; n < readings && n < s->nalive; n++) {
-        struct member *m = &s->members[s->alive[s->status_cursor++ % s->nalive]];
-        if (m->rows[CM_STATM][CM_STATM_RSS] == m->status_rss && s->head->ticks - m->status_tick < QUIET_TICKS)
+    uint32_t largest_excess = 0;
+    for (uint64_t n = 0; n < readings && n < s->tree.nalive; n++) {
+        struct member *m = alive_at(s, s->high_water.cursor++ % s->tree.nalive);
+        if (m->rows[CM_STATM][CM_STATM_RSS] == m->status_rss && s->head->ticks - m->status_tick < UNCHANGED_TICKS)
             continue;
-        if (!read_mark(s, m, t_ns))
+        if (!read_status_of(s, m, t_ns))
             continue;
-        uint32_t hwm = m->rows[CM_STATUS][CM_STATUS_HWM], more = above(s, m, hwm, false);
+        uint32_t hwm = m->rows[CM_STATUS][CM_STATUS_HWM], excess = hwm_above_rss(s, m, hwm, false);
         if (hwm > m->peak_hwm)
             m->peak_hwm = hwm;
-        if (more > lift)
-            lift = more;
+        if (excess > largest_excess)
+            largest_excess = excess;
     }
-    return lift;
+    return largest_excess;
 }
 
-/* As member_reset; a mark that is left as it is goes on to the next window, and nothing of it is lost. */
-static int reset_if_it_may(struct sampler *s, struct member *m)
+/* As member_reset_hwm; a mark that is left as it is goes on to the next window, and nothing of it is lost. */
+static int reset_if_allowed(struct sampler *s, struct member *m)
 {
-    if (!may_wait(s))
+    if (!may_wait_for_locks(s))
         return 1;
     uint64_t before_ns = cm_now_ns();
-    int reset = member_reset(s, m);
-    waited_little(s, before_ns, 0);
+    int reset = member_reset_hwm(s, m);
+    note_lock_wait(s, before_ns, 0);
     return reset;
 }
 
 /* Reads everybody's, sets it back, and records the window that has ended with it. */
 static uint32_t read_windows(struct sampler *s, uint64_t t_ns)
 {
-    uint32_t lift = 0, largest = 0, inexact = 0;
+    uint32_t largest_excess = 0, largest = 0, inexact = 0;
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < s->nalive; i++) {
-        struct member *m = &s->members[s->alive[i]];
-        if (!read_mark(s, m, t_ns))
+    for (uint32_t i = 0; i < s->tree.nalive; i++) {
+        struct member *m = alive_at(s, i);
+        if (!read_status_of(s, m, t_ns))
             continue;
-        int reset = reset_if_it_may(s, m);
+        int reset = reset_if_allowed(s, m);
         uint32_t hwm = m->rows[CM_STATUS][CM_STATUS_HWM];
         if (reset < 0) /* not its user: its mark goes on as it is */
             s->head->refused++;
         if (reset == 0) {
-            m->inexact++;
+            m->inexact_windows++;
             inexact++;
         }
-        uint32_t more = above(s, m, hwm, reset >= 0);
+        uint32_t excess = hwm_above_rss(s, m, hwm, reset >= 0);
         if (hwm > m->peak_hwm)
             m->peak_hwm = hwm;
-        if (more > lift)
-            lift = more;
+        if (excess > largest_excess)
+            largest_excess = excess;
         if (hwm > largest)
             largest = hwm;
         sum += hwm;
@@ -109,10 +109,10 @@ static uint32_t read_windows(struct sampler *s, uint64_t t_ns)
     uint32_t row[CM_MAX_COLUMNS] = {sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX, largest, inexact};
     if (largest > 0)
         cm_record(s->base, &s->head->tracks[CM_WINDOWS], t_ns, row, row);
-    return lift;
+    return largest_excess;
 }
 
 uint32_t high_water_read(struct sampler *s, uint64_t since_ns, uint64_t t_ns)
 {
-    return track_wanted(s, CM_WINDOWS) ? read_windows(s, t_ns) : read_some(s, since_ns, t_ns);
+    return track_wanted(s, CM_WINDOWS) ? read_windows(s, t_ns) : read_next(s, since_ns, t_ns);
 }

@@ -8,26 +8,26 @@
 int leader_exited_open(int dir_fd, int tid)
 {
     char name[32] = "task/";
-    cm_format(name + 5, (uint64_t)tid);
+    cm_format_number(name + 5, (uint64_t)tid);
     int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
 
 /* All that is kept open is opened anew, there. */
-static void read_in(struct sampler *s, struct member *m, int folder)
+static void read_through(struct sampler *s, struct member *m, int dir)
 {
     if (m->read_fd != m->dir_fd) {
         close(m->read_fd);
-        s->descriptors--;
+        s->descriptors.open--;
     }
-    m->read_fd = folder;
-    s->descriptors += folder != m->dir_fd;
+    m->read_fd = dir;
+    s->descriptors.open += dir != m->dir_fd;
     for (int i = 0; i < CM_SOURCES; i++) {
         if (m->fds[i] < 0)
             continue;
         close(m->fds[i]);
-        m->fds[i] = openat(folder, cm_sources[i]->file, (i == CM_WINDOWS ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
-        s->descriptors -= m->fds[i] < 0;
+        m->fds[i] = openat(dir, cm_sources[i]->file, (i == CM_WINDOWS ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+        s->descriptors.open -= m->fds[i] < 0;
     }
 }
 
@@ -37,40 +37,40 @@ static bool is_dead(const struct cm_stat *stat)
 }
 
 /*
- * The main thread has left by pthread_exit and others go on: their memory is read through one of them. One that executes
+ * The main thread has left by pthread_exit and has_others go on: their memory is read through one of them. One that executes
  * another program becomes the main thread. False where there is none to read.
  */
 bool leader_exited_find(struct sampler *s, struct member *m)
 {
     struct cm_stat stat;
-    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
+    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
     if (dir_fd < 0)
         return false;
     bool known = cm_read_stat(dir_fd, "stat", &stat) == 0;
-    bool back = known && !is_dead(&stat) && (m->tid != 0 || m->read_fd != m->dir_fd);
-    bool others = known && !back && stat.threads > 1;
-    int tid = others ? threads_other(dir_fd, m->pid) : 0;
-    m->threads_read |= others;
-    if (m->dir_fd >= 0 && (back || tid != 0)) {
-        int folder = back ? m->dir_fd : leader_exited_open(dir_fd, tid);
-        if (folder < 0)
+    bool leader_lives = known && !is_dead(&stat) && (m->read_tid != 0 || m->read_fd != m->dir_fd);
+    bool has_others = known && !leader_lives && stat.threads > 1;
+    int tid = has_others ? threads_find_other(dir_fd, m->pid) : 0;
+    m->threads_read |= has_others;
+    if (m->dir_fd >= 0 && (leader_lives || tid != 0)) {
+        int dir = leader_lives ? m->dir_fd : leader_exited_open(dir_fd, tid);
+        if (dir < 0)
             tid = 0;
         else
-            read_in(s, m, folder);
+            read_through(s, m, dir);
     }
     if (dir_fd != m->dir_fd)
         close(dir_fd);
-    m->tid = tid;
-    return back || tid != 0;
+    m->read_tid = tid;
+    return leader_lives || tid != 0;
 }
 
 /* What there is of one that could not be read. */
-enum rest leader_exited_rest(struct sampler *s, const struct member *m)
+enum process_state leader_exited_state(struct sampler *s, const struct member *m)
 {
     struct cm_stat stat;
-    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
+    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
     bool known = dir_fd >= 0 && cm_read_stat(dir_fd, "stat", &stat) == 0;
     if (dir_fd >= 0 && dir_fd != m->dir_fd)
         close(dir_fd);
-    return !known ? REST_NOTHING : stat.threads > 1 || !is_dead(&stat) ? REST_MAY_LIVE : REST_ZOMBIE;
+    return !known ? PROCESS_GONE : stat.threads > 1 || !is_dead(&stat) ? PROCESS_MAY_LIVE : PROCESS_ZOMBIE;
 }

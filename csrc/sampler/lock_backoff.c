@@ -7,21 +7,21 @@
 #include "sampler/sampler.h"
 
 enum {
-    LONG_NS = 5000000,
-    TIMES = 20, /* as long as the wait was, there is no other */
+    LONG_WAIT_NS = 5000000,
+    BACKOFF_FACTOR = 20, /* as long as the wait was, there is no other */
 };
 
-bool may_wait(const struct sampler *s)
+bool may_wait_for_locks(const struct sampler *s)
 {
-    return !s->killing && cm_now_ns() >= s->no_locks_before_ns;
+    return !s->ending.is_killing && cm_now_ns() >= s->lock_backoff.until_ns;
 }
 
 /* Something was read that takes `expected_ns` where nobody is in its way: false where it was in vain to hope for that. */
-bool waited_little(struct sampler *s, uint64_t since_ns, uint64_t expected_ns)
+bool note_lock_wait(struct sampler *s, uint64_t since_ns, uint64_t expected_ns)
 {
     uint64_t now_ns = cm_now_ns(), took_ns = now_ns - since_ns;
-    if (took_ns <= LONG_NS + 4 * expected_ns)
+    if (took_ns <= LONG_WAIT_NS + 4 * expected_ns)
         return true;
-    s->no_locks_before_ns = now_ns + TIMES * took_ns;
+    s->lock_backoff.until_ns = now_ns + BACKOFF_FACTOR * took_ns;
     return false;
 }

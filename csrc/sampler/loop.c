@@ -12,7 +12,7 @@
 enum { KILL_PAUSE_MS = 1 };
 enum { ON_SIGNAL, ON_TICK, ON_HOST, ON_TIMEOUT, ON_EXIT_RECORD, WAITED };
 
-static void arm(int timer_fd, uint64_t first_ns, uint64_t every_ns)
+static void set_timer(int timer_fd, uint64_t first_ns, uint64_t every_ns)
 {
     struct itimerspec times = {
         .it_value = {(time_t)(first_ns / 1000000000u), (long)(first_ns % 1000000000u)},
@@ -32,7 +32,7 @@ static sigset_t signals(void)
 
 static void on_signal(struct sampler *s, int fd)
 {
-    struct signalfd_siginfo infos[2]; /* of each signal no more than one is ever pending */
+    struct signalfd_siginfo infos[2]; /* of each signal no may_have_more than one is ever pending */
     ssize_t got = read(fd, infos, sizeof infos);
     for (ssize_t i = 0; i < got / (ssize_t)sizeof *infos; i++)
         if (infos[i].ssi_signo == SIGTERM)
@@ -46,10 +46,10 @@ static void on_tick(struct sampler *s, int fd)
     if (read(fd, &expired, sizeof expired) != (ssize_t)sizeof expired)
         return;
     late_setup(s);
-    uint64_t now_ns = cm_now_ns(), due_ns = s->due_ns + (expired - 1) * head->interval_ns;
-    s->due_ns = due_ns + head->interval_ns;
+    uint64_t now_ns = cm_now_ns(), due_ns = s->ticks.due_ns + (expired - 1) * head->interval_ns;
+    s->ticks.due_ns = due_ns + head->interval_ns;
     head->dropped_rows += expired - 1;
-    if (now_ns < s->not_before_ns) {
+    if (now_ns < s->ticks.not_before_ns) {
         head->dropped_rows++;
         return;
     }
@@ -59,7 +59,7 @@ static void on_tick(struct sampler *s, int fd)
 
 static bool is_over(const struct sampler *s)
 {
-    return s->no_children_left || (s->head->root_ended && s->head->leftover != CM_LEFTOVER_WAIT);
+    return s->ending.is_finished || (s->head->root_ended && s->head->leftover != CM_LEFTOVER_WAIT);
 }
 
 /*
@@ -69,11 +69,11 @@ static bool is_over(const struct sampler *s)
  */
 static void wait_until_the_first_tick(struct sampler *s)
 {
-    uint64_t until_ns = s->due_ns, timeout_ns = s->head->timeout_ns, now_ns;
+    uint64_t until_ns = s->ticks.due_ns, timeout_ns = s->head->timeout_ns, now_ns;
     sigset_t set = signals();
     if (timeout_ns != 0 && s->head->start_ns + timeout_ns < until_ns)
         until_ns = s->head->start_ns + timeout_ns;
-    while (s->exit_records_fd < 0 && !is_over(s) && (now_ns = cm_now_ns()) < until_ns) {
+    while (s->exit_records.fd < 0 && !is_over(s) && (now_ns = cm_now_ns()) < until_ns) {
         struct timespec left = {.tv_nsec = (long)(until_ns - now_ns)};
         int number = (int)syscall(SYS_rt_sigtimedwait, &set, NULL, &left, sizeof(uint64_t));
         if (number == SIGTERM) {
@@ -86,13 +86,13 @@ static void wait_until_the_first_tick(struct sampler *s)
 }
 
 /* All that is waited for from the first tick on: 0 or an errno. */
-static int begin(struct sampler *s, struct pollfd *waited)
+static int open_waited(struct sampler *s, struct pollfd *waited)
 {
     struct cm_head *head = s->head;
     sigset_t set = signals();
     for (int i = 0; i < WAITED; i++)
         waited[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-    waited[ON_EXIT_RECORD].fd = s->exit_records_fd;
+    waited[ON_EXIT_RECORD].fd = s->exit_records.fd;
     if ((waited[ON_SIGNAL].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 ||
         (waited[ON_HOST].fd = (int)syscall(SYS_pidfd_open, head->host_pid, 0)) < 0 ||
         (waited[ON_TICK].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
@@ -102,17 +102,17 @@ static int begin(struct sampler *s, struct pollfd *waited)
         return errno;
     if (getppid() != head->host_pid) /* it has gone, and its number may be another's */
         kill_begin(s, CM_REASON_HOST_GONE);
-    arm(waited[ON_TICK].fd, s->due_ns, head->interval_ns);
+    set_timer(waited[ON_TICK].fd, s->ticks.due_ns, head->interval_ns);
     if (head->timeout_ns != 0)
-        arm(waited[ON_TIMEOUT].fd, head->start_ns + head->timeout_ns, 0);
+        set_timer(waited[ON_TIMEOUT].fd, head->start_ns + head->timeout_ns, 0);
     return 0;
 }
 
-static void run(struct sampler *s, struct pollfd *waited)
+static void run_until_finished(struct sampler *s, struct pollfd *waited)
 {
-    bool more = true; /* who ended before this was begun */
-    while (!s->no_children_left) {
-        if (poll(waited, WAITED, more ? 0 : s->killing ? KILL_PAUSE_MS : -1) < 0 && errno != EINTR)
+    bool may_have_more = true; /* who ended before this was begun */
+    while (!s->ending.is_finished) {
+        if (poll(waited, WAITED, may_have_more ? 0 : s->ending.is_killing ? KILL_PAUSE_MS : -1) < 0 && errno != EINTR)
             kill_begin(s, CM_REASON_INTERRUPTED);
         if (waited[ON_SIGNAL].revents)
             on_signal(s, waited[ON_SIGNAL].fd);
@@ -120,18 +120,18 @@ static void run(struct sampler *s, struct pollfd *waited)
             kill_begin(s, CM_REASON_HOST_GONE);
         if (waited[ON_TIMEOUT].revents)
             kill_begin(s, CM_REASON_TIMEOUT);
-        if (s->killing) {
+        if (s->ending.is_killing) {
             late_setup(s);
             waited[ON_TICK].fd = waited[ON_HOST].fd = waited[ON_TIMEOUT].fd = -1;
             kill_sweep(s);
         }
-        /* Before the tick, which would look at every zombie once more. */
-        if (waited[ON_SIGNAL].revents || more || s->killing)
-            more = reap_some(s);
+        /* Before the tick, which would look at every zombie once may_have_more. */
+        if (waited[ON_SIGNAL].revents || may_have_more || s->ending.is_killing)
+            may_have_more = reap_some(s);
         leftover_after_root(s);
         if (waited[ON_EXIT_RECORD].revents)
             exit_records_drain(s, cm_now_ns() - s->head->start_ns);
-        if (waited[ON_TICK].revents && !s->killing && !s->no_children_left)
+        if (waited[ON_TICK].revents && !s->ending.is_killing && !s->ending.is_finished)
             on_tick(s, waited[ON_TICK].fd);
     }
 }
@@ -139,12 +139,12 @@ static void run(struct sampler *s, struct pollfd *waited)
 int loop(struct sampler *s)
 {
     wait_until_the_first_tick(s);
-    if (s->no_children_left)
+    if (s->ending.is_finished)
         return 0;
     struct pollfd waited[WAITED];
-    int error = begin(s, waited);
+    int error = open_waited(s, waited);
     if (error != 0)
         kill_begin(s, CM_REASON_INTERRUPTED);
-    run(s, waited);
+    run_until_finished(s, waited);
     return error;
 }

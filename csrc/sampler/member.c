@@ -11,7 +11,7 @@
 enum { DESCRIPTORS_PER_MEMBER = 6, ARGUMENTS_BYTES = 4096 };
 
 /* The folder that a member's files are in, opened anew: only while number and start time are still the same. */
-int member_folder(struct sampler *s, const struct member *m)
+int member_open_dir(struct sampler *s, const struct member *m)
 {
     struct cm_stat stat;
     int fd = cm_open_process(s->proc_fd, m->pid);
@@ -25,21 +25,21 @@ int member_folder(struct sampler *s, const struct member *m)
 }
 
 /* Where its files are read: kept open, or opened now and then to be closed. */
-static int reading_folder(struct sampler *s, const struct member *m)
+static int open_reading_dir(struct sampler *s, const struct member *m)
 {
     if (m->read_fd >= 0)
         return m->read_fd;
-    int folder = member_folder(s, m);
-    if (folder < 0 || m->tid == 0)
+    int folder = member_open_dir(s, m);
+    if (folder < 0 || m->read_tid == 0)
         return folder;
-    int thread = leader_exited_open(folder, m->tid);
+    int thread = leader_exited_open(folder, m->read_tid);
     close(folder);
     return thread;
 }
 
-static int open_in_folder(struct sampler *s, const struct member *m, const char *file, int flags)
+static int open_in_reading_dir(struct sampler *s, const struct member *m, const char *file, int flags)
 {
-    int folder = reading_folder(s, m);
+    int folder = open_reading_dir(s, m);
     if (folder < 0)
         return folder;
     int fd = openat(folder, file, flags | O_CLOEXEC);
@@ -49,16 +49,16 @@ static int open_in_folder(struct sampler *s, const struct member *m, const char 
     return fd < 0 ? -error : fd;
 }
 
-int member_open(struct sampler *s, struct member *m, const char *file)
+int member_open_file(struct sampler *s, struct member *m, const char *file)
 {
-    return open_in_folder(s, m, file, O_RDONLY);
+    return open_in_reading_dir(s, m, file, O_RDONLY);
 }
 
 int member_read(struct sampler *s, struct member *m, int source, uint32_t *row)
 {
     if (m->fds[source] >= 0)
         return cm_sources[source]->read(m->fds[source], row);
-    int fd = member_open(s, m, cm_sources[source]->file);
+    int fd = member_open_file(s, m, cm_sources[source]->file);
     if (fd < 0)
         return fd == -ENOENT ? -ESRCH : fd;
     int error = cm_sources[source]->read(fd, row);
@@ -67,11 +67,11 @@ int member_read(struct sampler *s, struct member *m, int source, uint32_t *row)
 }
 
 /* Sets its high-water mark back, as cm_window_reset does. */
-int member_reset(struct sampler *s, struct member *m)
+int member_reset_hwm(struct sampler *s, struct member *m)
 {
     if (m->fds[CM_WINDOWS] >= 0)
         return cm_window_reset(m->fds[CM_WINDOWS]);
-    int fd = open_in_folder(s, m, "clear_refs", O_WRONLY);
+    int fd = open_in_reading_dir(s, m, "clear_refs", O_WRONLY);
     int done = fd < 0 ? -EACCES : cm_window_reset(fd);
     if (fd >= 0)
         close(fd);
@@ -83,14 +83,14 @@ void member_close(struct sampler *s, struct member *m)
     int *all[] = {&m->children_fd, &m->dir_fd};
     if (m->read_fd >= 0 && m->read_fd != m->dir_fd) {
         close(m->read_fd);
-        s->descriptors--;
+        s->descriptors.open--;
     }
     m->read_fd = -1;
     for (size_t i = 0; i < sizeof all / sizeof *all + CM_SOURCES; i++) {
         int *fd = i < CM_SOURCES ? &m->fds[i] : all[i - CM_SOURCES];
         if (*fd >= 0) {
             close(*fd);
-            s->descriptors--;
+            s->descriptors.open--;
         }
         *fd = -1;
     }
@@ -98,57 +98,57 @@ void member_close(struct sampler *s, struct member *m)
 
 /* Keeps descriptors of what is read all the time. Where there is no room for them the member lets go of its folder
  * too, and everything is opened and closed at each reading. */
-void member_keep(struct sampler *s, struct member *m)
+void member_keep_fds(struct sampler *s, struct member *m)
 {
-    if (s->descriptors + DESCRIPTORS_PER_MEMBER > s->max_descriptors) {
+    if (s->descriptors.open + DESCRIPTORS_PER_MEMBER > s->descriptors.max) {
         member_close(s, m);
         return;
     }
     for (int i = 0; i < CM_SOURCES; i++) {
-        bool written = i == CM_WINDOWS && track_wanted(s, CM_WINDOWS);
-        if (!written && cm_sources[i]->cadence != CM_EVERY_TICK && cm_sources[i]->cadence != CM_ROUND_ROBIN)
+        bool is_reset_file = i == CM_WINDOWS && track_wanted(s, CM_WINDOWS);
+        if (!is_reset_file && cm_sources[i]->cadence != CM_EVERY_TICK && cm_sources[i]->cadence != CM_ROUND_ROBIN)
             continue;
-        m->fds[i] = openat(m->read_fd, cm_sources[i]->file, (written ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
-        s->descriptors += m->fds[i] >= 0;
+        m->fds[i] = openat(m->read_fd, cm_sources[i]->file, (is_reset_file ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+        s->descriptors.open += m->fds[i] >= 0;
     }
     char name[32] = "task/";
-    strcpy(cm_format(name + 5, (uint64_t)m->pid), "/children");
+    strcpy(cm_format_number(name + 5, (uint64_t)m->pid), "/children");
     m->children_fd = openat(m->dir_fd, name, O_RDONLY | O_CLOEXEC);
-    s->descriptors += m->children_fd >= 0;
+    s->descriptors.open += m->children_fd >= 0;
 }
 
 /* A thread of it was found after all. */
-static void revive(struct sampler *s, struct member *m)
+static void mark_alive(struct sampler *s, struct member *m)
 {
-    struct cm_process *entry = member_entry(s, m);
-    m->zombie = m->may_live = false;
+    struct cm_process *entry = member_row(s, m);
+    m->is_zombie = m->may_have_threads = false;
     if (entry != NULL && !(entry->flags & (CM_PROCESS_TOLD | CM_PROCESS_REAPED)))
         entry->flags &= ~(uint32_t)CM_PROCESS_ENDED;
 }
 
-static void seems_ended(struct sampler *s, struct member *m, uint64_t now_ns)
+static void mark_ended(struct sampler *s, struct member *m, uint64_t now_ns)
 {
-    struct cm_process *entry = member_entry(s, m);
+    struct cm_process *entry = member_row(s, m);
     if (entry != NULL && !(entry->flags & CM_PROCESS_ENDED)) {
         entry->flags |= CM_PROCESS_ENDED;
         entry->end_ns = now_ns;
     }
-    s->child_ended |= !m->zombie;
+    s->tree.may_have_orphans |= !m->is_zombie;
     memset(m->rows, 0, sizeof m->rows);
-    m->zombie = true;
+    m->is_zombie = true;
 }
 
 /* Reads statm: whether the member is still there. A zombie stays, because its number stays listed. */
 bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
 {
     uint32_t *row = m->rows[CM_STATM];
-    bool may_live = !m->zombie || m->may_live;
+    bool may_have_threads = !m->is_zombie || m->may_have_threads;
     int error = member_read(s, m, CM_STATM, row);
-    if ((error == -ENODATA || error == -ESRCH) && may_live && leader_exited_find(s, m))
+    if ((error == -ENODATA || error == -ESRCH) && may_have_threads && leader_exited_find(s, m))
         error = member_read(s, m, CM_STATM, row);
     if (error == 0) {
-        if (m->zombie)
-            revive(s, m);
+        if (m->is_zombie)
+            mark_alive(s, m);
         if (m->shares_parent_memory)
             row[CM_STATM_RSS] = row[CM_STATM_SHARED] = 0;
         if (row[CM_STATM_RSS] > m->peak_rss)
@@ -159,14 +159,14 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
         s->head->refused++;
         return true;
     }
-    seems_ended(s, m, now_ns);
-    if (error == -ENODATA && !may_live)
+    mark_ended(s, m, now_ns);
+    if (error == -ENODATA && !may_have_threads)
         return true;
     /* The thread that was to be read can have gone while others live on, or the last of them while the main one has not
      * been waited for. */
-    enum rest rest = leader_exited_rest(s, m);
-    m->may_live = rest == REST_MAY_LIVE;
-    if (rest != REST_NOTHING)
+    enum process_state state = leader_exited_state(s, m);
+    m->may_have_threads = state == PROCESS_MAY_LIVE;
+    if (state != PROCESS_GONE)
         return true;
     tree_remove(s, m);
     return false;
@@ -188,9 +188,9 @@ void member_check_shared_memory(struct sampler *s, struct member *m)
 }
 
 /* A small file of the process: its length, or -errno. */
-static ssize_t look_at(struct sampler *s, struct member *m, const char *file, char *text, size_t n)
+static ssize_t read_small_file(struct sampler *s, struct member *m, const char *file, char *text, size_t n)
 {
-    int fd = member_open(s, m, file);
+    int fd = member_open_file(s, m, file);
     ssize_t got = fd < 0 ? fd : cm_pread_text(fd, text, n);
     if (fd >= 0)
         close(fd);
@@ -199,18 +199,18 @@ static ssize_t look_at(struct sampler *s, struct member *m, const char *file, ch
 
 /* Name and arguments change with an exec, of which nobody tells: they are read again after a tick, then after twice
  * the time each. */
-void member_look(struct sampler *s, struct member *m, uint64_t now_ns)
+void member_read_name(struct sampler *s, struct member *m, uint64_t now_ns)
 {
-    struct cm_process *entry = member_entry(s, m);
-    m->look_after_ns = m->look_after_ns ? 2 * m->look_after_ns : s->head->interval_ns / 2;
-    m->look_ns = now_ns + m->look_after_ns;
+    struct cm_process *entry = member_row(s, m);
+    m->name_pause_ns = m->name_pause_ns ? 2 * m->name_pause_ns : s->head->interval_ns / 2;
+    m->name_due_ns = now_ns + m->name_pause_ns;
     if (entry == NULL)
         return;
     struct cm_head *head = s->head;
     char text[ARGUMENTS_BYTES];
     tree_sources_check(s, m);
     /* Of the main thread, also where it has left: others may have names of their own. */
-    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
+    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
     ssize_t got = dir_fd < 0 ? dir_fd : cm_read_file_at(dir_fd, "comm", text, sizeof text);
     if (dir_fd >= 0 && dir_fd != m->dir_fd)
         close(dir_fd);
@@ -219,13 +219,13 @@ void member_look(struct sampler *s, struct member *m, uint64_t now_ns)
         memset(entry->comm, 0, sizeof entry->comm);
         memcpy(entry->comm, text, strnlen(text, sizeof entry->comm - 1));
     }
-    if (!may_wait(s)) {
-        m->look_after_ns /= 2; /* the arguments are still to come */
+    if (!may_wait_for_locks(s)) {
+        m->name_pause_ns /= 2; /* the arguments are still to come */
         return;
     }
     uint64_t before_ns = cm_now_ns();
-    got = look_at(s, m, "cmdline", text, sizeof text);
-    waited_little(s, before_ns, 0);
+    got = read_small_file(s, m, "cmdline", text, sizeof text);
+    note_lock_wait(s, before_ns, 0);
     if (got <= 0)
         return;
     bool is_room = (uint32_t)got <= entry->text_bytes || head->text_bytes + (uint64_t)got <= head->text_capacity;

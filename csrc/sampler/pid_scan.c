@@ -13,17 +13,17 @@
 #include "sampler/sampler.h"
 
 enum {
-    SHARE = 20,    /* one part in so many of the interval */
-    NEWBORN = 256, /* no more than the last so many, of a program that begins thousands of threads */
-    LOWEST = 300,  /* where numbers begin again (RESERVED_PIDS) */
+    INTERVAL_SHARE = 20,    /* one part in so many of the interval */
+    MAX_PIDS = 256, /* no more than the last so many, of a program that begins thousands of threads */
+    FIRST_REUSED_PID = 300,  /* where numbers begin again (RESERVED_PIDS) */
 };
 
-static int last_given(const struct sampler *s)
+static int last_allocated(const struct sampler *s)
 {
     char text[128];
-    ssize_t got = s->loadavg_fd < 0 ? -1 : cm_pread_text(s->loadavg_fd, text, sizeof text);
+    ssize_t got = s->pid_scan.loadavg_fd < 0 ? -1 : cm_pread_text(s->pid_scan.loadavg_fd, text, sizeof text);
     const char *field = got > 0 ? strrchr(text, ' ') : NULL;
-    return field == NULL ? 0 : (int)cm_number(&field);
+    return field == NULL ? 0 : (int)cm_parse_number(&field);
 }
 
 /* The root's is the first that matters. */
@@ -31,52 +31,52 @@ void pid_scan_begin(struct sampler *s)
 {
     char text[32];
     const char *at = text;
-    s->loadavg_fd = openat(s->proc_fd, "loadavg", O_RDONLY | O_CLOEXEC);
-    s->pid_max = cm_read_file_at(s->proc_fd, "sys/kernel/pid_max", text, sizeof text) > 0 ? (int)cm_number(&at) : 0;
-    s->last_pid = s->head->root_pid;
+    s->pid_scan.loadavg_fd = openat(s->proc_fd, "loadavg", O_RDONLY | O_CLOEXEC);
+    s->pid_scan.pid_max = cm_read_file_at(s->proc_fd, "sys/kernel/pid_max", text, sizeof text) > 0 ? (int)cm_parse_number(&at) : 0;
+    s->pid_scan.last_pid = s->head->root_pid;
 }
 
 /* Looks at one number: true where it is nobody's any more and never was one of those who are known. */
 static bool is_unseen(struct sampler *s, int pid, uint64_t now_ns)
 {
-    if (tree_find(s, pid) != NULL || tree_known(s, pid, s->known_ns) != NULL)
+    if (tree_find(s, pid) != NULL || table_find_row(s, pid, s->ticks.completed_ns) != NULL)
         return false;
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* a thread that is not a main one: refused, but not ESRCH */
     if (pidfd < 0)
         return errno == ESRCH;
     close(pidfd);
-    tree_meet(s, pid, now_ns);
+    tree_add(s, pid, now_ns);
     return false;
 }
 
-static void look(struct sampler *s, uint64_t now_ns, uint64_t until_ns)
+static void scan(struct sampler *s, uint64_t now_ns, uint64_t until_ns)
 {
-    int last = last_given(s), next = s->last_pid + 1;
-    s->unseen = 0;
+    int last = last_allocated(s), next = s->pid_scan.last_pid + 1;
+    s->pid_scan.unseen = 0;
     if (last == 0)
         return;
-    if (last == s->last_pid) {
-        s->caught_up_ns = now_ns;
+    if (last == s->pid_scan.last_pid) {
+        s->pid_scan.complete_ns = now_ns;
         return;
     }
     if (last < next) { /* they have begun again from the lowest */
-        s->unseen += s->pid_max > next ? (uint32_t)(s->pid_max - next) : 0;
-        next = last < LOWEST ? last : LOWEST;
+        s->pid_scan.unseen += s->pid_scan.pid_max > next ? (uint32_t)(s->pid_scan.pid_max - next) : 0;
+        next = last < FIRST_REUSED_PID ? last : FIRST_REUSED_PID;
     }
-    if (last - next >= NEWBORN) {
-        s->unseen += (uint32_t)(last - next - NEWBORN + 1);
-        next = last - NEWBORN + 1;
+    if (last - next >= MAX_PIDS) {
+        s->pid_scan.unseen += (uint32_t)(last - next - MAX_PIDS + 1);
+        next = last - MAX_PIDS + 1;
     }
     for (; next <= last && cm_now_ns() < until_ns; next++)
-        s->unseen += is_unseen(s, next, now_ns);
-    s->last_pid = next - 1;
+        s->pid_scan.unseen += is_unseen(s, next, now_ns);
+    s->pid_scan.last_pid = next - 1;
     if (next > last)
-        s->caught_up_ns = now_ns;
+        s->pid_scan.complete_ns = now_ns;
 }
 
-void pid_scan_look(struct sampler *s, uint64_t now_ns)
+void pid_scan_tick(struct sampler *s, uint64_t now_ns)
 {
-    look(s, now_ns, cm_now_ns() + s->head->interval_ns / SHARE);
+    scan(s, now_ns, cm_now_ns() + s->head->interval_ns / INTERVAL_SHARE);
 }
 
 /* Who came after the last tick is seen by no other. Not asked where the root was alone: its end tells all. */
@@ -84,10 +84,10 @@ void pid_scan_end(struct sampler *s, uint64_t now_ns)
 {
     struct cm_head *head = s->head;
     const struct cm_process *root = (struct cm_process *)(s->base + head->processes_offset);
-    if (!s->settled || (head->processes == 1 && root->child_faults == 0 && !(root->flags & CM_PROCESS_FORGETS)))
+    if (!s->late_setup.done || (head->processes == 1 && root->child_faults == 0 && !(root->flags & CM_PROCESS_FORGETS)))
         return;
-    look(s, now_ns, UINT64_MAX);
-    head->unseen += s->unseen;
-    head->last_unseen = s->unseen;
-    head->last_unseen_since_ns = s->known_ns;
+    scan(s, now_ns, UINT64_MAX);
+    head->unseen += s->pid_scan.unseen;
+    head->last_unseen = s->pid_scan.unseen;
+    head->last_unseen_since_ns = s->ticks.completed_ns;
 }

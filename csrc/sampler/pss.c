@@ -16,17 +16,17 @@
 
 enum {
     FIRST_CREDIT_MS = 1,
-    REGULAR_MS = 100,   /* between readings at the most, while the tree moves, */
-    QUIET_MS = 1000,    /* and while it does not */
-    SAVED_S = 5,        /* how many seconds' earnings can be kept */
-    LIMIT_MS = 20,      /* where a limit has to be judged, */
+    CHANGED_MS = 100,   /* between readings at the most, while the tree moves, */
+    UNCHANGED_MS = 1000,    /* and while it does not */
+    MAX_SAVED_S = 5,        /* how many seconds' earnings can be kept */
+    LIMIT_PAUSE_MS = 20,      /* where a limit has to be judged, */
     LIMIT_SHARE = 20,   /* in at most one part in so many of the time */
     EIGHTH = 8,
-    STILL = 64,         /* what stays within one part in so many stands still */
-    PATIENCE = 2,       /* times the reading's own time, before one that cannot be paid */
+    STEADY_SHARE = 64,         /* what stays within one part in so many stands still */
+    STEADY_FACTOR = 2,       /* times the reading's own time, before one that cannot be paid */
     HALF = 2,
-    PAGE_NS = 30,       /* what a page takes, until one has been measured, */
-    LEAST_NS = 30000,   /* and a reading of a process of no pages; */
+    FIRST_NS_PER_PAGE = 30,       /* what a page takes, until one has been measured, */
+    PROCESS_NS = 30000,   /* and a reading of a process of no pages; */
     ENOUGH_PAGES = 4096, /* of so many it can be told from the rest */
 };
 
@@ -34,8 +34,8 @@ enum {
 
 void pss_begin(struct sampler *s)
 {
-    s->pss_credit_ns = s->head->pss_budget_ppm ? FIRST_CREDIT_MS * (int64_t)MS_NS : 0;
-    s->pss_page_ns = PAGE_NS;
+    s->pss.credit_ns = s->head->pss_budget_ppm ? FIRST_CREDIT_MS * (int64_t)MS_NS : 0;
+    s->pss.ns_per_page = FIRST_NS_PER_PAGE;
 }
 
 /* In KiB: the most that one process can have added since the last reading; less than 0 where it has become smaller. */
@@ -49,49 +49,49 @@ int64_t pss_added_kib(const struct sampler *s, const struct member *m)
     return grown * s->page_kib;
 }
 
-static bool wanted(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib)
+static bool is_due(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib)
 {
-    int64_t sum_kib = (int64_t)rss * s->page_kib, record = s->pss_record_kib;
-    int64_t possible = s->pss_last_kib + added_kib < sum_kib ? s->pss_last_kib + added_kib : sum_kib;
-    int64_t change = possible > s->pss_stood_kib ? possible - s->pss_stood_kib : s->pss_stood_kib - possible;
-    if (change > possible / STILL) {
-        s->pss_stood_kib = possible;
-        s->pss_moved_ns = t_ns;
+    int64_t sum_kib = (int64_t)rss * s->page_kib, record = s->pss.largest_kib;
+    int64_t possible = s->pss.last_kib + added_kib < sum_kib ? s->pss.last_kib + added_kib : sum_kib;
+    int64_t change = possible > s->pss.steady_kib ? possible - s->pss.steady_kib : s->pss.steady_kib - possible;
+    if (change > possible / STEADY_SHARE) {
+        s->pss.steady_kib = possible;
+        s->pss.changed_ns = t_ns;
     }
-    int64_t gain = possible - record, takes_ns = (int64_t)(rss * s->pss_page_ns + s->nalive * LEAST_NS);
-    int64_t stood_ns = (int64_t)(t_ns - s->pss_moved_ns);
-    bool can_pay = s->pss_credit_ns >= takes_ns;
-    if (can_pay && gain > 0 && stood_ns > 0 && stood_ns >= takes_ns)
+    int64_t gain = possible - record, takes_ns = (int64_t)(rss * s->pss.ns_per_page + s->tree.nalive * PROCESS_NS);
+    int64_t steady_ns = (int64_t)(t_ns - s->pss.changed_ns);
+    bool can_pay = s->pss.credit_ns >= takes_ns;
+    if (can_pay && gain > 0 && steady_ns > 0 && steady_ns >= takes_ns)
         return true;
-    bool may_borrow = s->pss_credit_ns > -takes_ns || rss > s->pss_most_rss + s->pss_most_rss / HALF;
-    if (may_borrow && gain > record / EIGHTH && stood_ns >= PATIENCE * takes_ns)
+    bool may_overdraw = s->pss.credit_ns > -takes_ns || rss > s->pss.largest_rss + s->pss.largest_rss / HALF;
+    if (may_overdraw && gain > record / EIGHTH && steady_ns >= STEADY_FACTOR * takes_ns)
         return true;
-    uint64_t since_ns = t_ns - s->pss_read_ns;
-    bool stirred = s->pss_moved_ns > s->pss_read_ns;
-    return can_pay && (gain > record || since_ns >= (uint64_t)(stirred ? REGULAR_MS : QUIET_MS) * MS_NS);
+    uint64_t since_ns = t_ns - s->pss.last_ns;
+    bool has_changed = s->pss.changed_ns > s->pss.last_ns;
+    return can_pay && (gain > record || since_ns >= (uint64_t)(has_changed ? CHANGED_MS : UNCHANGED_MS) * MS_NS);
 }
 
 /* Whether a process that cannot be read is there all the same: /proc hides what others may not trace (hidepid). */
-static bool hidden(struct sampler *s, struct member *m)
+static bool is_alive(struct sampler *s, struct member *m)
 {
     uint32_t row[CM_MAX_COLUMNS];
     return member_read(s, m, CM_STATM, row) == 0;
 }
 
 /* A reading that had to wait for the target's lock tells little of what the next one takes. */
-static void learn(struct sampler *s, uint64_t page_ns)
+static void update_ns_per_page(struct sampler *s, uint64_t page_ns)
 {
-    s->pss_page_ns = page_ns < s->pss_page_ns ? page_ns : s->pss_page_ns + (page_ns - s->pss_page_ns) / EIGHTH;
+    s->pss.ns_per_page = page_ns < s->pss.ns_per_page ? page_ns : s->pss.ns_per_page + (page_ns - s->pss.ns_per_page) / EIGHTH;
 }
 
 /* By how much RSS has changed in the course of a reading: what moved from one process to another can count twice. */
-static uint64_t moved_pages(struct sampler *s)
+static uint64_t changed_pages(struct sampler *s)
 {
     uint64_t pages = 0;
-    for (uint32_t i = 0; i < s->nalive; i++) {
-        struct member *m = &s->members[s->alive[i]];
+    for (uint32_t i = 0; i < s->tree.nalive; i++) {
+        struct member *m = alive_at(s, i);
         uint32_t row[CM_MAX_COLUMNS];
-        if (m->zombie || m->shares_parent_memory || member_read(s, m, CM_STATM, row) != 0)
+        if (m->is_zombie || m->shares_parent_memory || member_read(s, m, CM_STATM, row) != 0)
             continue;
         uint32_t now = row[CM_STATM_RSS], before = m->pss_rss;
         pages += now > before ? now - before : before - now;
@@ -103,21 +103,21 @@ static uint64_t moved_pages(struct sampler *s)
 static bool read_tree(struct sampler *s, uint64_t t_ns)
 {
     uint64_t sums[CM_MAX_COLUMNS] = {0};
-    bool any = false, whole = true;
-    for (uint32_t i = 0; i < s->nalive; i++) {
-        struct member *m = &s->members[s->alive[i]];
+    bool any = false, is_complete = true;
+    for (uint32_t i = 0; i < s->tree.nalive; i++) {
+        struct member *m = alive_at(s, i);
         uint32_t *row = m->rows[CM_SMAPS_ROLLUP];
-        if (m->zombie || m->shares_parent_memory)
+        if (m->is_zombie || m->shares_parent_memory)
             continue;
         row[CM_SMAPS_SHARED_ANON] = UINT32_MAX;
         uint64_t before_ns = cm_now_ns();
         int error = member_read(s, m, CM_SMAPS_ROLLUP, row);
-        if (!waited_little(s, before_ns, m->rows[CM_STATM][CM_STATM_RSS] * s->pss_page_ns + LEAST_NS))
+        if (!note_lock_wait(s, before_ns, m->rows[CM_STATM][CM_STATM_RSS] * s->pss.ns_per_page + PROCESS_NS))
             return false; /* what was read of the others is out of date */
-        bool is_there = error != -ESRCH || hidden(s, m);
+        bool is_there = error != -ESRCH || is_alive(s, m);
         if (error != 0 && error != -ENODATA && is_there)
             s->head->refused++;
-        whole &= error == 0 || !is_there;
+        is_complete &= error == 0 || !is_there;
         for (uint32_t c = 0; error == 0 && c < cm_sources[CM_SMAPS_ROLLUP]->ncolumns; c++)
             sums[c] += row[c];
         any |= error == 0;
@@ -127,45 +127,45 @@ static bool read_tree(struct sampler *s, uint64_t t_ns)
     }
     if (!any)
         return false;
-    if (whole)
-        lower_bound_learn(s);
+    if (is_complete)
+        lower_bound_use_pss(s);
     uint32_t values[CM_MAX_COLUMNS];
     for (int c = 0; c < CM_MAX_COLUMNS; c++)
         values[c] = sums[c] < UINT32_MAX ? (uint32_t)sums[c] : UINT32_MAX;
     cm_record(s->base, &s->head->tracks[CM_SMAPS_ROLLUP], t_ns, values, values);
-    s->pss_last_kib = values[CM_SMAPS_PSS];
-    if (s->pss_last_kib <= s->pss_record_kib)
+    s->pss.last_kib = values[CM_SMAPS_PSS];
+    if (s->pss.last_kib <= s->pss.largest_kib)
         return true;
-    s->pss_record_kib = s->pss_last_kib;
-    s->head->pss_over_bytes = s->nalive > 1 ? moved_pages(s) * s->page_kib * 1024 : 0;
+    s->pss.largest_kib = s->pss.last_kib;
+    s->head->pss_over_bytes = s->tree.nalive > 1 ? changed_pages(s) * s->page_kib * 1024 : 0;
     return true;
 }
 
 /* `rss` is the tree's, in pages, at this tick; `added_kib` is the sum of pss_added_kib. */
 void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib, bool limit_reached)
 {
-    uint64_t earned_ns = t_ns - s->pss_earned_ns;
-    int64_t most_ns = (int64_t)s->head->pss_budget_ppm * 1000 * SAVED_S;
-    s->pss_credit_ns += (int64_t)(earned_ns * s->head->pss_budget_ppm / 1000000u);
-    if (s->pss_credit_ns > most_ns && s->pss_credit_ns > FIRST_CREDIT_MS * (int64_t)MS_NS)
-        s->pss_credit_ns = most_ns;
-    s->pss_earned_ns = t_ns;
+    uint64_t earned_ns = t_ns - s->pss.credited_ns;
+    int64_t most_ns = (int64_t)s->head->pss_budget_ppm * 1000 * MAX_SAVED_S;
+    s->pss.credit_ns += (int64_t)(earned_ns * s->head->pss_budget_ppm / 1000000u);
+    if (s->pss.credit_ns > most_ns && s->pss.credit_ns > FIRST_CREDIT_MS * (int64_t)MS_NS)
+        s->pss.credit_ns = most_ns;
+    s->pss.credited_ns = t_ns;
 
-    uint64_t since_ns = t_ns - s->pss_read_ns;
-    bool must = limit_reached && since_ns >= LIMIT_MS * MS_NS && since_ns >= LIMIT_SHARE * s->pss_cost_ns;
-    if (s->head->pss_budget_ppm == 0 || !(wanted(s, t_ns, rss, added_kib) || must) || !may_wait(s))
+    uint64_t since_ns = t_ns - s->pss.last_ns;
+    bool must = limit_reached && since_ns >= LIMIT_PAUSE_MS * MS_NS && since_ns >= LIMIT_SHARE * s->pss.cost_ns;
+    if (s->head->pss_budget_ppm == 0 || !(is_due(s, t_ns, rss, added_kib) || must) || !may_wait_for_locks(s))
         return;
     uint64_t before_ns = cm_now_ns();
     bool done = read_tree(s, t_ns);
     uint64_t cost_ns = cm_now_ns() - before_ns;
     s->head->pss_readings += done;
-    s->pss_credit_ns -= (int64_t)cost_ns;
-    s->pss_cost_ns = cost_ns;
+    s->pss.credit_ns -= (int64_t)cost_ns;
+    s->pss.cost_ns = cost_ns;
     if (done && rss >= ENOUGH_PAGES)
-        learn(s, cost_ns / rss);
+        update_ns_per_page(s, cost_ns / rss);
     s->head->pss_ns += cost_ns;
-    s->pss_read_ns = t_ns;
-    s->pss_stood_kib = s->pss_last_kib;
-    if (rss > s->pss_most_rss)
-        s->pss_most_rss = rss;
+    s->pss.last_ns = t_ns;
+    s->pss.steady_kib = s->pss.last_kib;
+    if (rss > s->pss.largest_rss)
+        s->pss.largest_rss = rss;
 }

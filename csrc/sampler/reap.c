@@ -11,7 +11,7 @@
 
 enum {
     GIVE_UP_NS = 1500000000, /* after so long in which nothing came of it */
-    LOOK_NS = 250000000,     /* between two looks whether some process is still ending */
+    CHECK_NS = 250000000,     /* between two is_check_due whether some process is still ending */
 };
 
 /* The most that this program can have been when it started the root, and so the most that it can show in its place. */
@@ -26,7 +26,7 @@ static uint64_t timeval_ns(struct timeval t)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_usec * 1000u;
 }
 
-static void note_end(struct sampler *s, int pid, int status, const struct rusage *usage, const struct cm_stat *stat)
+static void store_end(struct sampler *s, int pid, int status, const struct rusage *usage, const struct cm_stat *stat)
 {
     struct cm_head *head = s->head;
     uint64_t t_ns = cm_now_ns() - head->start_ns;
@@ -42,14 +42,14 @@ static void note_end(struct sampler *s, int pid, int status, const struct rusage
         head->exit_ns = t_ns;
         head->root_ended = 1;
         if (head->floor_bytes == 0 && maxrss_bytes <= FLOOR_AT_MOST_BYTES)
-            self_size_note(s);
+            self_store_size(s);
     }
     struct member *m = tree_find(s, pid);
     static const struct cm_stat hidden = {.child_faults = 1}; /* for all that is known */
     if (stat == NULL && pid == head->root_pid)
         stat = &hidden;
-    int32_t at;
-    struct cm_process *entry = m != NULL ? member_entry(s, m) : stat ? tree_entry(s, pid, stat, t_ns, &at) : NULL;
+    int32_t row_number;
+    struct cm_process *entry = m != NULL ? member_row(s, m) : stat ? table_add_row(s, pid, stat, t_ns, &row_number) : NULL;
     if (entry != NULL) {
         if (!(entry->flags & CM_PROCESS_ENDED))
             entry->end_ns = t_ns;
@@ -60,14 +60,14 @@ static void note_end(struct sampler *s, int pid, int status, const struct rusage
         entry->system_ns = timeval_ns(usage->ru_stime);
         if (stat != NULL) {
             entry->child_faults = stat->child_faults;
-            entry->flags |= stat->forgets_children ? CM_PROCESS_FORGETS : 0;
+            entry->flags |= stat->ignores_sigchld ? CM_PROCESS_FORGETS : 0;
             memcpy(entry->comm, stat->comm, sizeof entry->comm);
         }
     } else if (m == NULL && stat == NULL) {
         head->processes_dropped++;
     }
-    s->child_ended = true;
-    s->progress_ns = cm_now_ns();
+    s->tree.may_have_orphans = true;
+    s->ending.progress_ns = cm_now_ns();
     if (m != NULL)
         tree_remove(s, m);
 }
@@ -82,10 +82,10 @@ static bool reap(struct sampler *s, int pid, int *status, struct rusage *usage)
     const struct member *m = tree_find(s, pid);
     bool may_loop = m != NULL && m->threads_read;
     if (may_loop)
-        give_way(s);
+        fifo_leave(s);
     bool done = wait4(pid, status, __WALL, usage) == pid;
     if (may_loop)
-        take_precedence(s);
+        fifo_enter(s);
     return done;
 }
 
@@ -96,13 +96,13 @@ static bool reap(struct sampler *s, int pid, int *status, struct rusage *usage)
  */
 bool reap_some(struct sampler *s)
 {
-    uint64_t until_ns = cm_now_ns() + A_TURN_NS;
-    for (int n = 0; n % A_LOOK != 0 || n == 0 || cm_now_ns() < until_ns; n++) {
+    uint64_t until_ns = cm_now_ns() + MAX_BURST_NS;
+    for (int n = 0; n % CLOCK_CHECK != 0 || n == 0 || cm_now_ns() < until_ns; n++) {
         siginfo_t info = {0};
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0) {
             if (errno == EINTR)
                 continue;
-            s->no_children_left = errno == ECHILD;
+            s->ending.is_finished = errno == ECHILD;
             return false;
         }
         if (info.si_pid == 0)
@@ -111,15 +111,15 @@ bool reap_some(struct sampler *s)
          * any, its ru_maxrss is nobody else's. In a storm of endings only those that are known are asked. */
         struct cm_stat stat;
         bool known = false;
-        if ((!s->killing && n < A_LOOK) || tree_find(s, info.si_pid) != NULL) {
+        if ((!s->ending.is_killing && n < CLOCK_CHECK) || tree_find(s, info.si_pid) != NULL) {
             char name[40];
-            strcpy(cm_format(name, (uint64_t)info.si_pid), "/stat");
+            strcpy(cm_format_number(name, (uint64_t)info.si_pid), "/stat");
             known = cm_read_stat(s->proc_fd, name, &stat) == 0;
         }
         struct rusage usage;
         int status;
         if (reap(s, info.si_pid, &status, &usage))
-            note_end(s, info.si_pid, status, &usage, known ? &stat : NULL);
+            store_end(s, info.si_pid, status, &usage, known ? &stat : NULL);
     }
     return true;
 }
@@ -127,7 +127,7 @@ bool reap_some(struct sampler *s)
 /* Through the descriptor of its folder, which is bound to the process and not to its number: false once it is gone. */
 static bool kill_member(struct sampler *s, struct member *m)
 {
-    int fd = m->dir_fd >= 0 ? m->dir_fd : member_folder(s, m);
+    int fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
     if (fd < 0)
         return fd != -ESRCH;
     int error = syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 ? errno : 0;
@@ -138,10 +138,10 @@ static bool kill_member(struct sampler *s, struct member *m)
 
 void kill_begin(struct sampler *s, uint32_t reason)
 {
-    if (s->killing)
+    if (s->ending.is_killing)
         return;
-    s->killing = true;
-    s->progress_ns = cm_now_ns();
+    s->ending.is_killing = true;
+    s->ending.progress_ns = cm_now_ns();
     s->head->reason = reason;
     tree_sources_thaw(s);
 }
@@ -153,16 +153,16 @@ void kill_begin(struct sampler *s, uint32_t reason)
 static uint64_t kill_walk(struct sampler *s)
 {
     uint64_t killed = 0, now_ns = cm_now_ns() - s->head->start_ns;
-    children_read(s, s->own_children_fd, now_ns);
-    for (uint32_t i = 0; i < s->nalive;) {
-        struct member *m = &s->members[s->alive[i]];
-        if (!m->killed && !kill_member(s, m)) {
+    children_read(s, s->tree.children_fd, now_ns);
+    for (uint32_t i = 0; i < s->tree.nalive;) {
+        struct member *m = alive_at(s, i);
+        if (!m->is_killed && !kill_member(s, m)) {
             tree_remove(s, m);
             continue; /* another one has taken its place */
         }
-        killed += !m->killed;
-        m->killed = true;
-        children_ask(s, m, now_ns);
+        killed += !m->is_killed;
+        m->is_killed = true;
+        children_read_of(s, m, now_ns);
         i++;
     }
     return killed;
@@ -175,30 +175,30 @@ static bool kill_child(struct sampler *s, int pid, uint64_t unused)
 }
 
 /*
- * Kills everybody at the moment of finding them, again and again until there is nobody: a list made first and worked off
+ * Kills everybody row_number the moment of finding them, again and again until there is nobody: a list made first and worked off
  * afterwards would never catch up with a tree that keeps forking. Whoever loses its parent by this becomes a child, and
  * so does who cannot be found otherwise. A child's number is its own until the sampler itself has reaped it, so no
  * stranger can be hit.
  *
  * What has been killed need not end: not in a frozen control group of version 1, not while the kernel waits for a device,
- * and where a foreign process traces it, that one has to wait for it first. And another user's may not be killed at all.
+ * and where a foreign process traces it, that one has to wait for it first. And another user's may not be killed row_number all.
  * To send the signal once more is no progress; when there has been none for a while, they are left as they are.
  */
 void kill_sweep(struct sampler *s)
 {
     uint64_t killed = kill_walk(s), now_ns = cm_now_ns();
-    children_visit(s, s->own_children_fd, 0, kill_child);
+    children_visit(s, s->tree.children_fd, 0, kill_child);
     if (!s->head->root_ended) /* also where /proc is another namespace's and lists no children */
         kill(s->head->root_pid, SIGKILL);
-    bool looks = now_ns - s->ending_look_ns >= LOOK_NS;
-    if (looks)
-        s->ending_look_ns = now_ns;
-    if (killed > 0 || (looks && leftover_is_ending(s)))
-        s->progress_ns = now_ns;
-    if (now_ns < s->progress_ns + GIVE_UP_NS)
+    bool is_check_due = now_ns - s->ending.checked_ns >= CHECK_NS;
+    if (is_check_due)
+        s->ending.checked_ns = now_ns;
+    if (killed > 0 || (is_check_due && leftover_is_exiting(s)))
+        s->ending.progress_ns = now_ns;
+    if (now_ns < s->ending.progress_ns + GIVE_UP_NS)
         return;
-    leftover_note(s, CM_PROCESS_SURVIVED);
+    leftover_count(s, CM_PROCESS_SURVIVED);
     if (s->head->survivors == 0) /* which cannot be named */
         s->head->survivors = 1;
-    s->no_children_left = true;
+    s->ending.is_finished = true;
 }

@@ -45,29 +45,29 @@ static struct cm_head *map_head(int fd)
     return head;
 }
 
-static void last_words(struct sampler *s, int over_fd)
+static void finish(struct sampler *s, int done_fd)
 {
     struct cm_head *head = s->head;
     struct rusage usage;
     uint64_t one = 1;
     uint64_t now_ns = cm_now_ns();
     pid_scan_end(s, now_ns - head->start_ns);
-    while (s->nalive > 0)
-        tree_remove(s, &s->members[s->alive[0]]);
+    while (s->tree.nalive > 0)
+        tree_remove(s, alive_at(s, 0));
     tree_sources_end(s, now_ns - head->start_ns);
     for (uint32_t i = 0; i < head->ntracks; i++)
         cm_record_end(s->base, &head->tracks[i]);
-    if (now_ns > s->due_ns)
-        head->dropped_rows += (now_ns - s->due_ns) / head->interval_ns + 1;
-    note_gap(s, now_ns);
-    head->end_ns = s->last_tick_ns - head->start_ns;
-    if (s->settled)
-        self_size_note(s);
+    if (now_ns > s->ticks.due_ns)
+        head->dropped_rows += (now_ns - s->ticks.due_ns) / head->interval_ns + 1;
+    record_gap(s, now_ns);
+    head->end_ns = s->ticks.last_ns - head->start_ns;
+    if (s->late_setup.done)
+        self_store_size(s);
     getrusage(RUSAGE_SELF, &usage);
     head->sampler_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
                            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
     __atomic_store_n(&head->phase, CM_PHASE_DONE, __ATOMIC_RELEASE);
-    if (write(over_fd, &one, sizeof one) < 0)
+    if (write(done_fd, &one, sizeof one) < 0)
         return; /* the host hears of the exit instead */
 }
 
@@ -77,7 +77,7 @@ int main(int argc, char **argv)
     if (argc == 2 && argv[1][0] == 'w')
         return witness();
     const char *number = argc > 2 ? argv[1] : "";
-    int fd = (int)cm_number(&number);
+    int fd = (int)cm_parse_number(&number);
     struct cm_head *head = argc > 2 ? map_head(fd) : NULL;
     if (head == NULL)
         return FAILED;
@@ -85,7 +85,7 @@ int main(int argc, char **argv)
     s->base = (char *)head;
     s->own_pid = getpid();
     s->page_kib = (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
-    tree_begin(s);
+    tree_init(s);
     tree_sources_open(s);
 
     /* The target begins as one begun by a shell, with what it has from here: Python ignores SIGPIPE and SIGXFSZ. And
@@ -102,23 +102,23 @@ int main(int argc, char **argv)
     if (getppid() != head->host_pid) /* it has gone already: nobody wants this any more */
         return fail(head, CM_STAGE_SETUP, ESRCH);
     head->start_ns = cm_now_ns();
-    s->due_ns = head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
+    s->ticks.due_ns = head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
 
     /* The target comes first: what this process is larger than it by then, the target's ru_maxrss would show. */
     struct cm_spawn spawn = {.argv = argv + 2, .envp = environ, .fds = {0, 1, 2}, .nfds = 3};
-    struct cm_setup setup = {.signal_mask = head->signal_mask, .dies_with_parent = true, .shell_fits = true, .groups = s->groups};
+    struct cm_setup setup = {.signal_mask = head->signal_mask, .dies_with_parent = true, .shell_fits = true, .groups = s->sources.groups};
     int pid = cm_start(&spawn, &setup, NULL);
     if (pid < 0)
         return fail(head, spawn.stage, -pid);
     head->root_pid = pid;
-    tree_sources_entered(s);
+    tree_sources_started(s);
     head->alive = head->max_alive = head->max_threads = 1;
     __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
 
     int error = loop(s);
     if (error != 0)
         return fail(head, CM_STAGE_SETUP, error);
-    last_words(s, fd + 1);
+    finish(s, fd + 1);
     exit_records_close(s);
     return 0;
 }

@@ -1,207 +1,267 @@
-/* What the files of the sampler share: the set of processes, one tick, and the end of all. */
+/*
+ * What the files of the sampler share: the process tree, one tick, and the end of the run.
+ *
+ * Each file of the sampler declares here the part of `struct sampler` that it owns, beside its functions. `s->pss.last_ns`
+ * in another file therefore shows that it touches the state of pss.c.
+ */
 #ifndef CONCMEM_SAMPLER_H
 #define CONCMEM_SAMPLER_H
 
 #include "shared/internal.h"
 
 enum {
-    MEMBERS = 65536,
+    MAX_MEMBERS = 65536,
     SLOTS = 131072,
-    A_TURN_NS = 20000000, /* the longest that the sampler does nothing but find, or nothing but reap, */
-    A_LOOK = 64,          /* with so many processes between two looks at the clock */
-    LINE_BYTES = 4608,    /* of /proc/PID/cgroup: the kernel tells no path longer than PATH_MAX, and some controllers */
-    QUIET_TICKS = 4,      /* what has given no sign of change is looked at this often */
+    MAX_BURST_NS = 20000000, /* longest time spent finding processes, or reaping them, before other work */
+    CLOCK_CHECK = 64,        /* processes between two readings of the clock */
+    LINE_BYTES = 4608, /* a line of /proc/PID/cgroup: a path of at most PATH_MAX, and the names of controllers */
+    UNCHANGED_TICKS = 4, /* what shows no sign of change is read once in so many ticks */
 };
 
-/* A process of the tree. It is bound by its descriptor, not by its number, which another may get. */
-struct member {
-    int32_t pid;
-    int32_t parent;      /* when it was met */
-    int32_t tid;         /* the thread to read where the main thread has left, else 0 */
-    uint32_t next;       /* in the chain of its slot, or in the list of free members */
-    uint32_t at;         /* its place in `alive` */
-    int32_t entry;       /* its row of the process table, or -1 */
-    int dir_fd;          /* /proc/PID, or -1 where descriptors have run out */
-    int read_fd;         /* where its files are read: dir_fd, or task/TID below it */
-    int children_fd;
-    int fds[CM_SOURCES]; /* kept for the sources that are read all the time */
-    uint64_t start_ticks;
-    uint64_t look_ns, look_after_ns; /* when its name and arguments are read next */
-    uint32_t rows[CM_SOURCES][CM_MAX_COLUMNS];
-    uint32_t status_rss; /* RSS when status was last read, */
-    uint64_t status_tick; /* and at which tick, */
-    uint64_t marked_ns;   /* and when that was */
-    uint32_t peak_rss;   /* largest reading, pages */
-    uint32_t peak_hwm;   /* largest mark, KiB */
-    uint64_t faults;     /* minor faults of all its threads when they were last asked, */
-    uint64_t pss_faults; /* and at the last reading of PSS, */
-    uint32_t pss_rss;    /* with RSS then, pages, */
-    bool pss_read;       /* if it was there */
-    uint32_t inherited;  /* anonymous pages that may be another's as well, at the most */
-    uint32_t inexact;    /* windows in which a spike can have been lost */
-    bool killed;         /* by us */
-    bool zombie;         /* ended, but its parent has not looked; */
-    bool may_live;        /* or so it seemed, and threads of it are left, which may live on */
-    bool shares_parent_memory;        /* between vfork and exec: its memory is its parent's */
-    bool threads_read;   /* through /proc/PID/task, for others than the main one */
-};
+struct sampler;
+struct member;
 
-struct sampler {
-    struct cm_head *head;
-    char *base;
-    int proc_fd, own_children_fd, loadavg_fd;
-    int own_pid;
-    uint32_t page_kib;
-
-    struct member *members;
-    uint32_t *slots;     /* pid -> member */
-    uint32_t *alive;     /* members in use, packed */
-    int32_t root_row;    /* the root's row of the process table + 1 */
-    uint32_t nalive, nused, free;
-    int descriptors, max_descriptors;
-
-    bool child_ended, settled, killing, no_children_left;
-    bool is_fifo; /* as SCHED_FIFO */
-    uint64_t progress_ns;  /* when a process was last killed or reaped, or was seen to be ending, since `killing` */
-    uint64_t ending_look_ns, ending_ticks; /* when that was looked for last, and the CPU time that was seen then */
-    uint64_t last_tick_ns, not_before_ns, due_ns;
-    uint64_t no_locks_before_ns; /* until then nothing is read that can wait for a lock */
-    uint32_t status_cursor, thread_cursor;
-    int32_t last_pid, pid_max; /* the last that the kernel had given out when it was last asked; pid_max */
-    uint32_t unseen;      /* of those, how many were nobody's any more */
-    uint64_t caught_up_ns; /* the last tick at which all of them had been looked at */
-    bool several_threads; /* in some process of the tree */
-
-    /* what is told of the tree as a whole, and of each process when it ends */
-    struct cm_group groups[CM_GROUPS];
-    struct cm_cgroup group;
-    uint64_t group_row[CM_MAX_COLUMNS], group_record, parts_ns;
-    struct cm_rss_stat rss_stat;
-    size_t home_bytes[CM_GROUPS]; /* of `homes`; 0 where it is not known */
-    int exit_records_fd;
-    uint64_t drained_ns; /* when its descriptor was last emptied */
-    uint64_t known_ns; /* the last tick: who ended before it is known no more by its number */
-
-    /* the budget of smaps_rollup: what may be spent now; when it was read last, and what that took */
-    int64_t pss_credit_ns;
-    uint64_t pss_earned_ns, pss_read_ns, pss_cost_ns, pss_page_ns;
-    uint32_t pss_last_kib, pss_record_kib; /* the last reading, and the largest; */
-    int64_t pss_stood_kib;                 /* what another one may have said, */
-    uint64_t pss_moved_ns;                 /* when that changed much, */
-    uint32_t pss_most_rss;                 /* and the most RSS at any reading, pages */
-
-    uint64_t lower_bound_pages; /* what the tree had at once at the least, */
-    bool lower_bound_lost;      /* which can be told no longer */
-
-    char homes[CM_GROUPS][LINE_BYTES]; /* what /proc/PID/cgroup says of the root in each group: last, for its size */
-};
-
-/* loop.c: what is waited for; 0 or an errno */
+/* loop.c: wait for signals, timers, the host and exit records. Returns 0 or an errno. */
 int loop(struct sampler *s);
 
-/* witness.c: whether a signal came to the whole process group */
+/* witness.c: show whether a signal went to the whole process group */
 int witness(void);
 
-/* late_setup.c: what can wait until the target has been loaded */
+/* late_setup.c: work that can wait until the target has been loaded */
+struct late_setup {
+    bool done;
+    bool is_fifo; /* scheduled as SCHED_FIFO, except between fifo_leave and fifo_enter */
+};
 void late_setup(struct sampler *s);
-void give_way(struct sampler *s);
-void take_precedence(struct sampler *s);
+void fifo_leave(struct sampler *s);
+void fifo_enter(struct sampler *s);
 
-/* self.c: what its own process tells */
+/* self.c: facts about the sampler's own process */
 bool self_statm_is_exact(const struct sampler *s);
-void self_size_note(struct sampler *s);
+void self_store_size(struct sampler *s);
 
-/* lock_backoff.c: for locks of the tree's processes */
-bool may_wait(const struct sampler *s);
-bool waited_little(struct sampler *s, uint64_t since_ns, uint64_t expected_ns);
+/* lock_backoff.c: limit the time spent waiting for the memory-map locks of other processes */
+struct lock_backoff {
+    uint64_t until_ns; /* before this time, read nothing that can wait for a lock */
+};
+bool may_wait_for_locks(const struct sampler *s);
+bool note_lock_wait(struct sampler *s, uint64_t since_ns, uint64_t expected_ns);
 
-/* tree.c: who belongs to the tree */
-void tree_begin(struct sampler *s);
+/* tree.c: the processes of the tree (members), and the process table of the shared memory */
+struct tree {
+    struct member *members; /* index 0 is not used: it means "none" */
+    uint32_t *slots;        /* hash table: PID -> index of the first member of the slot's chain */
+    uint32_t *alive;        /* indices of the members in use, without gaps */
+    uint32_t nalive, nused, first_free;
+    int32_t root_row;      /* the root's row of the process table + 1; 0: none */
+    int children_fd;       /* the sampler's own list of children */
+    bool may_have_orphans; /* a member has ended: its children may now be children of the sampler */
+};
+void tree_init(struct sampler *s);
 void tree_open(struct sampler *s);
 void tree_discover(struct sampler *s, uint64_t now_ns);
 struct member *tree_find(struct sampler *s, int pid);
-bool tree_meet(struct sampler *s, int pid, uint64_t now_ns);
+bool tree_add(struct sampler *s, int pid, uint64_t now_ns);
 void tree_remove(struct sampler *s, struct member *m);
-struct cm_process *tree_entry(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *at);
-struct cm_process *tree_known(struct sampler *s, int pid, uint64_t since_ns);
-struct cm_process *member_entry(struct sampler *s, const struct member *m);
+struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *number);
+struct cm_process *table_find_row(struct sampler *s, int pid, uint64_t since_ns);
+struct cm_process *member_row(struct sampler *s, const struct member *m);
 
-/* children.c: who is whose child */
+/* children.c: read the kernel's lists of children */
 typedef bool children_visitor(struct sampler *s, int pid, uint64_t now_ns);
 uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_visitor *with);
 void children_read(struct sampler *s, int fd, uint64_t now_ns);
-void children_ask(struct sampler *s, struct member *m, uint64_t now_ns);
+void children_read_of(struct sampler *s, struct member *m, uint64_t now_ns);
 
-/* member.c: reading one process */
-int member_folder(struct sampler *s, const struct member *m);
-int member_open(struct sampler *s, struct member *m, const char *file);
+/* member.c: read one process. A member is bound to its process by the descriptor of /proc/PID, because its PID can be
+ * allocated again. */
+struct member {
+    int32_t pid;
+    int32_t parent;       /* the parent's PID when the member was added */
+    int32_t read_tid;     /* the thread to read if the main thread has exited, else 0 */
+    uint32_t next;        /* in the chain of its slot, or in the list of free members */
+    uint32_t alive_index; /* its place in `alive` */
+    int32_t table_row;    /* its row of the process table, or -1 */
+    int dir_fd;           /* /proc/PID, or -1 if no descriptors are left */
+    int read_fd;          /* where its files are read: dir_fd, or task/TID below it */
+    int children_fd;
+    int fds[CM_SOURCES]; /* kept open for the sources that are read all the time */
+    uint64_t start_ticks;
+    uint64_t name_due_ns, name_pause_ns; /* when its name and arguments are read next, and the pause before it */
+    uint32_t rows[CM_SOURCES][CM_MAX_COLUMNS]; /* the last reading of each source */
+    uint32_t status_rss;   /* when status was last read: its RSS in pages, */
+    uint64_t status_tick;  /* the tick, */
+    uint64_t status_ns;    /* and the time since the start */
+    uint32_t peak_rss;     /* largest reading, pages */
+    uint32_t peak_hwm;     /* largest high-water mark, KiB */
+    uint64_t faults;       /* minor faults of all its threads when stat was last read */
+    uint64_t pss_faults;   /* when PSS was last read: its minor faults */
+    uint32_t pss_rss;      /* and its RSS in pages; */
+    bool pss_read;         /* false if PSS has not been read yet */
+    uint32_t shared_anon;  /* anonymous pages that it may share with another process, at most */
+    uint32_t inexact_windows; /* windows in which a spike can be missing */
+    bool is_killed;           /* by the sampler */
+    bool is_zombie;           /* ended, and its parent has not waited for it */
+    bool may_have_threads;    /* looks like a zombie, but other threads of it may still run */
+    bool shares_parent_memory; /* between vfork and exec: its memory is its parent's */
+    bool threads_read;         /* entries of its /proc/PID/task other than the main thread's were read */
+};
+struct descriptors {
+    int open, max;
+};
+int member_open_dir(struct sampler *s, const struct member *m);
+int member_open_file(struct sampler *s, struct member *m, const char *file);
 int member_read(struct sampler *s, struct member *m, int source, uint32_t *row);
-int member_reset(struct sampler *s, struct member *m);
+int member_reset_hwm(struct sampler *s, struct member *m);
 bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns);
-void member_look(struct sampler *s, struct member *m, uint64_t now_ns);
+void member_read_name(struct sampler *s, struct member *m, uint64_t now_ns);
 void member_close(struct sampler *s, struct member *m);
-void member_keep(struct sampler *s, struct member *m);
+void member_keep_fds(struct sampler *s, struct member *m);
 void member_check_shared_memory(struct sampler *s, struct member *m);
 
-/* leader_exited.c: a process whose main thread has left, read through another */
+/* leader_exited.c: read a process whose main thread has exited through another of its threads */
+enum process_state { PROCESS_GONE, PROCESS_ZOMBIE, PROCESS_MAY_LIVE };
 int leader_exited_open(int dir_fd, int tid);
 bool leader_exited_find(struct sampler *s, struct member *m);
-enum rest { REST_NOTHING, REST_ZOMBIE, REST_MAY_LIVE };
-enum rest leader_exited_rest(struct sampler *s, const struct member *m);
+enum process_state leader_exited_state(struct sampler *s, const struct member *m);
 
-/* threads.c: children of threads that are not the main one */
+/* threads.c: find children of threads other than the main thread */
+struct thread_walk {
+    uint32_t cursor;  /* the next member to walk, in `alive` */
+    bool are_several; /* some process of the tree has more than one thread */
+};
 void threads_walk(struct sampler *s, uint64_t now_ns);
-int threads_other(int dir_fd, int leader);
+int threads_find_other(int dir_fd, int leader);
 
-/* pid_scan.c: processes found by the numbers that the kernel gives out */
+/* pid_scan.c: find processes by the PIDs that the kernel has allocated since the last tick */
+struct pid_scan {
+    int loadavg_fd;
+    int32_t last_pid, pid_max; /* the last PID that was checked; the kernel's pid_max */
+    uint32_t unseen;           /* of the PIDs since the last tick, how many were free again */
+    uint64_t complete_ns;      /* the last tick at which every allocated PID had been checked */
+};
 void pid_scan_begin(struct sampler *s);
-void pid_scan_look(struct sampler *s, uint64_t now_ns);
+void pid_scan_tick(struct sampler *s, uint64_t now_ns);
 void pid_scan_end(struct sampler *s, uint64_t now_ns);
 
-/* tree_sources.c: what the kernel keeps of the tree as a whole */
-void track_lacks(struct cm_track *track, int error, const char *why);
+/* exit_records.c: the kernel's exit record of each process */
+struct exit_records {
+    int fd;                /* or -1 */
+    uint64_t last_read_ns; /* when every waiting record was last read */
+};
+void exit_records_open(struct sampler *s);
+void exit_records_close(struct sampler *s);
+void exit_records_drain(struct sampler *s, uint64_t t_ns);
+void exit_records_settle(struct sampler *s, int pid, uint64_t t_ns);
+
+/* high_water.c: high-water marks, by process */
+struct high_water {
+    uint32_t cursor; /* the next member to read, in `alive` */
+};
+uint32_t high_water_read(struct sampler *s, uint64_t since_ns, uint64_t t_ns);
+
+/* tick.c: one reading of everything */
+struct ticks {
+    uint64_t last_ns;       /* start of the last tick, by CLOCK_MONOTONIC; 0 before the first */
+    uint64_t completed_ns;  /* the last tick that found all members, since the start of the target */
+    uint64_t due_ns;        /* the next tick, */
+    uint64_t not_before_ns; /* which is skipped before this time, because the last one took long */
+};
+void tick(struct sampler *s, uint64_t now_ns);
+uint64_t record_gap(struct sampler *s, uint64_t now_ns);
+
+/* pss.c: read smaps_rollup within its budget */
+struct pss_state {
+    int64_t credit_ns;   /* time that may be spent now */
+    uint64_t credited_ns; /* when credit was last added */
+    uint64_t last_ns;    /* when smaps_rollup was last read, */
+    uint64_t cost_ns;    /* and how long that took */
+    uint64_t ns_per_page;
+    uint32_t last_kib, largest_kib; /* the last reading of the tree, and the largest */
+    int64_t steady_kib;  /* the largest value that a reading could have given; compared at every tick */
+    uint64_t changed_ns; /* when that value last changed much */
+    uint32_t largest_rss; /* the tree's largest RSS at any reading of PSS, pages */
+};
+void pss_begin(struct sampler *s);
+int64_t pss_added_kib(const struct sampler *s, const struct member *m);
+void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib, bool limit_reached);
+
+/* lower_bound.c: memory that the tree held at least, without smaps_rollup */
+struct lower_bound {
+    uint64_t pages;  /* the largest so far */
+    bool is_stopped; /* something was swapped out: no later tick can raise the bound */
+};
+void lower_bound_add(const struct sampler *s, struct member *m);
+void lower_bound_use_pss(struct sampler *s);
+void lower_bound_tick(struct sampler *s, bool swapped);
+
+/* reap.c: reap processes, and kill the tree */
+struct ending {
+    bool is_killing;
+    bool is_finished;     /* no child is left, or the remaining ones are left behind */
+    uint64_t progress_ns; /* when a process was last killed or reaped, or was seen exiting, since `is_killing` */
+    uint64_t checked_ns;  /* when exiting processes were last looked for, */
+    uint64_t exiting_cpu_ticks; /* and their CPU time then */
+};
+bool reap_some(struct sampler *s);
+void kill_begin(struct sampler *s, uint32_t reason);
+void kill_sweep(struct sampler *s);
+
+/* leftover.c: count the processes that are left when the sampler exits */
+bool leftover_is_exiting(struct sampler *s);
+void leftover_count(struct sampler *s, uint32_t flag);
+void leftover_after_root(struct sampler *s);
+
+/* delegated_group.c: make a group for the target below the sampler's delegated group */
+int delegated_group_make(int mount_fd);
+
+/* tree_sources.c: figures that the kernel keeps for the whole tree */
+struct tree_sources {
+    struct cm_group groups[CM_GROUPS]; /* the groups that the target starts in */
+    struct cm_cgroup cgroup;
+    uint64_t charge[CM_MAX_COLUMNS]; /* the last reading of the group that counts memory, bytes */
+    uint64_t largest_usage;
+    uint64_t stat_read_ns; /* when memory.stat was last read */
+    struct cm_rss_stat rss_stat;
+    size_t root_line_bytes[CM_GROUPS];      /* length of `root_line`; 0: not known */
+    char root_line[CM_GROUPS][LINE_BYTES]; /* the root's line of /proc/PID/cgroup for each group. Last, for its size */
+};
+void track_set_missing(struct cm_track *track, int error, const char *why);
 bool track_wanted(const struct sampler *s, int source);
 void tree_sources_open(struct sampler *s);
-void tree_sources_entered(struct sampler *s);
+void tree_sources_started(struct sampler *s);
 void tree_sources_check(struct sampler *s, struct member *m);
 void tree_sources_tick(struct sampler *s, uint64_t t_ns);
 void tree_sources_end(struct sampler *s, uint64_t t_ns);
 void tree_sources_thaw(const struct sampler *s);
 
-/* delegated_group.c: a group for the target below the sampler's own */
-int delegated_group_make(int mount_fd);
+/* sampler.c. One static object, all zero at first. `sources` is last: most of it is not touched in a short run. */
+struct sampler {
+    struct cm_head *head;
+    char *base; /* the shared memory, as bytes */
+    int proc_fd;
+    int own_pid;
+    uint32_t page_kib;
 
-/* exit_records.c: what the kernel tells of each process at its end */
-void exit_records_open(struct sampler *s);
-void exit_records_close(struct sampler *s);
-void exit_records_drain(struct sampler *s, uint64_t t_ns);
-void exit_records_met(struct sampler *s, int pid, uint64_t t_ns);
+    struct tree tree;
+    struct descriptors descriptors;
+    struct late_setup late_setup;
+    struct lock_backoff lock_backoff;
+    struct ticks ticks;
+    struct pid_scan pid_scan;
+    struct thread_walk threads;
+    struct high_water high_water;
+    struct pss_state pss;
+    struct lower_bound lower_bound;
+    struct exit_records exit_records;
+    struct ending ending;
+    struct tree_sources sources;
+};
 
-/* high_water.c: high-water marks, by process */
-uint32_t high_water_read(struct sampler *s, uint64_t since_ns, uint64_t t_ns);
-
-/* tick.c: one reading of everything */
-void tick(struct sampler *s, uint64_t now_ns);
-uint64_t note_gap(struct sampler *s, uint64_t now_ns);
-
-/* pss.c: smaps_rollup within its budget */
-void pss_begin(struct sampler *s);
-int64_t pss_added_kib(const struct sampler *s, const struct member *m);
-void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib, bool limit_reached);
-
-/* lower_bound.c: what the tree had at the least, without smaps_rollup */
-void lower_bound_met(const struct sampler *s, struct member *m);
-void lower_bound_learn(struct sampler *s);
-void lower_bound_tick(struct sampler *s, bool swapped);
-
-/* reap.c: ends, own and enforced */
-bool reap_some(struct sampler *s);
-void kill_begin(struct sampler *s, uint32_t reason);
-void kill_sweep(struct sampler *s);
-
-/* leftover.c: what is still there when the sampler goes */
-bool leftover_is_ending(struct sampler *s);
-void leftover_note(struct sampler *s, uint32_t flag);
-void leftover_after_root(struct sampler *s);
+/* The member at a place of `alive`. */
+static inline struct member *alive_at(const struct sampler *s, uint32_t i)
+{
+    return &s->tree.members[s->tree.alive[i]];
+}
 
 #endif

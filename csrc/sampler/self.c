@@ -30,7 +30,7 @@ bool self_statm_is_exact(const struct sampler *s)
 }
 
 /* The sampler's own size, without the recording that it shares with the host; and, when first asked, its mark so far. */
-void self_size_note(struct sampler *s)
+void self_store_size(struct sampler *s)
 {
     enum { ANON, FROM_FILES, MARK, FIELDS };
     static const char *const names[FIELDS] = {[ANON] = "RssAnon", [FROM_FILES] = "RssFile", [MARK] = "VmHWM"};

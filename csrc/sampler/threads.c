@@ -12,8 +12,8 @@
 #include "sampler/sampler.h"
 
 enum {
-    SHARE = 100, /* one part in so many of the interval */
-    MAX_A_TICK = 64,
+    INTERVAL_SHARE = 100, /* one part in so many of the interval */
+    MAX_THREADS_PER_TICK = 64,
 };
 
 struct entry {
@@ -41,34 +41,34 @@ static int next_thread(void)
         const struct entry *entry = (const struct entry *)(list + list_at);
         list_at += entry->length;
         const char *name = entry->name;
-        int tid = (int)cm_number(&name);
+        int tid = (int)cm_parse_number(&name);
         if (tid > 0 && tid != walked_pid)
             return tid;
     }
 }
 
 /* A thread of the process that has memory and is not its main one, or 0. */
-int threads_other(int dir_fd, int leader)
+int threads_find_other(int dir_fd, int leader)
 {
     int fd = openat(dir_fd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     char text[1024];
-    int found = 0;
+    int other = 0;
     if (fd < 0)
         return 0;
     ssize_t got;
-    while (found == 0 && (got = syscall(SYS_getdents64, fd, text, sizeof text)) > 0)
-        for (ssize_t at = 0; at < got && found == 0; at += ((struct entry *)(text + at))->length) {
+    while (other == 0 && (got = syscall(SYS_getdents64, fd, text, sizeof text)) > 0)
+        for (ssize_t at = 0; at < got && other == 0; at += ((struct entry *)(text + at))->length) {
             const char *listed = ((struct entry *)(text + at))->name;
-            int tid = (int)cm_number(&listed);
+            int tid = (int)cm_parse_number(&listed);
             char name[48] = "task/", statm[64];
             if (tid <= 0 || tid == leader)
                 continue;
-            strcpy(cm_format(name + 5, (uint64_t)tid), "/statm");
+            strcpy(cm_format_number(name + 5, (uint64_t)tid), "/statm");
             if (cm_read_file_at(dir_fd, name, statm, sizeof statm) > 0 && statm[0] != '0')
-                found = tid;
+                other = tid;
         }
     close(fd);
-    return found;
+    return other;
 }
 
 static void stop_walking(void)
@@ -81,12 +81,12 @@ static void stop_walking(void)
 /* Begins with the next process of more than one thread; false where there is none. */
 static bool start_walking(struct sampler *s)
 {
-    for (uint32_t tried = 0; tried < s->nalive; tried++) {
-        struct member *m = &s->members[s->alive[s->thread_cursor++ % s->nalive]];
-        if (m->zombie || m->shares_parent_memory || (m->rows[CM_STATUS][CM_STATUS_THREADS] <= 1 && m->tid == 0))
+    for (uint32_t tried = 0; tried < s->tree.nalive; tried++) {
+        struct member *m = alive_at(s, s->threads.cursor++ % s->tree.nalive);
+        if (m->is_zombie || m->shares_parent_memory || (m->rows[CM_STATUS][CM_STATUS_THREADS] <= 1 && m->read_tid == 0))
             continue;
         int fd = m->dir_fd >= 0 ? openat(m->dir_fd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-                                : member_open(s, m, "task");
+                                : member_open_file(s, m, "task");
         if (fd < 0)
             continue;
         m->threads_read = true;
@@ -99,13 +99,13 @@ static bool start_walking(struct sampler *s)
 
 void threads_walk(struct sampler *s, uint64_t now_ns)
 {
-    uint64_t until_ns = cm_now_ns() + s->head->interval_ns / SHARE;
-    bool begun = false;
-    for (int i = 0; i < MAX_A_TICK && (i == 0 || cm_now_ns() < until_ns); i++) {
+    uint64_t until_ns = cm_now_ns() + s->head->interval_ns / INTERVAL_SHARE;
+    bool has_started = false;
+    for (int i = 0; i < MAX_THREADS_PER_TICK && (i == 0 || cm_now_ns() < until_ns); i++) {
         if (walked_pid == 0) {
-            if (begun || !start_walking(s))
+            if (has_started || !start_walking(s))
                 return;
-            begun = true;
+            has_started = true;
         }
         int tid = next_thread();
         if (tid == 0) {
@@ -113,7 +113,7 @@ void threads_walk(struct sampler *s, uint64_t now_ns)
             continue;
         }
         char name[32];
-        strcpy(cm_format(name, (uint64_t)tid), "/children");
+        strcpy(cm_format_number(name, (uint64_t)tid), "/children");
         int fd = openat(walked_fd, name, O_RDONLY | O_CLOEXEC);
         if (fd >= 0) {
             children_read(s, fd, now_ns);

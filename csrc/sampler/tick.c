@@ -17,17 +17,17 @@ static uint32_t clamp(uint64_t value)
 
 static void read_members(struct sampler *s, uint64_t now_ns)
 {
-    for (uint32_t i = 0; i < s->nalive;) {
-        struct member *m = &s->members[s->alive[i]];
+    for (uint32_t i = 0; i < s->tree.nalive;) {
+        struct member *m = alive_at(s, i);
         if (m->shares_parent_memory) {
             member_check_shared_memory(s, m);
             if (!m->shares_parent_memory)
-                m->look_ns = now_ns;
+                m->name_due_ns = now_ns;
         }
         if (!member_read_rss(s, m, now_ns))
             continue; /* another one has taken its place */
-        if (now_ns >= m->look_ns && !m->zombie)
-            member_look(s, m, now_ns);
+        if (now_ns >= m->name_due_ns && !m->is_zombie)
+            member_read_name(s, m, now_ns);
         i++;
     }
 }
@@ -36,9 +36,9 @@ static struct sums sum_members(struct sampler *s)
 {
     struct sums sums = {0};
     struct cm_head *head = s->head;
-    for (uint32_t i = 0; i < s->nalive; i++) {
-        const struct member *m = &s->members[s->alive[i]];
-        if (m->zombie || m->shares_parent_memory)
+    for (uint32_t i = 0; i < s->tree.nalive; i++) {
+        const struct member *m = alive_at(s, i);
+        if (m->is_zombie || m->shares_parent_memory)
             continue;
         uint64_t rss_bytes = (uint64_t)m->peak_rss * s->page_kib * 1024, hwm_bytes = (uint64_t)m->peak_hwm * 1024;
         sums.processes++;
@@ -59,12 +59,12 @@ static struct sums sum_members(struct sampler *s)
     return sums;
 }
 
-static void note(struct sampler *s, const struct sums *sums, uint64_t t_ns)
+static void update_head(struct sampler *s, const struct sums *sums, uint64_t t_ns)
 {
     struct cm_head *head = s->head;
     uint64_t rss_bytes = sums->rss * s->page_kib * 1024;
     head->alive = sums->processes;
-    s->several_threads = sums->threads > sums->processes;
+    s->threads.are_several = sums->threads > sums->processes;
     if (sums->processes > head->max_alive)
         head->max_alive = sums->processes;
     if (sums->threads > head->max_threads)
@@ -76,13 +76,13 @@ static void note(struct sampler *s, const struct sums *sums, uint64_t t_ns)
 }
 
 /* Time that has passed unread: before the first tick, between two, and after the last one. */
-uint64_t note_gap(struct sampler *s, uint64_t now_ns)
+uint64_t record_gap(struct sampler *s, uint64_t now_ns)
 {
-    uint64_t since_ns = s->last_tick_ns ? s->last_tick_ns : s->head->start_ns;
+    uint64_t since_ns = s->ticks.last_ns ? s->ticks.last_ns : s->head->start_ns;
     uint64_t gap_ns = now_ns - since_ns;
     if (gap_ns > s->head->longest_gap_ns)
         s->head->longest_gap_ns = gap_ns;
-    s->last_tick_ns = now_ns;
+    s->ticks.last_ns = now_ns;
     return gap_ns;
 }
 
@@ -98,14 +98,14 @@ static bool over_limit(const struct sampler *s, const struct sums *sums)
     uint64_t limit = s->head->memory_limit_bytes;
     bool pss_can_tell = s->head->pss_budget_ppm != 0 && s->head->refused == 0;
     return sums->processes == 1 || !pss_can_tell || bytes(s, sums->largest) > limit ||
-           (uint64_t)s->pss_last_kib * 1024 > limit;
+           (uint64_t)s->pss.last_kib * 1024 > limit;
 }
 
 void tick(struct sampler *s, uint64_t now_ns)
 {
     struct cm_head *head = s->head;
     uint64_t t_ns = now_ns - head->start_ns;
-    uint64_t gap_ns = note_gap(s, now_ns), pss_before_ns = head->pss_ns;
+    uint64_t gap_ns = record_gap(s, now_ns), pss_before_ns = head->pss_ns;
     head->ticks++;
 
     exit_records_drain(s, t_ns);
@@ -113,15 +113,15 @@ void tick(struct sampler *s, uint64_t now_ns)
     tree_discover(s, t_ns);
     uint32_t lift = high_water_read(s, gap_ns, t_ns);
     struct sums sums = sum_members(s);
-    note(s, &sums, t_ns);
+    update_head(s, &sums, t_ns);
     tree_sources_tick(s, t_ns);
-    s->known_ns = t_ns;
-    head->unseen += s->unseen;
+    s->ticks.completed_ns = t_ns;
+    head->unseen += s->pid_scan.unseen;
     if (sums.processes > 0) {
         uint32_t rss = clamp(sums.rss), high = clamp(sums.rss + lift);
         uint32_t status[CM_MAX_COLUMNS] = {clamp(sums.hwm), clamp(sums.swap), clamp(sums.threads),
                                            clamp(sums.page_tables), clamp(sums.hugetlb)};
-        uint32_t children[CM_MAX_COLUMNS] = {sums.processes, s->unseen};
+        uint32_t children[CM_MAX_COLUMNS] = {sums.processes, s->pid_scan.unseen};
         cm_record(s->base, &head->tracks[CM_STATM], t_ns, &rss, &high);
         cm_record(s->base, &head->tracks[CM_STATUS], t_ns, status, status);
         cm_record(s->base, &head->tracks[CM_CHILDREN], t_ns, children, children);
@@ -135,5 +135,5 @@ void tick(struct sampler *s, uint64_t now_ns)
     }
     /* A large tree at a short interval must not keep a CPU for itself. What PSS takes has a budget of its own. */
     uint64_t cost_ns = cm_now_ns() - now_ns - (head->pss_ns - pss_before_ns);
-    s->not_before_ns = cost_ns > head->interval_ns / TICK_SHARE ? now_ns + TICK_SHARE * cost_ns : 0;
+    s->ticks.not_before_ns = cost_ns > head->interval_ns / TICK_SHARE ? now_ns + TICK_SHARE * cost_ns : 0;
 }

@@ -13,8 +13,8 @@ enum cm_cadence {
     CM_EVERY_TICK,  /* of every process, at every tick: costs a microsecond */
     CM_ROUND_ROBIN, /* of as many processes a tick as its share of time allows */
     CM_ON_BUDGET,   /* of the whole tree at once, now and then: costs too much for anything else */
-    CM_OF_THE_TREE, /* what is kept for the tree rather than for one process: once a tick */
-    CM_AT_ENDS,     /* what is told of each process when it ends: has no track */
+    CM_PER_TREE, /* what is kept for the tree rather than for one process: once a tick */
+    CM_AT_EXIT,     /* what is told of each process when it ends: has no track */
 };
 
 /*
@@ -71,20 +71,20 @@ struct cm_stat {
     uint64_t cpu_ticks;    /* user and system */
     int threads;
     uint64_t start_ticks;
-    bool forgets_children; /* ignores SIGCHLD: nobody will ever hear how large they were */
+    bool ignores_sigchld; /* ignores SIGCHLD: nobody will ever hear how large they were */
 };
 
 ssize_t cm_pread_text(int fd, char *buffer, size_t n);
 ssize_t cm_read_file_at(int dir_fd, const char *file, char *buffer, size_t n);
 int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat);
 int cm_open_process(int proc_fd, int pid);
-char *cm_format(char *at, uint64_t number);
+char *cm_format_number(char *at, uint64_t number);
 
 /* lines.c: text of the kernel's that may be of any length */
 struct cm_lines {
     int fd, error;
     char *text;
-    size_t room, at, end; /* of the buffer; where the next line begins in it; where what was read ends */
+    size_t capacity, next, end; /* of the buffer; where the next line begins in it; where what was read ends */
     off_t offset;         /* in the file */
     bool is_last;         /* nothing is left to be read */
     bool is_cut;          /* what follows is the rest of a line that was too long */
@@ -99,7 +99,7 @@ static inline uint32_t cm_in_32_bits(uint64_t value)
     return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX - 1;
 }
 
-static inline uint64_t cm_number(const char **at)
+static inline uint64_t cm_parse_number(const char **at)
 {
     const char *c = *at;
     uint64_t value = 0;
@@ -170,7 +170,7 @@ enum { CM_GROUPS = 2 };
 struct cm_group {
     int fd;      /* its folder, or -1 */
     int version; /* 1 or 2; at most one of version 2 */
-    int refused; /* the errno of its not having been entered */
+    int error; /* the errno of its not having been entered */
 };
 struct cm_setup {
     uint64_t signal_mask; /* of the new process */
@@ -184,8 +184,8 @@ int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd);
 int cm_exec(char **argv, char **envp, bool shell);
 
 /* files.c */
-int cm_keep(struct cm_file *file, int fd);
-bool cm_file_is_there(const struct cm_file *file);
+int cm_file_set(struct cm_file *file, int fd);
+bool cm_file_is_valid(const struct cm_file *file);
 void cm_remove_group(struct cm_group_folder *group);
 
 /* cgroup_enter.c */

@@ -2,7 +2,7 @@
  * Starting a process without copying the caller: clone(CLONE_VM | CLONE_VFORK), then exec.
  *
  * The same 40 microseconds from a host of 4 GiB as from one of 10 MiB. The extension starts the sampler with it, the
- * sampler the target. Between clone and exec the child runs in the caller's memory, on a stack of its own, with all
+ * sampler the target. Between clone and exec the child runs in the caller's memory, on a stack of its own, with every_signal
  * signals blocked, and only makes system calls; the caller stands still until the exec or the end of the child. So what
  * fails there is simply noted in that memory. A pipe that the exec closes would tell the same, but only after one more
  * sleep and waking of the caller, in the target's time.
@@ -31,7 +31,7 @@ enum { STACK_BYTES = 64 * 1024 };
 struct child {
     struct cm_spawn *spawn;
     const struct cm_setup *setup;
-    struct cm_group *born_in;  /* by the clone itself */
+    struct cm_group *clone_group;  /* by the clone itself */
     volatile int stage, error; /* where and why it came to nothing */
 };
 
@@ -46,9 +46,9 @@ static void close_from(int first)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Puts `fds[i]` in place i. All that are elsewhere are moved out of the way first: one may stand where another is to
+/* Puts `fds[i]` in place_fds i. All that are elsewhere are moved out of the way first: one may stand where another is to
  * go. */
-static int place(const struct cm_spawn *spawn)
+static int place_fds(const struct cm_spawn *spawn)
 {
     int moved[CM_MAX_FDS];
     for (int i = 0; i < spawn->nfds; i++) {
@@ -67,20 +67,20 @@ static int place(const struct cm_spawn *spawn)
     return 0;
 }
 
-/* A group that refuses is no reason not to run: its figure will be missing. */
+/* A group that refuses is no reason not to set_up_and_exec: its figure will be missing. */
 static void enter_groups(const struct child *child)
 {
     for (struct cm_group *group = child->setup->groups; group != NULL && group < child->setup->groups + CM_GROUPS; group++)
-        if (group->fd >= 0 && group != child->born_in)
-            group->refused = cm_group_enter(group->fd, group->version);
+        if (group->fd >= 0 && group != child->clone_group)
+            group->error = cm_group_enter(group->fd, group->version);
 }
 
 /* What the child does; it comes back only where that fails. */
-static int run(struct child *child)
+static int set_up_and_exec(struct child *child)
 {
     const struct cm_spawn *spawn = child->spawn;
     enter_groups(child);
-    int error = place(spawn);
+    int error = place_fds(spawn);
     if (error != 0)
         return error;
     close_from(spawn->nfds);
@@ -101,11 +101,11 @@ static int run_child(void *argument)
 {
     struct child *child = argument;
     child->stage = CM_STAGE_SETUP;
-    child->error = run(child);
+    child->error = set_up_and_exec(child);
     _exit(127);
 }
 
-static struct cm_group *of_version_2(const struct cm_setup *setup)
+static struct cm_group *find_v2_group(const struct cm_setup *setup)
 {
     for (struct cm_group *group = setup->groups; group != NULL && group < setup->groups + CM_GROUPS; group++)
         if (group->fd >= 0 && group->version == 2)
@@ -117,15 +117,15 @@ static struct cm_group *of_version_2(const struct cm_setup *setup)
 int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd)
 {
     char stack[STACK_BYTES] __attribute__((aligned(16)));
-    struct child child = {.spawn = spawn, .setup = setup, .born_in = of_version_2(setup)};
-    uint64_t all = ~(uint64_t)0, before;
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+    struct child child = {.spawn = spawn, .setup = setup, .clone_group = find_v2_group(setup)};
+    uint64_t every_signal = ~(uint64_t)0, before;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &every_signal, &before, sizeof every_signal);
     /* No exit signal: the host never hears of a child that does not get as far as its exec, which sets SIGCHLD. */
     int flags = CLONE_VM | CLONE_VFORK | (pidfd != NULL ? CLONE_PIDFD : 0), pid = -1;
-    if (child.born_in != NULL)
-        pid = cm_clone_into(child.born_in->fd, run_child, stack, sizeof stack, &child, pidfd);
+    if (child.clone_group != NULL)
+        pid = cm_clone_into(child.clone_group->fd, run_child, stack, sizeof stack, &child, pidfd);
     if (pid < 0) { /* without a group, or into one that has to be entered by itself, or that does not want it */
-        child.born_in = NULL;
+        child.clone_group = NULL;
         pid = clone(run_child, stack + sizeof stack, flags, &child, pidfd);
     }
     int error = errno;

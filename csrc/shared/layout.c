@@ -74,7 +74,7 @@ int64_t cm_layout(struct cm_head *head)
         track->ncolumns = source->ncolumns;
         track->on_request = source->on_request;
         track->row_bytes = (12 + 12 * source->ncolumns + 7) & ~7u;
-        if (source->cadence == CM_AT_ENDS)
+        if (source->cadence == CM_AT_EXIT)
             continue;
         for (track->capacity = WINDOWS; track->capacity * track->row_bytes > WINDOWS_BYTES;)
             track->capacity /= 2;

@@ -13,17 +13,17 @@
 
 void cm_lines_begin(struct cm_lines *lines, int fd, char *buffer, size_t n)
 {
-    *lines = (struct cm_lines){.fd = fd, .text = buffer, .room = n - 1};
+    *lines = (struct cm_lines){.fd = fd, .text = buffer, .capacity = n - 1};
     buffer[0] = 0;
 }
 
 /* Moves what has not been handed out to the front, and reads on behind it. */
 static void read_on(struct cm_lines *lines)
 {
-    lines->end -= lines->at;
-    memmove(lines->text, lines->text + lines->at, lines->end);
-    lines->at = 0;
-    size_t wanted = lines->room - lines->end;
+    lines->end -= lines->next;
+    memmove(lines->text, lines->text + lines->next, lines->end);
+    lines->next = 0;
+    size_t wanted = lines->capacity - lines->end;
     ssize_t got = pread(lines->fd, lines->text + lines->end, wanted, lines->offset);
     if (got < 0)
         lines->error = -errno;
@@ -39,15 +39,15 @@ static void read_on(struct cm_lines *lines)
 char *cm_lines_next(struct cm_lines *lines)
 {
     for (;;) {
-        char *line = lines->text + lines->at, *end = strchr(line, '\n');
+        char *line = lines->text + lines->next, *end = strchr(line, '\n');
         bool is_whole = end != NULL, is_rest = lines->is_cut;
-        if (!is_whole && !lines->is_last && lines->error == 0 && (lines->at > 0 || lines->end < lines->room)) {
+        if (!is_whole && !lines->is_last && lines->error == 0 && (lines->next > 0 || lines->end < lines->capacity)) {
             read_on(lines);
             continue;
         }
-        if (lines->error != 0 || (!is_whole && lines->end == lines->at))
+        if (lines->error != 0 || (!is_whole && lines->end == lines->next))
             return NULL;
-        lines->at = is_whole ? (size_t)(end + 1 - lines->text) : lines->end;
+        lines->next = is_whole ? (size_t)(end + 1 - lines->text) : lines->end;
         lines->is_cut = !is_whole && !lines->is_last;
         if (is_whole)
             *end = 0;
@@ -76,7 +76,7 @@ int cm_read_fields(int fd, char separator, const char *const *names, uint64_t *v
             if (strncmp(line, names[i], length) != 0 || line[length] != separator)
                 continue;
             const char *at = line + length + 1;
-            values[i] = cm_number(&at);
+            values[i] = cm_parse_number(&at);
             missing--;
             break;
         }

@@ -28,7 +28,7 @@ ssize_t cm_read_file_at(int dir_fd, const char *file, char *buffer, size_t n)
     return got;
 }
 
-char *cm_format(char *at, uint64_t number)
+char *cm_format_number(char *at, uint64_t number)
 {
     char digits[20];
     int n = 0;
@@ -46,7 +46,7 @@ char *cm_format(char *at, uint64_t number)
 int cm_open_process(int proc_fd, int pid)
 {
     char name[24];
-    cm_format(name, (uint64_t)pid);
+    cm_format_number(name, (uint64_t)pid);
     int fd = openat(proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
@@ -75,7 +75,7 @@ int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
             at++;
         bool negative = *at == '-'; /* tpgid, nice */
         at += negative;
-        uint64_t value = cm_number(&at);
+        uint64_t value = cm_parse_number(&at);
         if (field == 4)
             stat->ppid = (int)value;
         else if (field == 9)
@@ -91,7 +91,7 @@ int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
         else if (field == 22)
             stat->start_ticks = value;
         else if (field == 33) /* the low 31 ignored signals */
-            stat->forgets_children = value >> (SIGCHLD - 1) & 1;
+            stat->ignores_sigchld = value >> (SIGCHLD - 1) & 1;
     }
     return 0;
 }

@@ -29,17 +29,17 @@ static struct window *window_at(void *base, const struct cm_track *track, uint64
 }
 
 /* Takes in what came later. */
-static void join(struct window *into, uint32_t ncolumns, uint32_t n, const uint32_t *values)
+static void merge(struct window *into, uint32_t ncolumns, uint32_t n, const uint32_t *values)
 {
     into->n += n;
     for (uint32_t c = 0; c < ncolumns; c++) {
-        uint32_t *have = &into->values[KINDS * c];
-        const uint32_t *more = &values[KINDS * c];
-        if (more[MIN] < have[MIN])
-            have[MIN] = more[MIN];
-        if (more[MAX] > have[MAX])
-            have[MAX] = more[MAX];
-        have[LAST] = more[LAST];
+        uint32_t *kept = &into->values[KINDS * c];
+        const uint32_t *later = &values[KINDS * c];
+        if (later[MIN] < kept[MIN])
+            kept[MIN] = later[MIN];
+        if (later[MAX] > kept[MAX])
+            kept[MAX] = later[MAX];
+        kept[LAST] = later[LAST];
     }
 }
 
@@ -50,14 +50,14 @@ static void halve(void *base, struct cm_track *track, uint64_t t_ns)
         struct window *into = window_at(base, track, i);
         const struct window *second = window_at(base, track, 2 * i + 1);
         memmove(into, window_at(base, track, 2 * i), track->row_bytes);
-        join(into, track->ncolumns, second->n, second->values);
+        merge(into, track->ncolumns, second->n, second->values);
     }
     uint64_t mean_ns = (t_ns - window_at(base, track, 0)->t_ns) / half;
     track->width_ns = 2 * track->width_ns > mean_ns ? 2 * track->width_ns : mean_ns;
     __atomic_store_n(&track->count, half, __ATOMIC_RELEASE);
 }
 
-static void freeze(void *base, struct cm_track *track)
+static void copy_ring(void *base, struct cm_track *track)
 {
     struct ring_row *ring = (struct ring_row *)((char *)base + track->ring_offset);
     uint64_t rows = track->ring_written < track->ring_capacity ? track->ring_written : track->ring_capacity;
@@ -65,7 +65,7 @@ static void freeze(void *base, struct cm_track *track)
     track->ring_frozen = track->ring_written;
 }
 
-static bool record_not_frozen(const struct cm_track *track)
+static bool record_is_not_copied(const struct cm_track *track)
 {
     return track->ring_record > track->ring_frozen;
 }
@@ -76,11 +76,11 @@ static void ring_add(void *base, struct cm_track *track, uint64_t t_ns, uint32_t
     ring[track->ring_written++ % track->ring_capacity] = (struct ring_row){.t_ns = t_ns, .value = value};
     if (record)
         track->ring_record = track->ring_written;
-    else if (record_not_frozen(track) && track->ring_written - track->ring_record >= track->ring_capacity / 2)
-        freeze(base, track);
+    else if (record_is_not_copied(track) && track->ring_written - track->ring_record >= track->ring_capacity / 2)
+        copy_ring(base, track);
 }
 
-/* One reading of all columns. `highs` may exceed `values` where a high-water mark tells of more than was read. */
+/* One reading of all columns. `highs` may exceed `values` where a high-water mark tells of later than was read. */
 void cm_record(void *base, struct cm_track *track, uint64_t t_ns, const uint32_t *values, const uint32_t *highs)
 {
     uint32_t row[KINDS * CM_MAX_COLUMNS];
@@ -100,7 +100,7 @@ void cm_record(void *base, struct cm_track *track, uint64_t t_ns, const uint32_t
 
     struct window *newest = track->count ? window_at(base, track, track->count - 1) : NULL;
     if (newest != NULL && t_ns - newest->t_ns < track->width_ns) {
-        join(newest, track->ncolumns, 1, row);
+        merge(newest, track->ncolumns, 1, row);
         return;
     }
     if (track->count == track->capacity)
@@ -114,6 +114,6 @@ void cm_record(void *base, struct cm_track *track, uint64_t t_ns, const uint32_t
 
 void cm_record_end(void *base, struct cm_track *track)
 {
-    if (track->ring_capacity != 0 && record_not_frozen(track))
-        freeze(base, track);
+    if (track->ring_capacity != 0 && record_is_not_copied(track))
+        copy_ring(base, track);
 }

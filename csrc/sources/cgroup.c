@@ -37,7 +37,7 @@ static uint64_t read_number(int fd)
 {
     char text[32];
     const char *at = text;
-    return fd >= 0 && cm_pread_text(fd, text, sizeof text) > 0 ? cm_number(&at) : 0;
+    return fd >= 0 && cm_pread_text(fd, text, sizeof text) > 0 ? cm_parse_number(&at) : 0;
 }
 
 uint64_t cm_cgroup_peak(const struct cm_cgroup *group)
@@ -83,7 +83,7 @@ const struct cm_source cm_source_cgroup = {
     .name = "cgroup",
     .needs = "a control group of its own with the memory controller: a delegated subtree, a user manager, or root",
     .remedy = "sudo concmem run -- CMD",
-    .cadence = CM_OF_THE_TREE,
+    .cadence = CM_PER_TREE,
     .on_request = true,
     .ncolumns = 8,
     .columns = {[CM_CGROUP_USAGE] = {.name = "usage", .unit = CM_UNIT_BYTES, .scale = 1024},

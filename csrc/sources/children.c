@@ -29,7 +29,7 @@ const struct cm_source cm_source_children = {
     .name = "children",
     .needs = "a kernel with CONFIG_PROC_CHILDREN, which distributions' have",
     .remedy = "",
-    .cadence = CM_OF_THE_TREE,
+    .cadence = CM_PER_TREE,
     .ncolumns = 2,
     .columns = {{.name = "processes", .unit = CM_UNIT_COUNT, .scale = 1},
                 {.name = "unseen", .unit = CM_UNIT_COUNT, .scale = 1}},

@@ -30,18 +30,18 @@ enum {
 
 #define EVENT "events/kmem/rss_stat"
 
-static const char MISSING[] = "this kernel has no tracepoint kmem:rss_stat: it needs Linux 5.12 or later with tracing";
-static const char UNKNOWN[] = "the tracepoint kmem:rss_stat of this kernel is not laid out as concmem knows it";
-static const char RIGHTS[] = "it needs root, or CAP_BPF, CAP_PERFMON and a readable tracefs (else CAP_SYS_ADMIN), "
+static const char NO_TRACEPOINT[] = "this kernel has no tracepoint kmem:rss_stat: it needs Linux 5.12 or later with tracing";
+static const char BAD_FORMAT[] = "the tracepoint kmem:rss_stat of this kernel is not laid out as concmem knows it";
+static const char NO_RIGHTS[] = "it needs root, or CAP_BPF, CAP_PERFMON and a readable tracefs (else CAP_SYS_ADMIN), "
                              "in a kernel that is not locked down";
 static const char NO_MAPS[] = "the kernel gives no eBPF maps: it needs Linux 5.12 or later with CONFIG_BPF_SYSCALL";
 static const char NO_GROUP[] = "the tree's control group is not one of cgroup v2";
-static const char REFUSED[] = "the kernel refuses the eBPF program: it needs Linux 5.12 or later with CONFIG_CGROUPS";
-static const char UNATTACHED[] = "the kernel does not attach eBPF programs to tracepoints: it needs CONFIG_BPF_EVENTS";
+static const char NO_PROGRAM[] = "the kernel refuses the eBPF program: it needs Linux 5.12 or later with CONFIG_CGROUPS";
+static const char NO_ATTACH[] = "the kernel does not attach eBPF programs to tracepoints: it needs CONFIG_BPF_EVENTS";
 
-static int failed(const char *sentence, const char **why)
+static int set_reason(const char *sentence, const char **why)
 {
-    *why = errno == EPERM || errno == EACCES ? RIGHTS : sentence;
+    *why = errno == EPERM || errno == EACCES ? NO_RIGHTS : sentence;
     return -errno;
 }
 
@@ -71,7 +71,7 @@ static int open_event(void)
 }
 
 /* The N of "field:TYPE NAME; offset:N; size:BYTES;" in the event's format, or -1. */
-static int place_of(const char *format, const char *name, uint64_t bytes)
+static int offset_of(const char *format, const char *name, uint64_t bytes)
 {
     const char *field = strstr(format, name);
     const char *offset = field != NULL ? strstr(field, "offset:") : NULL;
@@ -80,7 +80,7 @@ static int place_of(const char *format, const char *name, uint64_t bytes)
         return -1;
     offset += strlen("offset:");
     size += strlen("size:");
-    return cm_number(&size) == bytes ? (int)cm_number(&offset) : -1;
+    return cm_parse_number(&size) == bytes ? (int)cm_parse_number(&offset) : -1;
 }
 
 static int read_event(struct rss_event *event, const char **why)
@@ -88,25 +88,25 @@ static int read_event(struct rss_event *event, const char **why)
     char format[2048], id[24];
     int fd = open_event();
     if (fd < 0)
-        return failed(MISSING, why);
+        return set_reason(NO_TRACEPOINT, why);
     ssize_t got = cm_read_file_at(fd, "format", format, sizeof format);
     if (got >= 0)
         got = cm_read_file_at(fd, "id", id, sizeof id);
     close(fd);
     if (got < 0) {
         errno = (int)-got;
-        return failed(MISSING, why);
+        return set_reason(NO_TRACEPOINT, why);
     }
     const char *at = id;
-    event->id = cm_number(&at);
-    event->mm_id = place_of(format, " mm_id;", 4);
-    event->curr = place_of(format, " curr;", 4);
-    event->member = place_of(format, " member;", 4);
-    event->size = place_of(format, " size;", 8);
+    event->id = cm_parse_number(&at);
+    event->mm_id = offset_of(format, " mm_id;", 4);
+    event->curr = offset_of(format, " curr;", 4);
+    event->member = offset_of(format, " member;", 4);
+    event->size = offset_of(format, " size;", 8);
     /* The numbers of the kinds are those of include/linux/mm_types_task.h; the format says them as well. */
     bool known = event->mm_id >= 0 && event->curr >= 0 && event->member >= 0 && event->size >= 0 &&
                  strstr(format, "{ 1, \"MM_ANONPAGES\" }, { 2, \"MM_SWAPENTS\" }") != NULL;
-    *why = known ? NULL : UNKNOWN;
+    *why = known ? NULL : BAD_FORMAT;
     return known ? 0 : -ENOTSUP;
 }
 
@@ -157,17 +157,17 @@ static int attach(struct cm_rss_stat *r, uint64_t event_id, int program_fd)
 static int open_with(struct cm_rss_stat *r, struct rss_program *p, int group_fd, const char **why)
 {
     if (p->groups_fd < 0 || p->sizes_fd < 0 || p->values_fd < 0)
-        return failed(NO_MAPS, why);
+        return set_reason(NO_MAPS, why);
     if (group_fd >= 0 && put_group(p->groups_fd, group_fd) < 0)
-        return failed(NO_GROUP, why);
+        return set_reason(NO_GROUP, why);
     void *values = mmap(NULL, VALUES_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, p->values_fd, 0);
     if (values == MAP_FAILED)
-        return failed(NO_MAPS, why);
+        return set_reason(NO_MAPS, why);
     r->values = values;
     int program_fd = rss_program_load(p);
     if (program_fd < 0)
-        return failed(REFUSED, why);
-    int error = attach(r, p->event.id, program_fd) < 0 ? failed(UNATTACHED, why) : 0;
+        return set_reason(NO_PROGRAM, why);
+    int error = attach(r, p->event.id, program_fd) < 0 ? set_reason(NO_ATTACH, why) : 0;
     close(program_fd);
     return error;
 }
@@ -223,7 +223,7 @@ const struct cm_source cm_source_rss_stat = {
     .name = "rss_stat",
     .needs = "root, or CAP_BPF, CAP_PERFMON and a readable tracefs; a group of cgroup v2; Linux 5.12",
     .remedy = "sudo concmem run --exact -- CMD",
-    .cadence = CM_OF_THE_TREE,
+    .cadence = CM_PER_TREE,
     .on_request = true,
     .ncolumns = 1,
     .columns = {{.name = "rss", .unit = CM_UNIT_BYTES, .scale = 1024}},

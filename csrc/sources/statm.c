@@ -14,11 +14,11 @@ static int read_statm(int fd, uint32_t *row)
         return got < 0 ? (int)got : -ESRCH;
     const char *at = text;
     /* A zombie has no memory and reads zeros for ever; so does a process whose main thread has left. */
-    if (cm_number(&at) == 0)
+    if (cm_parse_number(&at) == 0)
         return -ENODATA;
-    uint64_t pages = cm_number(&at);
+    uint64_t pages = cm_parse_number(&at);
     row[CM_STATM_RSS] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX;
-    pages = cm_number(&at);
+    pages = cm_parse_number(&at);
     row[CM_STATM_SHARED] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX; /* files' and shared memory's */
     return 0;
 }

@@ -88,7 +88,7 @@ static int subscribe(int fd, uint16_t how, const char **why)
  * is accepted, but the records go to whoever has the same address in the initial one. The child is a fork that only
  * exits, and without a signal.
  */
-static int hear_child(int fd, const char **why)
+static int try_with_child(int fd, const char **why)
 {
     *why = "no process could be started to try taskstats with";
     int pid = (int)syscall(SYS_clone, 0, 0, 0, 0, 0);
@@ -112,7 +112,7 @@ static int hear_child(int fd, const char **why)
             error = -EOPNOTSUPP;
         } else if (stats.n > 0 && record.pid == pid) {
             *why = "this kernel's taskstats hold nothing about memory (CONFIG_TASK_XACCT)";
-            return cm_stats_tell_of_memory(stats) ? 0 : -ENODATA;
+            return cm_stats_have_memory(stats) ? 0 : -ENODATA;
         }
     }
     return error;
@@ -143,7 +143,7 @@ int cm_taskstats_open(const char **why)
         close(fd);
         return error;
     }
-    error = hear_child(fd, why);
+    error = try_with_child(fd, why);
     if (error != 0) {
         cm_taskstats_close(fd);
         return error;
@@ -166,7 +166,7 @@ const struct cm_source cm_source_taskstats = {
     .name = "taskstats",
     .needs = "CAP_NET_ADMIN outside of containers, and Linux 5.19 with CONFIG_TASK_XACCT",
     .remedy = "sudo concmem run --taskstats -- CMD",
-    .cadence = CM_AT_ENDS,
+    .cadence = CM_AT_EXIT,
     .on_request = true,
     .ncolumns = 1,
     .columns = {{.name = "hwm", .unit = CM_UNIT_BYTES, .scale = 1024}},

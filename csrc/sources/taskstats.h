@@ -16,7 +16,7 @@ int cm_message_next(struct cm_span *datagram, struct cm_span *payload);
 struct cm_span cm_attribute(struct cm_span payload, int type);
 struct cm_span cm_stats_of(int message_type, struct cm_span payload);
 bool cm_stats_read(struct cm_span stats, struct cm_exit_record *record);
-bool cm_stats_tell_of_memory(struct cm_span stats);
+bool cm_stats_have_memory(struct cm_span stats);
 bool cm_record_next(struct cm_span *datagram, struct cm_exit_record *record);
 struct cm_span cm_receive(int fd, char *buffer, uint64_t *lost);
 

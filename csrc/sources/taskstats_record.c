@@ -133,7 +133,7 @@ bool cm_stats_read(struct cm_span stats, struct cm_exit_record *record)
 }
 
 /* Whether the kernel keeps memory figures for these records, told by one that is never 0 in a process. */
-bool cm_stats_tell_of_memory(struct cm_span stats)
+bool cm_stats_have_memory(struct cm_span stats)
 {
     return u64(stats, VM_HWM_KIB) > 0;
 }

@@ -42,7 +42,7 @@ const struct cm_source cm_source_windows = {
     .needs = "Linux 4.0 with CONFIG_PROC_PAGE_MONITOR, and processes of one's own user",
     .remedy = "sudo concmem run --windows -- CMD",
     .file = "clear_refs",
-    .cadence = CM_OF_THE_TREE,
+    .cadence = CM_PER_TREE,
     .on_request = true,
     .ncolumns = 3,
     .columns = {{.name = "rss", .unit = CM_UNIT_BYTES, .scale = 1024},
