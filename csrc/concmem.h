@@ -1,13 +1,13 @@
 /*
  * The whole interface between Python and C: the layout of the shared memory, and the functions of the extension.
  *
- * One memfd holds a measurement: `struct cm_head` first (the request, written by Python; then the answer, written by
- * the sampler alone), then the process table, then the text of arguments, then for each track its windows and rings.
- * The head says where everything is, what the columns are called and in which unit they count, so that a stored
- * recording can be read without the code that made it. This file is also the cffi declaration.
+ * One memfd holds a measurement. It starts with `struct cm_head`: the request, written by Python, and the answer,
+ * written by the sampler alone. The process table follows, then the text of arguments, then the windows and rings of
+ * each track. The head holds all offsets, and the names and units of the columns. So a stored recording can be read
+ * without the code that made it. This file is also the cffi declaration.
  *
- * Every function returns 0 or a count, or -errno. None keeps a pointer. What functions open is in objects that are there
- * before it, so that it is closed with them whatever happens in between.
+ * Every function returns 0 or a count, or -errno. None keeps a pointer. Functions store what they open in objects that
+ * existed before the call, so it is closed with them whatever happens in between.
  */
 #ifndef CONCMEM_H
 #define CONCMEM_H
@@ -41,7 +41,7 @@
 #define CM_REASON_INTERRUPTED 3
 #define CM_REASON_HOST_GONE 4
 
-/* What happens, when the root has ended, to what it has started. */
+/* What happens to the remaining processes when the root has ended. */
 #define CM_LEFTOVER_WAIT 0
 #define CM_LEFTOVER_LEAVE 1
 #define CM_LEFTOVER_KILL 2
@@ -51,8 +51,8 @@
 #define CM_PROCESS_REAPED 4
 #define CM_PROCESS_FORGETS 8
 #define CM_PROCESS_TOLD 16
-#define CM_PROCESS_ARGUMENTS_CUT 32 /* it has more of them than were kept */
-#define CM_PROCESS_SURVIVED 64 /* it was to be killed and is still there */
+#define CM_PROCESS_ARGUMENTS_CUT 32 /* only some of its arguments were kept */
+#define CM_PROCESS_SURVIVED 64 /* it could not be killed */
 #define CM_PROCESS_LEFT 128    /* it was left running, as the request says */
 
 /* A value in a window is a 32-bit multiple of `scale` (a page, a KiB, one), so that 16 TiB fit and rows stay small. */
@@ -63,15 +63,15 @@ struct cm_column {
 };
 
 /*
- * A window: u64 t_ns (first reading), u32 n (readings), then for each column u32 min, max, last; padded to 8 bytes.
- * A ring row: u64 t_ns, u32 value of the first column, u32 zero. `ring_offset` is the running ring, the second ring
- * of the same size behind it is the copy taken round the largest value.
+ * A window: u64 t_ns (first reading), u32 n (readings), then for each column u32 min, max, last; padded to 8 bytes. A
+ * ring row: u64 t_ns, u32 value of the first column, u32 zero. `ring_offset` is the running ring. A second ring of the
+ * same size follows: the copy taken around the largest value.
  */
 struct cm_track {
     char source[16];
-    char why_not[256]; /* it was wanted and could not be had */
-    int32_t error;     /* the errno of that */
-    uint8_t on_request; /* not read unless it is asked for */
+    char why_not[256]; /* why it is missing, although it was requested */
+    int32_t error;     /* its errno */
+    uint8_t on_request; /* read only if it is requested */
     uint8_t wanted;
     uint64_t offset;
     uint64_t ring_offset;
@@ -94,18 +94,18 @@ struct cm_process {
     int32_t pid;
     int32_t ppid;
     uint64_t start_ticks;
-    uint64_t since_ns;     /* it was not there before this */
+    uint64_t since_ns;     /* it started after this */
     uint64_t first_ns;
     uint64_t end_ns;
     uint64_t rss_bytes;
     uint64_t hwm_bytes;
     uint64_t maxrss_bytes;
-    uint64_t told_bytes;   /* by its exit record */
-    uint64_t marked_ns;    /* when its mark was read last */
+    uint64_t told_bytes;   /* high-water mark in its exit record */
+    uint64_t marked_ns;    /* when its high-water mark was last read */
     uint64_t user_ns;
     uint64_t system_ns;
     uint64_t child_faults;
-    uint32_t inexact;      /* windows in which a spike can have been lost */
+    uint32_t inexact;      /* windows in which a spike can be missing */
     uint32_t text_offset;
     uint32_t text_bytes;
     uint32_t flags;
@@ -126,11 +126,11 @@ struct cm_head {
     uint64_t memory_limit_bytes;
     uint64_t signal_mask;
     int32_t host_pid;
-    int32_t memory_group_fd;   /* folders of control groups that the target is born in, or -1 */
+    int32_t memory_group_fd;   /* folders of control groups that the target starts in, or -1 */
     int32_t selector_group_fd;
     uint32_t memory_group_version;
     uint32_t leftover;
-    uint32_t nests;            /* the sampler is alone in a delegated group and makes the target's below it */
+    uint32_t nests;            /* the sampler is alone in a delegated group, and makes the target's group below it */
 
     /* the answer */
     uint32_t phase;
@@ -150,15 +150,15 @@ struct cm_head {
     uint64_t longest_gap_ns;
     uint64_t pss_readings;
     uint64_t pss_ns;
-    uint64_t pss_over_bytes; /* by which the largest reading of PSS may be too high */
-    uint64_t least_bytes;    /* what the tree had at once at the least, by what is known of its sharing */
+    uint64_t pss_over_bytes; /* by how much the largest reading of PSS may be too high */
+    uint64_t least_bytes;    /* largest amount that the tree held at least, given what its processes may share */
     uint64_t refused;
     uint64_t sampler_cpu_ns;
     uint64_t sampler_rss_bytes;
     uint64_t floor_bytes;
-    uint64_t survivors;        /* how many processes were to be killed and are still there, */
-    uint64_t left_running;     /* and how many were left running, as the request says */
-    uint64_t last_unseen, last_unseen_since_ns; /* of `unseen`, those since the last tick, and when that was */
+    uint64_t survivors;        /* processes that could not be killed */
+    uint64_t left_running;     /* processes left running, as the request says */
+    uint64_t last_unseen, last_unseen_since_ns; /* the part of `unseen` since the last tick, and its time */
     uint64_t unseen;
     uint64_t inexact_windows;
     uint64_t exit_records_lost;
@@ -177,14 +177,14 @@ struct cm_head {
     uint64_t minor_faults;
     uint64_t major_faults;
 
-    /* of the sources that the kernel keeps for the tree */
+    /* sources that the kernel keeps for the whole tree */
     uint64_t cgroup_peak_bytes;
-    uint64_t cgroup_parts[CM_MAX_COLUMNS]; /* its columns at their largest sum */
+    uint64_t cgroup_parts[CM_MAX_COLUMNS]; /* its columns when their sum was largest */
     uint64_t cgroup_parts_t_ns;
-    uint64_t oom_kills;        /* in the group, where that is known */
+    uint64_t oom_kills;        /* in the group, if known */
     uint64_t rss_stat_peak_bytes;
     uint64_t rss_stat_inexact;
-    uint32_t left_groups;      /* somebody was met outside of the groups that the target was born in */
+    uint32_t left_groups;      /* a process was found outside of the groups that the target started in */
     uint32_t oom_kills_known;
 
     uint64_t processes_offset;
@@ -209,26 +209,26 @@ struct cm_spawn {
     int stage;
 };
 
-/* A descriptor, and which file it was opened for. */
+/* A descriptor, and the file that it was opened for. */
 struct cm_file {
     int fd;
     uint32_t is_open;
     uint64_t device, inode;
 };
 
-/* The folder of a control group that is removed in the end, or NULL, and what is open of it. */
+/* The folder of a control group, or NULL, and what is open of it. The folder is removed at the end. */
 struct cm_group_folder {
     struct cm_file folder, mount;
     char *path;
 };
 
-/* What a measurement holds of the kernel, all zero at first but for its owner. Python opens nothing by itself. */
+/* The kernel resources of a measurement. All zero at first, except its owner. Python opens nothing by itself. */
 struct cm_resources {
-    int owner_pid; /* in a forked child of this process, its copy ends and removes nothing */
+    int owner_pid; /* a forked child's copy kills and removes nothing */
     uint32_t locked;
     struct cm_file sampler; /* a pidfd */
-    struct cm_file given[CM_STREAMS]; /* to the target as its standard files */
-    struct cm_file readers[CM_STREAMS]; /* of pipes that are among those */
+    struct cm_file given[CM_STREAMS]; /* the target's standard files */
+    struct cm_file readers[CM_STREAMS]; /* read ends of the pipes among those */
     struct cm_group_folder groups[CM_GROUP_FOLDERS];
 };
 
@@ -237,78 +237,82 @@ struct cm_memory {
     struct cm_head *head;
     uint64_t size;
     struct cm_file file;
-    struct cm_file over; /* an eventfd that can be read once the sampler has written its last word */
+    struct cm_file over; /* an eventfd, readable when the sampler has written its result */
     int owner_pid;
-    uint32_t is_reusable; /* the sampler is gone, and little was written */
+    uint32_t is_reusable; /* the sampler has ended, and little was written */
 };
 
-/* The source number `i`: its name, and where `columns` is not NULL its CM_MAX_COLUMNS columns. NULL ends the list. */
+/* Return the name of source number `i`, and fill in its CM_MAX_COLUMNS columns unless `columns` is NULL. NULL ends
+ * the list. */
 const char *cm_source_at(int i, struct cm_column *columns);
 
-/* What it takes to use that source, and the command that gives it ("" where there is none). */
+/* Return what a source requires, and the command that makes it usable ("" if there is none). */
 const char *cm_source_needs(int i, const char **remedy);
 
-/* Whether a source can be used here: 0, or -errno and one sentence in `why`. `proc_fd` is a descriptor of /proc. */
+/* Check whether a source can be used here. Return 0, or -errno and one sentence in `why`. `proc_fd` is a descriptor
+ * of /proc. */
 int cm_probe(int proc_fd, const char *source, char *why, size_t n);
 
-/* One reading of a process, in bytes or counts: the number of columns, or -errno. */
+/* Read a process once, in bytes or counts. Return the number of columns, or -errno. */
 int cm_read(int proc_fd, const char *source, int pid, uint64_t *row, size_t n);
 
-/* `times` readings of one process back to back through one kept descriptor, as the sampler makes them: the sum of
- * the first column's values in bytes, or -errno. For benchmarks. */
+/* Read a process `times` times through one descriptor, as the sampler does. Return the sum of the first column's
+ * values in bytes, or -errno. For benchmarks. */
 int64_t cm_read_loop(int proc_fd, const char *source, int pid, uint64_t times);
 
-/* Fills in magic, columns, offsets and capacities; the number of bytes that the memory must have. */
+/* Fill in magic, columns, offsets and capacities. Return the number of bytes that the memory must have. */
 int64_t cm_layout(struct cm_head *head);
 
-/* Starts the sampler for `head` by a clone that shares memory with its caller, never by fork: 0 and it is among the
- * resources, or -errno with `spawn->stage` telling what failed. Safe in any thread. */
+/* Start the sampler for `head` by a clone that shares memory with its caller, never by fork. Return 0, and the
+ * sampler is among the resources; or -errno, and `spawn->stage` shows what failed. Safe in any thread. */
 int cm_launch(struct cm_head *head, struct cm_spawn *spawn, struct cm_resources *resources);
 
-/* Tells the sampler to kill the whole tree: 0 or -errno. Safe in any thread while another one closes the pidfd. */
+/* Tell the sampler to kill the whole tree. Return 0 or -errno. Safe in any thread while another one closes the
+ * pidfd. */
 int cm_stop(struct cm_resources *resources);
 
-/* Whether the sampler has ended. */
+/* Return whether the sampler has ended. */
 int cm_has_ended(struct cm_resources *resources);
 
-/* Kills the tree if it lives, waits for the sampler's end, reaps it and closes its pidfd: 0, or -ETIMEDOUT for one that
- * cannot even be killed. In a forked child only the pidfd is closed. */
+/* Kill the tree if it is running, wait for the sampler's end, reap it and close its pidfd. Return 0, or -ETIMEDOUT
+ * if even the sampler cannot be killed. In a forked child, only close the pidfd. */
 int cm_end(struct cm_resources *resources);
 
-/* Closes the target's standard files here, so that a pipe ends where the target closes it. */
+/* Close the target's standard files in this process, so that a pipe ends when the target closes it. */
 void cm_close_given(struct cm_resources *resources);
 
-/* cm_end, and then closes and removes everything that is left. Safe at any time, any number of times. */
+/* Call cm_end, then close and remove everything that is left. Safe at any time, any number of times. */
 void cm_release(struct cm_resources *resources);
 
-/* Each opens one or two descriptors, which close at exec, in their places: 0 or -errno. cm_open creates no file. */
+/* Open one or two descriptors, which close at exec. Return 0 or -errno. cm_open creates no file. */
 int cm_open(struct cm_file *file, const char *path, int flags);
 int cm_open_process_fd(struct cm_file *file, int pid);
 int cm_open_pipe(struct cm_file *reader, struct cm_file *writer);
-int cm_open_cgroup_mount(struct cm_file *file); /* of version 2, in no mount table; ends with its descriptor (5.2) */
+int cm_open_cgroup_mount(struct cm_file *file); /* of cgroup v2, in no mount table; ends with its descriptor (5.2) */
 
-/* Closes it if it is open, once, and only if it still is the file that was opened. */
+/* Close a file once, if it is open and still the file that was opened. */
 void cm_close(struct cm_file *file);
 
-/* A folder that is about to be made, and goes with the resources: 0 or -ENOMEM. */
+/* Store the path of a folder that is about to be made, so that it is removed with the resources. Return 0 or
+ * -ENOMEM. */
 int cm_name_group(struct cm_group_folder *group, const char *path);
 
-/* Closes what is open of it, and leaves the folder where it is. */
+/* Close what is open of a folder, and leave the folder in place. */
 void cm_forget_group(struct cm_group_folder *group);
 
-/* The memory of one measurement, of so many bytes, and its eventfd: 0 or -errno. */
+/* Open the memory of one measurement, of `size` bytes, and its eventfd. Return 0 or -errno. */
 int cm_memory_open(struct cm_memory *memory, uint64_t size);
 
-/* Closes it, or keeps it for the next where it is reusable. */
+/* Close the memory, or keep it for the next measurement if it is reusable. */
 void cm_memory_close(struct cm_memory *memory);
 
-/* Lets go of what was kept: for a forked child, which shares it with its parent. */
+/* Close the memory that was kept: for a forked child, which shares it with its parent. */
 void cm_memory_forget_kept(void);
 
-/* The phase (CM_PHASE_...) that the sampler has reached. */
+/* Return the phase (CM_PHASE_...) that the sampler has reached. */
 int cm_phase(const struct cm_head *head);
 
-/* The number of windows of a track that can be read. */
+/* Return the number of windows of a track that can be read. */
 uint64_t cm_windows(const struct cm_head *head, int track);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Descriptors and folders that C owns. A descriptor is forgotten and closed in one step, whichever thread comes first,
- * and never tried again: a number that is closed twice can be the file of another thread by then.
+ * Descriptors and folders that C owns. A descriptor is closed and forgotten in one step, by whichever thread comes
+ * first. Closing is never tried again: a second close could close another thread's new file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,12 +14,12 @@
 
 #include "shared/internal.h"
 
-enum { BUSY_MS = 100 /* a process can be seen in its group for a moment after its end */ };
+enum { BUSY_MS = 100 /* a process can be listed in its group for a moment after its end */ };
 
-/* Numbers of every architecture but Alpha; the headers are newer than some C libraries. */
+/* The same on every architecture but Alpha. Some C libraries are older than these system calls. */
 enum { FSOPEN = 430, FSCONFIG = 431, FSMOUNT = 432, OPEN_CLOEXEC = 1, CREATE = 6 };
 
-/* A descriptor that has just been opened: 0, or -errno where it could not be. */
+/* Store a descriptor that has just been opened. Return 0, or -errno if it could not be opened. */
 int cm_file_set(struct cm_file *file, int fd)
 {
     if (fd < 0)
@@ -31,7 +31,7 @@ int cm_file_set(struct cm_file *file, int fd)
     return 0;
 }
 
-/* Whether the descriptor still is what it was: a host that turns into a daemon may close all that it finds. */
+/* Return whether the descriptor is still the same file: a host that becomes a daemon may close all descriptors. */
 bool cm_file_is_valid(const struct cm_file *file)
 {
     struct stat status;
@@ -56,7 +56,7 @@ int cm_open_process_fd(struct cm_file *file, int pid)
     return cm_file_set(file, (int)syscall(SYS_pidfd_open, pid, 0));
 }
 
-/* The reader does not block, the writer is the target's and does. */
+/* The read end does not block. The write end is the target's, and does. */
 int cm_open_pipe(struct cm_file *reader, struct cm_file *writer)
 {
     int fds[2];
@@ -98,11 +98,11 @@ static int remove_folder(const char *path, const struct stat *status, int kind, 
 {
     (void)status, (void)at;
     if (kind == FTW_DP)
-        rmdir(path); /* what is busy is tried once more, and else left */
+        rmdir(path); /* one that is busy is tried again, or left */
     return 0;
 }
 
-/* With the groups that the target made in it. For a folder that Python did not get to remove. */
+/* Remove the folder and the groups that the target made in it. For a folder that Python could not remove. */
 void cm_remove_group(struct cm_group_folder *group)
 {
     for (int ms = 0; group->path != NULL && ms < BUSY_MS && access(group->path, F_OK) == 0; ms++) {

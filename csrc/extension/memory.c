@@ -1,5 +1,5 @@
 /*
- * The shared memory of measurements: a sealed memfd and its mapping. Making them takes longer than a short measurement
+ * The shared memory of measurements: a sealed memfd and its mapping. To make them takes longer than a short measurement
  * should, so a few are kept for the next one.
  */
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 enum { KEPT = 2, EMPTY = 0, FULL, BUSY };
 
-/* Taken and filled by one compare-and-swap each: there is no lock that a forked child could find held. */
+/* Taken and filled by one compare-and-swap each: there is no lock that a forked child could find locked. */
 static struct kept {
     int state;
     struct cm_memory memory;
@@ -64,7 +64,8 @@ static bool keep_for_next(const struct cm_memory *m)
     return false;
 }
 
-/* Sealed: a process of the same user can open it through /proc, and to truncate it would end the host by SIGBUS. */
+/* Sealed: a process of the same user can open it through /proc. If that process truncated it, the host would die by
+ * SIGBUS. */
 static int make(struct cm_memory *m, uint64_t size)
 {
     int error = cm_file_set(&m->file, memfd_create("concmem", MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -91,7 +92,7 @@ int cm_memory_open(struct cm_memory *m, uint64_t size)
 void cm_memory_close(struct cm_memory *m)
 {
     cm_close(&m->over);
-    if (m->head == NULL) { /* it came to nothing */
+    if (m->head == NULL) { /* opening it had failed */
         cm_close(&m->file);
         return;
     }

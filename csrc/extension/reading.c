@@ -1,4 +1,5 @@
-/* Single readings from Python: for probing, for tests on made-up trees, for benchmarks. The sampler has no use for them. */
+/* Single readings for Python: for probing, for tests with made-up folders, for benchmarks. The sampler does not use
+ * them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

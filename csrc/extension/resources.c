@@ -1,8 +1,8 @@
 /*
- * Everything that a measurement holds of the kernel: the sampler and through it the whole tree, descriptors, folders of
- * control groups. It is in one object that exists before any of it, and C alone writes there what it opens. cffi calls
- * cm_release when the object goes. So there is no moment at which an exception that a signal handler raises in Python
- * could lose a process or a descriptor: between two byte codes either C has it or it does not exist.
+ * The kernel resources of a measurement: the sampler and through it the whole tree, descriptors, folders of control
+ * groups. They are stored in one object that exists before any of them, and only C writes there what it opens. cffi
+ * calls cm_release when the object is freed. So an exception that a signal handler raises in Python cannot lose a
+ * process or a descriptor: between two byte codes either C has stored it or it does not exist.
  */
 #include <errno.h>
 #include <poll.h>
@@ -17,8 +17,8 @@
 #define SECOND_NS 1000000000ull
 
 enum {
-    END_TIMEOUT_S = 30, /* a sampler is killed if it has not ended its tree by then, */
-    KILL_TIMEOUT_S = 2,   /* and then given up */
+    END_TIMEOUT_S = 30, /* kill a sampler that has not ended its tree by then, */
+    KILL_TIMEOUT_S = 2,   /* and return an error after this */
 };
 
 static bool is_ours(const struct cm_resources *r)
@@ -26,8 +26,9 @@ static bool is_ours(const struct cm_resources *r)
     return r->owner_pid == getpid();
 }
 
-/* Between those that use the sampler's pidfd and the one that closes it. Held for a system call, never while Python
- * runs, so a signal handler cannot meet it in its own thread. In a forked child no other thread is left to let it go. */
+/* A lock between the threads that use the sampler's pidfd and the one that closes it. It is held for a system call,
+ * never while Python runs, so a signal handler cannot find it locked by its own thread. A forked child has no other
+ * thread that could unlock it. */
 static void lock(struct cm_resources *r)
 {
     while (is_ours(r) && __atomic_exchange_n(&r->locked, 1, __ATOMIC_ACQUIRE))
@@ -44,7 +45,7 @@ static int send_signal(int pidfd, int number)
     return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) < 0 ? -errno : 0;
 }
 
-/* Signals do not shorten it: their handlers run in Python, after this. */
+/* Wait for the end of a process. Signals do not shorten it: their handlers run in Python, after this. */
 static bool ends_within(int pidfd, uint64_t ns)
 {
     struct pollfd waited = {.fd = pidfd, .events = POLLIN};
@@ -86,7 +87,7 @@ int cm_end(struct cm_resources *r)
         ended = ends_within(sampler.fd, END_TIMEOUT_S * SECOND_NS);
         if (!ended && send_signal(sampler.fd, SIGKILL) == 0)
             ended = ends_within(sampler.fd, KILL_TIMEOUT_S * SECOND_NS);
-        siginfo_t info; /* no child is left where SIGCHLD is ignored, or where another thread waited for any child */
+        siginfo_t info; /* there is no child if SIGCHLD is ignored, or if another thread waited for any child */
         waitid(P_PIDFD, (id_t)sampler.fd, &info, WEXITED | WNOHANG);
     }
     cm_close(&sampler);
@@ -119,8 +120,8 @@ int cm_launch(struct cm_head *head, struct cm_spawn *spawn, struct cm_resources 
         return -EINVAL;
     if (spawn->envp == NULL)
         spawn->envp = environ;
-    /* The sampler begins with everything blocked, so that no signal finds it unprepared; the target gets the mask
-     * that the calling thread has now. */
+    /* The sampler starts with every signal blocked, so that none arrives before it is ready. The target gets the
+     * calling thread's present mask. */
     struct cm_setup setup = {.signal_mask = ~(uint64_t)0};
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &head->signal_mask, sizeof head->signal_mask);
     head->host_pid = getpid();

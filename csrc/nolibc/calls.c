@@ -1,10 +1,10 @@
 /*
- * The sampler without a C library: what it uses of one, on bare system calls. x86-64 only; elsewhere, and under a
- * sanitizer, the same sources are linked with libc.
+ * The part of the C library that the sampler uses, on bare system calls. x86-64 only. Elsewhere, and under a sanitizer,
+ * the same sources are linked with libc.
  *
- * Two reasons. libc's start asks the CPU about its caches with some 50 CPUID instructions, each of which leaves a
- * virtual machine: a quarter of a millisecond for every command measured. And the sampler's own size is the floor of
- * the root's ru_maxrss: 60 KiB like this, over 500 with libc.
+ * Two reasons. libc's start queries the CPU's caches with some 50 CPUID instructions, each of which leaves a virtual
+ * machine: a quarter of a millisecond for every command measured. And the sampler's own size is the lowest value that
+ * the root's ru_maxrss can have: 60 KiB without libc, over 500 KiB with it.
  */
 #include "sampler/sampler.h"
 
@@ -29,9 +29,10 @@
 
 int main(int argc, char **argv);
 
-static int the_errno; /* one thread; the child between clone and exec runs while its parent waits */
-static long page_bytes; /* as everything else that is static here and below, 0 at first: so there is no .data, whose
-                         * page the kernel would have to read and copy before the start */
+static int the_errno; /* one thread; a child between clone and exec runs while its parent is suspended */
+/* Like all static objects here 0 at first: so there is no .data, whose page the kernel would have to read and copy
+ * at the start. */
+static long page_bytes;
 char **environ;
 
 int *__errno_location(void)
@@ -125,7 +126,7 @@ pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)
     return (pid_t)CALL(SYS_wait4, pid, status, options, usage);
 }
 
-/* Only the first 64 signals exist; a set is handed to the kernel as one word. */
+/* There are only 64 signals; the kernel takes a set as one word. */
 int sigemptyset(sigset_t *set)
 {
     memset(set, 0, sizeof *set);
@@ -138,7 +139,7 @@ int sigaddset(sigset_t *set, int number)
 }
 int signalfd(int fd, const sigset_t *set, int flags) { return (int)CALL(SYS_signalfd4, fd, set, 8, flags); }
 
-/* Used for SIG_DFL alone, which needs no way back from a handler. */
+/* Used for SIG_DFL only, which needs no return from a handler. */
 __sighandler_t signal(int number, __sighandler_t handler)
 {
     struct {
@@ -162,7 +163,7 @@ _Noreturn void _exit(int code)
         raw(SYS_exit_group, code, 0, 0, 0, 0, 0);
 }
 
-/* The child goes on at `function`, on its own stack, and never comes back. */
+/* The child continues at `function`, on its own stack, and never returns. */
 __asm__(".text\n.globl clone\n.type clone, @function\nclone:\n"
         "    and $-16, %rsi\n    sub $16, %rsi\n    mov %rdi, (%rsi)\n    mov %rcx, 8(%rsi)\n"
         "    movslq %edx, %rdi\n    mov %r8, %rdx\n    xor %r10d, %r10d\n    xor %r8d, %r8d\n"
@@ -176,8 +177,9 @@ __attribute__((used)) int cm_cloned(long result)
     return (int)checked(result);
 }
 
-/* The start: argument count, arguments, environment and the kernel's notes lie on the stack. */
-__asm__(".text\n.globl _start\n_start:\n    xor %ebp, %ebp\n    mov %rsp, %rdi\n    and $-16, %rsp\n    call cm_begin\n");
+/* The entry point: argument count, arguments, environment and auxiliary vector lie on the stack. */
+__asm__(".text\n.globl _start\n_start:\n    xor %ebp, %ebp\n    mov %rsp, %rdi\n    and $-16, %rsp\n"
+        "    call cm_begin\n");
 
 __attribute__((used)) _Noreturn void cm_begin(long *stack)
 {

@@ -1,4 +1,4 @@
-/* The part of <string.h> that a sampler without libc needs. The compiler may call the first four by itself. */
+/* The part of <string.h> that a sampler without libc uses. The compiler may call the first four by itself. */
 #include "sampler/sampler.h"
 
 #ifdef CM_FREESTANDING

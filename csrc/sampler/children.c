@@ -1,4 +1,4 @@
-/* The kernel's lists of children: /proc/PID/task/TID/children. */
+/* Read the kernel's lists of children, /proc/PID/task/TID/children. Each lists the children of one thread. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -6,9 +6,9 @@
 
 #include "sampler/sampler.h"
 
-enum { READ_BYTES = 4096 }; /* the kernel hands out such a list by the page, never quite full */
+enum { READ_BYTES = 4096 }; /* the kernel returns such a list by the page, never quite full */
 
-/* Calls `with` for every process in a `children` file: for how many it came back true. */
+/* Call `with` for each process in a `children` file. Return how often it returned true. */
 uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_visitor *with)
 {
     static char text[65536];
@@ -20,7 +20,7 @@ uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_vis
         offset += got;
         text[kept + (size_t)got] = 0;
         const char *at = text;
-        /* Every number is followed by a space; one that is not goes on in the next piece. */
+        /* Each PID is followed by a space. One without a space continues in the next piece. */
         for (const char *end; (end = strchr(at, ' ')) != NULL; at = end + 1)
             count += with(s, (int)cm_parse_number(&at), now_ns);
         kept = strlen(at);
@@ -31,7 +31,8 @@ uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_vis
     return count;
 }
 
-/* One that is listed and cannot be met may live all the same: /proc hides what others may not trace (hidepid). */
+/* Add a listed process. If it cannot be added it may still be alive: with hidepid, /proc hides the processes that
+ * the caller may not trace. */
 static bool add_listed(struct sampler *s, int pid, uint64_t now_ns)
 {
     if (tree_add(s, pid, now_ns) || tree_find(s, pid) != NULL)
@@ -49,7 +50,7 @@ void children_read(struct sampler *s, int fd, uint64_t now_ns)
     children_visit(s, fd, now_ns, add_listed);
 }
 
-/* Who its children are. */
+/* Read the children of a member's main thread, and add them. */
 void children_read_of(struct sampler *s, struct member *m, uint64_t now_ns)
 {
     if (m->children_fd >= 0) {

@@ -1,8 +1,9 @@
 /*
- * A group for the target below one that was delegated to the sampler alone (systemd-run --user --scope).
+ * Make a group for the target below a group that was delegated to the sampler alone (systemd-run --user --scope).
  *
- * A group of version 2 hands no controller down while it holds processes itself. So the sampler first moves into a leaf,
- * and the target's group is made beside that one; the sampler's own memory is then in neither the way nor the figure.
+ * A group of cgroup v2 cannot enable a controller for its children while it holds processes itself. So the sampler
+ * first moves into a child group, and makes the target's group beside that one. The sampler's own memory is then not
+ * part of the figure.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,7 @@
 
 static const char SAMPLER_NAME[] = "sampler", TARGET_NAME[] = "target";
 
-/* The folder of the sampler's own group: the line "0::/PATH" of /proc/self/cgroup, below the mount. */
+/* Open the folder of the sampler's own group: the path in the line "0::/PATH" of /proc/self/cgroup, below the mount. */
 static int open_own_group(int mount_fd)
 {
     char text[LINE_BYTES], *path = NULL;
@@ -51,7 +52,7 @@ static int enable_memory(int fd)
     return error;
 }
 
-/* The target's group in place of the mount's folder: a descriptor, or -errno. */
+/* Make the target's group below the sampler's own group. Return a descriptor, or -errno. */
 int delegated_group_make(int mount_fd)
 {
     int group_fd = open_own_group(mount_fd);

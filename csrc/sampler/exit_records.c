@@ -1,10 +1,11 @@
 /*
- * The kernel's exit records (taskstats) add_record into the process table: every process that ended, however short it lived,
- * with a high-water mark of its own that no parent and no exec has mixed with anybody else's.
+ * Put the kernel's exit records (taskstats) into the process table. The kernel sends one for each thread that ends,
+ * however short its life. Its high-water mark is that of one process and its last program only, unlike ru_maxrss.
  *
- * Records come for every task of the machine. One is_of_tree to the tree if its process is known, or if its parent is: the
- * kernel names the parent as it was row_number the end, so the parent lived then, or an ancestor had taken its place. A child of
- * a parent that nobody has met yet is kept until its parent's own record, or the next tick, tells where that is_of_tree.
+ * The kernel sends the records of all tasks of the machine. A record belongs to the tree if its process or its parent
+ * is known. The kernel names the parent at the time of the end: a process that was alive then, or the one that the
+ * child was handed to. If that parent has not been found yet, the record stays pending until the parent's own record,
+ * or the next tick, shows whether it belongs to the tree.
  */
 #include <string.h>
 
@@ -13,8 +14,8 @@
 enum {
     KTHREADD = 2,
     MAX_PENDING = 1024,
-    PENDING_NS = 1000000000,  /* whoever is met has been alive no longer than this, unmet */
-    PID_REUSE_NS = 10000000,  /* no number is given out twice so soon: all others come in between */
+    PENDING_NS = 1000000000,  /* a member has been alive for at most this long before it is found */
+    PID_REUSE_NS = 10000000,  /* a PID is not allocated again within this time: the kernel allocates all others first */
 };
 
 static struct pending {
@@ -43,7 +44,7 @@ static void store_record(struct cm_process *entry, const struct cm_exit_record *
         entry->user_ns += record->user_ns;
         entry->system_ns += record->system_ns;
     }
-    /* A row that only records made seemed to end with each of its threads. */
+    /* A row made from thread records alone was marked as ended at each of them. */
     if (record->ends_process && (entry->start_ticks == 0 || !(entry->flags & CM_PROCESS_ENDED))) {
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
@@ -53,7 +54,7 @@ static void store_record(struct cm_process *entry, const struct cm_exit_record *
         if (!(entry->flags & CM_PROCESS_REAPED))
             entry->wait_status = (int32_t)record->exit_code;
     }
-    if (record->pid == record->tgid) /* its other threads may have names of their own */
+    if (record->pid == record->tgid) /* other threads may have names of their own */
         memcpy(entry->comm, record->comm, sizeof entry->comm);
 }
 
@@ -63,9 +64,9 @@ static uint64_t start_of(const struct cm_exit_record *record, uint64_t t_ns)
 }
 
 /*
- * The row of the process that a record is of. A thread can be the last of its process to stop living, and the first to
- * send its record: those of its siblings come when the process has ended already, and began before that. What began
- * later is of another process that has got the same number.
+ * Return the row of the process that a record belongs to. The last thread of a process can be the first to send its
+ * record. The records of the other threads then arrive when the process has ended already, but they started before
+ * that. A record that started later belongs to another process with the same PID.
  */
 static struct cm_process *row_of_record(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
 {
@@ -77,7 +78,7 @@ static struct cm_process *row_of_record(struct sampler *s, const struct cm_exit_
 
 static void add_record(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns);
 
-/* Those who waited for this parent. */
+/* Add the pending records of this parent's children. */
 static void add_pending_children(struct sampler *s, int parent, uint64_t since_ns)
 {
     for (uint32_t i = 0; i < npending;) {
@@ -88,11 +89,11 @@ static void add_pending_children(struct sampler *s, int parent, uint64_t since_n
         }
         pending[i] = pending[--npending];
         add_record(s, &child.record, child.t_ns);
-        i = 0; /* the list has been gone through by others meanwhile */
+        i = 0; /* add_record may have changed the list */
     }
 }
 
-/* Into the table: it is_of_tree there. */
+/* Add a record of the tree to the table. */
 static void add_record(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
 {
     struct cm_process *entry = row_of_record(s, record, t_ns);
@@ -103,7 +104,7 @@ static void add_record(struct sampler *s, const struct cm_exit_record *record, u
         memcpy(stat.comm, record->comm, sizeof stat.comm);
         uint64_t rows = s->head->processes;
         entry = table_add_row(s, record->tgid, &stat, first_ns, &row_number);
-        bool had_row = rows == s->head->processes; /* it was there, by the record of another of its threads */
+        bool had_row = rows == s->head->processes; /* the row was there: made from the record of another thread */
         if (entry == NULL)
             return;
         if (!had_row || first_ns < entry->since_ns)
@@ -112,8 +113,8 @@ static void add_record(struct sampler *s, const struct cm_exit_record *record, u
         entry->flags |= CM_PROCESS_ENDED;
         add_pending_children(s, record->tgid, first_ns);
     } else if (record->ends_process && !(entry->flags & CM_PROCESS_TOLD)) {
-        /* What a thread's record made of it began with that thread; and who has ended since could not be placed, as it
-         * was not known as a parent any more. */
+        /* A row made from a thread's record starts with that thread. Children that ended since could not be matched,
+         * because their parent was not known as a process any more. */
         uint64_t first_ns = start_of(record, t_ns);
         if (entry->since_ns > first_ns)
             entry->since_ns = first_ns;
@@ -130,14 +131,15 @@ static bool is_of_tree(struct sampler *s, const struct cm_exit_record *record, u
            table_find_row(s, record->ppid, s->exit_records.last_read_ns) != NULL;
 }
 
-/* Whoever has just been met may be the parent that others wait for. */
+/* A process has been added: add the pending records of its children. */
 void exit_records_settle(struct sampler *s, int pid, uint64_t t_ns)
 {
     if (npending > 0)
         add_pending_children(s, pid, t_ns > PENDING_NS ? t_ns - PENDING_NS : 0);
 }
 
-/* Most that wait are other people's. One whose parent can still be met or tell of its end is not let go unsaid. */
+/* Drop pending records, most of which belong to processes outside of the tree. One that is dropped while its parent
+ * can still be found is counted as lost. */
 static void drop_old_pending(struct sampler *s, uint64_t t_ns)
 {
     uint64_t keep_ns = PENDING_NS > 2 * s->head->interval_ns ? PENDING_NS : 2 * s->head->interval_ns;
@@ -158,7 +160,7 @@ void exit_records_drain(struct sampler *s, uint64_t t_ns)
     if (s->exit_records.fd < 0)
         return;
     while (cm_taskstats_next(s->exit_records.fd, &record, &s->head->exit_records_lost) > 0) {
-        if (record.ppid == KTHREADD) /* a thread of the kernel */
+        if (record.ppid == KTHREADD) /* a kernel thread */
             continue;
         if (is_of_tree(s, &record, t_ns)) {
             add_record(s, &record, t_ns);
@@ -168,7 +170,7 @@ void exit_records_drain(struct sampler *s, uint64_t t_ns)
             drop_old_pending(s, t_ns);
         pending[npending++] = (struct pending){record, t_ns};
     }
-    s->exit_records.last_read_ns = t_ns; /* who had ended by now is no parent of what comes next */
+    s->exit_records.last_read_ns = t_ns; /* a process that ended before now is not the parent in a later record */
 }
 
 void exit_records_close(struct sampler *s)

@@ -1,9 +1,9 @@
 /*
- * High-water marks, by process. A mark is the largest that a process has been at any time, between readings too: one
- * that is hwm_above_rss all that was known tells of a spike since the last.
+ * Read high-water marks (VmHWM), by process. A mark is the largest RSS of a process at any time, also between two
+ * readings. A mark above everything read before shows a spike since the last reading.
  *
- * Plainly read it tells only of spikes that set a record. Where windows were asked for, it is set back after each
- * reading, so that the next one tells of every spike in between.
+ * Without `windows`, a mark shows only spikes above all earlier ones. With `windows`, the mark is reset after each
+ * reading, so that the next reading shows every spike in between.
  */
 #include <string.h>
 
@@ -11,11 +11,11 @@
 
 enum {
     STATUS_SHARE = 50,        /* status takes one part in so many of the time, */
-    STATUS_READING_NS = 11000, /* at about this much a process */
-    FEW_THREADS = 100,        /* stat asks each of them */
+    STATUS_READING_NS = 11000, /* at about this time per process */
+    FEW_THREADS = 100,        /* stat sums over every thread */
 };
 
-/* In pages: the most by which any process has exceeded its present RSS since it was last looked at. */
+/* Return by how many pages the mark exceeds the present RSS, if the mark is new since the last reading; else 0. */
 static uint32_t hwm_above_rss(const struct sampler *s, const struct member *m, uint32_t hwm, bool windows)
 {
     uint32_t rss = m->rows[CM_STATM][CM_STATM_RSS], pages = hwm / s->page_kib;
@@ -23,8 +23,8 @@ static uint32_t hwm_above_rss(const struct sampler *s, const struct member *m, u
     return (windows || hwm > known) && pages > rss ? pages - rss : 0;
 }
 
-/* What is shared and written to becomes private without any RSS to show it: page faults do. Of one process alone all is
- * private. */
+/* A write to a shared page makes a private copy. RSS does not change, but the minor faults do. A single process
+ * shares no page with another process of the tree. */
 static void read_faults(struct sampler *s, struct member *m)
 {
     struct cm_stat stat;
@@ -46,7 +46,7 @@ static bool read_status_of(struct sampler *s, struct member *m, uint64_t t_ns)
     return true;
 }
 
-/* What `status` may take of the time, in turn; most processes have not moved since. */
+/* Read status of as many members as its share of the time allows, in turn. Skip members whose RSS has not changed. */
 static uint32_t read_next(struct sampler *s, uint64_t since_ns, uint64_t t_ns)
 {
     uint64_t readings = since_ns / STATUS_SHARE / STATUS_READING_NS;
@@ -68,7 +68,8 @@ static uint32_t read_next(struct sampler *s, uint64_t since_ns, uint64_t t_ns)
     return largest_excess;
 }
 
-/* As member_reset_hwm; a mark that is left as it is goes on to the next window, and nothing of it is lost. */
+/* Reset the mark unless locks must not be waited for. A mark that is not reset belongs to the next window as well,
+ * and nothing is lost. */
 static int reset_if_allowed(struct sampler *s, struct member *m)
 {
     if (!may_wait_for_locks(s))
@@ -79,7 +80,7 @@ static int reset_if_allowed(struct sampler *s, struct member *m)
     return reset;
 }
 
-/* Reads everybody's, sets it back, and records the window that has ended with it. */
+/* Read the mark of every member, reset it, and record the window that ends now. */
 static uint32_t read_windows(struct sampler *s, uint64_t t_ns)
 {
     uint32_t largest_excess = 0, largest = 0, inexact = 0;
@@ -90,7 +91,7 @@ static uint32_t read_windows(struct sampler *s, uint64_t t_ns)
             continue;
         int reset = reset_if_allowed(s, m);
         uint32_t hwm = m->rows[CM_STATUS][CM_STATUS_HWM];
-        if (reset < 0) /* not its user: its mark goes on as it is */
+        if (reset < 0) /* a process of another user: its mark is not reset */
             s->head->refused++;
         if (reset == 0) {
             m->inexact_windows++;

@@ -1,4 +1,4 @@
-/* What the sampler does for itself, and puts off until the target has been loaded. */
+/* Set up the sampler's own process, once the target has been loaded: priority, standard files, descriptors. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -9,7 +9,7 @@
 
 #include "sampler/sampler.h"
 
-/* So that a pipe that the target writes to is closed when the target closes it, not when the sampler ends. */
+/* Otherwise a pipe that the target writes to would be closed when the sampler ends, not when the target closes it. */
 static void close_standard_files(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -18,13 +18,16 @@ static void close_standard_files(void)
     close(null);
 }
 
-/* Among hundreds of busy processes an equal is late at every tick, and against a thousand that fork it does not get the
- * CPU for minutes, and could not end them. Whoever has a session of its own has, where the kernel groups by session
- * (autogroup), as much of the CPU as all of the target's together. Root can do more. */
+/*
+ * Raise the sampler's priority. With equal priority the sampler is late at every tick among hundreds of busy processes.
+ * Among a thousand processes that fork it gets no CPU for minutes, and could not kill them. A session of its own gets,
+ * where the kernel groups tasks by session (autogroup), as much CPU as all of the target's processes together. Root can
+ * use SCHED_FIFO.
+ */
 static void raise_priority(struct sampler *s)
 {
     syscall(SYS_setsid);
-    setpriority(PRIO_PROCESS, 0, -20); /* for when it gives way */
+    setpriority(PRIO_PROCESS, 0, -20); /* for the time between fifo_leave and fifo_enter */
     s->late_setup.is_fifo = true;
     fifo_enter(s);
 }
@@ -32,13 +35,14 @@ static void raise_priority(struct sampler *s)
 void fifo_enter(struct sampler *s)
 {
     struct sched_param lowest = {.sched_priority = 1};
-    s->late_setup.is_fifo = s->late_setup.is_fifo && syscall(SYS_sched_setscheduler, 0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest) == 0;
+    int policy = SCHED_FIFO | SCHED_RESET_ON_FORK;
+    s->late_setup.is_fifo = s->late_setup.is_fifo && syscall(SYS_sched_setscheduler, 0, policy, &lowest) == 0;
 }
 
 /*
- * Until `fifo_enter`. In some calls the kernel waits in a loop for another task to finish, and on the CPU where a
- * SCHED_FIFO process loops, that task does not get a turn: both stand for 0.95 s, when the kernel's limit for such
- * processes (sched_rt_runtime_us) ends it.
+ * Leave SCHED_FIFO until `fifo_enter`. In some system calls the kernel waits in a loop for another task. On the CPU
+ * where a SCHED_FIFO process loops, that task gets no CPU time. Both stop for 0.95 s, until the kernel's limit for such
+ * processes (sched_rt_runtime_us) ends the wait.
  */
 void fifo_leave(struct sampler *s)
 {
@@ -47,7 +51,8 @@ void fifo_leave(struct sampler *s)
         syscall(SYS_sched_setscheduler, 0, SCHED_OTHER | SCHED_RESET_ON_FORK, &none);
 }
 
-/* Where it is another PID namespace's, its numbers are those of strangers: nothing may be read then. */
+/* Return whether /proc is that of the sampler's PID namespace. The PIDs of another namespace are those of unrelated
+ * processes: then nothing may be read. */
 static bool proc_is_of_own_namespace(struct sampler *s)
 {
     char text[24];
@@ -61,7 +66,7 @@ static bool proc_is_of_own_namespace(struct sampler *s)
     return false;
 }
 
-/* On a machine of few CPUs it would only be in the target's way before. */
+/* Do the setup once. Before the first tick it would only delay the target on a machine with few CPUs. */
 void late_setup(struct sampler *s)
 {
     if (s->late_setup.done)

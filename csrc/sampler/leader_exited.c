@@ -1,4 +1,9 @@
-/* A process whose main thread has left, read through another of its threads. */
+/*
+ * Read a process whose main thread (the thread-group leader) has exited by pthread_exit while other threads run.
+ *
+ * The kernel shows such a process as a zombie: /proc/PID/statm reads zeros. The files in /proc/PID/task/TID of another
+ * thread show the memory.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -13,7 +18,7 @@ int leader_exited_open(int dir_fd, int tid)
     return fd < 0 ? -errno : fd;
 }
 
-/* All that is kept open is opened anew, there. */
+/* Reopen in `dir` everything that is kept open. */
 static void read_through(struct sampler *s, struct member *m, int dir)
 {
     if (m->read_fd != m->dir_fd) {
@@ -37,8 +42,8 @@ static bool is_dead(const struct cm_stat *stat)
 }
 
 /*
- * The main thread has left by pthread_exit and has_others go on: their memory is read through one of them. One that executes
- * another program becomes the main thread. False where there is none to read.
+ * Find a thread to read the process through, and switch to it. A thread that executes another program becomes the main
+ * thread. Return false if there is no thread to read.
  */
 bool leader_exited_find(struct sampler *s, struct member *m)
 {
@@ -64,7 +69,7 @@ bool leader_exited_find(struct sampler *s, struct member *m)
     return leader_lives || tid != 0;
 }
 
-/* What there is of one that could not be read. */
+/* Return what is left of a process that could not be read. */
 enum process_state leader_exited_state(struct sampler *s, const struct member *m)
 {
     struct cm_stat stat;

@@ -1,10 +1,11 @@
-/* What of the tree is still there when the sampler goes: killed and not to be reaped, or left running on request. */
+/* Count the processes of the tree that are left when the sampler exits: killed but not reaped, or left running on
+ * request. */
 #include <string.h>
 #include <unistd.h>
 
 #include "sampler/sampler.h"
 
-enum { PF_EXITING = 4 }; /* include/linux/sched.h: the first field of /proc/PID/stat that says "on its way out" */
+enum { PF_EXITING = 4 }; /* include/linux/sched.h: in the flags of /proc/PID/stat, "on its way out" */
 
 static bool read_stat(struct sampler *s, const struct member *m, struct cm_stat *stat)
 {
@@ -15,7 +16,8 @@ static bool read_stat(struct sampler *s, const struct member *m, struct cm_stat 
     return known;
 }
 
-/* Whether some process takes itself apart: to give back hundreds of GiB takes seconds, and CPU time as it goes on. */
+/* Return whether some process is freeing its memory. For hundreds of GiB this takes seconds, and CPU time that
+ * increases. */
 bool leftover_is_exiting(struct sampler *s)
 {
     struct cm_stat stat;
@@ -37,7 +39,7 @@ static void count_process(struct sampler *s, struct cm_process *entry, const str
     memcpy(entry->comm, stat->comm, sizeof entry->comm);
 }
 
-/* A child that /proc does not show (hidepid), or that found no room. */
+/* A child that /proc does not show (hidepid), or that did not fit into the table. */
 static uint32_t flag_for_unlisted;
 static bool count_unlisted(struct sampler *s, int pid, uint64_t now_ns)
 {
@@ -48,8 +50,10 @@ static bool count_unlisted(struct sampler *s, int pid, uint64_t now_ns)
     return true;
 }
 
-/* Marks and counts those that are there. A zombie is, if it is the sampler's own child, which would have reaped it but
- * for a tracer; that of another parent has ended. */
+/*
+ * Mark and count the processes that are left. A zombie counts if it is the sampler's own child and a tracer keeps it
+ * from being reaped. A zombie of another parent has ended.
+ */
 void leftover_count(struct sampler *s, uint32_t flag)
 {
     struct cm_stat stat;
@@ -65,8 +69,8 @@ void leftover_count(struct sampler *s, uint32_t flag)
 }
 
 /*
- * The root has ended. Where the rest of its tree is not to be waited for, this is the last reading of all; then the rest
- * is killed, as by a limit, or the sampler goes and leaves it to the next reaper, as the kernel does with all orphans.
+ * The root has ended. Unless the rest of its tree is waited for, make the last reading. Then kill the rest, as for a
+ * limit, or leave it to the next subreaper or init, as the kernel does with all orphans.
  */
 void leftover_after_root(struct sampler *s)
 {
@@ -74,7 +78,7 @@ void leftover_after_root(struct sampler *s)
         return;
     late_setup(s);
     tick(s, cm_now_ns());
-    if (s->ending.is_killing) /* it was above the limit */
+    if (s->ending.is_killing) /* the reading was above the memory limit */
         return;
     if (s->head->leftover == CM_LEFTOVER_KILL) {
         kill_begin(s, CM_REASON_NONE);

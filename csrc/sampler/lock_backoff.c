@@ -1,14 +1,14 @@
 /*
- * Files that read or change a process's memory map (cmdline, smaps_rollup, clear_refs) wait for its mmap_lock. A process
- * that forks holds that lock, and among a thousand that fork it gets the CPU once in seconds: a sampler that waits for
- * each of them could neither read nor end anybody. So after a long wait there is none for a while, and none at all while
- * the tree is being ended.
+ * Limit the time spent waiting for memory-map locks. Reading cmdline or smaps_rollup, and writing clear_refs, takes the
+ * process's mmap_lock. A process that forks holds that lock, and among a thousand such processes it gets CPU time only
+ * once in seconds. A sampler that waited for each of them could neither read nor kill any process. So after a long wait
+ * no file that needs the lock is read for a while, and none while the tree is being killed.
  */
 #include "sampler/sampler.h"
 
 enum {
     LONG_WAIT_NS = 5000000,
-    BACKOFF_FACTOR = 20, /* as long as the wait was, there is no other */
+    BACKOFF_FACTOR = 20, /* pause after a wait, in multiples of the wait */
 };
 
 bool may_wait_for_locks(const struct sampler *s)
@@ -16,7 +16,7 @@ bool may_wait_for_locks(const struct sampler *s)
     return !s->ending.is_killing && cm_now_ns() >= s->lock_backoff.until_ns;
 }
 
-/* Something was read that takes `expected_ns` where nobody is in its way: false where it was in vain to hope for that. */
+/* Record how long a read took. `expected_ns` is its time without a wait. Return false after a long wait. */
 bool note_lock_wait(struct sampler *s, uint64_t since_ns, uint64_t expected_ns)
 {
     uint64_t now_ns = cm_now_ns(), took_ns = now_ns - since_ns;

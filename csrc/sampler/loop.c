@@ -1,4 +1,5 @@
-/* What the sampler waits for, from the target's start until the tree has ended. */
+/* The sampler's main loop: wait for signals, ticks, timeout, host and exit records, from the target's start until
+ * the tree has ended. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -32,7 +33,7 @@ static sigset_t signals(void)
 
 static void on_signal(struct sampler *s, int fd)
 {
-    struct signalfd_siginfo infos[2]; /* of each signal no may_have_more than one is ever pending */
+    struct signalfd_siginfo infos[2]; /* at most one of each signal is ever pending */
     ssize_t got = read(fd, infos, sizeof infos);
     for (ssize_t i = 0; i < got / (ssize_t)sizeof *infos; i++)
         if (infos[i].ssi_signo == SIGTERM)
@@ -63,9 +64,9 @@ static bool is_over(const struct sampler *s)
 }
 
 /*
- * A command that is over before anything is due is waited for without a descriptor: to make all of those, and to close
- * them, would take a twentieth of its time, as the kernel likes to run this process and the target on the same CPU. The
- * host is not watched meanwhile, and exit records cannot wait.
+ * Wait for the first tick without file descriptors. To open and close them would take a twentieth of the time of a
+ * short command, because the kernel tends to run this process and the target on the same CPU. Until then the end of the
+ * host is not noticed. With exit records, which must be read at once, return immediately.
  */
 static void wait_until_the_first_tick(struct sampler *s)
 {
@@ -85,7 +86,7 @@ static void wait_until_the_first_tick(struct sampler *s)
     }
 }
 
-/* All that is waited for from the first tick on: 0 or an errno. */
+/* Open everything that is waited for from the first tick on. Return 0 or an errno. */
 static int open_waited(struct sampler *s, struct pollfd *waited)
 {
     struct cm_head *head = s->head;
@@ -100,7 +101,7 @@ static int open_waited(struct sampler *s, struct pollfd *waited)
     if (head->timeout_ns != 0 &&
         (waited[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
         return errno;
-    if (getppid() != head->host_pid) /* it has gone, and its number may be another's */
+    if (getppid() != head->host_pid) /* the host has ended, and its PID may be another process's */
         kill_begin(s, CM_REASON_HOST_GONE);
     set_timer(waited[ON_TICK].fd, s->ticks.due_ns, head->interval_ns);
     if (head->timeout_ns != 0)
@@ -110,7 +111,7 @@ static int open_waited(struct sampler *s, struct pollfd *waited)
 
 static void run_until_finished(struct sampler *s, struct pollfd *waited)
 {
-    bool may_have_more = true; /* who ended before this was begun */
+    bool may_have_more = true; /* processes may have ended before the signalfd was opened */
     while (!s->ending.is_finished) {
         if (poll(waited, WAITED, may_have_more ? 0 : s->ending.is_killing ? KILL_PAUSE_MS : -1) < 0 && errno != EINTR)
             kill_begin(s, CM_REASON_INTERRUPTED);
@@ -125,7 +126,7 @@ static void run_until_finished(struct sampler *s, struct pollfd *waited)
             waited[ON_TICK].fd = waited[ON_HOST].fd = waited[ON_TIMEOUT].fd = -1;
             kill_sweep(s);
         }
-        /* Before the tick, which would look at every zombie once may_have_more. */
+        /* Before the tick, which would read every zombie once more. */
         if (waited[ON_SIGNAL].revents || may_have_more || s->ending.is_killing)
             may_have_more = reap_some(s);
         leftover_after_root(s);

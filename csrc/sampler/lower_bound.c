@@ -1,14 +1,15 @@
 /*
- * The least that the tree needed, told at every tick by statm alone.
+ * Compute at every tick the memory that the tree holds at least, from statm alone.
  *
- * Anonymous pages are born private, and a fork is all that makes them somebody else's too. So whoever is met for the
- * first time may share all that it has by then; what it has above that it got itself. Where it falls below, all that it
- * has is anon to be shared, and it counts anew from there: so after an exec, too. Nobody was there before the root. A
- * reading of smaps_rollup tells how much is shared indeed: of a page that k processes map, each holds 1/k for itself.
- * From then on it can only become smaller, but for processes that are met later.
+ * Anonymous pages start private. Only a fork lets another process share them. So a process may share all the pages it
+ * holds when it is first seen, and what it allocates later is its own. If its anonymous memory falls below the pages
+ * that it may share, it may share all of what is left; so also after an exec. The root is the first process of the
+ * tree: it shares nothing at first. A reading of smaps_rollup shows how much is in fact shared: of a page that k
+ * processes map, each counts 1/k. From then on the shared part can only fall, except through processes that are added
+ * later.
  *
- * The pages of files, and memory that is shared on purpose, are added of one process only: of that with the most.
- * Once something has been swapped out this is over: what comes back may be shared by those who find it.
+ * File pages and shared memory are counted for one process only, the one that maps most of them. Once something has
+ * been swapped out the bound stops: pages that are swapped in again may be shared by the processes that map them.
  */
 #include "sampler/sampler.h"
 
@@ -28,7 +29,7 @@ void lower_bound_add(const struct sampler *s, struct member *m)
     m->shared_anon = root ? 0 : UINT32_MAX;
 }
 
-/* All have been read, one after the other. Meanwhile what is shared can only have become smaller. */
+/* Every member's smaps_rollup has been read, one after the other. In that time the shared part can only have fallen. */
 void lower_bound_use_pss(struct sampler *s)
 {
     for (uint32_t i = 0; i < s->tree.nalive; i++) {
@@ -39,8 +40,8 @@ void lower_bound_use_pss(struct sampler *s)
     }
 }
 
-/* In pages. Members are read one after the other: what bound_pages at two readings was there between them, with all else that
- * did. With `twice` false only the first is looked at. */
+/* Return the bound in pages. Members are read one after the other. Pages that a member held at both of two readings
+ * were there at the same moment as those of the others. With `twice` false, use the first reading only. */
 static uint64_t bound_pages(struct sampler *s, bool twice)
 {
     uint64_t own = 0;

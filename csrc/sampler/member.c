@@ -1,4 +1,9 @@
-/* Reading one process of the tree. */
+/*
+ * Read one process of the tree.
+ *
+ * The descriptor of /proc/PID is bound to the process: when the process has ended, reads below it fail with ESRCH, even
+ * if its PID has been allocated again. Without a descriptor the start time tells two processes with the same PID apart.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
@@ -10,7 +15,7 @@
 
 enum { DESCRIPTORS_PER_MEMBER = 6, ARGUMENTS_BYTES = 4096 };
 
-/* The folder that a member's files are in, opened anew: only while number and start time are still the same. */
+/* Open the member's /proc/PID. Fail unless the start time is still the same. */
 int member_open_dir(struct sampler *s, const struct member *m)
 {
     struct cm_stat stat;
@@ -24,7 +29,8 @@ int member_open_dir(struct sampler *s, const struct member *m)
     return fd;
 }
 
-/* Where its files are read: kept open, or opened now and then to be closed. */
+/* Return the folder that the member's files are read in: the descriptor that is kept open, or one that the caller
+ * closes. */
 static int open_reading_dir(struct sampler *s, const struct member *m)
 {
     if (m->read_fd >= 0)
@@ -66,7 +72,7 @@ int member_read(struct sampler *s, struct member *m, int source, uint32_t *row)
     return error;
 }
 
-/* Sets its high-water mark back, as cm_window_reset does. */
+/* Reset the member's high-water mark, as cm_window_reset does. */
 int member_reset_hwm(struct sampler *s, struct member *m)
 {
     if (m->fds[CM_WINDOWS] >= 0)
@@ -96,8 +102,8 @@ void member_close(struct sampler *s, struct member *m)
     }
 }
 
-/* Keeps descriptors of what is read all the time. Where there is no room for them the member lets go of its folder
- * too, and everything is opened and closed at each reading. */
+/* Keep descriptors of the files that are read all the time. If there are too few descriptors, close the member's
+ * folder too. Everything is then opened and closed at each reading. */
 void member_keep_fds(struct sampler *s, struct member *m)
 {
     if (s->descriptors.open + DESCRIPTORS_PER_MEMBER > s->descriptors.max) {
@@ -117,7 +123,7 @@ void member_keep_fds(struct sampler *s, struct member *m)
     s->descriptors.open += m->children_fd >= 0;
 }
 
-/* A thread of it was found after all. */
+/* Another thread of the process was found. */
 static void mark_alive(struct sampler *s, struct member *m)
 {
     struct cm_process *entry = member_row(s, m);
@@ -138,7 +144,8 @@ static void mark_ended(struct sampler *s, struct member *m, uint64_t now_ns)
     m->is_zombie = true;
 }
 
-/* Reads statm: whether the member is still there. A zombie stays, because its number stays listed. */
+/* Read statm. Return false if the member has ended and was removed. A zombie stays, because the kernel still lists
+ * it. */
 bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
 {
     uint32_t *row = m->rows[CM_STATM];
@@ -162,8 +169,8 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
     mark_ended(s, m, now_ns);
     if (error == -ENODATA && !may_have_threads)
         return true;
-    /* The thread that was to be read can have gone while others live on, or the last of them while the main one has not
-     * been waited for. */
+    /* The thread that was read may have exited while others run. Or the last thread has exited and the process has
+     * not been waited for. */
     enum process_state state = leader_exited_state(s, m);
     m->may_have_threads = state == PROCESS_MAY_LIVE;
     if (state != PROCESS_GONE)
@@ -172,22 +179,24 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
     return false;
 }
 
-/* A child of vfork, posix_spawn or Go's exec runs in its parent's memory until its own exec: counting it would count
- * the parent twice. Where the kernel will not compare the two, the same size to the page stands for the same memory:
- * the parent waits, so its size stands still, and a child of fork has less. */
+/*
+ * Check whether the member runs in its parent's memory. A child of vfork, posix_spawn or Go's exec does so until its
+ * own exec: counting it would count the parent twice. If the kernel does not allow the comparison (kcmp), compare the
+ * sizes: the parent waits, so its size does not change, and a child of fork has less.
+ */
 void member_check_shared_memory(struct sampler *s, struct member *m)
 {
     long differs = syscall(SYS_kcmp, m->pid, m->parent, KCMP_VM, 0, 0);
     if (differs < 0) {
         const struct member *parent = tree_find(s, m->parent);
         uint32_t row[CM_MAX_COLUMNS];
-        differs = parent == NULL || parent->rows[CM_STATM][CM_STATM_RSS] == 0 || member_read(s, m, CM_STATM, row) != 0 ||
-                  row[CM_STATM_RSS] != parent->rows[CM_STATM][CM_STATM_RSS];
+        differs = parent == NULL || parent->rows[CM_STATM][CM_STATM_RSS] == 0 ||
+                  member_read(s, m, CM_STATM, row) != 0 || row[CM_STATM_RSS] != parent->rows[CM_STATM][CM_STATM_RSS];
     }
     m->shares_parent_memory = differs == 0;
 }
 
-/* A small file of the process: its length, or -errno. */
+/* Read a small file of the process. Return its length, or -errno. */
 static ssize_t read_small_file(struct sampler *s, struct member *m, const char *file, char *text, size_t n)
 {
     int fd = member_open_file(s, m, file);
@@ -197,8 +206,8 @@ static ssize_t read_small_file(struct sampler *s, struct member *m, const char *
     return got;
 }
 
-/* Name and arguments change with an exec, of which nobody tells: they are read again after a tick, then after twice
- * the time each. */
+/* Read the member's name and arguments. An exec changes them without notice, so read them again after half an
+ * interval, and then after pauses that double each time. */
 void member_read_name(struct sampler *s, struct member *m, uint64_t now_ns)
 {
     struct cm_process *entry = member_row(s, m);
@@ -209,18 +218,19 @@ void member_read_name(struct sampler *s, struct member *m, uint64_t now_ns)
     struct cm_head *head = s->head;
     char text[ARGUMENTS_BYTES];
     tree_sources_check(s, m);
-    /* Of the main thread, also where it has left: others may have names of their own. */
+    /* The name of the process is that of its main thread, even if that has exited. Other threads may have other
+     * names. */
     int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
     ssize_t got = dir_fd < 0 ? dir_fd : cm_read_file_at(dir_fd, "comm", text, sizeof text);
     if (dir_fd >= 0 && dir_fd != m->dir_fd)
         close(dir_fd);
     if (got > 1) {
-        text[got - 1] = 0; /* the line's end */
+        text[got - 1] = 0; /* the newline */
         memset(entry->comm, 0, sizeof entry->comm);
         memcpy(entry->comm, text, strnlen(text, sizeof entry->comm - 1));
     }
     if (!may_wait_for_locks(s)) {
-        m->name_pause_ns /= 2; /* the arguments are still to come */
+        m->name_pause_ns /= 2; /* the arguments have not been read yet */
         return;
     }
     uint64_t before_ns = cm_now_ns();
@@ -232,7 +242,7 @@ void member_read_name(struct sampler *s, struct member *m, uint64_t now_ns)
     bool is_cut = got == sizeof text - 1 || !is_room;
     entry->flags = (entry->flags & ~(uint32_t)CM_PROCESS_ARGUMENTS_CUT) | (is_cut ? CM_PROCESS_ARGUMENTS_CUT : 0);
     if (!is_room) {
-        entry->text_bytes = 0; /* what is there was of another program */
+        entry->text_bytes = 0; /* the stored arguments are those of an earlier program */
         return;
     }
     if ((uint32_t)got > entry->text_bytes) {

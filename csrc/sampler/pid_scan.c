@@ -1,8 +1,8 @@
 /*
- * The kernel gives out numbers of processes and threads in turn and tells which was the last (/proc/loadavg). So between
- * two ticks nobody can have come into the tree but under one of the numbers since. Whoever has one is looked at, whoever
- * forked it; and the numbers that are nobody's any more are counted: so many may have come and gone unseen, and the bound
- * of the tree's memory has to allow for them.
+ * Find processes by their PIDs. The kernel allocates PIDs and TIDs in ascending order, and /proc/loadavg shows the last
+ * one. So every process that was started between two ticks has a PID in between. Each such PID is checked, whichever
+ * process forked it. The PIDs that are free again are counted: so many processes may have run unseen, and the upper
+ * bound of the tree's memory has to allow for them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,9 +13,9 @@
 #include "sampler/sampler.h"
 
 enum {
-    INTERVAL_SHARE = 20,    /* one part in so many of the interval */
-    MAX_PIDS = 256, /* no more than the last so many, of a program that begins thousands of threads */
-    FIRST_REUSED_PID = 300,  /* where numbers begin again (RESERVED_PIDS) */
+    INTERVAL_SHARE = 20,    /* use one part in so many of the interval */
+    MAX_PIDS = 256, /* check at most the last so many, for a program that starts thousands of threads */
+    FIRST_REUSED_PID = 300,  /* the lowest PID that is allocated after the wrap-around (RESERVED_PIDS) */
 };
 
 static int last_allocated(const struct sampler *s)
@@ -26,22 +26,24 @@ static int last_allocated(const struct sampler *s)
     return field == NULL ? 0 : (int)cm_parse_number(&field);
 }
 
-/* The root's is the first that matters. */
+/* Start with the root: earlier PIDs do not matter. */
 void pid_scan_begin(struct sampler *s)
 {
     char text[32];
     const char *at = text;
     s->pid_scan.loadavg_fd = openat(s->proc_fd, "loadavg", O_RDONLY | O_CLOEXEC);
-    s->pid_scan.pid_max = cm_read_file_at(s->proc_fd, "sys/kernel/pid_max", text, sizeof text) > 0 ? (int)cm_parse_number(&at) : 0;
+    ssize_t got = cm_read_file_at(s->proc_fd, "sys/kernel/pid_max", text, sizeof text);
+    s->pid_scan.pid_max = got > 0 ? (int)cm_parse_number(&at) : 0;
     s->pid_scan.last_pid = s->head->root_pid;
 }
 
-/* Looks at one number: true where it is nobody's any more and never was one of those who are known. */
+/* Check one PID. Return true if it is free and was not that of a process in the table. */
 static bool is_unseen(struct sampler *s, int pid, uint64_t now_ns)
 {
     if (tree_find(s, pid) != NULL || table_find_row(s, pid, s->ticks.completed_ns) != NULL)
         return false;
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* a thread that is not a main one: refused, but not ESRCH */
+    /* For a thread that is not a main thread this fails, but not with ESRCH. */
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0)
         return errno == ESRCH;
     close(pidfd);
@@ -59,7 +61,7 @@ static void scan(struct sampler *s, uint64_t now_ns, uint64_t until_ns)
         s->pid_scan.complete_ns = now_ns;
         return;
     }
-    if (last < next) { /* they have begun again from the lowest */
+    if (last < next) { /* allocation has wrapped around */
         s->pid_scan.unseen += s->pid_scan.pid_max > next ? (uint32_t)(s->pid_scan.pid_max - next) : 0;
         next = last < FIRST_REUSED_PID ? last : FIRST_REUSED_PID;
     }
@@ -79,7 +81,8 @@ void pid_scan_tick(struct sampler *s, uint64_t now_ns)
     scan(s, now_ns, cm_now_ns() + s->head->interval_ns / INTERVAL_SHARE);
 }
 
-/* Who came after the last tick is seen by no other. Not asked where the root was alone: its end tells all. */
+/* Check the PIDs allocated after the last tick. Skip this if the root waited for no child: its child faults show
+ * that. */
 void pid_scan_end(struct sampler *s, uint64_t now_ns)
 {
     struct cm_head *head = s->head;

@@ -1,14 +1,14 @@
 /*
- * When smaps_rollup is read. It stops a target that maps memory while the kernel walks its pages, so its time is kept
- * to a share of the wall clock: credit is earned as time passes and spent by reading.
+ * Decide when to read smaps_rollup, and read it. A reading blocks a target that maps memory while the kernel walks its
+ * pages. So its time is limited to a share of the wall clock: credit grows as time passes, and readings spend it.
  *
- * A reading is worth what it may add to the largest PSS so far. Since the last one, a process can have become more than
- * it was by as much as its RSS has grown, or where it writes to what it shares with others, which no RSS shows, by a
- * page for each of its page faults. Where nothing can be gained by that, nothing is read but now and then. While the tree
- * grows, a reading would be out of date at once: one is made when it may double the figure, and one as soon as it stands
- * still. If that one may add an eighth it is made though it takes more than there is, because it would be the figure; but
- * only once it has stood for some times as long as the reading takes, and not with a debt of as much already, unless RSS
- * is far above all that was read before. What is saved while nothing moves is there for when everything does.
+ * A reading is worth what it may add to the largest PSS so far. Since the last reading, the PSS of a process can have
+ * grown by as much as its RSS. It can also have grown by one page for each page fault, where it wrote to shared pages:
+ * RSS does not show that. If nothing can be gained, readings are rare. While the tree grows, a reading is soon out of
+ * date: one is made if it may double the figure, and one as soon as the tree has stopped growing. If that one may add
+ * an eighth to the figure, it is made even without enough credit. But then the tree must have been steady for twice the
+ * time that the reading takes, and the debt must be below the cost of one reading, unless RSS is far above that at all
+ * earlier readings. Credit saved while nothing changes is available when memory changes.
  */
 #include <errno.h>
 
@@ -16,18 +16,18 @@
 
 enum {
     FIRST_CREDIT_MS = 1,
-    CHANGED_MS = 100,   /* between readings at the most, while the tree moves, */
+    CHANGED_MS = 100,   /* longest pause between readings while the tree changes, */
     UNCHANGED_MS = 1000,    /* and while it does not */
-    MAX_SAVED_S = 5,        /* how many seconds' earnings can be kept */
-    LIMIT_PAUSE_MS = 20,      /* where a limit has to be judged, */
+    MAX_SAVED_S = 5,        /* credit is capped at the credit of so many seconds */
+    LIMIT_PAUSE_MS = 20,      /* shortest pause between readings that decide about the memory limit, */
     LIMIT_SHARE = 20,   /* in at most one part in so many of the time */
     EIGHTH = 8,
-    STEADY_SHARE = 64,         /* what stays within one part in so many stands still */
-    STEADY_FACTOR = 2,       /* times the reading's own time, before one that cannot be paid */
+    STEADY_SHARE = 64,         /* a change of at most one part in so many counts as steady */
+    STEADY_FACTOR = 2,       /* steady for so many times the cost of a reading, before one without credit */
     HALF = 2,
-    FIRST_NS_PER_PAGE = 30,       /* what a page takes, until one has been measured, */
-    PROCESS_NS = 30000,   /* and a reading of a process of no pages; */
-    ENOUGH_PAGES = 4096, /* of so many it can be told from the rest */
+    FIRST_NS_PER_PAGE = 30,       /* cost of one page, until it has been measured */
+    PROCESS_NS = 30000,   /* cost of a process without pages */
+    ENOUGH_PAGES = 4096, /* the cost per page is measured on trees of at least so many pages */
 };
 
 #define MS_NS 1000000u
@@ -38,11 +38,13 @@ void pss_begin(struct sampler *s)
     s->pss.ns_per_page = FIRST_NS_PER_PAGE;
 }
 
-/* In KiB: the most that one process can have added since the last reading; less than 0 where it has become smaller. */
+/* Return by how much one process can have grown in PSS since the last reading, in KiB; negative if it has become
+ * smaller. */
 int64_t pss_added_kib(const struct sampler *s, const struct member *m)
 {
-    int64_t rss = m->rows[CM_STATM][CM_STATM_RSS], grown = rss - m->pss_rss, faulted = (int64_t)m->faults - m->pss_faults;
-    if (!m->pss_read) /* what it was born with, it shares */
+    int64_t rss = m->rows[CM_STATM][CM_STATM_RSS], grown = rss - m->pss_rss;
+    int64_t faulted = (int64_t)m->faults - m->pss_faults;
+    if (!m->pss_read) /* pages that a new process holds without a fault of its own are shared */
         grown = faulted < rss ? faulted : rss;
     else if (faulted > grown)
         grown = faulted < rss ? faulted : rss;
@@ -71,20 +73,23 @@ static bool is_due(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added
     return can_pay && (gain > record || since_ns >= (uint64_t)(has_changed ? CHANGED_MS : UNCHANGED_MS) * MS_NS);
 }
 
-/* Whether a process that cannot be read is there all the same: /proc hides what others may not trace (hidepid). */
+/* Return whether a process that cannot be read exists. With hidepid, /proc hides the processes that the caller may
+ * not trace. */
 static bool is_alive(struct sampler *s, struct member *m)
 {
     uint32_t row[CM_MAX_COLUMNS];
     return member_read(s, m, CM_STATM, row) == 0;
 }
 
-/* A reading that had to wait for the target's lock tells little of what the next one takes. */
+/* Update the cost per page. A reading that waited for the target's lock says little about the cost of the next one. */
 static void update_ns_per_page(struct sampler *s, uint64_t page_ns)
 {
-    s->pss.ns_per_page = page_ns < s->pss.ns_per_page ? page_ns : s->pss.ns_per_page + (page_ns - s->pss.ns_per_page) / EIGHTH;
+    uint64_t known_ns = s->pss.ns_per_page;
+    s->pss.ns_per_page = page_ns < known_ns ? page_ns : known_ns + (page_ns - known_ns) / EIGHTH;
 }
 
-/* By how much RSS has changed in the course of a reading: what moved from one process to another can count twice. */
+/* Return by how much RSS changed during a reading. Pages that moved from one process to another can be counted
+ * twice. */
 static uint64_t changed_pages(struct sampler *s)
 {
     uint64_t pages = 0;
@@ -99,7 +104,7 @@ static uint64_t changed_pages(struct sampler *s)
     return pages;
 }
 
-/* False where nobody could be read, or one not in time. */
+/* Read every member. Return false if no process could be read, or if one took too long. */
 static bool read_tree(struct sampler *s, uint64_t t_ns)
 {
     uint64_t sums[CM_MAX_COLUMNS] = {0};
@@ -113,7 +118,7 @@ static bool read_tree(struct sampler *s, uint64_t t_ns)
         uint64_t before_ns = cm_now_ns();
         int error = member_read(s, m, CM_SMAPS_ROLLUP, row);
         if (!note_lock_wait(s, before_ns, m->rows[CM_STATM][CM_STATM_RSS] * s->pss.ns_per_page + PROCESS_NS))
-            return false; /* what was read of the others is out of date */
+            return false; /* the readings of the other members are out of date */
         bool is_there = error != -ESRCH || is_alive(s, m);
         if (error != 0 && error != -ENODATA && is_there)
             s->head->refused++;
@@ -141,7 +146,7 @@ static bool read_tree(struct sampler *s, uint64_t t_ns)
     return true;
 }
 
-/* `rss` is the tree's, in pages, at this tick; `added_kib` is the sum of pss_added_kib. */
+/* Decide and read. `rss` is the RSS of the tree at this tick, in pages; `added_kib` is the sum of pss_added_kib. */
 void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib, bool limit_reached)
 {
     uint64_t earned_ns = t_ns - s->pss.credited_ns;

@@ -1,4 +1,4 @@
-/* The ends of processes: those that come by themselves, and those that are brought about. */
+/* Reap processes that have ended, and kill the tree. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -10,11 +10,12 @@
 #include "sampler/sampler.h"
 
 enum {
-    GIVE_UP_NS = 1500000000, /* after so long in which nothing came of it */
-    CHECK_NS = 250000000,     /* between two is_check_due whether some process is still ending */
+    GIVE_UP_NS = 1500000000, /* stop waiting after so long without progress */
+    CHECK_NS = 250000000,     /* pause between two checks whether some process is still exiting */
 };
 
-/* The most that this program can have been when it started the root, and so the most that it can show in its place. */
+/* The largest size that this program can have had when it started the root, and so the largest that the root's
+ * ru_maxrss can take over from it. */
 #ifdef CM_FREESTANDING
 #define FLOOR_AT_MOST_BYTES (512u << 10)
 #else
@@ -45,11 +46,15 @@ static void store_end(struct sampler *s, int pid, int status, const struct rusag
             self_store_size(s);
     }
     struct member *m = tree_find(s, pid);
-    static const struct cm_stat hidden = {.child_faults = 1}; /* for all that is known */
+    static const struct cm_stat hidden = {.child_faults = 1}; /* /proc does not show it: assume that it had children */
     if (stat == NULL && pid == head->root_pid)
         stat = &hidden;
-    int32_t row_number;
-    struct cm_process *entry = m != NULL ? member_row(s, m) : stat ? table_add_row(s, pid, stat, t_ns, &row_number) : NULL;
+    int32_t number;
+    struct cm_process *entry = NULL;
+    if (m != NULL)
+        entry = member_row(s, m);
+    else if (stat != NULL)
+        entry = table_add_row(s, pid, stat, t_ns, &number);
     if (entry != NULL) {
         if (!(entry->flags & CM_PROCESS_ENDED))
             entry->end_ns = t_ns;
@@ -73,9 +78,9 @@ static void store_end(struct sampler *s, int pid, int status, const struct rusag
 }
 
 /*
- * Reaps one. The kernel then drops what it keeps of /proc/PID. Where the process's last thread, on its way out, is just
- * dropping its own /proc/PID/task/TID, it loops until that is done (shrink_dcache_parent); and that thread may need this
- * very CPU.
+ * Reap one process. The kernel then drops its cached entries of /proc/PID. If the last thread of the process is just
+ * dropping its own /proc/PID/task/TID, the kernel loops until that is done (shrink_dcache_parent). That thread may need
+ * this CPU, so SCHED_FIFO is left during the call.
  */
 static bool reap(struct sampler *s, int pid, int *status, struct rusage *usage)
 {
@@ -90,9 +95,9 @@ static bool reap(struct sampler *s, int pid, int *status, struct rusage *usage)
 }
 
 /*
- * Reaps those who have ended: children, and orphans of the tree, which come to their subreaper with their own record.
- * True where there may be more: a tree that ends processes as fast as they can be reaped must not keep the sampler
- * from its clock.
+ * Reap children that have ended: the root, and orphans of the tree, which are handed to their subreaper, each with its
+ * own rusage. Return true if more may be left: a tree that ends processes as fast as they can be reaped must not keep
+ * the sampler from its other work.
  */
 bool reap_some(struct sampler *s)
 {
@@ -107,8 +112,8 @@ bool reap_some(struct sampler *s)
         }
         if (info.si_pid == 0)
             return false;
-        /* While it is a zombie it still tells its name, and whether it has waited for children of its own: without
-         * any, its ru_maxrss is nobody else's. In a storm of endings only those that are known are asked. */
+        /* A zombie still shows its name, and whether it waited for children. If it did not, its ru_maxrss is its
+         * own. When many processes end at once, read this only for known processes. */
         struct cm_stat stat;
         bool known = false;
         if ((!s->ending.is_killing && n < CLOCK_CHECK) || tree_find(s, info.si_pid) != NULL) {
@@ -124,7 +129,8 @@ bool reap_some(struct sampler *s)
     return true;
 }
 
-/* Through the descriptor of its folder, which is bound to the process and not to its number: false once it is gone. */
+/* Send SIGKILL through the descriptor of /proc/PID, which is bound to the process and not to its PID. Return false
+ * if the process is gone. */
 static bool kill_member(struct sampler *s, struct member *m)
 {
     int fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
@@ -147,8 +153,8 @@ void kill_begin(struct sampler *s, uint32_t reason)
 }
 
 /*
- * Kills all that are known, from the top down, and asks each for its children once it cannot have more of them: with
- * SIGKILL pending a fork comes to nothing. Whoever is found is killed in the same walk. How many were.
+ * Kill all known processes, from the root down, and then read the children of each. With SIGKILL pending a fork fails,
+ * so no more children can follow. Children that are found are killed in the same walk. Return how many were killed.
  */
 static uint64_t kill_walk(struct sampler *s)
 {
@@ -158,7 +164,7 @@ static uint64_t kill_walk(struct sampler *s)
         struct member *m = alive_at(s, i);
         if (!m->is_killed && !kill_member(s, m)) {
             tree_remove(s, m);
-            continue; /* another one has taken its place */
+            continue; /* another member has moved to this place */
         }
         killed += !m->is_killed;
         m->is_killed = true;
@@ -175,20 +181,20 @@ static bool kill_child(struct sampler *s, int pid, uint64_t unused)
 }
 
 /*
- * Kills everybody row_number the moment of finding them, again and again until there is nobody: a list made first and worked off
- * afterwards would never catch up with a tree that keeps forking. Whoever loses its parent by this becomes a child, and
- * so does who cannot be found otherwise. A child's number is its own until the sampler itself has reaped it, so no
- * stranger can be hit.
+ * Kill every process of the tree as soon as it is found, again and again until none is left. A list that was made first
+ * and worked off afterwards would never catch up with a tree that keeps forking. A process that loses its parent
+ * becomes the sampler's child, also one that cannot be found otherwise. The PID of a child is not allocated again until
+ * the sampler has reaped it, so no other process can be hit.
  *
- * What has been killed need not end: not in a frozen control group of version 1, not while the kernel waits for a device,
- * and where a foreign process traces it, that one has to wait for it first. And another user's may not be killed row_number all.
- * To send the signal once more is no progress; when there has been none for a while, they are left as they are.
+ * A killed process does not always end: not in a frozen control group of version 1, not while the kernel waits for a
+ * device, and not before a foreign tracer has waited for it. A process of another user cannot be killed at all. A
+ * repeated signal is not progress. After a while without progress, the remaining processes are counted as survivors.
  */
 void kill_sweep(struct sampler *s)
 {
     uint64_t killed = kill_walk(s), now_ns = cm_now_ns();
     children_visit(s, s->tree.children_fd, 0, kill_child);
-    if (!s->head->root_ended) /* also where /proc is another namespace's and lists no children */
+    if (!s->head->root_ended) /* also if /proc is another PID namespace's and lists no children */
         kill(s->head->root_pid, SIGKILL);
     bool is_check_due = now_ns - s->ending.checked_ns >= CHECK_NS;
     if (is_check_due)
@@ -198,7 +204,7 @@ void kill_sweep(struct sampler *s)
     if (now_ns < s->ending.progress_ns + GIVE_UP_NS)
         return;
     leftover_count(s, CM_PROCESS_SURVIVED);
-    if (s->head->survivors == 0) /* which cannot be named */
+    if (s->head->survivors == 0) /* it could not be listed */
         s->head->survivors = 1;
     s->ending.is_finished = true;
 }

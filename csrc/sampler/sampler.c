@@ -1,11 +1,11 @@
 /*
- * concmem-sampler witness: see witness.c.
- * concmem-sampler FD COMMAND [ARGUMENTS...]: launches the command, measures it and all that it starts, and reaps them.
+ * concmem-sampler FD COMMAND [ARGUMENTS...]   launch the command, measure its process tree, and reap it
+ * concmem-sampler witness                     see witness.c
  *
- * FD is the shared memory of one measurement (concmem.h), FD + 1 an eventfd that is written to when all is over. Started
- * by cm_launch with every signal blocked. One thread, no memory asked for after the start. Exits with 0 once its last
- * words are in the head, with 125 where it could not begin. It ends the whole tree when the time is up, when the host
- * tells it to (SIGTERM) and when the host is gone.
+ * FD is the shared memory of one measurement (concmem.h). FD + 1 is an eventfd, written when the measurement is
+ * complete. cm_launch starts the sampler with every signal blocked. It has one thread and allocates no memory after the
+ * start. The exit code is 0 if the result is in the head, and 125 if the sampler could not start. The sampler kills the
+ * tree at the timeout, on SIGTERM from the host, and when the host has ended.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -68,7 +68,7 @@ static void finish(struct sampler *s, int done_fd)
                            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
     __atomic_store_n(&head->phase, CM_PHASE_DONE, __ATOMIC_RELEASE);
     if (write(done_fd, &one, sizeof one) < 0)
-        return; /* the host hears of the exit instead */
+        return; /* the host sees the exit instead */
 }
 
 int main(int argc, char **argv)
@@ -88,25 +88,30 @@ int main(int argc, char **argv)
     tree_init(s);
     tree_sources_open(s);
 
-    /* The target begins as one begun by a shell, with what it has from here: Python ignores SIGPIPE and SIGXFSZ. And
-     * where SIGCHLD is ignored, nobody can be waited for. */
+    /* The target starts as from a shell: Python ignores SIGPIPE and SIGXFSZ. If SIGCHLD were ignored, the kernel
+     * would reap children without wait4. */
     signal(SIGPIPE, SIG_DFL);
     signal(SIGXFSZ, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
-    /* No process of the same user may trace this one or open its files, the memory among them. The target's exec sets
-     * it back for the target. */
+    /* No process of the same user may trace this one or open its files, the shared memory among them. The target's
+     * exec resets this for the target. */
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return fail(head, CM_STAGE_SETUP, errno);
     if ((s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         return fail(head, CM_STAGE_SETUP, errno);
-    if (getppid() != head->host_pid) /* it has gone already: nobody wants this any more */
+    if (getppid() != head->host_pid) /* the host has ended already */
         return fail(head, CM_STAGE_SETUP, ESRCH);
     head->start_ns = cm_now_ns();
     s->ticks.due_ns = head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
 
-    /* The target comes first: what this process is larger than it by then, the target's ru_maxrss would show. */
+    /* Start the target early: the root's ru_maxrss includes the size of this process at that moment. */
     struct cm_spawn spawn = {.argv = argv + 2, .envp = environ, .fds = {0, 1, 2}, .nfds = 3};
-    struct cm_setup setup = {.signal_mask = head->signal_mask, .dies_with_parent = true, .shell_fits = true, .groups = s->sources.groups};
+    struct cm_setup setup = {
+        .signal_mask = head->signal_mask,
+        .dies_with_parent = true,
+        .shell_fits = true,
+        .groups = s->sources.groups,
+    };
     int pid = cm_start(&spawn, &setup, NULL);
     if (pid < 0)
         return fail(head, spawn.stage, -pid);
@@ -124,7 +129,7 @@ int main(int argc, char **argv)
 }
 
 #ifdef __SANITIZE_ADDRESS__
-/* What is allocated lives as long as the process. And the check for leaks can hang: at the exit it traces this process,
+/* Allocated memory is kept until the exit. And the check for leaks can hang: at the exit it traces this process,
  * which is not dumpable and can be SCHED_FIFO. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)

@@ -1,8 +1,8 @@
 /*
  * What the files of the sampler share: the process tree, one tick, and the end of the run.
  *
- * Each file of the sampler declares here the part of `struct sampler` that it owns, beside its functions. `s->pss.last_ns`
- * in another file therefore shows that it touches the state of pss.c.
+ * Each file of the sampler declares here the part of `struct sampler` that it owns, beside its functions.
+ * `s->pss.last_ns` in another file therefore shows that it touches the state of pss.c.
  */
 #ifndef CONCMEM_SAMPLER_H
 #define CONCMEM_SAMPLER_H
@@ -63,7 +63,8 @@ void tree_discover(struct sampler *s, uint64_t now_ns);
 struct member *tree_find(struct sampler *s, int pid);
 bool tree_add(struct sampler *s, int pid, uint64_t now_ns);
 void tree_remove(struct sampler *s, struct member *m);
-struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *number);
+struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns,
+                                 int32_t *number);
 struct cm_process *table_find_row(struct sampler *s, int pid, uint64_t since_ns);
 struct cm_process *member_row(struct sampler *s, const struct member *m);
 

@@ -1,4 +1,4 @@
-/* What the sampler finds out from its own process: how large it is, and how exact this kernel's readings are. */
+/* Measure the sampler's own process: its size, and how exact the readings of this kernel are. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -8,7 +8,7 @@
 
 enum { TOUCHES = 8 };
 
-/* Whether statm counts every page at once. Kernels before 6.16 add them up in lots. */
+/* Return whether statm counts every page at once. Kernels before 6.16 count pages in batches per CPU. */
 bool self_statm_is_exact(const struct sampler *s)
 {
     long page = sysconf(_SC_PAGESIZE);
@@ -29,7 +29,7 @@ bool self_statm_is_exact(const struct sampler *s)
     return exact;
 }
 
-/* The sampler's own size, without the recording that it shares with the host; and, when first asked, its mark so far. */
+/* Store the sampler's own size, without the shared memory; at the first call also its high-water mark so far. */
 void self_store_size(struct sampler *s)
 {
     enum { ANON, FROM_FILES, MARK, FIELDS };

@@ -1,7 +1,7 @@
 /*
- * A child forked by a thread other than the main one is listed in that thread's own `children` file. Asking every
- * thread at every tick would take 60 ms for 10,000 of them, so they are asked in turn, a few a tick. Until a thread has
- * had its turn, pid_scan.c finds its new children.
+ * Find children of threads other than the main thread. The kernel lists a child in the `children` file of the thread
+ * that forked it. Reading this file for every thread at every tick would take 60 ms for 10,000 threads. So a few
+ * threads are read at each tick, in turn. Until a thread has been read, pid_scan.c finds its new children.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include "sampler/sampler.h"
 
 enum {
-    INTERVAL_SHARE = 100, /* one part in so many of the interval */
+    INTERVAL_SHARE = 100, /* use one part in so many of the interval */
     MAX_THREADS_PER_TICK = 64,
 };
 
@@ -23,12 +23,12 @@ struct entry {
     char name[];
 };
 
-/* The round: which process is asked (0: none), and how far its list of threads has been read. */
+/* State of the walk: the process whose threads are read (0: none), and the position in its list of threads. */
 static int walked_pid, walked_fd;
 static char list[2048];
 static ssize_t list_bytes, list_at;
 
-/* The next thread of the process that is walked, or 0. */
+/* Return the next thread of that process, or 0. */
 static int next_thread(void)
 {
     for (;;) {
@@ -47,7 +47,7 @@ static int next_thread(void)
     }
 }
 
-/* A thread of the process that has memory and is not its main one, or 0. */
+/* Return a thread of the process that has memory and is not its main thread, or 0. */
 int threads_find_other(int dir_fd, int leader)
 {
     int fd = openat(dir_fd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -78,7 +78,7 @@ static void stop_walking(void)
     list_bytes = list_at = 0;
 }
 
-/* Begins with the next process of more than one thread; false where there is none. */
+/* Start with the next process of more than one thread. Return false if there is none. */
 static bool start_walking(struct sampler *s)
 {
     for (uint32_t tried = 0; tried < s->tree.nalive; tried++) {

@@ -1,13 +1,13 @@
 /* One tick: read every process, find new ones, sum, and record. */
 #include "sampler/sampler.h"
 
-enum { TICK_SHARE = 4 }; /* a tick of a large tree takes no more than one part in so many of the time */
+enum { TICK_SHARE = 4 }; /* a tick takes at most one part in so many of the time */
 
 struct sums {
     uint64_t rss;              /* pages */
-    int64_t added_kib;           /* to the tree's PSS since that was read, at the most */
+    int64_t added_kib;           /* by how much the tree's PSS can have grown since it was last read */
     uint64_t hwm, swap, threads, page_tables, hugetlb;
-    uint32_t processes, largest; /* its RSS, pages */
+    uint32_t processes, largest; /* RSS of the largest process, pages */
 };
 
 static uint32_t clamp(uint64_t value)
@@ -25,7 +25,7 @@ static void read_members(struct sampler *s, uint64_t now_ns)
                 m->name_due_ns = now_ns;
         }
         if (!member_read_rss(s, m, now_ns))
-            continue; /* another one has taken its place */
+            continue; /* another member has moved to this place */
         if (now_ns >= m->name_due_ns && !m->is_zombie)
             member_read_name(s, m, now_ns);
         i++;
@@ -75,7 +75,7 @@ static void update_head(struct sampler *s, const struct sums *sums, uint64_t t_n
     }
 }
 
-/* Time that has passed unread: before the first tick, between two, and after the last one. */
+/* Record the time since the last reading: before the first tick, between two ticks, and after the last one. */
 uint64_t record_gap(struct sampler *s, uint64_t now_ns)
 {
     uint64_t since_ns = s->ticks.last_ns ? s->ticks.last_ns : s->head->start_ns;
@@ -91,8 +91,8 @@ static uint64_t bytes(const struct sampler *s, uint64_t pages)
     return pages * s->page_kib * 1024;
 }
 
-/* The sum of RSS has passed the limit. Of several processes it may count shared pages more than once: then PSS
- * decides, where that may be read of all of them. */
+/* Return whether the tree is over its memory limit, given that the sum of RSS is. With several processes the sum may
+ * count shared pages more than once. Then PSS decides, if it can be read for all processes. */
 static bool over_limit(const struct sampler *s, const struct sums *sums)
 {
     uint64_t limit = s->head->memory_limit_bytes;
@@ -133,7 +133,7 @@ void tick(struct sampler *s, uint64_t now_ns)
         if (reached && over_limit(s, &sums))
             kill_begin(s, CM_REASON_MEMORY_LIMIT);
     }
-    /* A large tree at a short interval must not keep a CPU for itself. What PSS takes has a budget of its own. */
+    /* A large tree at a short interval must not use a whole CPU. The cost of PSS has its own budget. */
     uint64_t cost_ns = cm_now_ns() - now_ns - (head->pss_ns - pss_before_ns);
     s->ticks.not_before_ns = cost_ns > head->interval_ns / TICK_SHARE ? now_ns + TICK_SHARE * cost_ns : 0;
 }

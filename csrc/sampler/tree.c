@@ -1,9 +1,9 @@
 /*
- * The set of processes: the sampler's descendants, found through the `children` files.
+ * The set of processes: the sampler's descendants, found in the `children` files of /proc.
  *
- * The sampler is subreaper, so a daemon that has lost its parents becomes its own child and stays inside. A process
- * enters when it is listed by a member and names a member as its parent; it leaves only by its own end, because the
- * kernel's list can lose living children while their siblings die.
+ * The sampler is a subreaper, so a daemon whose parents have exited becomes its own child and stays in the tree. A
+ * process is added if a member lists it and its parent is a member. It is removed only when it has ended: the kernel's
+ * list can miss living children while their siblings exit.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -14,10 +14,10 @@
 
 #define TICK_NS 10000000u /* of /proc/PID/stat: USER_HZ is 100 */
 
-static struct member members[MAX_MEMBERS]; /* touched only as far as they are used; number 0 means none */
+static struct member members[MAX_MEMBERS]; /* only the pages in use are touched; index 0 means none */
 static uint32_t slots[SLOTS];
 static uint32_t alive[MAX_MEMBERS];
-static int32_t row_numbers[SLOTS]; /* pid -> its row of the process table + 1, also when it has long left */
+static int32_t row_numbers[SLOTS]; /* PID -> its row of the process table + 1, also after its end */
 
 static uint32_t *slot_of(struct sampler *s, int pid)
 {
@@ -47,7 +47,7 @@ void tree_open(struct sampler *s)
 
 struct member *tree_find(struct sampler *s, int pid)
 {
-    if (s->tree.nalive == 0) /* as of a short command: its slot, a page of its own, stays untouched */
+    if (s->tree.nalive == 0) /* so that a short command does not touch the page of its slot */
         return NULL;
     for (uint32_t i = *slot_of(s, pid); i != 0; i = s->tree.members[i].next)
         if (s->tree.members[i].pid == pid)
@@ -60,23 +60,23 @@ struct cm_process *member_row(struct sampler *s, const struct member *m)
     return m->table_row < 0 ? NULL : (struct cm_process *)(s->base + s->head->processes_offset) + m->table_row;
 }
 
-/* The root's is kept apart: of a command without children no page of that large table is touched. */
+/* The root's row is stored apart, so that a command without children touches no page of that large table. */
 static int32_t *row_number_of(struct sampler *s, int pid)
 {
     return pid == s->head->root_pid ? &s->tree.root_row : &row_numbers[(uint32_t)pid % SLOTS];
 }
 
-/* The row of a process that is there, or was after `since_ns`; an older one is of somebody else, who had the same
- * number. */
+/* Return the row of a process that is alive, or ended after `since_ns`. An older row is that of another process with
+ * the same PID. */
 struct cm_process *table_find_row(struct sampler *s, int pid, uint64_t since_ns)
 {
-    int32_t row_number = *row_number_of(s, pid) - 1;
-    struct cm_process *entry = (struct cm_process *)(s->base + s->head->processes_offset) + row_number;
-    bool other = row_number < 0 || entry->pid != pid || ((entry->flags & CM_PROCESS_ENDED) && entry->end_ns < since_ns);
+    int32_t number = *row_number_of(s, pid) - 1;
+    struct cm_process *entry = (struct cm_process *)(s->base + s->head->processes_offset) + number;
+    bool other = number < 0 || entry->pid != pid || ((entry->flags & CM_PROCESS_ENDED) && entry->end_ns < since_ns);
     return other ? NULL : entry;
 }
 
-/* /proc counts from the boot, with the time that the machine was suspended. */
+/* Return a time since the boot, as /proc counts it: including the time that the machine was suspended. */
 static uint64_t since_boot_ns(uint64_t monotonic_ns)
 {
     struct timespec t;
@@ -84,35 +84,37 @@ static uint64_t since_boot_ns(uint64_t monotonic_ns)
     return monotonic_ns + ((uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - cm_now_ns());
 }
 
-/* A new row of the process table, or NULL where it is full; the process is counted all the same. One that only its exit
- * record told of is given its own. */
-struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns, int32_t *row_number)
+/* Return a new row of the process table, or NULL if the table is full; the process is counted all the same. If an
+ * exit record has made a row for this process, return that row. */
+struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns,
+                                 int32_t *number)
 {
     struct cm_head *head = s->head;
-    struct cm_process *found_row = table_find_row(s, pid, s->ticks.completed_ns);
-    /* A zombie has its number to itself, however long ago its record came; who ended before it began is another. */
-    if (found_row == NULL && stat->state == 'Z') {
-        found_row = table_find_row(s, pid, 0);
-        if (found_row != NULL && since_boot_ns(head->start_ns + found_row->end_ns) + TICK_NS < stat->start_ticks * TICK_NS)
-            found_row = NULL;
+    struct cm_process *known = table_find_row(s, pid, s->ticks.completed_ns);
+    /* The PID of a zombie is not free, however long ago its exit record came. A row that ended before the zombie
+     * started is another process. */
+    if (known == NULL && stat->state == 'Z') {
+        known = table_find_row(s, pid, 0);
+        if (known != NULL && since_boot_ns(head->start_ns + known->end_ns) + TICK_NS < stat->start_ticks * TICK_NS)
+            known = NULL;
     }
-    if (found_row != NULL && found_row->start_ticks == 0 && !(found_row->flags & CM_PROCESS_REAPED)) {
-        *row_number = *row_number_of(s, pid) - 1;
-        found_row->start_ticks = stat->start_ticks;
-        if (!(found_row->flags & CM_PROCESS_TOLD)) /* the record was of one of its threads */
-            found_row->flags &= ~(uint32_t)CM_PROCESS_ENDED;
-        if (found_row->since_ns > s->pid_scan.complete_ns) /* and it may be older than that */
-            found_row->since_ns = s->pid_scan.complete_ns;
-        return found_row;
+    if (known != NULL && known->start_ticks == 0 && !(known->flags & CM_PROCESS_REAPED)) {
+        *number = *row_number_of(s, pid) - 1;
+        known->start_ticks = stat->start_ticks;
+        if (!(known->flags & CM_PROCESS_TOLD)) /* the record was that of one of its threads */
+            known->flags &= ~(uint32_t)CM_PROCESS_ENDED;
+        if (known->since_ns > s->pid_scan.complete_ns) /* the process may be older than the thread */
+            known->since_ns = s->pid_scan.complete_ns;
+        return known;
     }
     if (head->processes == head->processes_capacity) {
         head->processes_dropped++;
-        *row_number = -1;
+        *number = -1;
         return NULL;
     }
-    *row_number = (int32_t)head->processes++;
-    struct cm_process *entry = (struct cm_process *)(s->base + head->processes_offset) + *row_number;
-    memset(entry, 0, sizeof *entry); /* an earlier measurement may have used the same memory */
+    *number = (int32_t)head->processes++;
+    struct cm_process *entry = (struct cm_process *)(s->base + head->processes_offset) + *number;
+    memset(entry, 0, sizeof *entry); /* an earlier measurement may have used this memory */
     entry->pid = pid;
     entry->ppid = stat->ppid;
     entry->start_ticks = stat->start_ticks;
@@ -120,7 +122,7 @@ struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_sta
     entry->first_ns = now_ns;
     entry->flags = pid == head->root_pid ? CM_PROCESS_ROOT : 0;
     memcpy(entry->comm, stat->comm, sizeof entry->comm);
-    *row_number_of(s, pid) = *row_number + 1;
+    *row_number_of(s, pid) = *number + 1;
     return entry;
 }
 
@@ -180,8 +182,9 @@ bool tree_add(struct sampler *s, int pid, uint64_t now_ns)
     struct cm_stat stat;
     if (dir_fd < 0)
         return false;
-    /* Between the list and here it can have ended and its number gone to a stranger: a stranger's parent is not one
-     * of us. A parent that has just ended has handed it to another member, or to the sampler. */
+    /* Since it was listed the process may have ended and its PID been allocated again. An unrelated process does not
+     * have a member as its parent. If a parent in the tree has just ended, the kernel has handed its children to
+     * another member, or to the sampler. */
     if (cm_read_stat(dir_fd, "stat", &stat) < 0 || (stat.ppid != s->own_pid && tree_find(s, stat.ppid) == NULL)) {
         close(dir_fd);
         return false;
@@ -201,7 +204,7 @@ bool tree_add(struct sampler *s, int pid, uint64_t now_ns)
     s->pss.changed_ns = now_ns;
     lower_bound_add(s, m);
     m->rows[CM_STATUS][CM_STATUS_THREADS] = (uint32_t)stat.threads;
-    if (s->ending.is_killing) { /* of whom nothing more will be read */
+    if (s->ending.is_killing) { /* nothing more of it is read */
         if (s->descriptors.open >= s->descriptors.max)
             member_close(s, m);
         return true;
@@ -216,12 +219,13 @@ bool tree_add(struct sampler *s, int pid, uint64_t now_ns)
 
 void tree_discover(struct sampler *s, uint64_t now_ns)
 {
-    /* The sampler gets a child when somebody of the tree has ended; only a parent that was never met ends unnoticed. */
+    /* The sampler gets new children when a process of the tree ends. Only the end of a parent that was never found
+     * goes unnoticed. */
     if (s->tree.may_have_orphans || s->head->ticks % UNCHANGED_TICKS == 1)
         children_read(s, s->tree.children_fd, now_ns);
     s->tree.may_have_orphans = false;
-    /* Those that are met on the way are appended, and so asked for their own children in the same sweep; but a line of
-     * processes that fork and exit faster than they are met is not followed for ever. */
+    /* New members are appended, so their children are read in the same loop. But a chain of processes that fork and
+     * exit faster than they are added is not followed for ever. */
     uint64_t until_ns = cm_now_ns() + MAX_BURST_NS;
     for (uint32_t i = 0; i < s->tree.nalive && (i % CLOCK_CHECK != 0 || cm_now_ns() < until_ns); i++) {
         struct member *m = alive_at(s, i);

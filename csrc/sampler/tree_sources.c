@@ -1,4 +1,5 @@
-/* What the kernel itself keeps of the tree as a whole: the charge of its control group, and the exact sum of RSS. */
+/* Read what the kernel keeps for the whole tree: the charge of its control group, and the exact sum of RSS
+ * (rss_stat). */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -8,8 +9,8 @@
 #include "sampler/sampler.h"
 
 enum {
-    STAT_PAUSE_NS = 10000000,      /* memory.stat takes long to read: no more often than this, */
-    STAT_PAUSE_AT_RECORD_NS = 1000000,  /* or this while the charge is larger than ever */
+    STAT_PAUSE_NS = 10000000,      /* memory.stat is slow to read: pause at least this long, */
+    STAT_PAUSE_AT_RECORD_NS = 1000000,  /* or this long while the charge is the largest so far */
 };
 enum { MEMORY_GROUP, SELECTOR_GROUP };
 
@@ -24,42 +25,48 @@ bool track_wanted(const struct sampler *s, int source)
     return s->head->tracks[source].wanted && s->head->tracks[source].error == 0;
 }
 
-/* The target's groups; where a user manager has given the sampler one of its own, it has to make that itself. */
+/* Open the target's groups. If systemd has delegated a group to the sampler, make the target's group below it. */
 static void open_groups(struct sampler *s)
 {
+    struct tree_sources *sources = &s->sources;
     struct cm_head *head = s->head;
     if (head->nests) {
         int fd = delegated_group_make(head->memory_group_fd);
         for (int i = 0; fd < 0 && i < CM_SOURCES; i++)
             if (i == CM_CGROUP || i == CM_RSS_STAT)
-                track_set_missing(&head->tracks[i], -fd, "the group that systemd gave does not let one be made below it");
+                track_set_missing(&head->tracks[i], -fd, "no group can be made below the group that systemd gave");
         head->memory_group_fd = head->selector_group_fd = fd < 0 ? -1 : fd;
     }
     bool one = head->selector_group_fd == head->memory_group_fd;
-    s->sources.groups[MEMORY_GROUP] = (struct cm_group){.fd = head->memory_group_fd, .version = (int)head->memory_group_version};
-    s->sources.groups[SELECTOR_GROUP] = (struct cm_group){.fd = one ? -1 : head->selector_group_fd, .version = 2};
+    sources->groups[MEMORY_GROUP] = (struct cm_group){
+        .fd = head->memory_group_fd,
+        .version = (int)head->memory_group_version,
+    };
+    sources->groups[SELECTOR_GROUP] = (struct cm_group){.fd = one ? -1 : head->selector_group_fd, .version = 2};
 }
 
-/* Before the target: what is to be told of all of it has to be there first. */
+/* Open before the target starts, so that nothing of it is missed. */
 void tree_sources_open(struct sampler *s)
 {
+    struct tree_sources *sources = &s->sources;
     struct cm_head *head = s->head;
     const char *why = "";
     int error = 0;
     open_groups(s);
+    const struct cm_group *memory = &sources->groups[MEMORY_GROUP];
     if (track_wanted(s, CM_CGROUP))
-        error = cm_cgroup_open(&s->sources.cgroup, s->sources.groups[MEMORY_GROUP].fd, s->sources.groups[MEMORY_GROUP].version, &why);
+        error = cm_cgroup_open(&sources->cgroup, memory->fd, memory->version, &why);
     if (error < 0)
         track_set_missing(&head->tracks[CM_CGROUP], -error, why);
-    error = track_wanted(s, CM_RSS_STAT) ? cm_rss_stat_open(&s->sources.rss_stat, head->selector_group_fd, &why) : 0;
+    error = track_wanted(s, CM_RSS_STAT) ? cm_rss_stat_open(&sources->rss_stat, head->selector_group_fd, &why) : 0;
     if (error < 0)
         track_set_missing(&head->tracks[CM_RSS_STAT], -error, why);
     exit_records_open(s);
 }
 
 /*
- * The line of /proc/PID/cgroup about one of the groups, in `text`: "0::/PATH" or "N:CONTROLLERS:/PATH". NULL where there
- * is none, or where it cannot be read, be it for its length.
+ * Read the line of /proc/PID/cgroup for one of the groups into `text`: "0::/PATH" or "N:CONTROLLERS:/PATH". Return NULL
+ * if there is no such line, or if it cannot be read, for example because it is too long.
  */
 static char *read_cgroup_line(struct cm_lines *lines, char *text, int dir_fd, const char *file, int version)
 {
@@ -69,57 +76,64 @@ static char *read_cgroup_line(struct cm_lines *lines, char *text, int dir_fd, co
     char *line, *names;
     cm_lines_begin(lines, fd, text, LINE_BYTES);
     while (fd >= 0 && (line = cm_lines_next(lines)) != NULL)
-        if ((names = strchr(line, ':')) != NULL && strncmp(names + 1, controller, length) == 0 && names[1 + length] == ':')
+        if ((names = strchr(line, ':')) != NULL && strncmp(names + 1, controller, length) == 0 &&
+            names[1 + length] == ':')
             break;
     if (fd >= 0)
         close(fd);
     return fd < 0 || lines->is_cut ? NULL : line;
 }
 
-/* Where the root is just after its birth: it is asked for nothing else before it runs. */
+/* Store the root's group just after its start. Nothing else of the root is read before it runs. */
 static void store_root_lines(struct sampler *s)
 {
+    struct tree_sources *sources = &s->sources;
     char text[LINE_BYTES], name[40];
     struct cm_lines lines;
     strcpy(cm_format_number(name, (uint64_t)s->head->root_pid), "/cgroup");
     for (int i = 0; i < CM_GROUPS; i++) {
-        if (s->sources.groups[i].fd < 0)
+        if (sources->groups[i].fd < 0)
             continue;
-        const char *line = read_cgroup_line(&lines, text, s->proc_fd, name, s->sources.groups[i].version);
-        s->sources.root_line_bytes[i] = line != NULL ? strlen(line) : 0;
+        const char *line = read_cgroup_line(&lines, text, s->proc_fd, name, sources->groups[i].version);
+        sources->root_line_bytes[i] = line != NULL ? strlen(line) : 0;
         if (line != NULL)
-            strcpy(s->sources.root_line[i], line);
+            strcpy(sources->root_line[i], line);
     }
 }
 
-/* The target is there: is it where it was to be? */
+/* The target has started: check that it is in its groups. */
 void tree_sources_started(struct sampler *s)
 {
+    struct tree_sources *sources = &s->sources;
     struct cm_head *head = s->head;
     store_root_lines(s);
     int selector = head->selector_group_fd == head->memory_group_fd ? MEMORY_GROUP : SELECTOR_GROUP;
-    if (track_wanted(s, CM_CGROUP) && s->sources.groups[MEMORY_GROUP].error)
-        track_set_missing(&head->tracks[CM_CGROUP], s->sources.groups[MEMORY_GROUP].error, "the kernel does not let the command into the group");
-    if (track_wanted(s, CM_RSS_STAT) && s->sources.groups[selector].error)
-        track_set_missing(&head->tracks[CM_RSS_STAT], s->sources.groups[selector].error,
-                    "the kernel does not let the command into the group that tells it from others");
+    if (track_wanted(s, CM_CGROUP) && sources->groups[MEMORY_GROUP].error)
+        track_set_missing(&head->tracks[CM_CGROUP], sources->groups[MEMORY_GROUP].error,
+                          "the kernel does not let the command into the group");
+    if (track_wanted(s, CM_RSS_STAT) && sources->groups[selector].error)
+        track_set_missing(&head->tracks[CM_RSS_STAT], sources->groups[selector].error,
+                          "the kernel does not let the command into the group that tells it from others");
 }
 
-/* Who has moved to another group is missing in what is told of the first; a group below it is as good. */
+/* Check whether a member has left the groups: their figures then lack its memory. A group below them is also
+ * correct. */
 void tree_sources_check(struct sampler *s, struct member *m)
 {
+    struct tree_sources *sources = &s->sources;
     char text[LINE_BYTES];
     struct cm_lines lines;
     uint32_t row[CM_MAX_COLUMNS];
     for (int i = 0; i < CM_GROUPS && !s->head->left_groups; i++) {
-        size_t length = s->sources.root_line_bytes[i];
+        size_t length = sources->root_line_bytes[i];
         if (length == 0 || m->read_fd < 0)
             continue;
-        const char *line = read_cgroup_line(&lines, text, m->read_fd, "cgroup", s->sources.groups[i].version);
-        /* A path that is too long to be told is another's. */
-        bool other = line == NULL ? lines.error == -ENAMETOOLONG
-                                  : strncmp(line, s->sources.root_line[i], length) != 0 || (line[length] != 0 && line[length] != '/');
-        /* Of a task that has let go of its memory, version 1 says that it is in the topmost group. */
+        const char *line = read_cgroup_line(&lines, text, m->read_fd, "cgroup", sources->groups[i].version);
+        /* A path that is too long to read is that of another group. */
+        bool other = lines.error == -ENAMETOOLONG;
+        if (line != NULL)
+            other = strncmp(line, sources->root_line[i], length) != 0 || (line[length] != 0 && line[length] != '/');
+        /* For a task that has freed its memory, version 1 shows the root group. */
         s->head->left_groups = other && member_read(s, m, CM_STATM, row) == 0;
     }
 }
@@ -131,32 +145,34 @@ static uint32_t in_kib(uint64_t bytes)
 
 static void read_cgroup_stat(struct sampler *s, uint64_t t_ns)
 {
+    struct tree_sources *sources = &s->sources;
     struct cm_head *head = s->head;
     uint64_t before = 0, now = 0;
-    cm_cgroup_parts(&s->sources.cgroup, s->sources.charge);
-    s->sources.stat_read_ns = t_ns;
+    cm_cgroup_parts(&sources->cgroup, sources->charge);
+    sources->stat_read_ns = t_ns;
     for (int i = CM_CGROUP_ANON; i <= CM_CGROUP_KERNEL; i++) {
         before += head->cgroup_parts[i];
-        now += s->sources.charge[i];
+        now += sources->charge[i];
     }
     if (now < before)
         return;
-    memcpy(head->cgroup_parts, s->sources.charge, sizeof s->sources.charge);
+    memcpy(head->cgroup_parts, sources->charge, sizeof sources->charge);
     head->cgroup_parts_t_ns = t_ns;
 }
 
 static void read_cgroup(struct sampler *s, uint64_t t_ns, bool last)
 {
+    struct tree_sources *sources = &s->sources;
     uint32_t row[CM_MAX_COLUMNS];
-    uint64_t usage = cm_cgroup_usage(&s->sources.cgroup), since_ns = t_ns - s->sources.stat_read_ns;
-    bool record = usage > s->sources.largest_usage;
-    if (last || s->sources.stat_read_ns == 0 || since_ns >= (record ? STAT_PAUSE_AT_RECORD_NS : STAT_PAUSE_NS))
+    uint64_t usage = cm_cgroup_usage(&sources->cgroup), since_ns = t_ns - sources->stat_read_ns;
+    bool record = usage > sources->largest_usage;
+    if (last || sources->stat_read_ns == 0 || since_ns >= (record ? STAT_PAUSE_AT_RECORD_NS : STAT_PAUSE_NS))
         read_cgroup_stat(s, t_ns);
     if (record)
-        s->sources.largest_usage = usage;
-    s->sources.charge[CM_CGROUP_USAGE] = usage;
+        sources->largest_usage = usage;
+    sources->charge[CM_CGROUP_USAGE] = usage;
     for (int i = 0; i < CM_MAX_COLUMNS; i++)
-        row[i] = in_kib(s->sources.charge[i]);
+        row[i] = in_kib(sources->charge[i]);
     cm_record(s->base, &s->head->tracks[CM_CGROUP], t_ns, row, row);
 }
 
@@ -176,15 +192,17 @@ void tree_sources_tick(struct sampler *s, uint64_t t_ns)
         read_rss_stat(s, t_ns);
 }
 
-/* What is frozen in version 1 does not end by SIGKILL. Only groups made for the target: others' are their owners'. */
+/* Unfreeze the groups made for the target: a frozen process of version 1 does not end by SIGKILL. Groups of other
+ * owners are not changed. */
 void tree_sources_thaw(const struct sampler *s)
 {
+    const struct tree_sources *sources = &s->sources;
     for (int i = 0; i < CM_GROUPS; i++) {
-        bool second = s->sources.groups[i].version == 2;
-        if (s->sources.groups[i].fd < 0)
+        bool second = sources->groups[i].version == 2;
+        if (sources->groups[i].fd < 0)
             continue;
-        int fd = openat(s->sources.groups[i].fd, second ? "cgroup.freeze" : "freezer.state", O_WRONLY | O_CLOEXEC);
-        if (fd < 0) /* version 1 has the freezer in a hierarchy of its own, mostly */
+        int fd = openat(sources->groups[i].fd, second ? "cgroup.freeze" : "freezer.state", O_WRONLY | O_CLOEXEC);
+        if (fd < 0) /* in version 1 the freezer is usually another hierarchy */
             continue;
         ssize_t ignored = second ? write(fd, "0", 1) : write(fd, "THAWED", 6);
         (void)ignored;
@@ -192,19 +210,23 @@ void tree_sources_thaw(const struct sampler *s)
     }
 }
 
-/* Everybody has ended. The program in the kernel goes with this process: taking it out takes longer than most runs. */
+/* All processes have ended: make the last readings. The kernel removes the eBPF program at this process's exit.
+ * Removing it here would take longer than most runs. */
 void tree_sources_end(struct sampler *s, uint64_t t_ns)
 {
+    struct tree_sources *sources = &s->sources;
     struct cm_head *head = s->head;
     if (track_wanted(s, CM_CGROUP)) {
         read_cgroup(s, t_ns, true);
-        head->cgroup_peak_bytes = cm_cgroup_peak(&s->sources.cgroup);
-        head->oom_kills_known = cm_cgroup_oom_kills(s->sources.groups[MEMORY_GROUP].fd, s->sources.groups[MEMORY_GROUP].version, &head->oom_kills);
+        head->cgroup_peak_bytes = cm_cgroup_peak(&sources->cgroup);
+        const struct cm_group *memory = &sources->groups[MEMORY_GROUP];
+        head->oom_kills_known = cm_cgroup_oom_kills(memory->fd, memory->version, &head->oom_kills);
     }
     if (track_wanted(s, CM_RSS_STAT)) {
         read_rss_stat(s, t_ns);
-        head->rss_stat_peak_bytes = cm_rss_stat_peak(&s->sources.rss_stat);
-        head->rss_stat_inexact = (uint64_t)(s->sources.rss_stat.values[CM_RSS_STAT_LOST] + s->sources.rss_stat.values[CM_RSS_STAT_BEATEN]);
+        head->rss_stat_peak_bytes = cm_rss_stat_peak(&sources->rss_stat);
+        const int64_t *values = sources->rss_stat.values;
+        head->rss_stat_inexact = (uint64_t)(values[CM_RSS_STAT_LOST] + values[CM_RSS_STAT_BEATEN]);
     }
     exit_records_drain(s, t_ns);
 }

@@ -15,7 +15,7 @@
 int witness(void)
 {
     char nothing;
-    syscall(SYS_close_range, 1, ~0U, 0); /* files of others would stay open as long as this process lives */
+    syscall(SYS_close_range, 1, ~0U, 0); /* otherwise inherited files stay open as long as this process lives */
     while (read(STDIN_FILENO, &nothing, 1) < 0 && errno == EINTR)
         ;
     return 0;

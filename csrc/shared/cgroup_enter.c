@@ -1,7 +1,7 @@
 /*
- * Being born in a control group. Version 2 takes it as an argument of clone3 (CLONE_INTO_CGROUP, Linux 5.7), so that not
- * a page is charged elsewhere and no lock of all groups is taken. Version 1 has no such thing: there the child moves
- * itself before its exec, while all the memory that it touches is still its parent's.
+ * Start a process in a control group. Version 2 takes the group as an argument of clone3 (CLONE_INTO_CGROUP, Linux
+ * 5.7): no page is charged elsewhere, and the lock of all groups is not taken. Version 1 has no such call: the child
+ * moves itself before its exec, while all the memory that it touches is still its parent's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,14 +12,14 @@
 
 #include "shared/internal.h"
 
-/* As linux/sched.h has it from 5.7 on; older headers end before `cgroup`. */
+/* As in linux/sched.h since 5.7. Older headers lack `cgroup`. */
 struct arguments {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 };
 #define INTO_CGROUP 0x200000000u
 
-/* The caller's own move, as a child between clone and exec: 0 or an errno. It has one thread: version 1's `tasks` takes
- * that one without the lock of all thread groups, for which the kernel waits up to 30 ms. */
+/* Move the calling process, a child between clone and exec. Return 0 or an errno. It has one thread, so `tasks` of
+ * version 1 will do: it does not take the lock of all thread groups, for which the kernel waits up to 30 ms. */
 int cm_group_enter(int dir_fd, int version)
 {
     int fd = openat(dir_fd, version == 1 ? "tasks" : "cgroup.procs", O_WRONLY | O_CLOEXEC);
@@ -32,8 +32,8 @@ int cm_group_enter(int dir_fd, int version)
 
 #ifdef __x86_64__
 
-/* libc has no such call: the child has to go on at `function`, on the stack that the kernel gave it. -1 and errno where
- * it comes to nothing, ENOSYS where clone3 or its flag is not to be had. */
+/* libc has no such call: the child must continue at `function`, on the stack that the kernel gave it. Return -1 and
+ * set errno if it fails: ENOSYS if this kernel has no clone3 or no such flag. */
 int cm_clone_into(int group_fd, int (*function)(void *), char *stack, size_t stack_bytes, void *argument, int *pidfd)
 {
     struct arguments all = {

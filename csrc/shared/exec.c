@@ -1,4 +1,4 @@
-/* Executing a program by its name, as execvpe does, except that a file that is no text never goes to the shell. */
+/* Execute a program by its name, as execvpe does, except that a file that is not text is never passed to the shell. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,7 +17,7 @@ static const char *path_of(char **envp)
     return DEFAULT_PATH;
 }
 
-/* Whether the file's first line is text, as a shell looks at it: a program for another machine has a NUL there. */
+/* Return whether the file's first line is text, by the shell's test: a program for another machine has a NUL there. */
 static __attribute__((noinline)) bool first_line_is_text(const char *file)
 {
     char line[128];
@@ -31,8 +31,8 @@ static __attribute__((noinline)) bool first_line_is_text(const char *file)
     return size >= 0;
 }
 
-/* Gives a script without #! to the shell, as execvp does. No memory can be asked for here, so the arguments become
- * longer at their front. Not inlined: only few commands need the stack for it. */
+/* Pass a script without #! to the shell, as execvp does. No memory can be allocated here, so the arguments grow at
+ * their front. Not inlined: only few commands need the stack for it. */
 static __attribute__((noinline)) int exec_by_shell(const char *file, char **argv, char **envp)
 {
     static const char shell[] = "/bin/sh";
@@ -51,7 +51,8 @@ static int exec_file(const char *file, char **argv, char **envp, bool shell)
     return errno == ENOEXEC && shell ? exec_by_shell(file, argv, envp) : errno;
 }
 
-/* In the folders of PATH. Not inlined: room for a path is one page more of the stack, and so one fault more. */
+/* Search the folders of PATH. Not inlined: the buffer for a path takes one more page of stack, and so one more
+ * fault. */
 static __attribute__((noinline)) int exec_searching(char **argv, char **envp, bool shell)
 {
     char file[PATH_MAX];
@@ -76,7 +77,7 @@ static __attribute__((noinline)) int exec_searching(char **argv, char **envp, bo
     return refused ? refused : ENOENT;
 }
 
-/* With `shell`, argv[-1] must be free to be written. Comes back only with an errno. */
+/* Execute the program; return an errno if that fails. With `shell`, argv[-1] must be writable. */
 int cm_exec(char **argv, char **envp, bool shell)
 {
     return strchr(argv[0], '/') == NULL ? exec_searching(argv, envp, shell) : exec_file(argv[0], argv, envp, shell);

@@ -1,4 +1,4 @@
-/* What the C files share with each other and Python never sees. */
+/* What the C files share with each other and not with Python. */
 #ifndef CONCMEM_INTERNAL_H
 #define CONCMEM_INTERNAL_H
 
@@ -10,25 +10,25 @@
 
 /* When the sampler reads a source. */
 enum cm_cadence {
-    CM_EVERY_TICK,  /* of every process, at every tick: costs a microsecond */
-    CM_ROUND_ROBIN, /* of as many processes a tick as its share of time allows */
-    CM_ON_BUDGET,   /* of the whole tree at once, now and then: costs too much for anything else */
-    CM_PER_TREE, /* what is kept for the tree rather than for one process: once a tick */
-    CM_AT_EXIT,     /* what is told of each process when it ends: has no track */
+    CM_EVERY_TICK,  /* for every process, at every tick: costs a microsecond */
+    CM_ROUND_ROBIN, /* for as many processes a tick as its share of time allows */
+    CM_ON_BUDGET,   /* for the whole tree at once, now and then: too costly otherwise */
+    CM_PER_TREE, /* kept for the tree instead of one process: once a tick */
+    CM_AT_EXIT,     /* reported by the kernel when a process ends: has no track */
 };
 
 /*
- * One way to read memory. What is read by process has a `file` below /proc/PID and a `read`, which returns 0, -ENODATA
- * where the file holds no memory figures (a zombie, or a process whose main thread has left), -ESRCH where the process
- * is gone, or another -errno. What is not has a `probe`: 0, or -errno and one sentence.
+ * One way to read memory. A source that is read per process has a `file` below /proc/PID and a `read`. `read` returns
+ * 0; -ENODATA if the file holds no memory figures (a zombie, or a process whose main thread has exited); -ESRCH if the
+ * process is gone; or another -errno. Other sources have a `probe`: it returns 0, or -errno and one sentence.
  */
 struct cm_source {
     const char *name;
-    const char *needs;  /* what it takes to use it, in a few words */
-    const char *remedy; /* the command that gives it to those who have not, or "" */
+    const char *needs;  /* what it requires, in a few words */
+    const char *remedy; /* the command that makes it usable, or "" */
     const char *file;
     enum cm_cadence cadence;
-    bool on_request; /* not read unless it is asked for */
+    bool on_request; /* read only if it is requested */
     uint32_t ncolumns;
     struct cm_column columns[CM_MAX_COLUMNS];
     int (*read)(int fd, uint32_t *row);
@@ -36,11 +36,28 @@ struct cm_source {
 };
 
 /* In the order of the table in layout.c, which is the order of the tracks. */
-enum { CM_STATM, CM_STATUS, CM_SMAPS_ROLLUP, CM_CHILDREN, CM_WINDOWS, CM_CGROUP, CM_TASKSTATS, CM_RSS_STAT, CM_SOURCES };
+enum {
+    CM_STATM,
+    CM_STATUS,
+    CM_SMAPS_ROLLUP,
+    CM_CHILDREN,
+    CM_WINDOWS,
+    CM_CGROUP,
+    CM_TASKSTATS,
+    CM_RSS_STAT,
+    CM_SOURCES,
+};
 
-enum { CM_STATM_RSS, CM_STATM_SHARED /* is not recorded */ };
+enum { CM_STATM_RSS, CM_STATM_SHARED /* not recorded */ };
 enum { CM_STATUS_HWM, CM_STATUS_SWAP, CM_STATUS_THREADS, CM_STATUS_PAGE_TABLES, CM_STATUS_HUGETLB };
-enum { CM_SMAPS_PSS, CM_SMAPS_USS, CM_SMAPS_SWAP_PSS, CM_SMAPS_LAZY_FREE, CM_SMAPS_THP, CM_SMAPS_SHARED_ANON /* nor is this */ };
+enum {
+    CM_SMAPS_PSS,
+    CM_SMAPS_USS,
+    CM_SMAPS_SWAP_PSS,
+    CM_SMAPS_LAZY_FREE,
+    CM_SMAPS_THP,
+    CM_SMAPS_SHARED_ANON, /* not recorded */
+};
 enum { CM_CHILDREN_PROCESSES, CM_CHILDREN_UNSEEN };
 enum { CM_WINDOWS_RSS, CM_WINDOWS_LARGEST, CM_WINDOWS_INEXACT };
 enum {
@@ -60,7 +77,7 @@ extern const struct cm_source *const cm_sources[CM_SOURCES];
 
 uint32_t cm_scale(const struct cm_source *source, int column);
 
-/* proc.c: reading and parsing small kernel files */
+/* proc.c: read and parse small kernel files */
 struct cm_stat {
     char comm[16];
     char state;
@@ -71,7 +88,7 @@ struct cm_stat {
     uint64_t cpu_ticks;    /* user and system */
     int threads;
     uint64_t start_ticks;
-    bool ignores_sigchld; /* ignores SIGCHLD: nobody will ever hear how large they were */
+    bool ignores_sigchld; /* its children's rusage is lost: no process waits for them */
 };
 
 ssize_t cm_pread_text(int fd, char *buffer, size_t n);
@@ -80,14 +97,14 @@ int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat);
 int cm_open_process(int proc_fd, int pid);
 char *cm_format_number(char *at, uint64_t number);
 
-/* lines.c: text of the kernel's that may be of any length */
+/* lines.c: read kernel files of any length */
 struct cm_lines {
     int fd, error;
     char *text;
-    size_t capacity, next, end; /* of the buffer; where the next line begins in it; where what was read ends */
+    size_t capacity, next, end; /* size of the buffer; start of the next line; end of the text */
     off_t offset;         /* in the file */
-    bool is_last;         /* nothing is left to be read */
-    bool is_cut;          /* what follows is the rest of a line that was too long */
+    bool is_last;         /* the end of the file has been read */
+    bool is_cut;          /* the rest of a line that was too long follows */
 };
 #define CM_NO_FIELD UINT64_MAX
 void cm_lines_begin(struct cm_lines *lines, int fd, char *buffer, size_t n);
@@ -131,15 +148,15 @@ uint64_t cm_cgroup_usage(const struct cm_cgroup *group);
 bool cm_cgroup_oom_kills(int dir_fd, int version, uint64_t *kills);
 void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row);
 
-/* taskstats.c: what the kernel tells of a task at its end, one record a thread */
+/* taskstats.c: exit records. The kernel sends one for each thread at its end. */
 struct cm_exit_record {
-    int32_t pid, tgid;           /* in the initial PID namespace, as is ppid, */
+    int32_t pid, tgid;           /* in the initial PID namespace, like ppid */
     int32_t ppid;                /* the parent's tgid when it ended */
-    uint64_t hwm_bytes;          /* of its last address space, which may be shared: by threads, with a vfork's parent */
-    uint64_t elapsed_ns;         /* of the process where this ends it, else of the thread; in microseconds' steps */
-    uint64_t user_ns, system_ns; /* of the thread; most kernels count them in ticks of the clock */
-    uint32_t exit_code;          /* as wait() gives it; where a thread left alone, its own */
-    bool ends_process;           /* no thread of it is left */
+    uint64_t hwm_bytes;          /* of its last address space, which may be shared: by threads, or after vfork */
+    uint64_t elapsed_ns;         /* of the process if this ends it, else of the thread; in steps of microseconds */
+    uint64_t user_ns, system_ns; /* of the thread; most kernels count them in clock ticks */
+    uint32_t exit_code;          /* as wait() returns it; if only a thread ended, that thread's */
+    bool ends_process;           /* its last thread has ended */
     char comm[16];
 };
 int cm_taskstats_open(const char **why);
@@ -151,11 +168,11 @@ enum {
     CM_RSS_STAT_SUM,    /* bytes */
     CM_RSS_STAT_WINDOW, /* its maximum since the last reading */
     CM_RSS_STAT_EVENTS,
-    CM_RSS_STAT_LOST,   /* events of address spaces that found no room in the table, */
-    CM_RSS_STAT_BEATEN, /* and those that did not get to note a maximum: with any of either, nothing is exact */
+    CM_RSS_STAT_LOST,   /* events of address spaces that did not fit into the table, */
+    CM_RSS_STAT_BEATEN, /* and events that could not update the maximum. If either is not 0, the sum is not exact */
 };
 struct cm_rss_stat {
-    int64_t *values; /* what the program writes, or NULL */
+    int64_t *values; /* written by the eBPF program, or NULL */
     uint64_t peak;   /* the largest window that was read */
     int event_fd;
 };
@@ -165,18 +182,18 @@ void cm_rss_stat_read(struct cm_rss_stat *r, uint64_t *sum, uint64_t *window_max
 uint64_t cm_rss_stat_peak(const struct cm_rss_stat *r);
 void cm_rss_stat_close(struct cm_rss_stat *r);
 
-/* launch.c: for both sides */
+/* launch.c: used by the extension and the sampler */
 enum { CM_GROUPS = 2 };
 struct cm_group {
     int fd;      /* its folder, or -1 */
     int version; /* 1 or 2; at most one of version 2 */
-    int error; /* the errno of its not having been entered */
+    int error; /* the errno if the process could not enter it */
 };
 struct cm_setup {
     uint64_t signal_mask; /* of the new process */
     bool dies_with_parent;
-    bool shell_fits; /* argv has a free place in front, so that a script without #! can be given to /bin/sh */
-    struct cm_group *groups; /* CM_GROUPS that it is born in, or NULL */
+    bool shell_fits; /* argv has a free place in front, for a script without #! that is passed to /bin/sh */
+    struct cm_group *groups; /* the CM_GROUPS groups that it starts in, or NULL */
 };
 int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd);
 

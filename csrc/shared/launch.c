@@ -1,11 +1,11 @@
 /*
- * Starting a process without copying the caller: clone(CLONE_VM | CLONE_VFORK), then exec.
+ * Start a process without copying the caller: clone(CLONE_VM | CLONE_VFORK), then exec.
  *
- * The same 40 microseconds from a host of 4 GiB as from one of 10 MiB. The extension starts the sampler with it, the
- * sampler the target. Between clone and exec the child runs in the caller's memory, on a stack of its own, with every_signal
- * signals blocked, and only makes system calls; the caller stands still until the exec or the end of the child. So what
- * fails there is simply noted in that memory. A pipe that the exec closes would tell the same, but only after one more
- * sleep and waking of the caller, in the target's time.
+ * This takes 40 microseconds, from a host of 4 GiB as from one of 10 MiB. The extension starts the sampler with it, and
+ * the sampler starts the target. Between clone and exec the child runs in the caller's memory, on its own stack, with
+ * all signals blocked, and only makes system calls. The caller is suspended until the child's exec or exit. So the
+ * child stores an error in that memory. A pipe that the exec closes would also report it, but would cost one more sleep
+ * and wake-up of the caller while the target waits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,11 +31,11 @@ enum { STACK_BYTES = 64 * 1024 };
 struct child {
     struct cm_spawn *spawn;
     const struct cm_setup *setup;
-    struct cm_group *clone_group;  /* by the clone itself */
-    volatile int stage, error; /* where and why it came to nothing */
+    struct cm_group *clone_group;  /* entered by the clone itself */
+    volatile int stage, error; /* where it failed, and its errno */
 };
 
-/* Everything from `first` on is closed by the exec, whoever opened it. */
+/* Close every descriptor from `first` on at the exec, including those that other code opened. */
 static void close_from(int first)
 {
     if (syscall(SYS_close_range, first, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */) == 0)
@@ -46,8 +46,8 @@ static void close_from(int first)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Puts `fds[i]` in place_fds i. All that are elsewhere are moved out of the way first: one may stand where another is to
- * go. */
+/* Move `fds[i]` to descriptor i. Descriptors in other places are duplicated above all of them first, because one may
+ * be in another's place. */
 static int place_fds(const struct cm_spawn *spawn)
 {
     int moved[CM_MAX_FDS];
@@ -56,8 +56,8 @@ static int place_fds(const struct cm_spawn *spawn)
         if (spawn->fds[i] == i && fcntl(i, F_SETFD, 0) == 0)
             continue;
         moved[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, CM_MAX_FDS);
-        if (moved[i] < 0 && errno == EBADF && i <= STDERR_FILENO) /* the host runs without it */
-            moved[i] = open("/dev/null", O_RDWR); /* it may be given this very number */
+        if (moved[i] < 0 && errno == EBADF && i <= STDERR_FILENO) /* the host runs without this standard file */
+            moved[i] = open("/dev/null", O_RDWR); /* open may return descriptor i itself */
         if (moved[i] < 0)
             return errno;
     }
@@ -67,15 +67,16 @@ static int place_fds(const struct cm_spawn *spawn)
     return 0;
 }
 
-/* A group that refuses is no reason not to set_up_and_exec: its figure will be missing. */
+/* If a group cannot be entered the command runs all the same, and its figure is missing. */
 static void enter_groups(const struct child *child)
 {
-    for (struct cm_group *group = child->setup->groups; group != NULL && group < child->setup->groups + CM_GROUPS; group++)
+    struct cm_group *groups = child->setup->groups;
+    for (struct cm_group *group = groups; group != NULL && group < groups + CM_GROUPS; group++)
         if (group->fd >= 0 && group != child->clone_group)
             group->error = cm_group_enter(group->fd, group->version);
 }
 
-/* What the child does; it comes back only where that fails. */
+/* Run in the child. Return an errno if a step fails. */
 static int set_up_and_exec(struct child *child)
 {
     const struct cm_spawn *spawn = child->spawn;
@@ -87,12 +88,12 @@ static int set_up_and_exec(struct child *child)
     child->stage = CM_STAGE_CHDIR;
     if (spawn->cwd != NULL && chdir(spawn->cwd) < 0)
         return errno;
-    /* Should the sampler be killed, at least the root does not outlive it. The sampler has one thread, so this is
-     * about the process; an exec keeps it, a fork of the target does not hand it on. */
+    /* If the sampler is killed, the kernel kills the root too. The sampler has one thread, so the signal depends on
+     * the process. An exec keeps the setting; a fork of the target does not inherit it. */
     child->stage = CM_STAGE_EXEC;
     if (child->setup->dies_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return errno;
-    /* The kernel's own call: libc would keep its internal signals out of the mask. */
+    /* The system call itself: libc would keep its internal signals out of the mask. */
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &child->setup->signal_mask, NULL, sizeof(uint64_t));
     return cm_exec(spawn->argv, spawn->envp, child->setup->shell_fits);
 }
@@ -113,24 +114,24 @@ static struct cm_group *find_v2_group(const struct cm_setup *setup)
     return NULL;
 }
 
-/* The pid of what runs now, or -errno with `spawn->stage` set. A pidfd is asked for where `pidfd` is not NULL. */
+/* Return the PID of the new process, or -errno with `spawn->stage` set. Also open a pidfd, unless `pidfd` is NULL. */
 int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd)
 {
     char stack[STACK_BYTES] __attribute__((aligned(16)));
     struct child child = {.spawn = spawn, .setup = setup, .clone_group = find_v2_group(setup)};
     uint64_t every_signal = ~(uint64_t)0, before;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &every_signal, &before, sizeof every_signal);
-    /* No exit signal: the host never hears of a child that does not get as far as its exec, which sets SIGCHLD. */
+    /* No exit signal: the host gets no SIGCHLD for a child that fails before its exec, which sets that signal. */
     int flags = CLONE_VM | CLONE_VFORK | (pidfd != NULL ? CLONE_PIDFD : 0), pid = -1;
     if (child.clone_group != NULL)
         pid = cm_clone_into(child.clone_group->fd, run_child, stack, sizeof stack, &child, pidfd);
-    if (pid < 0) { /* without a group, or into one that has to be entered by itself, or that does not want it */
+    if (pid < 0) { /* without a group; or a group that the child must enter itself; or one that refuses */
         child.clone_group = NULL;
         pid = clone(run_child, stack + sizeof stack, flags, &child, pidfd);
     }
     int error = errno;
 #ifdef __SANITIZE_ADDRESS__
-    /* The child never returned from the frames that it had here; the sanitizer still guards their edges. */
+    /* The child never returned from the stack frames that it had here, and the sanitizer still guards their edges. */
     __asan_unpoison_memory_region(stack, sizeof stack);
 #endif
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);

@@ -24,7 +24,7 @@ enum {
     RING_ROW_BYTES = 16,
 };
 
-/* A scale of 0 in a table stands for the page, which only the running kernel knows. */
+/* Return the unit of a column. A scale of 0 in the table means the page size, which only the running kernel knows. */
 uint32_t cm_scale(const struct cm_source *source, int column)
 {
     uint32_t scale = source->columns[column].scale;
@@ -59,7 +59,7 @@ int64_t cm_layout(struct cm_head *head)
     memcpy(head->magic, "concmem", 8);
     head->abi = CM_ABI;
     head->ntracks = CM_SOURCES;
-    /* Right behind the head: of a short command nothing but the first page is ever touched. */
+    /* Directly after the head, so that a short command touches only the first page. */
     head->processes_offset = sizeof *head;
     head->processes_capacity = PROCESSES;
     uint64_t at = aligned(head->processes_offset + sizeof(struct cm_process) * PROCESSES);

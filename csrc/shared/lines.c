@@ -1,9 +1,9 @@
 /*
- * Text files of the kernel whose length has no small bound, line by line through a small buffer. /proc/PID/status is one:
- * the line of supplementary groups stands before the memory figures, and a process may have 65,536 groups.
+ * Read kernel text files of unbounded length line by line, through a small buffer. /proc/PID/status is one: the line of
+ * supplementary groups comes before the memory figures, and a process may have 65,536 groups.
  *
- * Such a file is one record of the kernel's seq_file: reads that follow each other hand out one snapshot of it, and one
- * that returns less than was asked for has come to its end.
+ * Such a file is one record of the kernel's seq_file. Consecutive reads return one snapshot of it. A read that returns
+ * less than requested has reached its end.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,7 +17,7 @@ void cm_lines_begin(struct cm_lines *lines, int fd, char *buffer, size_t n)
     buffer[0] = 0;
 }
 
-/* Moves what has not been handed out to the front, and reads on behind it. */
+/* Move the text that has not been returned to the front, and read more behind it. */
 static void read_on(struct cm_lines *lines)
 {
     lines->end -= lines->next;
@@ -34,8 +34,8 @@ static void read_on(struct cm_lines *lines)
     lines->text[lines->end] = 0;
 }
 
-/* The next line, without its end, in the buffer: valid until the next call. One that does not fit is cut; the rest of it
- * is skipped. NULL at the end of the file, or where `error` has been set. */
+/* Return the next line, without its newline, in the buffer: valid until the next call. A line that does not fit is
+ * cut, and its rest is skipped. Return NULL at the end of the file, or if `error` has been set. */
 char *cm_lines_next(struct cm_lines *lines)
 {
     for (;;) {
@@ -57,8 +57,8 @@ char *cm_lines_next(struct cm_lines *lines)
 }
 
 /*
- * The numbers behind "NAME" and the separator at the starts of lines; CM_NO_FIELD where there is no such line. 0, -ESRCH
- * where the file is empty, or another -errno.
+ * Read the numbers that follow "NAME" and the separator at the starts of lines; CM_NO_FIELD if there is no such line.
+ * Return 0, -ESRCH if the file is empty, or another -errno.
  */
 int cm_read_fields(int fd, char separator, const char *const *names, uint64_t *values, size_t n)
 {

@@ -1,4 +1,4 @@
-/* Reading small kernel files, and picking numbers out of them. */
+/* Read small kernel files, and parse numbers in them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -7,8 +7,8 @@
 
 #include "shared/internal.h"
 
-/* The text of an open file from its start, ended by a NUL: its length, or -errno. For files that are known to be short
- * (numbers of bounded length); lines.c is for all others. */
+/* Read an open file from its start, and end the text with a NUL. Return its length, or -errno. For files of bounded
+ * length; lines.c reads all others. */
 ssize_t cm_pread_text(int fd, char *buffer, size_t n)
 {
     ssize_t got = pread(fd, buffer, n - 1, 0);
@@ -41,8 +41,8 @@ char *cm_format_number(char *at, uint64_t number)
     return at;
 }
 
-/* A descriptor of /proc/PID. It stays bound to that process: once it has ended, reads below it say ESRCH, also when
- * the number has long been given to somebody else. */
+/* Open /proc/PID. The descriptor is bound to that process: after its end, reads below it fail with ESRCH, even if
+ * the PID has been allocated again. */
 int cm_open_process(int proc_fd, int pid)
 {
     char name[24];
@@ -51,11 +51,11 @@ int cm_open_process(int proc_fd, int pid)
     return fd < 0 ? -errno : fd;
 }
 
-/* Fields of /proc/PID/stat, which can be read of a zombie as well. comm may hold spaces and brackets: the last ")"
- * ends it. */
+/* Read fields of /proc/PID/stat, which also works for a zombie. comm may hold spaces and brackets: the last ")" ends
+ * it. */
 int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
 {
-    char text[1024]; /* more than the fields up to the 33rd can take, of 20 digits each */
+    char text[1024]; /* more than 33 fields of 20 digits each need */
     ssize_t got = cm_read_file_at(dir_fd, file, text, sizeof text);
     if (got < 0)
         return (int)got;

@@ -1,9 +1,9 @@
 /*
- * The bounded recording of one track: windows that hold minimum, maximum and last value, and a ring of single
- * readings round the largest one.
+ * The bounded recording of one track: windows with the minimum, maximum and last value of each column, and a ring of
+ * single readings around the largest one.
  *
- * At first every reading is a window of its own. When the windows are full, each pair becomes one and the width
- * doubles: a day at 1 kHz takes the same memory as a minute, and no minimum or maximum is ever lost.
+ * At first every reading is its own window. When the windows are full, each pair is merged into one and the width
+ * doubles. So a day at 1 kHz takes the same memory as a minute, and no minimum or maximum is lost.
  */
 #include <string.h>
 
@@ -28,7 +28,7 @@ static struct window *window_at(void *base, const struct cm_track *track, uint64
     return (struct window *)((char *)base + track->offset + i * track->row_bytes);
 }
 
-/* Takes in what came later. */
+/* Merge a later window into an earlier one. */
 static void merge(struct window *into, uint32_t ncolumns, uint32_t n, const uint32_t *values)
 {
     into->n += n;
@@ -80,7 +80,7 @@ static void ring_add(void *base, struct cm_track *track, uint64_t t_ns, uint32_t
         copy_ring(base, track);
 }
 
-/* One reading of all columns. `highs` may exceed `values` where a high-water mark tells of later than was read. */
+/* Record one reading of all columns. `highs` may exceed `values` where a high-water mark shows more than was read. */
 void cm_record(void *base, struct cm_track *track, uint64_t t_ns, const uint32_t *values, const uint32_t *highs)
 {
     uint32_t row[KINDS * CM_MAX_COLUMNS];

@@ -1,10 +1,11 @@
 /*
- * cgroup: what the kernel charged to the control group in which the target was born. Unlike RSS that includes the page
- * cache and the kernel's own memory for the tree, and leaves out pages that somebody else was charged for first.
+ * cgroup: what the kernel charged to the control group that the target starts in. Unlike RSS this includes the page
+ * cache and kernel memory of the tree. It excludes pages that were first charged to another group.
  *
- * The kernel's maximum is memory.peak (version 2, Linux 5.19) or memory.max_usage_in_bytes (version 1). Charges go to a
- * CPU in lots of 64 pages, so it can read that much high for each CPU. The split is read from memory.stat, which only
- * knows the present: it is sampled. Version 1 splits no kernel memory but that of TCP.
+ * The kernel's maximum is memory.peak (version 2, Linux 5.19) or memory.max_usage_in_bytes (version 1). The kernel
+ * charges in batches of 64 pages per CPU, so the maximum can be that much too high for each CPU. The parts are read
+ * from memory.stat, which holds only the present values: they are sampled. Version 1 reports no kernel memory by kind
+ * but that of TCP.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +51,7 @@ uint64_t cm_cgroup_usage(const struct cm_cgroup *group)
     return read_number(group->usage_fd);
 }
 
-/* Fills in every column but the usage, in bytes. */
+/* Fill in every column but the usage, in bytes. */
 void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row)
 {
     uint64_t read[CM_MAX_COLUMNS];
@@ -60,7 +61,7 @@ void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row)
         return;
     for (size_t i = 0; i < n; i++)
         row[CM_CGROUP_ANON + i] = read[i] != CM_NO_FIELD ? read[i] : 0;
-    /* Both versions count shared memory among the page cache. */
+    /* Both versions count shared memory as page cache. */
     row[CM_CGROUP_FILE] -= row[CM_CGROUP_SHMEM] < row[CM_CGROUP_FILE] ? row[CM_CGROUP_SHMEM] : row[CM_CGROUP_FILE];
     if (group->version == 1) {
         row[CM_CGROUP_KERNEL] = read_number(group->kernel_fd);
@@ -68,7 +69,8 @@ void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row)
     }
 }
 
-/* How many processes of the group the OOM killer has ended: false where the kernel does not count them (before 4.13). */
+/* Count the processes of the group that the OOM killer has killed. Return false if the kernel does not count them
+ * (before 4.13). */
 bool cm_cgroup_oom_kills(int dir_fd, int version, uint64_t *kills)
 {
     static const char *const names[] = {"oom_kill"};

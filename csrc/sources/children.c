@@ -1,10 +1,9 @@
 /*
- * children: who belongs to the tree. /proc/PID/task/TID/children lists the children of a thread; the sampler keeps a
- * descriptor of the main thread's for every process. (How the tree is found: tree.c and threads.c.)
+ * children: the processes of the tree. /proc/PID/task/TID/children lists the children of a thread. The sampler keeps a
+ * descriptor of the main thread's list for every process. (How the tree is found: tree.c and threads.c.)
  *
- * The column `unseen` counts the numbers that the kernel has given out since the tick before and that are nobody's any
- * more: processes, or threads, that began and ended between two ticks. It is what a bound of the tree's memory has to
- * allow for.
+ * The column `unseen` counts PIDs that the kernel has allocated since the last tick and that are free again: processes,
+ * or threads, that started and ended between two ticks. The upper bound of the tree's memory has to allow for them.
  */
 #include <errno.h>
 #include <fcntl.h>

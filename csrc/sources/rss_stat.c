@@ -1,14 +1,14 @@
 /*
  * rss_stat: the sum of RSS over the tree and its maximum between any two readings, kept in the kernel by an eBPF
- * program (rss_stat_program.c) on the tracepoint kmem:rss_stat. Reading is an atomic exchange in mapped memory.
+ * program (rss_stat_program.c) on the tracepoint kmem:rss_stat. A reading is an atomic exchange in mapped memory.
  *
- * The tracepoint has the new size of one kind of pages of one address space at each change. The program is attached
- * through a perf event, which has to name a CPU; the program hangs on the tracepoint itself all the same and runs
- * wherever it is hit. The event is never enabled: nothing but the program is wanted of it.
+ * The tracepoint reports the new size of one kind of pages of one address space at each change. The program is attached
+ * through a perf event, which must name a CPU. The program is attached to the tracepoint itself all the same, and runs
+ * on every CPU. The event is never enabled: only the program is needed.
  *
- * No map outlives its last user: the event holds the program, the program its maps. So the event's descriptor and the
- * mapping are all that is kept, and nothing is left behind by a sampler that is killed. RLIMIT_MEMLOCK does not matter:
- * kernels that have the atomic operations of the program (5.12) charge maps to the control group.
+ * No map outlives its last user: the event holds the program, and the program its maps. So only the event's descriptor
+ * and the mapping are kept, and a sampler that is killed leaves nothing behind. RLIMIT_MEMLOCK does not matter: kernels
+ * that have the atomic operations of the program (5.12) charge maps to the control group.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,20 +23,22 @@
 #include "sources/rss_stat.h"
 
 enum {
-    ADDRESS_SPACES = 65536 / 3, /* alive at once: each has up to three kinds of pages */
-    MAPPABLE = 1 << 10,         /* BPF_F_MMAPABLE, which headers before 5.5 do not have */
+    ADDRESS_SPACES = 65536 / 3, /* alive at once; each has up to three kinds of pages */
+    MAPPABLE = 1 << 10,         /* BPF_F_MMAPABLE, which headers before 5.5 lack */
     VALUES_BYTES = 64,
 };
 
 #define EVENT "events/kmem/rss_stat"
 
-static const char NO_TRACEPOINT[] = "this kernel has no tracepoint kmem:rss_stat: it needs Linux 5.12 or later with tracing";
+static const char NO_TRACEPOINT[] =
+    "this kernel has no tracepoint kmem:rss_stat: it needs Linux 5.12 or later with tracing";
 static const char BAD_FORMAT[] = "the tracepoint kmem:rss_stat of this kernel is not laid out as concmem knows it";
 static const char NO_RIGHTS[] = "it needs root, or CAP_BPF, CAP_PERFMON and a readable tracefs (else CAP_SYS_ADMIN), "
                              "in a kernel that is not locked down";
 static const char NO_MAPS[] = "the kernel gives no eBPF maps: it needs Linux 5.12 or later with CONFIG_BPF_SYSCALL";
 static const char NO_GROUP[] = "the tree's control group is not one of cgroup v2";
-static const char NO_PROGRAM[] = "the kernel refuses the eBPF program: it needs Linux 5.12 or later with CONFIG_CGROUPS";
+static const char NO_PROGRAM[] =
+    "the kernel refuses the eBPF program: it needs Linux 5.12 or later with CONFIG_CGROUPS";
 static const char NO_ATTACH[] = "the kernel does not attach eBPF programs to tracepoints: it needs CONFIG_BPF_EVENTS";
 
 static int set_reason(const char *sentence, const char **why)
@@ -46,9 +48,9 @@ static int set_reason(const char *sentence, const char **why)
 }
 
 /*
- * The folder of the tracepoint. Where tracefs is not mounted, it is mounted nowhere: the mount that fsmount makes is
- * in no mount table and ends with its descriptors. (/sys/kernel/debug/tracing would do too, but where it is not mounted
- * yet, looking at it mounts it for everybody.)
+ * Open the folder of the tracepoint. If tracefs is not mounted, make a detached mount of it: that mount is in no mount
+ * table and ends with its descriptors. (/sys/kernel/debug/tracing would also do. But if it is not mounted yet, opening
+ * it mounts it for the whole machine.)
  */
 static int open_event(void)
 {
@@ -70,7 +72,7 @@ static int open_event(void)
     return fd;
 }
 
-/* The N of "field:TYPE NAME; offset:N; size:BYTES;" in the event's format, or -1. */
+/* Return the N of "field:TYPE NAME; offset:N; size:BYTES;" in the event's format, or -1. */
 static int offset_of(const char *format, const char *name, uint64_t bytes)
 {
     const char *field = strstr(format, name);
@@ -103,7 +105,7 @@ static int read_event(struct rss_event *event, const char **why)
     event->curr = offset_of(format, " curr;", 4);
     event->member = offset_of(format, " member;", 4);
     event->size = offset_of(format, " size;", 8);
-    /* The numbers of the kinds are those of include/linux/mm_types_task.h; the format says them as well. */
+    /* The numbers of the kinds are those of include/linux/mm_types_task.h. The format contains them as well. */
     bool known = event->mm_id >= 0 && event->curr >= 0 && event->member >= 0 && event->size >= 0 &&
                  strstr(format, "{ 1, \"MM_ANONPAGES\" }, { 2, \"MM_SWAPENTS\" }") != NULL;
     *why = known ? NULL : BAD_FORMAT;
@@ -147,7 +149,7 @@ static int attach(struct cm_rss_stat *r, uint64_t event_id, int program_fd)
     a.type = PERF_TYPE_TRACEPOINT;
     a.config = event_id;
     a.disabled = 1;
-    syscall(SYS_getcpu, &cpu, NULL, NULL); /* any that is there */
+    syscall(SYS_getcpu, &cpu, NULL, NULL); /* any CPU that exists */
     r->event_fd = (int)syscall(SYS_perf_event_open, &a, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
     if (r->event_fd < 0)
         return -1;
@@ -173,8 +175,8 @@ static int open_with(struct cm_rss_stat *r, struct rss_program *p, int group_fd,
 }
 
 /*
- * `group_fd`: the folder of a group of cgroup v2. What is executed or forked in it, or in a group below it, counts;
- * with -1 nothing does. 0, or -errno and one sentence for the user.
+ * Open the source. `group_fd` is the folder of a group of cgroup v2: what is executed or forked in it, or in a group
+ * below it, counts. With -1 nothing counts. Return 0, or -errno and one sentence for the user.
  */
 int cm_rss_stat_open(struct cm_rss_stat *r, int group_fd, const char **why)
 {
@@ -203,7 +205,8 @@ int cm_rss_stat_probe(int group_fd, const char **why)
     return error;
 }
 
-/* Waits until no CPU is in the program any more: some 75 ms. Who exits all the same can leave it to the exit. */
+/* Close the source. This waits until no CPU runs the program: some 75 ms. A process that exits can leave it to the
+ * exit. */
 void cm_rss_stat_close(struct cm_rss_stat *r)
 {
     if (r->event_fd >= 0)

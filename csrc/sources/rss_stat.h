@@ -1,10 +1,10 @@
-/* The eBPF program behind rss_stat, as rss_stat.c loads it. */
+/* The eBPF program of rss_stat, as rss_stat.c loads it. */
 #ifndef CONCMEM_SOURCE_RSS_STAT_H
 #define CONCMEM_SOURCE_RSS_STAT_H
 
 #include "shared/internal.h"
 
-/* The tracepoint: its number, and where its fields are. */
+/* The tracepoint: its number, and the offsets of its fields. */
 struct rss_event {
     uint64_t id;
     int mm_id, curr, member, size;

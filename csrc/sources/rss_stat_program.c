@@ -1,32 +1,34 @@
 /*
- * The eBPF program that keeps the sum of RSS, and the reader's half of what the two agree on.
+ * The eBPF program that keeps the sum of RSS, and the code that reads what it writes.
  *
- * An event says "this kind of pages (files, anonymous, shared memory) of this address space is now so large". The
- * program exchanges that for the size noted before, and adds the difference to the sum. The atomic addition tells each
- * CPU the sum at its own step, and that is held against the window's maximum.
+ * An event reports the new size of one kind of pages (files, anonymous, shared memory) of one address space. The
+ * program exchanges that for the size stored before, and adds the difference to the sum. The atomic addition returns to
+ * each CPU the sum at its own step, which is compared with the window's maximum.
  *
- * Whose pages count. An address space is let in at its birth, and is ours until its last page is gone:
- *   - fork fills the child's, exec the new one, in a task of the group but not in the task's own memory (curr = 0), and
- *     from 0 on: the first size is at most what one page table maps. Other foreign sizes that a task of the group
- *     happens to change (reclaim, truncation) belong to strangers, and mostly are larger.
- *   - What a task of the group changes in its own memory counts where that memory is known. So the sampler's memory,
- *     which the root runs in between vfork and exec, is never let in.
- *   - What others change (kswapd, khugepaged, the OOM killer; a reader of /proc/PID who is the last to let go of a
- *     process's memory and so has to free it) counts where the size noted is not 0. Without this a process whose statm
- *     is being read as it ends would stay in the sum for good.
+ * Which pages count. An address space is added when it is created, and counts until its last page is freed:
+ *   - fork fills the child's address space, and exec the new one, in a task of the group but not in the task's own
+ *     memory (curr = 0), and starting from 0: the first size is at most what one page table maps. Other sizes with curr
+ *     = 0 that a task of the group happens to change (reclaim, truncation) belong to unrelated processes, and mostly
+ *     are larger.
+ *   - A change that a task of the group makes in its own memory counts if that memory is known. So the sampler's
+ *     memory, in which the root runs between vfork and exec, is never added.
+ *   - A change by another task counts if the stored size is not 0: kswapd, khugepaged, the OOM killer, or a reader of
+ *     /proc/PID that is the last to release a process's memory and so has to free it. Without this a process whose
+ *     statm is being read as it ends would stay in the sum for good.
  *
- * Sizes that have become 0 stay in the table. mm_id is a hash of the address of the mm_struct, and those are used again
- * and again, so that there are as many as have been alive at once; but the kernel gives the memory of a deleted entry
- * to the next one at once, and a CPU that has just looked it up would then write into a stranger's. For the same reason
- * an entry is made with BPF_NOEXIST, of size 0: of two CPUs that meet a key at once, one makes it and both use it.
+ * Sizes that have become 0 stay in the table. mm_id is a hash of the address of the mm_struct. Those addresses are used
+ * again, so there are as many as have been alive at once. The kernel gives the memory of a deleted entry to the next
+ * one at once, and a CPU that has just looked up the old one would then write into another entry. For the same reason
+ * an entry is made with BPF_NOEXIST, of size 0: if two CPUs find a new key at once, one makes the entry and both use
+ * it.
  *
- * Whoever raises the maximum must not undo what another CPU has raised meanwhile, so it compares and exchanges, anew
- * where it lost. It lost to a larger sum, or to the reader, so ROUNDS losses in a row take as many CPUs at once; they
- * are counted all the same. For the reader see cm_rss_stat_read.
+ * A CPU that raises the maximum must not undo what another CPU has raised in between. So it compares and exchanges,
+ * again if it failed. It fails because of a larger sum, or of the reader, so ROUNDS failures in a row need as many CPUs
+ * at once. They are counted all the same. For the reader see cm_rss_stat_read.
  *
- * What is not exact: threads of one process that change the same kind of pages in the same instant. The kernel adds up
- * the size before it calls the program, so that the older of two sizes can come last. It stands until the next event of
- * that address space, and is off by one event of each other thread.
+ * Not exact: threads of one process that change the same kind of pages at the same moment. The kernel computes the size
+ * before it calls the program, so the older of two sizes can come last. It stays until the next event of that address
+ * space, and is wrong by one event of each other thread.
  */
 #include <linux/bpf.h>
 #include <string.h>
@@ -63,7 +65,7 @@ enum label { OUT = 1, LOOK, NOT_THERE, OWN_MEMORY, INSERT, KNOWN, RAISE, LABELS 
 #define ADDRESS(d, o) COPY(d, R10), WITH(BPF_ADD, d, o)
 #define COUNT(o) SET(R2, 1), ATOMICALLY(BPF_ADD, R1, 8 * (o), R2)
 
-/* Takes out the labels and puts distances in their place: how many instructions are left. */
+/* Remove the labels and replace them by distances. Return the number of instructions that are left. */
 static uint32_t assemble(struct bpf_insn *code, uint32_t n)
 {
     uint32_t at[LABELS] = {0}, length = 0;
@@ -78,7 +80,7 @@ static uint32_t assemble(struct bpf_insn *code, uint32_t n)
     return length;
 }
 
-/* A descriptor of the program, or -1 and errno. */
+/* Return a descriptor of the program, or -1 and errno. */
 int rss_program_load(const struct rss_program *p)
 {
     const long page = sysconf(_SC_PAGESIZE);
@@ -98,7 +100,7 @@ int rss_program_load(const struct rss_program *p)
         CALL(BPF_FUNC_current_task_under_cgroup),
         COPY(R6, R0), /* 1: a task of the group */
         IF(BPF_JEQ, R6, 1, LOOK),
-        IF(BPF_JNE, R8, 0, OUT), /* everybody else's everyday: in no group of ours, in their own memory */
+        IF(BPF_JNE, R8, 0, OUT), /* the common case: a task outside of the group, in its own memory */
 
         AT(LOOK),
         MAP(R1, p->sizes_fd),
@@ -109,14 +111,14 @@ int rss_program_load(const struct rss_program *p)
         LOAD(BPF_DW, R1, R0, 0),
         IF(BPF_JNE, R1, 0, KNOWN),
 
-        AT(NOT_THERE), /* never, or no longer */
+        AT(NOT_THERE), /* no entry, or its size is 0 */
         IF(BPF_JNE, R8, 0, OWN_MEMORY),
         IF(BPF_JNE, R6, 1, OUT),
-        IF(BPF_JGT, R7, table_maps, OUT), /* not a birth */
+        IF(BPF_JGT, R7, table_maps, OUT), /* not a new address space */
         IF(BPF_JNE, R0, 0, KNOWN),
         GO(INSERT),
 
-        AT(OWN_MEMORY), /* a new kind; exec and fork begin with anonymous pages, so there is an entry of those */
+        AT(OWN_MEMORY), /* a new kind; exec and fork start with anonymous pages, so those have an entry */
         LOAD(BPF_DW, R1, R10, KEY),
         WITH(BPF_AND, R1, ~3),
         WITH(BPF_OR, R1, ANON_PAGES),
@@ -144,25 +146,25 @@ int rss_program_load(const struct rss_program *p)
         AT(KNOWN),
         COPY(R8, R7),
         ATOMICALLY(EXCHANGE, R0, 0, R7),
-        WITH_REG(BPF_SUB, R8, R7), /* by how much it has grown */
+        WITH_REG(BPF_SUB, R8, R7), /* its growth */
         VALUES(R1, p->values_fd),
         COUNT(CM_RSS_STAT_EVENTS),
         COPY(R9, R8),
         ATOMICALLY(BPF_ADD | FETCH, R1, 8 * CM_RSS_STAT_SUM, R9),
-        WITH_REG(BPF_ADD, R9, R8), /* the sum at this very step */
+        WITH_REG(BPF_ADD, R9, R8), /* the sum at this step */
         SET(R2, ROUNDS),
         LOAD(BPF_DW, R0, R1, 8 * CM_RSS_STAT_WINDOW),
         AT(RAISE),
         IF_REG(BPF_JSLE, R9, R0, OUT),
         COPY(R3, R0),
-        ATOMICALLY(COMPARE_EXCHANGE, R1, 8 * CM_RSS_STAT_WINDOW, R9), /* R0: what was there */
+        ATOMICALLY(COMPARE_EXCHANGE, R1, 8 * CM_RSS_STAT_WINDOW, R9), /* R0: the previous value */
         IF_REG(BPF_JEQ, R0, R3, OUT),
         WITH(BPF_SUB, R2, 1),
         IF(BPF_JNE, R2, 0, RAISE),
         COUNT(CM_RSS_STAT_BEATEN),
 
         AT(OUT),
-        SET(R0, 0), /* perf is to make nothing of this event */
+        SET(R0, 0), /* perf must not use this event */
         EXIT,
     };
     union bpf_attr a;
@@ -175,11 +177,11 @@ int rss_program_load(const struct rss_program *p)
 }
 
 /*
- * The sum now, and its maximum since the reading before. No maximum falls between two readings: one that was compared
- * before the exchange is in what the exchange takes out, one after it is in the next window. But what stands at the
- * exchange may have been compared with the old window's larger maximum, and may fall before anything else is compared:
- * so the sum is looked up *after* the exchange, and the new window is raised to it. It then holds all that was true
- * from that look on. A step that another CPU has added and not yet compared comes a window late.
+ * Read the sum, and its maximum since the last reading. No maximum is lost between two readings: one that was compared
+ * before the exchange is in the value taken out, and one after it is in the next window. But a sum that is unchanged at
+ * the exchange may have been compared with the old window's larger maximum, and may fall before the next comparison. So
+ * the sum is read *after* the exchange, and the new window is raised to it: from then on it holds every maximum. A step
+ * that another CPU has added and not yet compared is recorded one window late.
  */
 void cm_rss_stat_read(struct cm_rss_stat *r, uint64_t *sum, uint64_t *window_max)
 {
@@ -196,7 +198,7 @@ void cm_rss_stat_read(struct cm_rss_stat *r, uint64_t *sum, uint64_t *window_max
         r->peak = *window_max;
 }
 
-/* The maximum of the run, the present window included. */
+/* Return the maximum of the run, including the present window. */
 uint64_t cm_rss_stat_peak(const struct cm_rss_stat *r)
 {
     int64_t window = __atomic_load_n(&r->values[CM_RSS_STAT_WINDOW], __ATOMIC_SEQ_CST);

@@ -1,8 +1,8 @@
 /*
- * smaps_rollup: proportional and unique set size; pages that the kernel may take back for free (LazyFree) and those in
- * transparent huge pages. The kernel walks the page tables for it, 8 ms for a GiB of small
- * pages, with mmap_lock held: read at every tick it would stop a target that maps memory. Hence the budget.
- * Its descriptor dies with an exec, so it is opened anew for every reading.
+ * smaps_rollup: proportional and unique set size; pages that the kernel may free at any time (LazyFree) and those in
+ * transparent huge pages. The kernel walks the page tables for it, 8 ms for a GiB of small pages, with mmap_lock held.
+ * Read at every tick it would stop a target that maps memory, so it has a budget. Its descriptor is invalid after an
+ * exec, so the file is opened for every reading.
  */
 #include <errno.h>
 
@@ -38,7 +38,7 @@ static int read_smaps_rollup(int fd, uint32_t *row)
     row[CM_SMAPS_SWAP_PSS] = cm_in_32_bits(kib[SWAP_PSS]);
     row[CM_SMAPS_LAZY_FREE] = cm_in_32_bits(kib[LAZY_FREE]);
     row[CM_SMAPS_THP] = cm_in_32_bits(kib[ANON_HUGE] + kib[SHMEM_PMD] + kib[FILE_PMD]);
-    /* KiB of anonymous pages that are other processes', each by its share; UINT32_MAX where that is not known. */
+    /* KiB of anonymous pages that other processes hold, each by its share; UINT32_MAX if not known. */
     uint64_t shared = kib[ANONYMOUS] > kib[PSS_ANON] ? kib[ANONYMOUS] - kib[PSS_ANON] : 0;
     row[CM_SMAPS_SHARED_ANON] = tells_sharing ? cm_in_32_bits(shared) : UINT32_MAX;
     return 0;

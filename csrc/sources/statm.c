@@ -1,6 +1,7 @@
 /*
- * statm: resident pages, one microsecond a reading whatever the size of the process, no lock taken.
- * Exact where the kernel sums its per-CPU counters for it (6.16 and later, found by trying), else off by their rest.
+ * statm: resident pages, one microsecond a reading whatever the size of the process, without a lock. Exact on kernels
+ * that sum their per-CPU counters for it (6.16 and later; the sampler tests it). Older kernels are wrong by what those
+ * counters hold.
  */
 #include <errno.h>
 
@@ -13,13 +14,13 @@ static int read_statm(int fd, uint32_t *row)
     if (got <= 0)
         return got < 0 ? (int)got : -ESRCH;
     const char *at = text;
-    /* A zombie has no memory and reads zeros for ever; so does a process whose main thread has left. */
+    /* A zombie has no memory and reads zeros; so does a process whose main thread has exited. */
     if (cm_parse_number(&at) == 0)
         return -ENODATA;
     uint64_t pages = cm_parse_number(&at);
     row[CM_STATM_RSS] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX;
     pages = cm_parse_number(&at);
-    row[CM_STATM_SHARED] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX; /* files' and shared memory's */
+    row[CM_STATM_SHARED] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX; /* file pages and shared memory */
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /*
- * status: the high-water mark of RSS (VmHWM), swapped bytes, threads; and what RSS leaves out: page tables (VmPTE) and
- * pages of hugetlbfs. Six microseconds a reading, no lock taken.
- * The mark can fall between two readings (the kernel shows the larger of a stored approximate value and the present
- * exact one), so the sampler keeps its own maximum.
+ * status: the high-water mark of RSS (VmHWM), swapped bytes, threads; and memory outside of RSS: page tables (VmPTE)
+ * and pages of hugetlbfs. Six microseconds a reading, without a lock. The mark can fall between two readings, because
+ * the kernel shows the larger of a stored approximate value and the present exact one. So the sampler keeps its own
+ * maximum.
  */
 #include <errno.h>
 
@@ -23,7 +23,7 @@ static int read_status(int fd, uint32_t *row)
     int error = cm_read_fields(fd, ':', fields, values, FIELDS);
     if (error != 0)
         return error;
-    if (values[CM_STATUS_HWM] == CM_NO_FIELD) /* no address space: a zombie, or the main thread has left */
+    if (values[CM_STATUS_HWM] == CM_NO_FIELD) /* no address space: a zombie, or the main thread has exited */
         return -ENODATA;
     for (int i = 0; i < FIELDS; i++)
         row[i] = values[i] != CM_NO_FIELD ? cm_in_32_bits(values[i]) : i == CM_STATUS_THREADS;

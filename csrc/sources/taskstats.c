@@ -1,6 +1,6 @@
 /*
- * taskstats: what the kernel tells of every task of the machine at its end. Here: how one comes to hear it, by generic
- * netlink; needs CAP_NET_ADMIN in the initial user namespace, and the initial PID and network namespaces.
+ * taskstats: the kernel's exit record of every task of the machine. This file subscribes to the records by generic
+ * netlink. It needs CAP_NET_ADMIN in the initial user namespace, and the initial PID and network namespaces.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,12 +16,13 @@
 #include "sources/taskstats.h"
 
 enum {
-    BACKLOG_BYTES = 32 << 20, /* of records that wait to be read; the kernel doubles it, and counts 2.3 KiB for each */
+    /* For records that wait to be read. The kernel doubles it, and counts 2.3 KiB for each record. */
+    BACKLOG_BYTES = 32 << 20,
     TEXT_BYTES = 256,
 };
 
-/* One request with one text, and what comes of it: 0 or -errno. Netlink has answered when write() returns. The answer
- * to "which family is this" goes to `family`. */
+/* Send one request with one text. Return the result: 0 or -errno. Netlink has answered when write() returns. The ID
+ * of the family, if the answer holds one, is stored in `family`. */
 static int request(int fd, uint16_t type, uint8_t command, uint16_t attribute, const char *text, uint16_t *family)
 {
     struct {
@@ -57,7 +58,7 @@ static int request(int fd, uint16_t type, uint8_t command, uint16_t attribute, c
     return -ENOMSG;
 }
 
-/* Asks for the records from all CPUs, or for no more of them. */
+/* Subscribe to the records of all CPUs, or unsubscribe. */
 static int subscribe(int fd, uint16_t how, const char **why)
 {
     char cpus[TEXT_BYTES];
@@ -84,9 +85,9 @@ static int subscribe(int fd, uint16_t how, const char **why)
 }
 
 /*
- * Whether the end of a child is heard of, and in a form that is known. A subscription from another network namespace
- * is accepted, but the records go to whoever has the same address in the initial one. The child is a fork that only
- * exits, and without a signal.
+ * Check that the record of a child arrives, and in a known form. A subscription from another network namespace is
+ * accepted, but the kernel sends the records to the socket with the same address in the initial one. The child is a
+ * fork that only exits, without an exit signal.
  */
 static int try_with_child(int fd, const char **why)
 {
@@ -118,8 +119,8 @@ static int try_with_child(int fd, const char **why)
     return error;
 }
 
-/* A socket that is just closed goes on being sent to, CPU by CPU, until a task has ended there; and its address, the
- * number of this process, may by then be that of another socket. */
+/* Unsubscribe and close. If the socket were just closed, each CPU would keep sending until a task has ended there.
+ * And the socket's address, this process's PID, may by then belong to another socket. */
 void cm_taskstats_close(int fd)
 {
     const char *why;
@@ -127,7 +128,7 @@ void cm_taskstats_close(int fd)
     close(fd);
 }
 
-/* A non-blocking descriptor, or -errno and one sentence in `why`. */
+/* Subscribe. Return a non-blocking descriptor, or -errno and one sentence in `why`. */
 int cm_taskstats_open(const char **why)
 {
     int bytes = BACKLOG_BYTES;
@@ -135,7 +136,7 @@ int cm_taskstats_open(const char **why)
     int fd = (int)syscall(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_GENERIC);
     if (fd < 0)
         return -errno;
-    /* Up to net.core.rmem_max for everybody, beyond it for who may administer the network. */
+    /* Up to net.core.rmem_max for all users; above it with CAP_NET_ADMIN. */
     if (syscall(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0)
         syscall(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
     int error = subscribe(fd, TASKSTATS_CMD_ATTR_REGISTER_CPUMASK, why);

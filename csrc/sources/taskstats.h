@@ -1,10 +1,10 @@
-/* What the two files about taskstats share: messages of netlink as they lie in a buffer. */
+/* What the two taskstats files share: netlink messages in a buffer. */
 #ifndef CONCMEM_TASKSTATS_H
 #define CONCMEM_TASKSTATS_H
 
 #include "shared/internal.h"
 
-enum { CM_DATAGRAM_BYTES = 4096 }; /* a task's message has 0.6 KiB today, that of the last of several threads 1.2 */
+enum { CM_DATAGRAM_BYTES = 4096 }; /* a task's message has 0.6 KiB today; that of the last of several threads 1.2 KiB */
 
 struct cm_span {
     const char *at;

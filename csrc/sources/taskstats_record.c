@@ -1,11 +1,12 @@
 /*
- * taskstats: what the kernel tells of every task of the machine at its end. Here: how its records are read.
+ * taskstats: the kernel's exit record of every task of the machine. This file parses the records.
  *
- * do_exit() sends the record while the task still has its address space, and before it tells the parent. So whoever has
- * waited for a process finds its record in the socket: one round of reading after the last wait4 is complete.
+ * do_exit() sends the record while the task still has its address space, and before it notifies the parent. So a parent
+ * that has waited for a process finds its record in the socket: one read of the socket after the last wait4 is
+ * complete.
  *
- * A datagram holds messages, a message a header of its family and then attributes, and some attributes hold others:
- * nothing in it is read before its length has been held against what is left.
+ * A datagram holds messages. A message is a header of its family and then attributes, and some attributes hold others.
+ * Nothing is read before its length has been compared with what is left.
  */
 #include <errno.h>
 #include <linux/genetlink.h>
@@ -17,11 +18,12 @@
 #include "sources/taskstats.h"
 
 /*
- * Where the fields of struct taskstats lie, in bytes. It grows at its end only, but for version 15 (Linux 6.14), which
- * grew in between; the header on the machine that compiles this may be that one, or too old to know all of them.
+ * Offsets of fields in struct taskstats, in bytes. New versions add fields at the end, except version 15 (Linux 6.14),
+ * which added one in between. The header of the machine that compiles this may be that version, or too old to have all
+ * fields.
  */
 enum {
-    FIRST_VERSION = 12, /* Linux 5.19: tgid, elapsed time of the process, which thread was the last */
+    FIRST_VERSION = 12, /* Linux 5.19: tgid, elapsed time of the process, flag of the last thread */
     ODD_VERSION = 15,
     EXIT_CODE = 4,
     FLAGS = 8,
@@ -55,13 +57,13 @@ static uint64_t u64(struct cm_span stats, size_t at)
 
 static void skip(struct cm_span *span, size_t n)
 {
-    if (n > span->n) /* what comes last need not be padded */
+    if (n > span->n) /* the last attribute need not be padded */
         n = span->n;
     span->at += n;
     span->n -= n;
 }
 
-/* Takes a message off a datagram: its type, or 0 where no whole one is left. */
+/* Take a message off a datagram. Return its type, or 0 if no whole one is left. */
 int cm_message_next(struct cm_span *datagram, struct cm_span *payload)
 {
     struct nlmsghdr head;
@@ -89,7 +91,8 @@ static struct cm_span find(struct cm_span in, int type)
     return (struct cm_span){NULL, 0};
 }
 
-/* What the first attribute of this type holds: nothing where there is none, or where one claims more than is there. */
+/* Return the content of the first attribute of this type: empty if there is none, or if its length exceeds what is
+ * there. */
 struct cm_span cm_attribute(struct cm_span payload, int type)
 {
     skip(&payload, GENL_HDRLEN);
@@ -97,8 +100,8 @@ struct cm_span cm_attribute(struct cm_span payload, int type)
 }
 
 /*
- * The struct taskstats of a message about one task. The last thread of several brings a sum over all of them along
- * (AGGR_TGID), but only of delays: nothing of it concerns memory.
+ * Return the struct taskstats of a message about one task. The last of several threads also sends a sum over all of
+ * them (AGGR_TGID), but that holds only delays and no memory.
  */
 struct cm_span cm_stats_of(int message_type, struct cm_span payload)
 {
@@ -107,7 +110,7 @@ struct cm_span cm_stats_of(int message_type, struct cm_span payload)
     return find(cm_attribute(payload, TASKSTATS_TYPE_AGGR_PID), TASKSTATS_TYPE_STATS);
 }
 
-/* False where the record has not the form that is read here. */
+/* Read a record. Return false if its form is not supported. */
 bool cm_stats_read(struct cm_span stats, struct cm_exit_record *record)
 {
     uint16_t version;
@@ -132,13 +135,13 @@ bool cm_stats_read(struct cm_span stats, struct cm_exit_record *record)
     return true;
 }
 
-/* Whether the kernel keeps memory figures for these records, told by one that is never 0 in a process. */
+/* Return whether the kernel fills in the memory figures of these records: one of them is never 0 in a process. */
 bool cm_stats_have_memory(struct cm_span stats)
 {
     return u64(stats, VM_HWM_KIB) > 0;
 }
 
-/* The next record of a datagram, which is taken off it. */
+/* Take the next record off a datagram. */
 bool cm_record_next(struct cm_span *datagram, struct cm_exit_record *record)
 {
     struct cm_span payload;
@@ -148,7 +151,8 @@ bool cm_record_next(struct cm_span *datagram, struct cm_exit_record *record)
     return false;
 }
 
-/* A datagram, or an empty one where none is there. ENOBUFS is said once, however many the kernel dropped. */
+/* Receive a datagram, or an empty one if none is waiting. The kernel reports ENOBUFS once, however many records it
+ * dropped. */
 struct cm_span cm_receive(int fd, char *buffer, uint64_t *lost)
 {
     for (;;) {
@@ -161,12 +165,12 @@ struct cm_span cm_receive(int fd, char *buffer, uint64_t *lost)
     }
 }
 
-/* 1 and a record, or 0 where none is there now. `lost` counts how often the kernel began to drop some. A process has
- * one such descriptor at a time. */
+/* Return 1 and a record, or 0 if none is waiting. `lost` counts how often the kernel started to drop records. A
+ * process has one such descriptor at a time. */
 int cm_taskstats_next(int fd, struct cm_exit_record *record, uint64_t *lost)
 {
     static char buffer[CM_DATAGRAM_BYTES];
-    static struct cm_span datagram; /* what is left of the one in the buffer */
+    static struct cm_span datagram; /* what is left of the datagram in the buffer */
     while (!cm_record_next(&datagram, record)) {
         datagram = cm_receive(fd, buffer, lost);
         if (datagram.n == 0)

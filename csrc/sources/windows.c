@@ -1,10 +1,10 @@
 /*
- * windows: VmHWM, read and then set back to the present RSS by writing 5 to clear_refs, so that each reading is the
- * exact maximum since the one before. Half a microsecond a reset whatever the size of the process.
+ * windows: VmHWM, read and then reset to the present RSS by writing 5 to clear_refs, so that each reading is the exact
+ * maximum since the last one. A reset takes half a microsecond, whatever the size of the process.
  *
- * It falsifies the target's own ru_maxrss and VmHWM, which is why it has to be asked for. And the reset takes mmap_lock
- * for writing: behind a target that holds it (MAP_POPULATE does, all the while that it fills pages in) it waits, and what
- * the target touched and gave back meanwhile is wiped out unread. A reset that took long is therefore counted.
+ * It changes the target's own ru_maxrss and VmHWM, so it must be requested. The reset takes mmap_lock for writing. If
+ * the target holds that lock (MAP_POPULATE does, while it fills in pages), the reset waits, and erases what the target
+ * touched and freed in that time. So a reset that took long is counted as inexact.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 
 enum { AT_ONCE_NS = 20000 };
 
-/* Sets the mark back: 1 where it went at once, 0 where it had to wait, or -errno. */
+/* Reset the mark. Return 1 if it was immediate, 0 if it had to wait, or -errno. */
 int cm_window_reset(int fd)
 {
     uint64_t before_ns = cm_now_ns();
@@ -23,7 +23,7 @@ int cm_window_reset(int fd)
     return cm_now_ns() - before_ns <= AT_ONCE_NS;
 }
 
-/* Opened only: a reset would falsify the host's own mark. */
+/* Only open the file: a reset would change the host's own mark. */
 static int probe(int proc_fd, const char **why)
 {
     int fd = openat(proc_fd, "self/clear_refs", O_WRONLY | O_CLOEXEC);

@@ -2,7 +2,7 @@
  * chain SECONDS BYTES...
  *
  * One process for each BYTES, each the child of the one before: it unmaps what it inherited, touches its own BYTES and
- * forks the next. The last prints "holding"; from then on all are alive together for SECONDS, then end from the last to
+ * forks the next. The last prints "holding". From then on all are alive together for SECONDS, then end from the last to
  * the first, each reaped by its parent. The footprint of the tree is the sum of all BYTES and the start-up pages.
  */
 #include "known.h"

@@ -1,9 +1,8 @@
 /*
  * daemonize BYTES [SECONDS=0.5]
  *
- * Becomes a daemon the classic way: fork, setsid, fork again, both parents exit 0 at once. The daemon, in a session of
- * its own and no longer the root's descendant by parent numbers, touches BYTES, prints "holding PID" and holds them for
- * SECONDS.
+ * Becomes a daemon: fork, setsid, fork again; both parents exit 0 at once. The daemon is in its own session, and no
+ * longer the root's descendant by parent PIDs. It touches BYTES, prints "holding PID" and holds them for SECONDS.
  */
 #include "known.h"
 

@@ -2,7 +2,7 @@
  * exec-small BYTES [SECONDS=0.3]
  *
  * Touches BYTES, prints "holding", holds them for SECONDS, then executes itself with BYTES = 0: the same process, now
- * small, prints "small" and stays for SECONDS.
+ * small, prints "small" and runs for SECONDS.
  */
 #include "known.h"
 

@@ -1,10 +1,9 @@
 /*
  * give-back BYTES [FREE=0] [SECONDS=0.2]
  *
- * Touches BYTES and gives them back but keeps the mapping; then touches BYTES elsewhere, prints "holding", holds them
- * for SECONDS, exits 0. What is given back by MADV_DONTNEED is gone at once: its largest size is BYTES. With FREE = 1
- * it is MADV_FREE: the pages stay in its RSS (LazyFree in smaps) until the kernel is short of memory, so that its
- * largest size is 2 x BYTES.
+ * Touches BYTES and frees them but keeps the mapping. Then touches BYTES elsewhere, prints "holding", holds them for
+ * SECONDS, exits 0. MADV_DONTNEED frees the pages at once: the largest size is BYTES. With FREE = 1 it uses MADV_FREE:
+ * the pages stay in RSS (LazyFree in smaps) until the kernel is short of memory, so the largest size is 2 x BYTES.
  */
 #include "known.h"
 

@@ -2,10 +2,11 @@
  * hold BYTES [THREADS=1] [SECONDS=0.2] [MOVE=0]
  *
  * Touches exactly BYTES, prints "holding" when all are touched, holds them for SECONDS, exits 0.
- * With THREADS = 1 the main thread touches; with more, that many threads touch equal shares at the same time and stay
- * alive while the bytes are held. Their stacks are start-up size: a run with BYTES = 0 and the same THREADS shows it.
- * With MOVE, each that touches goes on to the next CPU that it may use after every MOVE pages: the worst that can be
- * done to the kernel's per-CPU counters of pages.
+ *
+ * With THREADS = 1 the main thread touches them. With more, that many threads touch equal shares at the same time, and
+ * live while the bytes are held. Their stacks count as start-up size, which a run with BYTES = 0 and the same THREADS
+ * shows. With MOVE, each touching thread moves to the next usable CPU after every MOVE pages: the worst case for the
+ * kernel's per-CPU page counters.
  */
 #include "known.h"
 
@@ -22,7 +23,7 @@ static pthread_barrier_t all_touched, all_done;
 static cpu_set_t usable;
 static size_t move;
 
-/* Moves the calling thread from CPU `at` to the next that it may use, which may be the same. */
+/* Move the calling thread from CPU `at` to the next usable one, which may be the same. */
 static int next_cpu(int at)
 {
     do

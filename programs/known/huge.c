@@ -1,9 +1,9 @@
 /*
  * huge BYTES [SECONDS=0.2]
  *
- * Touches BYTES, a multiple of 2 MiB, where the kernel is asked for transparent huge pages (MADV_HUGEPAGE) and can give
- * them: at an address that is a multiple too. Prints "holding", holds them for SECONDS, exits 0. Each 4 KiB of them is
- * written, so that the size is BYTES also where there is no huge page to be had.
+ * Touches BYTES, a multiple of 2 MiB, with transparent huge pages requested (MADV_HUGEPAGE) and possible: at an address
+ * that is such a multiple too. Prints "holding", holds them for SECONDS, exits 0. Each 4 KiB is written, so that the
+ * size is BYTES even if no huge page is available.
  */
 #include "known.h"
 
@@ -23,7 +23,7 @@ int main(int argc, char **argv)
     }
     char *mapping = known_map(bytes + HUGE);
     char *aligned = mapping + (HUGE - (uintptr_t)mapping % HUGE) % HUGE;
-    /* A kernel without huge pages refuses the advice: its small ones will do. */
+    /* A kernel without huge pages refuses the advice and uses small pages. */
     madvise(aligned, bytes, MADV_HUGEPAGE);
     known_write(aligned, bytes);
     known_say("holding");

@@ -1,9 +1,9 @@
 /*
  * What the programs of known size share: touching an exact number of bytes, sleeping, reading arguments.
  *
- * "Touching B bytes" is always the same thing: a mapping of its own, kept out of transparent huge pages, written once
- * in each 4 KiB page, so that it adds exactly B bytes (rounded up to pages) to the RSS of the process.
- * Bad arguments end a program with one line on stderr and exit code 2; what the system refuses, with exit code 1.
+ * "Touching B bytes" always means the same: a new mapping, without transparent huge pages, written once in each 4 KiB
+ * page, so that it adds exactly B bytes (rounded up to pages) to the RSS of the process. Invalid arguments end a
+ * program with one line on stderr and exit code 2; a failed system call with exit code 1.
  */
 #ifndef KNOWN_H
 #define KNOWN_H
@@ -28,7 +28,7 @@ static inline void known_fail(const char *what)
     _exit(1);
 }
 
-/* The value of argument `index`, or `fallback` where it is not given. */
+/* Return the value of argument `index`, or `fallback` if it is missing. */
 static inline double known_arg(int argc, char **argv, int index, double fallback)
 {
     if (index >= argc)
@@ -67,25 +67,25 @@ static inline char *known_map_with(size_t bytes, int flags)
     return mapping;
 }
 
-/* Address space for `bytes`, none of it touched. NULL for 0 bytes. */
+/* Map `bytes` without touching them. Return NULL for 0 bytes. */
 static inline char *known_map(size_t bytes)
 {
     return known_map_with(bytes, MAP_PRIVATE);
 }
 
-/* The same, and one with all children that are forked from now on. */
+/* The same, shared with all children forked from now on. */
 static inline char *known_map_shared(size_t bytes)
 {
     return known_map_with(bytes, MAP_SHARED);
 }
 
-/* The same as known_touch, but it is the kernel that touches, inside mmap and with the mapping's lock held. */
+/* Like known_touch, but the kernel touches the pages inside mmap, with mmap_lock held. */
 static inline char *known_populate(size_t bytes)
 {
     return known_map_with(bytes, MAP_PRIVATE | MAP_POPULATE);
 }
 
-/* The first `bytes` of a file of ones. They are in the page cache, and in nobody's RSS. */
+/* Write `bytes` ones into a file. They are in the page cache, and in the RSS of no process. */
 static inline void known_fill(int fd, size_t bytes)
 {
     static char ones[64 << 10];
@@ -98,7 +98,7 @@ static inline void known_fill(int fd, size_t bytes)
     }
 }
 
-/* A mapping of all `bytes` of a file, read once in each page. NULL for 0 bytes. */
+/* Map all `bytes` of a file, and read once in each page. Return NULL for 0 bytes. */
 static inline char *known_read_mapped(int fd, size_t bytes, int flags)
 {
     if (bytes == 0)
@@ -145,7 +145,7 @@ static inline void known_spin(double seconds)
         ;
 }
 
-/* A number from 0 to below 1; the same ones from the same seed everywhere (splitmix64). */
+/* Return a number from 0 to below 1; the same seed gives the same numbers everywhere (splitmix64). */
 static inline double known_random(uint64_t *seed)
 {
     uint64_t x = *seed += 0x9e3779b97f4a7c15u;
@@ -154,12 +154,12 @@ static inline double known_random(uint64_t *seed)
     return (double)((x ^ x >> 31) >> 11) / (double)(1ull << 53);
 }
 
-/* When the bytes of a spike were there, by CLOCK_MONOTONIC: all from top to leave, none outside of from to down. */
+/* When the bytes of a spike were there, by CLOCK_MONOTONIC: all from top to leave, none before from or after down. */
 struct known_spike {
     double from_s, top_s, leave_s, down_s;
 };
 
-/* Touches `bytes` by known_touch or known_populate, holds them by known_sleep or known_spin, and unmaps them. */
+/* Touch `bytes` by known_touch or known_populate, hold them by known_sleep or known_spin, and unmap them. */
 static inline struct known_spike known_spike(char *touch(size_t), size_t bytes, void hold(double), double hold_s)
 {
     struct known_spike spike = {.from_s = known_now_s()};

@@ -1,8 +1,8 @@
 /*
  * leader-exit BYTES [SECONDS=0.5]
  *
- * The main thread leaves by pthread_exit. Only when it is gone does the one thread that is left touch BYTES, print
- * "holding", and hold them for SECONDS; then the process exits 0. From its first byte on, /proc/PID/statm reads zeros.
+ * The main thread exits by pthread_exit. When it has exited, the one remaining thread touches BYTES, prints "holding",
+ * and holds them for SECONDS; then the process exits 0. From the first byte on, /proc/PID/statm reads zeros.
  */
 #include "known.h"
 

@@ -1,8 +1,8 @@
 /*
  * locked BYTES [SECONDS=0.2]
  *
- * Locks BYTES into memory (mlock), which the kernel touches for that, prints "holding", holds them for SECONDS, exits 0.
- * Needs a limit of locked memory (RLIMIT_MEMLOCK, ulimit -l) of BYTES or more, or the right to exceed it.
+ * Locks BYTES into memory (mlock): the kernel touches them for that. Prints "holding", holds them for SECONDS, exits 0.
+ * Requires a limit of locked memory (RLIMIT_MEMLOCK, ulimit -l) of at least BYTES, or the right to exceed it.
  */
 #include "known.h"
 

@@ -1,9 +1,9 @@
 /*
  * mapped-file BYTES [SECONDS=0.2]
  *
- * Writes BYTES into a nameless file in $TMPDIR, else /var/tmp, maps it (MAP_PRIVATE), reads each page, prints "holding",
- * holds them for SECONDS, exits 0. They are in its RSS as pages of a file, and charged to its control group as page
- * cache, since it is this program that brought them there.
+ * Writes BYTES into a nameless file in $TMPDIR, else /var/tmp, maps it (MAP_PRIVATE), reads each page, prints
+ * "holding", holds them for SECONDS, exits 0. They are in its RSS as file pages. They are charged to its control group
+ * as page cache, because this program wrote them.
  */
 #include "known.h"
 

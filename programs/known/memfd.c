@@ -1,9 +1,9 @@
 /*
  * memfd BYTES [MAPPED=0] [SECONDS=0.2]
  *
- * Writes BYTES into a file that is memory (memfd_create, as /dev/shm), prints "holding", holds them for SECONDS, exits
- * 0. They are charged to its control group but are in the RSS of no process, unless with MAPPED = 1 it maps the file
- * and reads each page: then they are in its own, as shared memory.
+ * Writes BYTES into a file in memory (memfd_create, as in /dev/shm), prints "holding", holds them for SECONDS, exits 0.
+ * They are charged to its control group but are in the RSS of no process. With MAPPED = 1 it maps the file and reads
+ * each page: then they are in its RSS, as shared memory.
  */
 #include "known.h"
 

@@ -1,8 +1,8 @@
 /*
  * ramp BYTES SECONDS [STEPS=100]
  *
- * Grows from nothing to BYTES over SECONDS: STEPS equal steps at equal distances in time, each touched at its start.
- * Prints "holding" when all are touched and exits one step later.
+ * Grows from nothing to BYTES over SECONDS, in STEPS equal steps at equal intervals, each touched at its start. Prints
+ * "holding" when all are touched and exits one step later.
  */
 #include "known.h"
 

@@ -1,12 +1,12 @@
 /*
  * refork LINES SECONDS
  *
- * LINES lines of processes that never stand still: each process forks its successor and exits, as fast as it can, with
- * SIGTERM and SIGHUP ignored, every fourth in a session of its own. Prints "forking" when all lines have begun.
+ * LINES chains of processes that keep forking: each process forks its successor and exits, as fast as it can, with
+ * SIGTERM and SIGHUP ignored, every fourth in a new session. Prints "forking" when all chains have started.
  *
- * Bounds, for a machine on which nobody kills or reaps them: no process forks while the machine has more than
- * ROOM tasks above those that it had at the start, zombies included; and every process knows the same end, SECONDS after
- * the start (at most 20), past which it forks no more.
+ * Bounds, for a machine on which no process kills or reaps them: no process forks while the machine has more than ROOM
+ * tasks above the number at the start, zombies included; and no process forks later than SECONDS after the start (at
+ * most 20).
  */
 #include "known.h"
 
@@ -17,7 +17,8 @@ enum { ROOM = 1000, MOST_SECONDS = 20 };
 
 static unsigned most_tasks;
 
-/* All tasks of the machine, with those that have ended and are not reaped; as good as infinitely many where unknown. */
+/* Return the number of tasks of the machine, with those that have ended and are not reaped; the largest number if
+ * unknown. */
 static unsigned tasks(void)
 {
     char text[128];
@@ -36,7 +37,7 @@ static void run_line(double end_s)
         if (child > 0)
             _exit(0);
         if (child < 0)
-            known_sleep(0.001); /* no room for a process now: this one goes on in its place */
+            known_sleep(0.001); /* no process can be started now: continue in this one */
         else if (generation % 4 == 0)
             setsid();
     }

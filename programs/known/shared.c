@@ -1,9 +1,9 @@
 /*
  * shared BYTES [PROCESSES=4] [SECONDS=0.2]
  *
- * Maps BYTES that it shares with PROCESSES children (MAP_SHARED | MAP_ANONYMOUS), which each touch all of them, as does
- * the parent. Prints "holding" when all have, holds for SECONDS, reaps the children and exits 0. BYTES are in the RSS of
- * every process, as shared memory; the footprint of the tree is BYTES once, and start-up pages.
+ * Maps BYTES that it shares with PROCESSES children (MAP_SHARED | MAP_ANONYMOUS). Each child touches all of them, as
+ * does the parent. Prints "holding" when all have, holds for SECONDS, reaps the children and exits 0. BYTES are in the
+ * RSS of every process, as shared memory; the footprint of the tree is BYTES once, and start-up pages.
  */
 #include "known.h"
 
@@ -44,7 +44,7 @@ int main(int argc, char **argv)
         if (child < 0)
             known_fail("fork");
         if (child == 0) {
-            /* Or it would wait for ever for siblings that could not be forked. */
+            /* Otherwise it would wait for ever for siblings that could not be forked. */
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             touch_and_hold(mapping, bytes, together, 0);
             _exit(0);

@@ -1,8 +1,8 @@
 /*
  * sigchld-ignored BYTES [SECONDS=0.5]
  *
- * Ignores SIGCHLD, so that the kernel reaps its children by itself and nobody ever gets their rusage. The one child
- * touches BYTES, prints "holding PID", holds them for SECONDS and exits; the parent exits 0 when it is gone.
+ * Ignores SIGCHLD, so that the kernel reaps its children by itself and no process gets their rusage. The one child
+ * touches BYTES, prints "holding PID", holds them for SECONDS and exits. The parent then exits 0.
  */
 #include "known.h"
 

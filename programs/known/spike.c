@@ -1,11 +1,10 @@
 /*
  * spike BASE SPIKE IDLE_S [HOLD_MS=0] [POPULATE=0]
  *
- * Holds BASE bytes from beginning to end. Idles IDLE_S, touches SPIKE bytes more, holds them for HOLD_MS without
- * sleeping, unmaps them, idles IDLE_S again, exits 0. With POPULATE = 1 it is not page faults that touch them but the
- * kernel inside mmap (MAP_POPULATE): the fastest spike there is.
- * Prints "spike FROM TOP DOWN": when touching began, when all was touched and when it was unmapped, in seconds since
- * main began.
+ * Holds BASE bytes from beginning to end. Sleeps IDLE_S, touches SPIKE more bytes, holds them for HOLD_MS without
+ * sleeping, unmaps them, sleeps IDLE_S again, exits 0. With POPULATE = 1 the kernel touches them inside mmap
+ * (MAP_POPULATE), without page faults: the fastest spike there is. Prints "spike FROM TOP DOWN": when touching began,
+ * when all were touched and when they were unmapped, in seconds since main began.
  */
 #include "known.h"
 

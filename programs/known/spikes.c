@@ -1,11 +1,10 @@
 /*
  * spikes COUNT SPIKE HOLD_MS BASE [SEED=1] [GAP_MS=20]
  *
- * Holds BASE bytes from beginning to end. COUNT times it idles for a random time of up to GAP_MS, touches SPIKE bytes
- * more, holds them for HOLD_MS without sleeping and unmaps them; then it idles GAP_MS and exits 0. The same SEED gives
- * the same gaps.
- * Prints "spike FROM TOP DOWN" for each: when touching began, when all was touched and when it was unmapped, in seconds
- * of CLOCK_MONOTONIC.
+ * Holds BASE bytes from beginning to end. COUNT times it sleeps for a random time of up to GAP_MS, touches SPIKE more
+ * bytes, holds them for HOLD_MS without sleeping and unmaps them. Then it sleeps GAP_MS and exits 0. The same SEED
+ * gives the same gaps. Prints "spike FROM TOP DOWN" for each: when touching began, when all were touched and when they
+ * were unmapped, in seconds of CLOCK_MONOTONIC.
  */
 #include "known.h"
 

@@ -1,8 +1,8 @@
 /*
  * thread-fork BYTES [SECONDS=0.5]
  *
- * A thread that is not the main one forks a child and stays alive until it has reaped it: the kernel lists that child
- * in the children file of the thread alone. The child touches BYTES, prints "holding PID", holds them for SECONDS.
+ * A thread other than the main thread forks a child and runs until it has reaped it: the kernel lists that child only
+ * in the children file of that thread. The child touches BYTES, prints "holding PID", holds them for SECONDS.
  */
 #include "known.h"
 

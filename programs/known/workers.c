@@ -1,11 +1,11 @@
 /*
  * workers WORKERS SHARED SPIKE [TIMES=3] [HOLD_MS=10] [SEED=1] [GAP_MS=30]
  *
- * Touches SHARED bytes, then forks WORKERS workers that share them. Each, TIMES times, idles for a random time of up to
- * GAP_MS, touches SPIKE bytes of its own, holds them for HOLD_MS and unmaps them; the same SEED gives the same idling.
- * When all are reaped it prints "peak LEAST MOST": the largest footprint of the tree was at least LEAST = SHARED and
- * SPIKE for each spike that was whole at the fullest moment, and at most MOST, where a spike that was growing or
- * shrinking counts as whole. Start-up pages come on top of both.
+ * Touches SHARED bytes, then forks WORKERS workers that share them. TIMES times, each sleeps for a random time of up to
+ * GAP_MS, touches SPIKE bytes of its own, holds them for HOLD_MS and unmaps them. The same SEED gives the same pauses.
+ * When all are reaped it prints "peak LEAST MOST". The largest footprint of the tree was at least LEAST = SHARED and
+ * SPIKE for each spike that was complete when most were, and at most MOST, where a spike that was growing or shrinking
+ * counts as complete. Start-up pages are added to both.
  */
 #include "known.h"
 
@@ -20,7 +20,7 @@ static void work(struct known_spike *spikes, unsigned times, size_t bytes, doubl
     _exit(0);
 }
 
-/* How many spikes were there at the fullest moment, which is one at which some spike begins. */
+/* Return how many spikes overlapped at most; the maximum is at a moment when some spike begins. */
 static unsigned most_at_once(const struct known_spike *spikes, unsigned count, bool whole)
 {
     unsigned most = 0;

@@ -1,8 +1,8 @@
 /*
  * zombie-keeper BYTES [SECONDS=0.5]
  *
- * A child touches BYTES, holds them for SECONDS and exits; the parent never reaps it, prints "zombie PID" once it is
- * dead, and lives for SECONDS more beside it: all that time the child's statm reads zeros without an error.
+ * A child touches BYTES, holds them for SECONDS and exits. The parent never reaps it, prints "zombie PID" when it has
+ * ended, and runs for SECONDS more: in that time the child's statm reads zeros without an error.
  */
 #include "known.h"
 

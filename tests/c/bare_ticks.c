@@ -1,10 +1,9 @@
 /*
  * bare_ticks PID INTERVAL_NS
  *
- * The least that sampling a process can cost: sleep to the next multiple of INTERVAL_NS, one pread of a kept descriptor
- * of /proc/PID/statm, again and again until PID has no memory any more. An instant that is missed is not made up for.
- * Prints the number of its readings, the time from the first to the last, the median of the gaps between them, and the
- * CPU time that it took, in ns.
+ * The lowest cost of sampling a process: sleep to the next multiple of INTERVAL_NS, then one pread of a kept descriptor
+ * of /proc/PID/statm, until PID has no memory any more. Missed ticks are skipped. Prints the number of readings, the
+ * time from the first to the last, the median gap between them, and the CPU time used, in ns.
  */
 #include <fcntl.h>
 #include <stdio.h>

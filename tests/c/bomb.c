@@ -1,6 +1,8 @@
 /*
- * bomb COUNT SECONDS: processes that all fork as fast as they can, until there are COUNT of them. Then each goes on
- * forking children that end at once, so that its memory map is always being copied, and locked. All end after SECONDS.
+ * bomb COUNT SECONDS
+ *
+ * Processes that all fork as fast as they can, until there are COUNT. Then each keeps forking children that exit at
+ * once, so that its memory map is always being copied, and locked. All exit after SECONDS.
  */
 #include <stdlib.h>
 #include <sys/mman.h>

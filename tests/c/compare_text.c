@@ -1,6 +1,8 @@
 /*
- * compare_text ROUNDS SEED: the string functions of csrc/nolibc/text.c against libc's, on random texts that end at
- * the very end of their memory. The functions under test are compiled with `own_` before their names.
+ * compare_text ROUNDS SEED
+ *
+ * Compares the string functions of csrc/nolibc/text.c with libc's, on random texts that end at the end of their memory.
+ * The functions under test are compiled with `own_` before their names.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -28,7 +30,7 @@ static int sign(int value)
     return (value > 0) - (value < 0);
 }
 
-/* A text of random length in memory of exactly its size, of few letters, so that parts of it recur. */
+/* Return a text of random length in memory of exactly its size, of few letters, so that parts of it recur. */
 static char *text(size_t *length)
 {
     *length = (size_t)rand() % LONGEST;

@@ -1,6 +1,8 @@
 /*
- * crew BYTES: a thread of it ends, then a child that holds nothing, then one that has touched BYTES, then it exits with
- * 0. All that takes a few milliseconds.
+ * crew BYTES
+ *
+ * Starts a thread that ends, then a child that holds nothing, then a child that touches BYTES. Exits 0. The whole run
+ * takes a few milliseconds.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -16,7 +18,7 @@ static int child(size_t bytes)
 {
     pid_t pid = fork();
     if (pid == 0) {
-        volatile char *held = malloc(bytes); /* or the compiler would leave out what nobody reads */
+        volatile char *held = malloc(bytes); /* volatile, or the compiler would remove writes that are never read */
         for (size_t i = 0; i < bytes; i += 4096)
             held[i] = 1;
         _exit(0);

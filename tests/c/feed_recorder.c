@@ -1,11 +1,11 @@
 /*
  * feed_recorder ROWS SHAPE
  *
- * Feeds ROWS rows, one a millisecond with some jitter, to the recorder of csrc/shared/record.c and then holds every window
- * against the same rows made a second time: its number of readings, minimum, maximum and last value of every column.
- * SHAPE: "walk" (a random walk of three columns with one row far above all others), "grow" (every row is a record),
- * "flat" (never one after the first).
- * Prints one line of JSON. Exit code 1 where the recorder wrote outside its own memory or a window is wrong.
+ * Feeds ROWS rows, one a millisecond with some jitter, to the recorder of csrc/shared/record.c. Then compares every
+ * window with the same rows made a second time: number of readings, minimum, maximum and last value of every column.
+ * SHAPE: "walk" (a random walk of three columns with one row far above all others), "grow" (every row is a new
+ * maximum), "flat" (no row after the first is). Prints one line of JSON. Exit code 1 if the recorder wrote outside of
+ * its own memory or a window is wrong.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static void stream_open(struct stream *s, const char *shape, uint64_t rows)
         s->values[c] = 50000;
 }
 
-/* The row of the walk that stands out: late, so that much is merged before it and some after it. */
+/* Return the row of the walk with the maximum: late, so that many rows are merged before it and some after it. */
 static uint64_t record_row(const struct stream *s)
 {
     return s->rows / 7 * 5;
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     memset(&head, 0, sizeof head);
     cm_layout(&head);
 
-    /* A track as the layout makes one with a ring, but with three columns: the most that any source has. */
+    /* A track with a ring, as the layout makes it, but with three columns. */
     struct cm_track track = head.tracks[CM_STATM];
     track.ncolumns = COLUMNS;
     track.row_bytes = head.tracks[CM_STATUS].row_bytes;
@@ -131,7 +131,7 @@ int main(int argc, char **argv)
         if (track.max[c] != truth_max[c] || track.max_t_ns[c] != truth_t_ns[c])
             wrong++;
 
-    /* The frozen ring: how many of its rows come before and after the record, and the largest gap between two. */
+    /* The frozen ring: how many of its rows come before and after the maximum, and the largest gap between two. */
     const unsigned char *frozen = memory + track.ring_offset + ring_bytes / 2;
     uint64_t before = 0, after = 0, has_record = 0, kept = track.ring_frozen;
     uint64_t ring_rows = kept < track.ring_capacity ? kept : track.ring_capacity, gap_ns = 0, previous_ns = 0;

@@ -1,7 +1,10 @@
 /*
- * leaver spike BYTES: the main thread leaves at once; one named "worker" touches BYTES after 0.1 s, gives them back
- * after another 0.1 s, and ends the process with 0 after half a second more.
- * leaver exec COMMAND [ARGUMENTS...]: the worker executes COMMAND after 0.2 s, which makes it the main thread.
+ * leaver spike BYTES
+ * leaver exec COMMAND [ARGUMENTS...]
+ *
+ * The main thread exits at once. With "spike", a thread named "worker" touches BYTES after 0.1 s, unmaps them after
+ * another 0.1 s, and ends the process with 0 half a second later. With "exec", the worker executes COMMAND after 0.2 s,
+ * which makes it the main thread.
  */
 #include <pthread.h>
 #include <stdlib.h>

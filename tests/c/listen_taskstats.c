@@ -1,10 +1,11 @@
 /*
  * listen_taskstats probe
- * listen_taskstats run COMMAND...   runs it, waits for it, and only then reads the records
- * listen_taskstats wait COUNT       COUNT children, one after another; after each wait its record must be there
- * listen_taskstats burst COUNT BUFFER_BYTES  COUNT children that end at once; 0: the buffer that the listener has
+ * listen_taskstats run COMMAND...            run it, wait for it, and only then read the records
+ * listen_taskstats wait COUNT                COUNT children in sequence; after each wait its record must be there
+ * listen_taskstats burst COUNT BUFFER_BYTES  COUNT children that end at once; 0: the listener's own buffer size
  *
- * Prints one line of JSON; "run" all records of the machine. Exit code 3 and a sentence where taskstats cannot be had.
+ * Prints one line of JSON; "run" prints all records of the machine. Exit code 3 and a sentence if taskstats are not
+ * available.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,9 @@
 /*
- * mangle_taskstats ROUNDS SEED: datagrams of exit records, made by the kernel's own header, given to the parser of
- * csrc/sources/taskstats_record.c: whole, cut short at every byte, of every version, and mangled ROUNDS times. Each lies
- * in memory of exactly its size, so that a sanitizer sees the first byte read beyond it.
+ * mangle_taskstats ROUNDS SEED
+ *
+ * Gives datagrams of exit records, made with the kernel's own header, to the parser of csrc/sources/taskstats_record.c:
+ * whole, cut short at every byte, of every version, and changed at random ROUNDS times. Each lies in memory of exactly
+ * its size, so that a sanitizer detects a read of one byte beyond it.
  */
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
@@ -24,7 +26,7 @@ enum { MESSAGES = 3, FAMILY = 0x17, MOST = 4096 };
     while (0)
 
 static char made[MOST];
-static size_t filled, ends[MESSAGES]; /* where each message ends, without what pads it */
+static size_t filled, ends[MESSAGES]; /* where each message ends, without padding */
 
 static size_t open_attribute(uint16_t type)
 {
@@ -58,7 +60,8 @@ static void put_stats(uint16_t aggregate, uint16_t number, const struct taskstat
     close_attribute(outer);
 }
 
-/* What the kernel sends for task number `i` of process 1000; the last one ends it, and brings the delays of all. */
+/* Write what the kernel sends for task number `i` of process 1000. The last task ends the process, and adds the
+ * delays of all. */
 static void put_message(int i, uint16_t version, size_t bytes)
 {
     bool last = i == MESSAGES - 1;
@@ -81,7 +84,7 @@ static void put_message(int i, uint16_t version, size_t bytes)
     };
     filled += sizeof(struct nlmsghdr);
     put(&what, sizeof what);
-    if (i == 1) /* where the kernel aligns the record, this comes first */
+    if (i == 1) /* the kernel may align the record with this */
         close_attribute(open_attribute(TASKSTATS_TYPE_NULL));
     put_stats(TASKSTATS_TYPE_AGGR_PID, TASKSTATS_TYPE_PID, &stats, bytes);
     memset(&stats, 0, sizeof stats);
@@ -93,7 +96,7 @@ static void put_message(int i, uint16_t version, size_t bytes)
     ends[i] = filled;
 }
 
-/* `bytes`: of struct taskstats, which this version of it has. */
+/* `bytes` is the size of this version's struct taskstats. */
 static void make(uint16_t version, size_t bytes)
 {
     filled = 0;
@@ -101,7 +104,7 @@ static void make(uint16_t version, size_t bytes)
         put_message(i, version, bytes);
 }
 
-/* How many records are read from the first `n` bytes; the last of them is left in `record`. */
+/* Return how many records are read from the first `n` bytes. The last of them is stored in `record`. */
 static int count(size_t n, struct cm_exit_record *record)
 {
     char *exact = malloc(n);
@@ -158,7 +161,7 @@ int main(int argc, char **argv)
     for (int i = atoi(argv[1]); i > 0; i--) {
         make(TASKSTATS_VERSION, sizeof(struct taskstats));
         for (int k = rand() % 4; k >= 0; k--) {
-            /* Mostly where lengths and types lie, in the first bytes of a message. */
+            /* Mostly lengths and types, in the first bytes of a message. */
             size_t from = (rand() & 1) ? 0 : ends[rand() % (MESSAGES - 1)];
             size_t at = rand() % 4 ? from + (size_t)rand() % 40 : (size_t)rand() % filled;
             made[at] = (char)(rand() % 3 ? rand() : made[at] + rand() % 9 - 4);

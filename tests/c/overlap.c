@@ -1,6 +1,8 @@
 /*
- * overlap BYTES: after 20 ms two children hold BYTES at once, for 100 ms. 60 ms later, when the other has ended, the
- * first starts a thread that ends, and ends 50 ms after that; nobody but the kernel tells that it is older than its thread.
+ * overlap BYTES
+ *
+ * After 20 ms, two children hold BYTES at the same time for 100 ms. 60 ms after the other has ended, the first starts a
+ * thread that ends, and exits 50 ms later. Only the kernel shows that the process is older than its thread.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -26,7 +28,7 @@ static void child(size_t bytes, int with_thread)
     usleep(100000);
     munmap(held, bytes);
     if (with_thread) {
-        usleep(60000); /* the other has ended by then */
+        usleep(60000); /* the other child has ended by then */
         if (pthread_create(&thread, NULL, nothing, NULL) != 0)
             _exit(1);
         pthread_join(thread, NULL);

@@ -1,4 +1,5 @@
-/* read_group FOLDER VERSION: what source_cgroup.c reads of a control group, or of a folder of files that is like one. */
+/* read_group FOLDER VERSION: prints what csrc/sources/cgroup.c reads of a control group, or of a folder that
+ * imitates one. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,7 +9,8 @@
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"usage", "anon", "file", "shmem", "kernel", "kernel_stack", "page_tables", "sock"};
+    static const char *const names[] = {"usage",  "anon",         "file",        "shmem",
+                                        "kernel", "kernel_stack", "page_tables", "sock"};
     struct cm_cgroup group;
     uint64_t row[CM_MAX_COLUMNS] = {0};
     const char *why = "";

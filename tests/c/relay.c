@@ -1,6 +1,8 @@
 /*
- * relay BYTES SECONDS LIFE: the main thread leaves at once. Threads that live LIFE seconds each follow one another; the
- * first touches BYTES, which stay. After SECONDS the process exits with 0.
+ * relay BYTES SECONDS LIFE
+ *
+ * The main thread exits at once. Threads that live LIFE seconds each start one another. The first touches BYTES, which
+ * stay. After SECONDS the process exits 0.
  */
 #include <pthread.h>
 #include <stdlib.h>

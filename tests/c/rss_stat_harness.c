@@ -1,10 +1,12 @@
 /*
- * rss_stat_harness GROUP LAUNCH_GROUP SCENARIO: what csrc/sources/rss_stat.c says of the processes in the control group
- * GROUP, against what is known of them. The target is this program once more, born in LAUNCH_GROUP (GROUP, or one below
- * it). Prints one line of JSON, whose figures the test holds against each other.
+ * rss_stat_harness GROUP LAUNCH_GROUP SCENARIO
  *
- * The target stops at barriers in memory that both map; what it finds out about itself (statm, exact to the page since
- * 6.16) is left there. It is started with vfork, and the child writes into the harness's memory first, which must not
+ * Prints what csrc/sources/rss_stat.c reports for the processes in the control group GROUP, and what is known of them,
+ * as one line of JSON. The test compares the two. The target is this program once more, started in LAUNCH_GROUP (GROUP,
+ * or one below it).
+ *
+ * The target stops at barriers in memory that both map, and stores there what it reads about itself (statm, exact to
+ * the page since 6.16). It is started with vfork, and the child writes into the harness's memory first, which must not
  * count.
  */
 #include <errno.h>
@@ -77,7 +79,8 @@ static char *touched(size_t bytes, int flags)
     return memory;
 }
 
-/* One of two that go up and down in step; the top is known, and everything below it is on the way there. */
+/* One of two threads or processes that grow and shrink in step. The top is known, and every other value is on the
+ * way there. */
 static void *climb(void *number)
 {
     int me = (int)(intptr_t)number;
@@ -114,7 +117,8 @@ static void spikes(void)
     shared->over = 1;
 }
 
-/* Short lives that others look at: some are freed by whoever looked last. */
+/* Short-lived processes that another process reads: some are freed by the reader, which was the last to use their
+ * memory. */
 static void lives(int n)
 {
     for (int i = 0; i < n; i++)
@@ -185,7 +189,7 @@ static FILE *procs(const char *group)
     return fopen(path, "re");
 }
 
-/* The sum of Rss over the group as the kernel finds it in the page tables. */
+/* Return the sum of Rss over the group, as the kernel computes it from the page tables. */
 static long long truth(const char *group)
 {
     long long sum = 0;
@@ -205,7 +209,7 @@ static long long truth(const char *group)
     return sum;
 }
 
-/* vfork, so that the child's first steps are in this process's memory. */
+/* Start with vfork, so that the child's first steps are in this process's memory. */
 static pid_t launch(const char *group, char *scenario)
 {
     static char path[512];
@@ -233,7 +237,8 @@ static long long sum_of(struct cm_rss_stat *r, long long *window)
     return (long long)sum;
 }
 
-/* Rounds in which the maximum that was noted is not the sum of what both have at the top, and by how much at most. */
+/* Count the rounds in which the recorded maximum differs from the sum of both at the top, and the largest
+ * difference. */
 static void watch_climbing(struct cm_rss_stat *r, bool threads)
 {
     long long window, off = 0, worst = 0;
@@ -245,7 +250,7 @@ static void watch_climbing(struct cm_rss_stat *r, bool threads)
         sum_of(r, &window);
         long long top = threads ? shared->rss[0] : shared->rss[0] + shared->rss[1];
         long long error = llabs(window - top);
-        if (round >= 10 && error != 0) { /* by then all that is touched only once has been */
+        if (round >= 10 && error != 0) { /* by then all memory that is touched only once has been */
             off++;
             worst = error > worst ? error : worst;
         }
@@ -253,12 +258,12 @@ static void watch_climbing(struct cm_rss_stat *r, bool threads)
     printf("\"rounds\": %d, \"off\": %lld, \"worst\": %lld, ", ROUNDS - 10, off, worst);
 }
 
-/* Spikes of whose top no window of that time knows. */
+/* Count the spikes whose top is in no window of their time. */
 static void watch_spikes(struct cm_rss_stat *r, int readings, unsigned pause_us)
 {
     enum { MOST = 1 << 20 };
     struct {
-        uint64_t from, to; /* of the readings that ended it */
+        uint64_t from, to; /* of the readings that ended the window */
         long long max;
     } *windows = calloc(MOST, sizeof *windows);
     long long max;
@@ -317,7 +322,7 @@ int main(int argc, char **argv)
     int group_fd = open(group, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     cpu_set_t all;
     sched_getaffinity(0, sizeof all, &all);
-    pin(0); /* where the event is opened, while the target runs on the next CPU */
+    pin(0); /* the event is opened on CPU 0, and the target runs on the next CPU */
     int error = cm_rss_stat_open(&r, group_fd, &why);
     sched_setaffinity(0, sizeof all, &all);
     if (error != 0) {
@@ -335,7 +340,7 @@ int main(int argc, char **argv)
     } else {
         int parties = strcmp(scenario, "share") == 0 ? 6 : 2;
         barrier(parties);
-        usleep(20000); /* all that is left for them to do is to wait */
+        usleep(20000); /* from now on they only wait */
         long long sum = sum_of(&r, NULL);
         printf("\"sum\": %lld, \"truth\": %lld, ", sum, truth(argv[2]));
         barrier(parties);
