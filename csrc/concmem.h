@@ -49,8 +49,8 @@
 #define CM_PROCESS_ROOT 1
 #define CM_PROCESS_ENDED 2
 #define CM_PROCESS_REAPED 4
-#define CM_PROCESS_FORGETS 8
-#define CM_PROCESS_TOLD 16
+#define CM_PROCESS_IGNORES_SIGCHLD 8
+#define CM_PROCESS_HAS_EXIT_RECORD 16
 #define CM_PROCESS_ARGUMENTS_CUT 32 /* only some of its arguments were kept */
 #define CM_PROCESS_SURVIVED 64 /* it could not be killed */
 #define CM_PROCESS_LEFT 128    /* it was left running, as the request says */
@@ -100,12 +100,12 @@ struct cm_process {
     uint64_t rss_bytes;
     uint64_t hwm_bytes;
     uint64_t maxrss_bytes;
-    uint64_t told_bytes;   /* high-water mark in its exit record */
-    uint64_t marked_ns;    /* when its high-water mark was last read */
+    uint64_t exit_record_bytes;   /* high-water mark in its exit record */
+    uint64_t hwm_read_ns;    /* when its high-water mark was last read */
     uint64_t user_ns;
     uint64_t system_ns;
     uint64_t child_faults;
-    uint32_t inexact;      /* windows in which a spike can be missing */
+    uint32_t inexact_windows;      /* windows in which a spike can be missing */
     uint32_t text_offset;
     uint32_t text_bytes;
     uint32_t flags;
@@ -130,7 +130,8 @@ struct cm_head {
     int32_t selector_group_fd;
     uint32_t memory_group_version;
     uint32_t leftover;
-    uint32_t nests;            /* the sampler is alone in a delegated group, and makes the target's group below it */
+    /* The sampler is alone in a delegated group, and makes the target's group below it. */
+    uint32_t is_delegated;
 
     /* the answer */
     uint32_t phase;
@@ -151,8 +152,9 @@ struct cm_head {
     uint64_t pss_readings;
     uint64_t pss_ns;
     uint64_t pss_over_bytes; /* by how much the largest reading of PSS may be too high */
-    uint64_t least_bytes;    /* largest amount that the tree held at least, given what its processes may share */
-    uint64_t refused;
+    /* Largest amount that the tree held at least, given what its processes may share. */
+    uint64_t lower_bound_bytes;
+    uint64_t refused_readings;
     uint64_t sampler_cpu_ns;
     uint64_t sampler_rss_bytes;
     uint64_t floor_bytes;
@@ -227,7 +229,7 @@ struct cm_resources {
     int owner_pid; /* a forked child's copy kills and removes nothing */
     uint32_t locked;
     struct cm_file sampler; /* a pidfd */
-    struct cm_file given[CM_STREAMS]; /* the target's standard files */
+    struct cm_file target_streams[CM_STREAMS]; /* the target's standard files */
     struct cm_file readers[CM_STREAMS]; /* read ends of the pipes among those */
     struct cm_group_folder groups[CM_GROUP_FOLDERS];
 };
@@ -237,7 +239,7 @@ struct cm_memory {
     struct cm_head *head;
     uint64_t size;
     struct cm_file file;
-    struct cm_file over; /* an eventfd, readable when the sampler has written its result */
+    struct cm_file done; /* an eventfd, readable when the sampler has written its result */
     int owner_pid;
     uint32_t is_reusable; /* the sampler has ended, and little was written */
 };
@@ -279,7 +281,7 @@ int cm_has_ended(struct cm_resources *resources);
 int cm_end(struct cm_resources *resources);
 
 /* Close the target's standard files in this process, so that a pipe ends when the target closes it. */
-void cm_close_given(struct cm_resources *resources);
+void cm_close_target_streams(struct cm_resources *resources);
 
 /* Call cm_end, then close and remove everything that is left. Safe at any time, any number of times. */
 void cm_release(struct cm_resources *resources);

@@ -129,7 +129,7 @@ class _Recording:
             return 0
         by_shell = head.wait_status == (128 + signal.SIGKILL) << 8  # a shell passes on how its child ended
         until_ns = head.exit_ns if self._request.leftover == "kill" else head.end_ns  # the rest was killed by us
-        has_status = lib.CM_PROCESS_REAPED | lib.CM_PROCESS_TOLD
+        has_status = lib.CM_PROCESS_REAPED | lib.CM_PROCESS_HAS_EXIT_RECORD
         known = (entry for entry in self._table if entry.flags & has_status)
         ended = (entry.wait_status for entry in known if entry.end_ns <= until_ns)
         return int(by_shell) + sum(1 for status in ended if status & 0x7F == signal.SIGKILL)
@@ -247,7 +247,7 @@ class _Recording:
             rss_bytes=head.sampler_rss_bytes or None,
             pss_readings=head.pss_readings,
             pss_s=head.pss_ns / 1e9,
-            refused_readings=head.refused,
+            refused_readings=head.refused_readings,
             floor_bytes=head.floor_bytes or None,
             survivors=self._survivors,
             unseen=0 if self._tree.all_were_seen else head.unseen,

@@ -52,7 +52,7 @@ def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
             track.error = errno.ENOENT
             track.why_not = why.encode()[: len(track.why_not) - 1]
     head.memory_group_version = groups.memory_version
-    head.nests = groups.is_delegated
+    head.is_delegated = groups.is_delegated
     given = list(dict.fromkeys(fd for fd in (groups.memory_fd, groups.selector_fd) if fd >= 0))
     numbers = {fd: first_fd + i for i, fd in enumerate(given)}
     head.memory_group_fd = numbers.get(groups.memory_fd, -1)

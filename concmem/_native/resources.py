@@ -106,20 +106,20 @@ class Resources:
     def open_null(self, stream: int, flags: int) -> int:
         """Open /dev/null for a standard file of the target."""
         ffi, lib = native()
-        given = ffi.addressof(self.held, "given", stream)
+        given = ffi.addressof(self.held, "target_streams", stream)
         checked(lib.cm_open(given, os.fsencode(os.devnull), flags))
         return int(given.fd)
 
     def open_pipe(self, stream: int) -> tuple[int, int]:
         """Open a pipe for a standard file of the target; return the non-blocking read end and the target's end."""
         ffi, lib = native()
-        reader, given = ffi.addressof(self.held, "readers", stream), ffi.addressof(self.held, "given", stream)
+        reader, given = ffi.addressof(self.held, "readers", stream), ffi.addressof(self.held, "target_streams", stream)
         checked(lib.cm_open_pipe(reader, given))
         return int(reader.fd), int(given.fd)
 
     def close_given(self) -> None:
         """Close the target's ends in this process, so that the read ends see when the target closes them."""
-        native()[1].cm_close_given(self.held)
+        native()[1].cm_close_target_streams(self.held)
 
     def stop(self) -> None:
         """Let the sampler kill the tree, if it still runs."""

@@ -98,7 +98,7 @@ class SharedMemory:
             why = "it is above the limit on file size (ulimit -f)" if code == errno.EFBIG else os.strerror(code)
             text = f"cannot map {size >> 20} MiB for the recording (most of it stays unused): {why}"
             raise SamplerError(code, text, "concmem")
-        self.fd, self.done_fd = held.file.fd, held.over.fd
+        self.fd, self.done_fd = held.file.fd, held.done.fd
         self.head = head = held.head
         self._bytes = ffi.buffer(head, size)
         ffi.memmove(head, draft, ffi.sizeof("struct cm_head"))

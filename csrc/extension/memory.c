@@ -43,7 +43,7 @@ static bool take_kept(struct cm_memory *m, uint64_t size)
         struct cm_memory memory = place->memory;
         change_state(place, BUSY, EMPTY);
         if (is_usable(&memory) && memory.size == size) {
-            memory.over = m->over;
+            memory.done = m->done;
             memory.is_reusable = 0;
             *m = memory;
             return true;
@@ -85,13 +85,13 @@ static int make(struct cm_memory *m, uint64_t size)
 
 int cm_memory_open(struct cm_memory *m, uint64_t size)
 {
-    int error = cm_file_set(&m->over, eventfd(0, EFD_CLOEXEC));
+    int error = cm_file_set(&m->done, eventfd(0, EFD_CLOEXEC));
     return error != 0 || take_kept(m, size) ? error : make(m, size);
 }
 
 void cm_memory_close(struct cm_memory *m)
 {
-    cm_close(&m->over);
+    cm_close(&m->done);
     if (m->head == NULL) { /* opening it had failed */
         cm_close(&m->file);
         return;

@@ -94,16 +94,16 @@ int cm_end(struct cm_resources *r)
     return ended ? 0 : -ETIMEDOUT;
 }
 
-void cm_close_given(struct cm_resources *r)
+void cm_close_target_streams(struct cm_resources *r)
 {
     for (int i = 0; i < CM_STREAMS; i++)
-        cm_close(&r->given[i]);
+        cm_close(&r->target_streams[i]);
 }
 
 void cm_release(struct cm_resources *r)
 {
     cm_end(r);
-    cm_close_given(r);
+    cm_close_target_streams(r);
     for (int i = 0; i < CM_STREAMS; i++)
         cm_close(&r->readers[i]);
     for (int i = 0; i < CM_GROUP_FOLDERS; i++) {

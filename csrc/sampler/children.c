@@ -41,7 +41,7 @@ static bool add_listed(struct sampler *s, int pid, uint64_t now_ns)
     if (pidfd < 0)
         return false;
     close(pidfd);
-    s->head->refused++;
+    s->head->refused_readings++;
     return false;
 }
 

@@ -38,8 +38,8 @@ void exit_records_open(struct sampler *s)
 
 static void store_record(struct cm_process *entry, const struct cm_exit_record *record, uint64_t t_ns)
 {
-    if (record->hwm_bytes > entry->told_bytes)
-        entry->told_bytes = record->hwm_bytes;
+    if (record->hwm_bytes > entry->exit_record_bytes)
+        entry->exit_record_bytes = record->hwm_bytes;
     if (!(entry->flags & CM_PROCESS_REAPED)) {
         entry->user_ns += record->user_ns;
         entry->system_ns += record->system_ns;
@@ -50,7 +50,7 @@ static void store_record(struct cm_process *entry, const struct cm_exit_record *
         entry->flags |= CM_PROCESS_ENDED;
     }
     if (record->ends_process) {
-        entry->flags |= CM_PROCESS_TOLD;
+        entry->flags |= CM_PROCESS_HAS_EXIT_RECORD;
         if (!(entry->flags & CM_PROCESS_REAPED))
             entry->wait_status = (int32_t)record->exit_code;
     }
@@ -112,7 +112,7 @@ static void add_record(struct sampler *s, const struct cm_exit_record *record, u
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
         add_pending_children(s, record->tgid, first_ns);
-    } else if (record->ends_process && !(entry->flags & CM_PROCESS_TOLD)) {
+    } else if (record->ends_process && !(entry->flags & CM_PROCESS_HAS_EXIT_RECORD)) {
         /* A row made from a thread's record starts with that thread. Children that ended since could not be matched,
          * because their parent was not known as a process any more. */
         uint64_t first_ns = start_of(record, t_ns);

@@ -69,5 +69,5 @@ void lower_bound_tick(struct sampler *s, bool swapped)
     uint64_t pages = s->tree.nalive > 1 ? bound_pages(s, true) : bound_pages(s, false);
     if (pages > s->lower_bound.pages)
         s->lower_bound.pages = pages;
-    s->head->least_bytes = s->lower_bound.pages * s->page_kib * 1024;
+    s->head->lower_bound_bytes = s->lower_bound.pages * s->page_kib * 1024;
 }

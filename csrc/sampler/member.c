@@ -128,7 +128,7 @@ static void mark_alive(struct sampler *s, struct member *m)
 {
     struct cm_process *entry = member_row(s, m);
     m->is_zombie = m->may_have_threads = false;
-    if (entry != NULL && !(entry->flags & (CM_PROCESS_TOLD | CM_PROCESS_REAPED)))
+    if (entry != NULL && !(entry->flags & (CM_PROCESS_HAS_EXIT_RECORD | CM_PROCESS_REAPED)))
         entry->flags &= ~(uint32_t)CM_PROCESS_ENDED;
 }
 
@@ -163,7 +163,7 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
         return true;
     }
     if (error != -ENODATA && error != -ESRCH) {
-        s->head->refused++;
+        s->head->refused_readings++;
         return true;
     }
     mark_ended(s, m, now_ns);

@@ -87,7 +87,8 @@ void pid_scan_end(struct sampler *s, uint64_t now_ns)
 {
     struct cm_head *head = s->head;
     const struct cm_process *root = (struct cm_process *)(s->base + head->processes_offset);
-    if (!s->late_setup.done || (head->processes == 1 && root->child_faults == 0 && !(root->flags & CM_PROCESS_FORGETS)))
+    bool had_no_child = head->processes == 1 && root->child_faults == 0 && !(root->flags & CM_PROCESS_IGNORES_SIGCHLD);
+    if (!s->late_setup.done || had_no_child)
         return;
     scan(s, now_ns, UINT64_MAX);
     head->unseen += s->pid_scan.unseen;

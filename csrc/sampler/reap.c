@@ -65,7 +65,7 @@ static void store_end(struct sampler *s, int pid, int status, const struct rusag
         entry->system_ns = timeval_ns(usage->ru_stime);
         if (stat != NULL) {
             entry->child_faults = stat->child_faults;
-            entry->flags |= stat->ignores_sigchld ? CM_PROCESS_FORGETS : 0;
+            entry->flags |= stat->ignores_sigchld ? CM_PROCESS_IGNORES_SIGCHLD : 0;
             memcpy(entry->comm, stat->comm, sizeof entry->comm);
         }
     } else if (m == NULL && stat == NULL) {

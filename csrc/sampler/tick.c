@@ -96,7 +96,7 @@ static uint64_t bytes(const struct sampler *s, uint64_t pages)
 static bool over_limit(const struct sampler *s, const struct sums *sums)
 {
     uint64_t limit = s->head->memory_limit_bytes;
-    bool pss_can_tell = s->head->pss_budget_ppm != 0 && s->head->refused == 0;
+    bool pss_can_tell = s->head->pss_budget_ppm != 0 && s->head->refused_readings == 0;
     return sums->processes == 1 || !pss_can_tell || bytes(s, sums->largest) > limit ||
            (uint64_t)s->pss.last_kib * 1024 > limit;
 }

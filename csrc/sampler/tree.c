@@ -101,7 +101,7 @@ struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_sta
     if (known != NULL && known->start_ticks == 0 && !(known->flags & CM_PROCESS_REAPED)) {
         *number = *row_number_of(s, pid) - 1;
         known->start_ticks = stat->start_ticks;
-        if (!(known->flags & CM_PROCESS_TOLD)) /* the record was that of one of its threads */
+        if (!(known->flags & CM_PROCESS_HAS_EXIT_RECORD)) /* the record was that of one of its threads */
             known->flags &= ~(uint32_t)CM_PROCESS_ENDED;
         if (known->since_ns > s->pid_scan.complete_ns) /* the process may be older than the thread */
             known->since_ns = s->pid_scan.complete_ns;
@@ -132,8 +132,8 @@ void tree_remove(struct sampler *s, struct member *m)
     if (entry != NULL) {
         entry->rss_bytes = (uint64_t)m->peak_rss * s->page_kib * 1024;
         entry->hwm_bytes = (uint64_t)m->peak_hwm * 1024;
-        entry->marked_ns = m->status_ns;
-        entry->inexact = m->inexact_windows;
+        entry->hwm_read_ns = m->status_ns;
+        entry->inexact_windows = m->inexact_windows;
         if (!(entry->flags & CM_PROCESS_ENDED))
             entry->end_ns = cm_now_ns() - s->head->start_ns;
         entry->flags |= CM_PROCESS_ENDED;

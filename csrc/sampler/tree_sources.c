@@ -30,7 +30,7 @@ static void open_groups(struct sampler *s)
 {
     struct tree_sources *sources = &s->sources;
     struct cm_head *head = s->head;
-    if (head->nests) {
+    if (head->is_delegated) {
         int fd = delegated_group_make(head->memory_group_fd);
         for (int i = 0; fd < 0 && i < CM_SOURCES; i++)
             if (i == CM_CGROUP || i == CM_RSS_STAT)
