@@ -69,8 +69,8 @@ struct cm_column {
  */
 struct cm_track {
     char source[16];
-    char why_not[256]; /* why it is missing, although it was requested */
-    int32_t error;     /* its errno */
+    char why_not[256];  /* why it is missing, although it was requested */
+    int32_t error;      /* its errno */
     uint8_t on_request; /* read only if it is requested */
     uint8_t wanted;
     uint64_t offset;
@@ -94,18 +94,18 @@ struct cm_process {
     int32_t pid;
     int32_t ppid;
     uint64_t start_ticks;
-    uint64_t since_ns;     /* it started after this */
+    uint64_t since_ns; /* it started after this */
     uint64_t first_ns;
     uint64_t end_ns;
     uint64_t rss_bytes;
     uint64_t hwm_bytes;
     uint64_t maxrss_bytes;
-    uint64_t exit_record_bytes;   /* high-water mark in its exit record */
-    uint64_t hwm_read_ns;    /* when its high-water mark was last read */
+    uint64_t exit_record_bytes; /* high-water mark in its exit record */
+    uint64_t hwm_read_ns;       /* when its high-water mark was last read */
     uint64_t user_ns;
     uint64_t system_ns;
     uint64_t child_faults;
-    uint32_t inexact_windows;      /* windows in which a spike can be missing */
+    uint32_t inexact_windows; /* windows in which a spike can be missing */
     uint32_t text_offset;
     uint32_t text_bytes;
     uint32_t flags;
@@ -126,7 +126,7 @@ struct cm_head {
     uint64_t memory_limit_bytes;
     uint64_t signal_mask;
     int32_t host_pid;
-    int32_t memory_group_fd;   /* folders of control groups that the target starts in, or -1 */
+    int32_t memory_group_fd; /* folders of control groups that the target starts in, or -1 */
     int32_t selector_group_fd;
     uint32_t memory_group_version;
     uint32_t leftover;
@@ -158,8 +158,8 @@ struct cm_head {
     uint64_t sampler_cpu_ns;
     uint64_t sampler_rss_bytes;
     uint64_t floor_bytes;
-    uint64_t survivors;        /* processes that could not be killed */
-    uint64_t left_running;     /* processes left running, as the request says */
+    uint64_t survivors;                         /* processes that could not be killed */
+    uint64_t left_running;                      /* processes left running, as the request says */
     uint64_t last_unseen, last_unseen_since_ns; /* the part of `unseen` since the last tick, and its time */
     uint64_t unseen;
     uint64_t inexact_windows;
@@ -183,10 +183,10 @@ struct cm_head {
     uint64_t cgroup_peak_bytes;
     uint64_t cgroup_parts[CM_MAX_COLUMNS]; /* its columns when their sum was largest */
     uint64_t cgroup_parts_t_ns;
-    uint64_t oom_kills;        /* in the group, if known */
+    uint64_t oom_kills; /* in the group, if known */
     uint64_t rss_stat_peak_bytes;
     uint64_t rss_stat_inexact;
-    uint32_t left_groups;      /* a process was found outside of the groups that the target started in */
+    uint32_t left_groups; /* a process was found outside of the groups that the target started in */
     uint32_t oom_kills_known;
 
     uint64_t processes_offset;
@@ -228,9 +228,9 @@ struct cm_group_folder {
 struct cm_resources {
     int owner_pid; /* a forked child's copy kills and removes nothing */
     uint32_t locked;
-    struct cm_file sampler; /* a pidfd */
+    struct cm_file sampler;                    /* a pidfd */
     struct cm_file target_streams[CM_STREAMS]; /* the target's standard files */
-    struct cm_file readers[CM_STREAMS]; /* read ends of the pipes among those */
+    struct cm_file readers[CM_STREAMS];        /* read ends of the pipes among those */
     struct cm_group_folder groups[CM_GROUP_FOLDERS];
 };
 

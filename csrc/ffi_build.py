@@ -1,8 +1,8 @@
 """
-The cffi side of the build: ``csrc/concmem.h`` is the C interface and, less the preprocessor's lines, the cdef.
+The build of the extension with cffi. The cdef is ``csrc/concmem.h`` without the lines of the preprocessor.
 
-Also the one place that says which C files are in what. setup.py and cffi both execute this file, from the
-project's root, so the paths are relative to it.
+This file also lists the C files of the extension and of the sampler. setup.py and cffi both execute it in the root
+folder of the project, so paths are relative to that folder.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import re
 from cffi import FFI
 
 SHARED = ["csrc/shared", "csrc/sources"]
-"""Folders whose files both binaries have."""
+"""Folders with files for both the extension and the sampler."""
 
 
 def in_folders(*folders: str) -> list[str]:
-    """The C files of these folders, in alphabetical order."""
+    """Return the C files of these folders, in alphabetical order."""
     return sorted(path for folder in folders for path in glob.glob(f"{folder}/*.c"))
 
 
@@ -28,12 +28,12 @@ HEADERS = sorted(glob.glob("csrc/**/*.h", recursive=True))
 
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra"]
 if os.environ.get("CONCMEM_WERROR") == "1":
-    # Not for those who install from source: a new compiler's new warning must not stop them.
+    # Not by default: a new warning of a new compiler must not stop an installation from source.
     FLAGS.append("-Werror")
 
 
 def cdef(header: str) -> str:
-    """The declarations of a C header as cffi reads them: of the preprocessor's lines only integer ``CM_`` constants."""
+    """Return the declarations of a C header for cffi. Of the preprocessor's lines keep integer ``CM_`` constants."""
     text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", header, flags=re.S).replace("\\\n", " ")
     text = re.sub(r"^\s*#\s*ifdef\s+__cplusplus.*?^\s*#\s*endif[^\n]*", "", text, flags=re.S | re.M)
     lines = []
@@ -41,7 +41,7 @@ def cdef(header: str) -> str:
         constant = re.match(r"\s*#\s*define\s+(CM_\w+)\s+([^\"\s].*?)\s*$", line)
         if constant:
             plain = re.fullmatch(r"-?(?:0[xX][0-9a-fA-F]+|\d+)[uUlL]*", constant[2])
-            # Anything but a plain number is left for the compiler to fill in.
+            # The compiler fills in the value of anything but a plain number.
             lines.append(f"#define {constant[1]} {constant[2] if plain else '...'}")
         elif not re.match(r"\s*(#|_Static_assert\b)", line):
             lines.append(re.sub(r"\bpid_t\b", "int", re.sub(r"\bextern\b", "", line)))

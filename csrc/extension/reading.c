@@ -66,7 +66,7 @@ int cm_probe(int proc_fd, const char *name, char *why, size_t n)
 {
     const struct cm_source *source = find(name);
     if (source == NULL) {
-        snprintf(why, n, "there is no source called %s", name);
+        snprintf(why, n, "no source is named %s", name);
         return -EINVAL;
     }
     const char *sentence = "";

@@ -18,7 +18,7 @@
 
 enum {
     END_TIMEOUT_S = 30, /* kill a sampler that has not ended its tree by then, */
-    KILL_TIMEOUT_S = 2,   /* and return an error after this */
+    KILL_TIMEOUT_S = 2, /* and return an error after this */
 };
 
 static bool is_ours(const struct cm_resources *r)

@@ -14,8 +14,8 @@
 enum {
     KTHREADD = 2,
     MAX_PENDING = 1024,
-    PENDING_NS = 1000000000,  /* a member has been alive for at most this long before it is found */
-    PID_REUSE_NS = 10000000,  /* a PID is not allocated again within this time: the kernel allocates all others first */
+    PENDING_NS = 1000000000, /* a member has been alive for at most this long before it is found */
+    PID_REUSE_NS = 10000000, /* a PID is not allocated again within this time: the kernel allocates all others first */
 };
 
 static struct pending {

@@ -10,12 +10,13 @@
 #include "sampler/sampler.h"
 
 enum {
-    STATUS_SHARE = 50,        /* status takes one part in so many of the time, */
+    STATUS_SHARE = 50,         /* status takes one part in so many of the time, */
     STATUS_READING_NS = 11000, /* at about this time per process */
-    FEW_THREADS = 100,        /* stat sums over every thread */
+    FEW_THREADS = 100,         /* stat sums over every thread */
 };
 
-/* Return by how many pages the mark exceeds the present RSS, if the mark is new since the last reading; else 0. */
+/* Return by how many pages the mark exceeds the present RSS. Without `windows`, only a mark above everything read
+ * before counts. */
 static uint32_t hwm_above_rss(const struct sampler *s, const struct member *m, uint32_t hwm, bool windows)
 {
     uint32_t rss = m->rows[CM_STATM][CM_STATM_RSS], pages = hwm / s->page_kib;

@@ -78,7 +78,7 @@ void late_setup(struct sampler *s)
     close_standard_files();
     if (!proc_is_of_own_namespace(s))
         track_set_missing(&s->head->tracks[CM_CHILDREN], ESRCH,
-                    "/proc is that of another PID namespace: mount one's own (unshare has --mount-proc)");
+                    "/proc belongs to another PID namespace: mount the right one (unshare --mount-proc)");
     tree_open(s);
     pid_scan_begin(s);
     pss_begin(s);

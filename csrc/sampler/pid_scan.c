@@ -14,8 +14,8 @@
 
 enum {
     INTERVAL_SHARE = 20,    /* use one part in so many of the interval */
-    MAX_PIDS = 256, /* check at most the last so many, for a program that starts thousands of threads */
-    FIRST_REUSED_PID = 300,  /* the lowest PID that is allocated after the wrap-around (RESERVED_PIDS) */
+    MAX_PIDS = 256,         /* check at most the last so many, for a program that starts thousands of threads */
+    FIRST_REUSED_PID = 300, /* the lowest PID that is allocated after the wrap-around (RESERVED_PIDS) */
 };
 
 static int last_allocated(const struct sampler *s)

@@ -16,18 +16,18 @@
 
 enum {
     FIRST_CREDIT_MS = 1,
-    CHANGED_MS = 100,   /* longest pause between readings while the tree changes, */
-    UNCHANGED_MS = 1000,    /* and while it does not */
-    MAX_SAVED_S = 5,        /* credit is capped at the credit of so many seconds */
-    LIMIT_PAUSE_MS = 20,      /* shortest pause between readings that decide about the memory limit, */
-    LIMIT_SHARE = 20,   /* in at most one part in so many of the time */
+    CHANGED_MS = 100,    /* longest pause between readings while the tree changes, */
+    UNCHANGED_MS = 1000, /* and while it does not */
+    MAX_SAVED_S = 5,     /* credit is capped at the credit of so many seconds */
+    LIMIT_PAUSE_MS = 20, /* shortest pause between readings that decide about the memory limit, */
+    LIMIT_SHARE = 20,    /* in at most one part in so many of the time */
     EIGHTH = 8,
-    STEADY_SHARE = 64,         /* a change of at most one part in so many counts as steady */
-    STEADY_FACTOR = 2,       /* steady for so many times the cost of a reading, before one without credit */
+    STEADY_SHARE = 64, /* a change of at most one part in so many counts as steady */
+    STEADY_FACTOR = 2, /* steady for so many times the cost of a reading, before one without credit */
     HALF = 2,
-    FIRST_NS_PER_PAGE = 30,       /* cost of one page, until it has been measured */
-    PROCESS_NS = 30000,   /* cost of a process without pages */
-    ENOUGH_PAGES = 4096, /* the cost per page is measured on trees of at least so many pages */
+    FIRST_NS_PER_PAGE = 30, /* cost of one page, until it has been measured */
+    PROCESS_NS = 30000,     /* cost of a process without pages */
+    ENOUGH_PAGES = 4096,    /* the cost per page is measured on trees of at least so many pages */
 };
 
 #define MS_NS 1000000u

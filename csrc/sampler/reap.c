@@ -11,7 +11,7 @@
 
 enum {
     GIVE_UP_NS = 1500000000, /* stop waiting after so long without progress */
-    CHECK_NS = 250000000,     /* pause between two checks whether some process is still exiting */
+    CHECK_NS = 250000000,    /* pause between two checks whether some process is still exiting */
 };
 
 /* The largest size that this program can have had when it started the root, and so the largest that the root's

@@ -14,8 +14,8 @@ enum {
     SLOTS = 131072,
     MAX_BURST_NS = 20000000, /* longest time spent finding processes, or reaping them, before other work */
     CLOCK_CHECK = 64,        /* processes between two readings of the clock */
-    LINE_BYTES = 4608, /* a line of /proc/PID/cgroup: a path of at most PATH_MAX, and the names of controllers */
-    UNCHANGED_TICKS = 4, /* what shows no sign of change is read once in so many ticks */
+    LINE_BYTES = 4608,       /* a line of /proc/PID/cgroup: a path of at most PATH_MAX, and the names of controllers */
+    UNCHANGED_TICKS = 4,     /* what shows no sign of change is read once in so many ticks */
 };
 
 struct sampler;
@@ -88,24 +88,24 @@ struct member {
     int children_fd;
     int fds[CM_SOURCES]; /* kept open for the sources that are read all the time */
     uint64_t start_ticks;
-    uint64_t name_due_ns, name_pause_ns; /* when its name and arguments are read next, and the pause before it */
+    uint64_t name_due_ns, name_pause_ns;       /* when its name and arguments are read next, and the pause before it */
     uint32_t rows[CM_SOURCES][CM_MAX_COLUMNS]; /* the last reading of each source */
-    uint32_t status_rss;   /* when status was last read: its RSS in pages, */
-    uint64_t status_tick;  /* the tick, */
-    uint64_t status_ns;    /* and the time since the start */
-    uint32_t peak_rss;     /* largest reading, pages */
-    uint32_t peak_hwm;     /* largest high-water mark, KiB */
-    uint64_t faults;       /* minor faults of all its threads when stat was last read */
-    uint64_t pss_faults;   /* when PSS was last read: its minor faults */
-    uint32_t pss_rss;      /* and its RSS in pages; */
-    bool pss_read;         /* false if PSS has not been read yet */
-    uint32_t shared_anon;  /* anonymous pages that it may share with another process, at most */
-    uint32_t inexact_windows; /* windows in which a spike can be missing */
-    bool is_killed;           /* by the sampler */
-    bool is_zombie;           /* ended, and its parent has not waited for it */
-    bool may_have_threads;    /* looks like a zombie, but other threads of it may still run */
-    bool shares_parent_memory; /* between vfork and exec: its memory is its parent's */
-    bool threads_read;         /* entries of its /proc/PID/task other than the main thread's were read */
+    uint32_t status_rss;                       /* when status was last read: its RSS in pages, */
+    uint64_t status_tick;                      /* the tick, */
+    uint64_t status_ns;                        /* and the time since the start */
+    uint32_t peak_rss;                         /* largest reading, pages */
+    uint32_t peak_hwm;                         /* largest high-water mark, KiB */
+    uint64_t faults;                           /* minor faults of all its threads when stat was last read */
+    uint64_t pss_faults;                       /* when PSS was last read: its minor faults */
+    uint32_t pss_rss;                          /* and its RSS in pages; */
+    bool pss_read;                             /* false if PSS has not been read yet */
+    uint32_t shared_anon;                      /* anonymous pages that it may share with another process, at most */
+    uint32_t inexact_windows;                  /* windows in which a spike can be missing */
+    bool is_killed;                            /* by the sampler */
+    bool is_zombie;                            /* ended, and its parent has not waited for it */
+    bool may_have_threads;                     /* looks like a zombie, but other threads of it may still run */
+    bool shares_parent_memory;                 /* between vfork and exec: its memory is its parent's */
+    bool threads_read; /* entries of its /proc/PID/task other than the main thread's were read */
 };
 struct descriptors {
     int open, max;
@@ -173,15 +173,15 @@ uint64_t record_gap(struct sampler *s, uint64_t now_ns);
 
 /* pss.c: read smaps_rollup within its budget */
 struct pss_state {
-    int64_t credit_ns;   /* time that may be spent now */
+    int64_t credit_ns;    /* time that may be spent now */
     uint64_t credited_ns; /* when credit was last added */
-    uint64_t last_ns;    /* when smaps_rollup was last read, */
-    uint64_t cost_ns;    /* and how long that took */
+    uint64_t last_ns;     /* when smaps_rollup was last read, */
+    uint64_t cost_ns;     /* and how long that took */
     uint64_t ns_per_page;
     uint32_t last_kib, largest_kib; /* the last reading of the tree, and the largest */
-    int64_t steady_kib;  /* the largest value that a reading could have given; compared at every tick */
-    uint64_t changed_ns; /* when that value last changed much */
-    uint32_t largest_rss; /* the tree's largest RSS at any reading of PSS, pages */
+    int64_t steady_kib;             /* the largest value that a reading could have given; compared at every tick */
+    uint64_t changed_ns;            /* when that value last changed much */
+    uint32_t largest_rss;           /* the tree's largest RSS at any reading of PSS, pages */
 };
 void pss_begin(struct sampler *s);
 int64_t pss_added_kib(const struct sampler *s, const struct member *m);
@@ -199,9 +199,9 @@ void lower_bound_tick(struct sampler *s, bool swapped);
 /* reap.c: reap processes, and kill the tree */
 struct ending {
     bool is_killing;
-    bool is_finished;     /* no child is left, or the remaining ones are left behind */
-    uint64_t progress_ns; /* when a process was last killed or reaped, or was seen exiting, since `is_killing` */
-    uint64_t checked_ns;  /* when exiting processes were last looked for, */
+    bool is_finished;           /* no child is left, or the remaining ones are left behind */
+    uint64_t progress_ns;       /* when a process was last killed or reaped, or was seen exiting, since `is_killing` */
+    uint64_t checked_ns;        /* when exiting processes were last looked for, */
     uint64_t exiting_cpu_ticks; /* and their CPU time then */
 };
 bool reap_some(struct sampler *s);
@@ -224,7 +224,7 @@ struct tree_sources {
     uint64_t largest_usage;
     uint64_t stat_read_ns; /* when memory.stat was last read */
     struct cm_rss_stat rss_stat;
-    size_t root_line_bytes[CM_GROUPS];      /* length of `root_line`; 0: not known */
+    size_t root_line_bytes[CM_GROUPS];     /* length of `root_line`; 0: not known */
     char root_line[CM_GROUPS][LINE_BYTES]; /* the root's line of /proc/PID/cgroup for each group. Last, for its size */
 };
 void track_set_missing(struct cm_track *track, int error, const char *why);

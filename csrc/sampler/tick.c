@@ -4,8 +4,8 @@
 enum { TICK_SHARE = 4 }; /* a tick takes at most one part in so many of the time */
 
 struct sums {
-    uint64_t rss;              /* pages */
-    int64_t added_kib;           /* by how much the tree's PSS can have grown since it was last read */
+    uint64_t rss;      /* pages */
+    int64_t added_kib; /* by how much the tree's PSS can have grown since it was last read */
     uint64_t hwm, swap, threads, page_tables, hugetlb;
     uint32_t processes, largest; /* RSS of the largest process, pages */
 };

@@ -9,8 +9,8 @@
 #include "sampler/sampler.h"
 
 enum {
-    STAT_PAUSE_NS = 10000000,      /* memory.stat is slow to read: pause at least this long, */
-    STAT_PAUSE_AT_RECORD_NS = 1000000,  /* or this long while the charge is the largest so far */
+    STAT_PAUSE_NS = 10000000,          /* memory.stat is slow to read: pause at least this long, */
+    STAT_PAUSE_AT_RECORD_NS = 1000000, /* or this long while the charge is the largest so far */
 };
 enum { MEMORY_GROUP, SELECTOR_GROUP };
 
@@ -113,7 +113,7 @@ void tree_sources_started(struct sampler *s)
                           "the kernel does not let the command into the group");
     if (track_wanted(s, CM_RSS_STAT) && sources->groups[selector].error)
         track_set_missing(&head->tracks[CM_RSS_STAT], sources->groups[selector].error,
-                          "the kernel does not let the command into the group that tells it from others");
+                          "the kernel does not let the command into the group that selects its tree");
 }
 
 /* Check whether a member has left the groups: their figures then lack its memory. A group below them is also

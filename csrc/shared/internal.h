@@ -13,7 +13,7 @@ enum cm_cadence {
     CM_EVERY_TICK,  /* for every process, at every tick: costs a microsecond */
     CM_ROUND_ROBIN, /* for as many processes a tick as its share of time allows */
     CM_ON_BUDGET,   /* for the whole tree at once, now and then: too costly otherwise */
-    CM_PER_TREE, /* kept for the tree instead of one process: once a tick */
+    CM_PER_TREE,    /* kept for the tree instead of one process: once a tick */
     CM_AT_EXIT,     /* reported by the kernel when a process ends: has no track */
 };
 
@@ -102,9 +102,9 @@ struct cm_lines {
     int fd, error;
     char *text;
     size_t capacity, next, end; /* size of the buffer; start of the next line; end of the text */
-    off_t offset;         /* in the file */
-    bool is_last;         /* the end of the file has been read */
-    bool is_cut;          /* the rest of a line that was too long follows */
+    off_t offset;               /* in the file */
+    bool is_last;               /* the end of the file has been read */
+    bool is_cut;                /* the rest of a line that was too long follows */
 };
 #define CM_NO_FIELD UINT64_MAX
 void cm_lines_begin(struct cm_lines *lines, int fd, char *buffer, size_t n);
@@ -187,12 +187,12 @@ enum { CM_GROUPS = 2 };
 struct cm_group {
     int fd;      /* its folder, or -1 */
     int version; /* 1 or 2; at most one of version 2 */
-    int error; /* the errno if the process could not enter it */
+    int error;   /* the errno if the process could not enter it */
 };
 struct cm_setup {
     uint64_t signal_mask; /* of the new process */
     bool dies_with_parent;
-    bool shell_fits; /* argv has a free place in front, for a script without #! that is passed to /bin/sh */
+    bool shell_fits;         /* argv has a free place in front, for a script without #! that is passed to /bin/sh */
     struct cm_group *groups; /* the CM_GROUPS groups that it starts in, or NULL */
 };
 int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd);

@@ -31,8 +31,8 @@ enum { STACK_BYTES = 64 * 1024 };
 struct child {
     struct cm_spawn *spawn;
     const struct cm_setup *setup;
-    struct cm_group *clone_group;  /* entered by the clone itself */
-    volatile int stage, error; /* where it failed, and its errno */
+    struct cm_group *clone_group; /* entered by the clone itself */
+    volatile int stage, error;    /* where it failed, and its errno */
 };
 
 /* Close every descriptor from `first` on at the exec, including those that other code opened. */

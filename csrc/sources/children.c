@@ -17,7 +17,7 @@ static int probe(int proc_fd, const char **why)
     if (fd < 0) {
         int error = errno;
         *why = "this kernel has no /proc/<pid>/task/<tid>/children (CONFIG_PROC_CHILDREN): children are found by "
-               "their numbers alone";
+               "their PIDs alone";
         return -error;
     }
     close(fd);
@@ -26,7 +26,7 @@ static int probe(int proc_fd, const char **why)
 
 const struct cm_source cm_source_children = {
     .name = "children",
-    .needs = "a kernel with CONFIG_PROC_CHILDREN, which distributions' have",
+    .needs = "a kernel with CONFIG_PROC_CHILDREN; kernels of distributions have it",
     .remedy = "",
     .cadence = CM_PER_TREE,
     .ncolumns = 2,

@@ -67,7 +67,7 @@ static int subscribe(int fd, uint16_t how, const char **why)
     ssize_t n = cm_read_file_at(AT_FDCWD, "/sys/devices/system/cpu/possible", cpus, sizeof cpus);
     if (n < 0)
         return (int)n;
-    *why = "the list of CPUs, /sys/devices/system/cpu/possible, is longer than concmem takes";
+    *why = "the list of CPUs, /sys/devices/system/cpu/possible, is longer than concmem supports";
     if (n == (ssize_t)sizeof cpus - 1)
         return -E2BIG;
     *why = "this kernel has no taskstats (CONFIG_TASKSTATS), or none for this network namespace";
@@ -78,7 +78,7 @@ static int subscribe(int fd, uint16_t how, const char **why)
     if (error == -EPERM)
         *why = "taskstats need CAP_NET_ADMIN in the initial user namespace: root outside of containers has it";
     else if (error == -EINVAL)
-        *why = "taskstats go to the initial PID namespace only, and this process is in another one";
+        *why = "the kernel sends taskstats to the initial PID namespace only, and this process is in another one";
     else
         *why = "the kernel refuses to send taskstats";
     return error;
@@ -91,7 +91,7 @@ static int subscribe(int fd, uint16_t how, const char **why)
  */
 static int try_with_child(int fd, const char **why)
 {
-    *why = "no process could be started to try taskstats with";
+    *why = "no process could be started to test taskstats";
     int pid = (int)syscall(SYS_clone, 0, 0, 0, 0, 0);
     if (pid == 0)
         _exit(0);
@@ -99,7 +99,7 @@ static int try_with_child(int fd, const char **why)
         return -errno;
     while (wait4(pid, NULL, __WALL, NULL) < 0 && errno == EINTR)
         ;
-    *why = "taskstats go to the initial network namespace only, and this process is in another one";
+    *why = "the kernel sends taskstats to the initial network namespace only, and this process is in another one";
     int error = -ENOMSG;
     char buffer[CM_DATAGRAM_BYTES];
     uint64_t lost = 0;
@@ -109,7 +109,8 @@ static int try_with_child(int fd, const char **why)
         int type = cm_message_next(&datagram, &payload);
         struct cm_span stats = cm_stats_of(type, payload);
         if (stats.n > 0 && !cm_stats_read(stats, &record)) {
-            *why = "taskstats are in a form that cannot be used: Linux 5.19 or later is needed, and not 6.14";
+            *why = "this kernel's taskstats have a form that concmem does not support: "
+                   "it needs Linux 5.19 or later, not 6.14";
             error = -EOPNOTSUPP;
         } else if (stats.n > 0 && record.pid == pid) {
             *why = "this kernel's taskstats hold nothing about memory (CONFIG_TASK_XACCT)";
@@ -132,7 +133,7 @@ void cm_taskstats_close(int fd)
 int cm_taskstats_open(const char **why)
 {
     int bytes = BACKLOG_BYTES;
-    *why = "there is no generic netlink, by which taskstats come";
+    *why = "this kernel has no generic netlink, which taskstats need";
     int fd = (int)syscall(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_GENERIC);
     if (fd < 0)
         return -errno;

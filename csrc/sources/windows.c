@@ -39,7 +39,7 @@ static int probe(int proc_fd, const char **why)
 
 const struct cm_source cm_source_windows = {
     .name = "windows",
-    .needs = "Linux 4.0 with CONFIG_PROC_PAGE_MONITOR, and processes of one's own user",
+    .needs = "Linux 4.0 with CONFIG_PROC_PAGE_MONITOR, and processes of the same user",
     .remedy = "sudo concmem run --windows -- CMD",
     .file = "clear_refs",
     .cadence = CM_PER_TREE,
