@@ -94,7 +94,7 @@ struct cm_process {
     int32_t pid;
     int32_t ppid;
     uint64_t start_ticks;
-    uint64_t since_ns; /* it started after this */
+    uint64_t since_ns; /* it did not exist before this */
     uint64_t first_ns;
     uint64_t end_ns;
     uint64_t rss_bytes;

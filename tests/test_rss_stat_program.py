@@ -63,7 +63,7 @@ def run(harness: Path, group: Path, scenario: str, launch_group: Path | None = N
         pytest.skip(result["why"])
     assert result["status"] == 0, "the target failed"
     assert result["lost"] == 0
-    assert result["beaten"] == 0
+    assert result["not_raised"] == 0
     assert result["last"] == 0, "all have ended, and something is still counted"
     return result
 

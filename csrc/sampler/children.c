@@ -8,8 +8,8 @@
 
 enum { READ_BYTES = 4096 }; /* the kernel returns such a list by the page, never quite full */
 
-/* Call `with` for each process in a `children` file. Return how often it returned true. */
-uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_visitor *with)
+/* Call `visitor` for each process in a `children` file. Return how often it returned true. */
+uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_visitor *visitor)
 {
     static char text[65536];
     size_t kept = 0;
@@ -22,7 +22,7 @@ uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_vis
         const char *at = text;
         /* Each PID is followed by a space. One without a space continues in the next piece. */
         for (const char *end; (end = strchr(at, ' ')) != NULL; at = end + 1)
-            count += with(s, (int)cm_parse_number(&at), now_ns);
+            count += visitor(s, (int)cm_parse_number(&at), now_ns);
         kept = strlen(at);
         memmove(text, at, kept);
         if (got < READ_BYTES / 2)

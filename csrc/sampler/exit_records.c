@@ -100,10 +100,10 @@ static void add_record(struct sampler *s, const struct cm_exit_record *record, u
     if (entry == NULL) {
         struct cm_stat stat = {.ppid = record->ppid};
         uint64_t first_ns = start_of(record, t_ns);
-        int32_t row_number;
+        int32_t number;
         memcpy(stat.comm, record->comm, sizeof stat.comm);
         uint64_t rows = s->head->processes;
-        entry = table_add_row(s, record->tgid, &stat, first_ns, &row_number);
+        entry = table_add_row(s, record->tgid, &stat, first_ns, &number);
         bool had_row = rows == s->head->processes; /* the row was there: made from the record of another thread */
         if (entry == NULL)
             return;

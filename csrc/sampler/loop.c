@@ -11,7 +11,7 @@
 #include "sampler/sampler.h"
 
 enum { KILL_PAUSE_MS = 1 };
-enum { ON_SIGNAL, ON_TICK, ON_HOST, ON_TIMEOUT, ON_EXIT_RECORD, WAITED };
+enum { ON_SIGNAL, ON_TICK, ON_HOST, ON_TIMEOUT, ON_EXIT_RECORD, POLLED };
 
 static void set_timer(int timer_fd, uint64_t first_ns, uint64_t every_ns)
 {
@@ -58,7 +58,7 @@ static void on_tick(struct sampler *s, int fd)
     tick(s, now_ns);
 }
 
-static bool is_over(const struct sampler *s)
+static bool is_finished(const struct sampler *s)
 {
     return s->ending.is_finished || (s->head->root_ended && s->head->leftover != CM_LEFTOVER_WAIT);
 }
@@ -68,13 +68,13 @@ static bool is_over(const struct sampler *s)
  * short command, because the kernel tends to run this process and the target on the same CPU. Until then the end of the
  * host is not noticed. With exit records, which must be read at once, return immediately.
  */
-static void wait_until_the_first_tick(struct sampler *s)
+static void wait_for_first_tick(struct sampler *s)
 {
     uint64_t until_ns = s->ticks.due_ns, timeout_ns = s->head->timeout_ns, now_ns;
     sigset_t set = signals();
     if (timeout_ns != 0 && s->head->start_ns + timeout_ns < until_ns)
         until_ns = s->head->start_ns + timeout_ns;
-    while (s->exit_records.fd < 0 && !is_over(s) && (now_ns = cm_now_ns()) < until_ns) {
+    while (s->exit_records.fd < 0 && !is_finished(s) && (now_ns = cm_now_ns()) < until_ns) {
         struct timespec left = {.tv_nsec = (long)(until_ns - now_ns)};
         int number = (int)syscall(SYS_rt_sigtimedwait, &set, NULL, &left, sizeof(uint64_t));
         if (number == SIGTERM) {
@@ -87,65 +87,65 @@ static void wait_until_the_first_tick(struct sampler *s)
 }
 
 /* Open everything that is waited for from the first tick on. Return 0 or an errno. */
-static int open_waited(struct sampler *s, struct pollfd *waited)
+static int open_polled(struct sampler *s, struct pollfd *polled)
 {
     struct cm_head *head = s->head;
     sigset_t set = signals();
-    for (int i = 0; i < WAITED; i++)
-        waited[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-    waited[ON_EXIT_RECORD].fd = s->exit_records.fd;
-    if ((waited[ON_SIGNAL].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 ||
-        (waited[ON_HOST].fd = (int)syscall(SYS_pidfd_open, head->host_pid, 0)) < 0 ||
-        (waited[ON_TICK].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
+    for (int i = 0; i < POLLED; i++)
+        polled[i] = (struct pollfd){.fd = -1, .events = POLLIN};
+    polled[ON_EXIT_RECORD].fd = s->exit_records.fd;
+    if ((polled[ON_SIGNAL].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 ||
+        (polled[ON_HOST].fd = (int)syscall(SYS_pidfd_open, head->host_pid, 0)) < 0 ||
+        (polled[ON_TICK].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
         return errno;
     if (head->timeout_ns != 0 &&
-        (waited[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
+        (polled[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
         return errno;
     if (getppid() != head->host_pid) /* the host has ended, and its PID may be another process's */
         kill_begin(s, CM_REASON_HOST_GONE);
-    set_timer(waited[ON_TICK].fd, s->ticks.due_ns, head->interval_ns);
+    set_timer(polled[ON_TICK].fd, s->ticks.due_ns, head->interval_ns);
     if (head->timeout_ns != 0)
-        set_timer(waited[ON_TIMEOUT].fd, head->start_ns + head->timeout_ns, 0);
+        set_timer(polled[ON_TIMEOUT].fd, head->start_ns + head->timeout_ns, 0);
     return 0;
 }
 
-static void run_until_finished(struct sampler *s, struct pollfd *waited)
+static void run_until_finished(struct sampler *s, struct pollfd *polled)
 {
     bool may_have_more = true; /* processes may have ended before the signalfd was opened */
     while (!s->ending.is_finished) {
-        if (poll(waited, WAITED, may_have_more ? 0 : s->ending.is_killing ? KILL_PAUSE_MS : -1) < 0 && errno != EINTR)
+        if (poll(polled, POLLED, may_have_more ? 0 : s->ending.is_killing ? KILL_PAUSE_MS : -1) < 0 && errno != EINTR)
             kill_begin(s, CM_REASON_INTERRUPTED);
-        if (waited[ON_SIGNAL].revents)
-            on_signal(s, waited[ON_SIGNAL].fd);
-        if (waited[ON_HOST].revents)
+        if (polled[ON_SIGNAL].revents)
+            on_signal(s, polled[ON_SIGNAL].fd);
+        if (polled[ON_HOST].revents)
             kill_begin(s, CM_REASON_HOST_GONE);
-        if (waited[ON_TIMEOUT].revents)
+        if (polled[ON_TIMEOUT].revents)
             kill_begin(s, CM_REASON_TIMEOUT);
         if (s->ending.is_killing) {
             late_setup(s);
-            waited[ON_TICK].fd = waited[ON_HOST].fd = waited[ON_TIMEOUT].fd = -1;
+            polled[ON_TICK].fd = polled[ON_HOST].fd = polled[ON_TIMEOUT].fd = -1;
             kill_sweep(s);
         }
         /* Before the tick, which would read every zombie once more. */
-        if (waited[ON_SIGNAL].revents || may_have_more || s->ending.is_killing)
+        if (polled[ON_SIGNAL].revents || may_have_more || s->ending.is_killing)
             may_have_more = reap_some(s);
         leftover_after_root(s);
-        if (waited[ON_EXIT_RECORD].revents)
+        if (polled[ON_EXIT_RECORD].revents)
             exit_records_drain(s, cm_now_ns() - s->head->start_ns);
-        if (waited[ON_TICK].revents && !s->ending.is_killing && !s->ending.is_finished)
-            on_tick(s, waited[ON_TICK].fd);
+        if (polled[ON_TICK].revents && !s->ending.is_killing && !s->ending.is_finished)
+            on_tick(s, polled[ON_TICK].fd);
     }
 }
 
 int loop(struct sampler *s)
 {
-    wait_until_the_first_tick(s);
+    wait_for_first_tick(s);
     if (s->ending.is_finished)
         return 0;
-    struct pollfd waited[WAITED];
-    int error = open_waited(s, waited);
+    struct pollfd polled[POLLED];
+    int error = open_polled(s, polled);
     if (error != 0)
         kill_begin(s, CM_REASON_INTERRUPTED);
-    run_until_finished(s, waited);
+    run_until_finished(s, polled);
     return error;
 }

@@ -44,7 +44,7 @@ void lower_bound_use_pss(struct sampler *s)
  * were there at the same moment as those of the others. With `twice` false, use the first reading only. */
 static uint64_t bound_pages(struct sampler *s, bool twice)
 {
-    uint64_t own = 0;
+    uint64_t private_pages = 0;
     uint32_t shared = 0;
     for (uint32_t i = 0; i < s->tree.nalive; i++) {
         struct member *m = alive_at(s, i);
@@ -55,10 +55,10 @@ static uint64_t bound_pages(struct sampler *s, bool twice)
         uint32_t anon = smaller(anonymous(first), anonymous(second));
         uint32_t mapped = smaller(first[CM_STATM_SHARED], second[CM_STATM_SHARED]);
         m->shared_anon = smaller(m->shared_anon, anon);
-        own += anon - m->shared_anon;
+        private_pages += anon - m->shared_anon;
         shared = mapped > shared ? mapped : shared;
     }
-    return own + shared;
+    return private_pages + shared;
 }
 
 void lower_bound_tick(struct sampler *s, bool swapped)

@@ -238,10 +238,10 @@ void member_read_name(struct sampler *s, struct member *m, uint64_t now_ns)
     note_lock_wait(s, before_ns, 0);
     if (got <= 0)
         return;
-    bool is_room = (uint32_t)got <= entry->text_bytes || head->text_bytes + (uint64_t)got <= head->text_capacity;
-    bool is_cut = got == sizeof text - 1 || !is_room;
+    bool has_room = (uint32_t)got <= entry->text_bytes || head->text_bytes + (uint64_t)got <= head->text_capacity;
+    bool is_cut = got == sizeof text - 1 || !has_room;
     entry->flags = (entry->flags & ~(uint32_t)CM_PROCESS_ARGUMENTS_CUT) | (is_cut ? CM_PROCESS_ARGUMENTS_CUT : 0);
-    if (!is_room) {
+    if (!has_room) {
         entry->text_bytes = 0; /* the stored arguments are those of an earlier program */
         return;
     }

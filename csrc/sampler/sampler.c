@@ -109,7 +109,7 @@ int main(int argc, char **argv)
     struct cm_setup setup = {
         .signal_mask = head->signal_mask,
         .dies_with_parent = true,
-        .shell_fits = true,
+        .may_use_shell = true,
         .groups = s->sources.groups,
     };
     int pid = cm_start(&spawn, &setup, NULL);

@@ -70,7 +70,7 @@ struct cm_process *member_row(struct sampler *s, const struct member *m);
 
 /* children.c: read the kernel's lists of children */
 typedef bool children_visitor(struct sampler *s, int pid, uint64_t now_ns);
-uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_visitor *with);
+uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_visitor *visitor);
 void children_read(struct sampler *s, int fd, uint64_t now_ns);
 void children_read_of(struct sampler *s, struct member *m, uint64_t now_ns);
 

@@ -16,7 +16,7 @@ enum {
     MAX_THREADS_PER_TICK = 64,
 };
 
-struct entry {
+struct dir_entry {
     uint64_t ino, off;
     unsigned short length;
     unsigned char type;
@@ -38,7 +38,7 @@ static int next_thread(void)
             if (list_bytes <= 0)
                 return 0;
         }
-        const struct entry *entry = (const struct entry *)(list + list_at);
+        const struct dir_entry *entry = (const struct dir_entry *)(list + list_at);
         list_at += entry->length;
         const char *name = entry->name;
         int tid = (int)cm_parse_number(&name);
@@ -57,8 +57,8 @@ int threads_find_other(int dir_fd, int leader)
         return 0;
     ssize_t got;
     while (other == 0 && (got = syscall(SYS_getdents64, fd, text, sizeof text)) > 0)
-        for (ssize_t at = 0; at < got && other == 0; at += ((struct entry *)(text + at))->length) {
-            const char *listed = ((struct entry *)(text + at))->name;
+        for (ssize_t at = 0; at < got && other == 0; at += ((struct dir_entry *)(text + at))->length) {
+            const char *listed = ((struct dir_entry *)(text + at))->name;
             int tid = (int)cm_parse_number(&listed);
             char name[48] = "task/", statm[64];
             if (tid <= 0 || tid == leader)

@@ -93,7 +93,7 @@ static uint64_t bytes(const struct sampler *s, uint64_t pages)
 
 /* Return whether the tree is over its memory limit, given that the sum of RSS is. With several processes the sum may
  * count shared pages more than once. Then PSS decides, if it can be read for all processes. */
-static bool over_limit(const struct sampler *s, const struct sums *sums)
+static bool is_over_limit(const struct sampler *s, const struct sums *sums)
 {
     uint64_t limit = s->head->memory_limit_bytes;
     bool pss_can_tell = s->head->pss_budget_ppm != 0 && s->head->refused_readings == 0;
@@ -111,14 +111,14 @@ void tick(struct sampler *s, uint64_t now_ns)
     exit_records_drain(s, t_ns);
     read_members(s, t_ns);
     tree_discover(s, t_ns);
-    uint32_t lift = high_water_read(s, gap_ns, t_ns);
+    uint32_t excess = high_water_read(s, gap_ns, t_ns);
     struct sums sums = sum_members(s);
     update_head(s, &sums, t_ns);
     tree_sources_tick(s, t_ns);
     s->ticks.completed_ns = t_ns;
     head->unseen += s->pid_scan.unseen;
     if (sums.processes > 0) {
-        uint32_t rss = clamp(sums.rss), high = clamp(sums.rss + lift);
+        uint32_t rss = clamp(sums.rss), high = clamp(sums.rss + excess);
         uint32_t status[CM_MAX_COLUMNS] = {clamp(sums.hwm), clamp(sums.swap), clamp(sums.threads),
                                            clamp(sums.page_tables), clamp(sums.hugetlb)};
         uint32_t children[CM_MAX_COLUMNS] = {sums.processes, s->pid_scan.unseen};
@@ -127,10 +127,10 @@ void tick(struct sampler *s, uint64_t now_ns)
         cm_record(s->base, &head->tracks[CM_CHILDREN], t_ns, children, children);
 
         uint64_t limit = head->memory_limit_bytes;
-        bool reached = limit != 0 && bytes(s, high) > limit;
+        bool is_limit_reached = limit != 0 && bytes(s, high) > limit;
         lower_bound_tick(s, sums.swap > 0);
-        pss_tick(s, t_ns, rss, sums.added_kib, reached);
-        if (reached && over_limit(s, &sums))
+        pss_tick(s, t_ns, rss, sums.added_kib, is_limit_reached);
+        if (is_limit_reached && is_over_limit(s, &sums))
             kill_begin(s, CM_REASON_MEMORY_LIMIT);
     }
     /* A large tree at a short interval must not use a whole CPU. The cost of PSS has its own budget. */

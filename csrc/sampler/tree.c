@@ -151,7 +151,7 @@ void tree_remove(struct sampler *s, struct member *m)
     s->tree.first_free = i;
 }
 
-static struct member *allocate(struct sampler *s, int pid)
+static struct member *allocate_member(struct sampler *s, int pid)
 {
     uint32_t i = s->tree.first_free;
     if (i != 0)
@@ -189,7 +189,7 @@ bool tree_add(struct sampler *s, int pid, uint64_t now_ns)
         close(dir_fd);
         return false;
     }
-    struct member *m = allocate(s, pid);
+    struct member *m = allocate_member(s, pid);
     if (m == NULL) {
         s->head->processes_dropped++;
         close(dir_fd);

@@ -198,13 +198,13 @@ void tree_sources_thaw(const struct sampler *s)
 {
     const struct tree_sources *sources = &s->sources;
     for (int i = 0; i < CM_GROUPS; i++) {
-        bool second = sources->groups[i].version == 2;
+        bool is_v2 = sources->groups[i].version == 2;
         if (sources->groups[i].fd < 0)
             continue;
-        int fd = openat(sources->groups[i].fd, second ? "cgroup.freeze" : "freezer.state", O_WRONLY | O_CLOEXEC);
+        int fd = openat(sources->groups[i].fd, is_v2 ? "cgroup.freeze" : "freezer.state", O_WRONLY | O_CLOEXEC);
         if (fd < 0) /* in version 1 the freezer is usually another hierarchy */
             continue;
-        ssize_t ignored = second ? write(fd, "0", 1) : write(fd, "THAWED", 6);
+        ssize_t ignored = is_v2 ? write(fd, "0", 1) : write(fd, "THAWED", 6);
         (void)ignored;
         close(fd);
     }
@@ -226,7 +226,7 @@ void tree_sources_end(struct sampler *s, uint64_t t_ns)
         read_rss_stat(s, t_ns);
         head->rss_stat_peak_bytes = cm_rss_stat_peak(&sources->rss_stat);
         const int64_t *values = sources->rss_stat.values;
-        head->rss_stat_inexact = (uint64_t)(values[CM_RSS_STAT_LOST] + values[CM_RSS_STAT_BEATEN]);
+        head->rss_stat_inexact = (uint64_t)(values[CM_RSS_STAT_LOST] + values[CM_RSS_STAT_NOT_RAISED]);
     }
     exit_records_drain(s, t_ns);
 }

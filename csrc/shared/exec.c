@@ -57,7 +57,7 @@ static __attribute__((noinline)) int exec_searching(char **argv, char **envp, bo
 {
     char file[PATH_MAX];
     size_t name = strlen(argv[0]);
-    int refused = 0;
+    int access_error = 0;
     const char *folder = path_of(envp);
     for (const char *end; folder != NULL && name > 0; folder = *end ? end + 1 : NULL) {
         end = strchrnul(folder, ':');
@@ -70,11 +70,11 @@ static __attribute__((noinline)) int exec_searching(char **argv, char **envp, bo
         memcpy(file + length, argv[0], name + 1);
         int error = exec_file(file, argv, envp, shell);
         if (error == EACCES)
-            refused = error;
+            access_error = error;
         else if (error != ENOENT && error != ENOTDIR)
             return error;
     }
-    return refused ? refused : ENOENT;
+    return access_error ? access_error : ENOENT;
 }
 
 /* Execute the program; return an errno if that fails. With `shell`, argv[-1] must be writable. */

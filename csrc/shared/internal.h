@@ -88,7 +88,7 @@ struct cm_stat {
     uint64_t cpu_ticks;    /* user and system */
     int threads;
     uint64_t start_ticks;
-    bool ignores_sigchld; /* its children's rusage is lost: no process waits for them */
+    bool ignores_sigchld; /* the kernel reaps its children, and their rusage is lost */
 };
 
 ssize_t cm_pread_text(int fd, char *buffer, size_t n);
@@ -168,8 +168,8 @@ enum {
     CM_RSS_STAT_SUM,    /* bytes */
     CM_RSS_STAT_WINDOW, /* its maximum since the last reading */
     CM_RSS_STAT_EVENTS,
-    CM_RSS_STAT_LOST,   /* events of address spaces that did not fit into the table, */
-    CM_RSS_STAT_BEATEN, /* and events that could not update the maximum. If either is not 0, the sum is not exact */
+    CM_RSS_STAT_LOST,       /* events of address spaces that did not fit into the table, */
+    CM_RSS_STAT_NOT_RAISED, /* and events that could not update the maximum. If either is not 0, the sum is not exact */
 };
 struct cm_rss_stat {
     int64_t *values; /* written by the eBPF program, or NULL */
@@ -192,7 +192,7 @@ struct cm_group {
 struct cm_setup {
     uint64_t signal_mask; /* of the new process */
     bool dies_with_parent;
-    bool shell_fits;         /* argv has a free place in front, for a script without #! that is passed to /bin/sh */
+    bool may_use_shell;      /* argv has a free place in front, for a script without #! that is passed to /bin/sh */
     struct cm_group *groups; /* the CM_GROUPS groups that it starts in, or NULL */
 };
 int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd);

@@ -50,19 +50,19 @@ static void close_from(int first)
  * be in another's place. */
 static int place_fds(const struct cm_spawn *spawn)
 {
-    int moved[CM_MAX_FDS];
+    int copies[CM_MAX_FDS];
     for (int i = 0; i < spawn->nfds; i++) {
-        moved[i] = i;
+        copies[i] = i;
         if (spawn->fds[i] == i && fcntl(i, F_SETFD, 0) == 0)
             continue;
-        moved[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, CM_MAX_FDS);
-        if (moved[i] < 0 && errno == EBADF && i <= STDERR_FILENO) /* the host runs without this standard file */
-            moved[i] = open("/dev/null", O_RDWR); /* open may return descriptor i itself */
-        if (moved[i] < 0)
+        copies[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, CM_MAX_FDS);
+        if (copies[i] < 0 && errno == EBADF && i <= STDERR_FILENO) /* the host runs without this standard file */
+            copies[i] = open("/dev/null", O_RDWR); /* open may return descriptor i itself */
+        if (copies[i] < 0)
             return errno;
     }
     for (int i = 0; i < spawn->nfds; i++)
-        if (moved[i] != i && dup2(moved[i], i) < 0)
+        if (copies[i] != i && dup2(copies[i], i) < 0)
             return errno;
     return 0;
 }
@@ -88,14 +88,14 @@ static int set_up_and_exec(struct child *child)
     child->stage = CM_STAGE_CHDIR;
     if (spawn->cwd != NULL && chdir(spawn->cwd) < 0)
         return errno;
-    /* If the sampler is killed, the kernel kills the root too. The sampler has one thread, so the signal depends on
-     * the process. An exec keeps the setting; a fork of the target does not inherit it. */
+    /* If the sampler is killed, the kernel kills the root too. It sends this signal when the parent thread exits, and
+     * the sampler has only one thread. An exec keeps the setting; a fork of the target does not inherit it. */
     child->stage = CM_STAGE_EXEC;
     if (child->setup->dies_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return errno;
     /* The system call itself: libc would keep its internal signals out of the mask. */
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &child->setup->signal_mask, NULL, sizeof(uint64_t));
-    return cm_exec(spawn->argv, spawn->envp, child->setup->shell_fits);
+    return cm_exec(spawn->argv, spawn->envp, child->setup->may_use_shell);
 }
 
 static int run_child(void *argument)

@@ -19,18 +19,18 @@ static const char *const parts_v1[] = {"rss", "cache", "shmem"};
 
 int cm_cgroup_open(struct cm_cgroup *group, int dir_fd, int version, const char **why)
 {
-    bool second = version == 2;
+    bool is_v2 = version == 2;
     *group = (struct cm_cgroup){
         .version = version,
-        .peak_fd = openat(dir_fd, second ? "memory.peak" : "memory.max_usage_in_bytes", O_RDONLY | O_CLOEXEC),
-        .usage_fd = openat(dir_fd, second ? "memory.current" : "memory.usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .peak_fd = openat(dir_fd, is_v2 ? "memory.peak" : "memory.max_usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .usage_fd = openat(dir_fd, is_v2 ? "memory.current" : "memory.usage_in_bytes", O_RDONLY | O_CLOEXEC),
         .stat_fd = openat(dir_fd, "memory.stat", O_RDONLY | O_CLOEXEC),
-        .kernel_fd = second ? -1 : openat(dir_fd, "memory.kmem.usage_in_bytes", O_RDONLY | O_CLOEXEC),
-        .sock_fd = second ? -1 : openat(dir_fd, "memory.kmem.tcp.usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .kernel_fd = is_v2 ? -1 : openat(dir_fd, "memory.kmem.usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .sock_fd = is_v2 ? -1 : openat(dir_fd, "memory.kmem.tcp.usage_in_bytes", O_RDONLY | O_CLOEXEC),
     };
     if (group->peak_fd >= 0 && group->usage_fd >= 0 && group->stat_fd >= 0)
         return 0;
-    *why = second ? "this kernel has no memory.peak (5.19 or later)" : "the group has no memory.max_usage_in_bytes";
+    *why = is_v2 ? "this kernel has no memory.peak (5.19 or later)" : "the group has no memory.max_usage_in_bytes";
     return -ENOENT;
 }
 
@@ -55,9 +55,9 @@ uint64_t cm_cgroup_usage(const struct cm_cgroup *group)
 void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row)
 {
     uint64_t read[CM_MAX_COLUMNS];
-    bool second = group->version == 2;
-    size_t n = second ? sizeof parts_v2 / sizeof *parts_v2 : sizeof parts_v1 / sizeof *parts_v1;
-    if (cm_read_fields(group->stat_fd, ' ', second ? parts_v2 : parts_v1, read, n) != 0)
+    bool is_v2 = group->version == 2;
+    size_t n = is_v2 ? sizeof parts_v2 / sizeof *parts_v2 : sizeof parts_v1 / sizeof *parts_v1;
+    if (cm_read_fields(group->stat_fd, ' ', is_v2 ? parts_v2 : parts_v1, read, n) != 0)
         return;
     for (size_t i = 0; i < n; i++)
         row[CM_CGROUP_ANON + i] = read[i] != CM_NO_FIELD ? read[i] : 0;

@@ -31,17 +31,19 @@ enum {
 #define EVENT "events/kmem/rss_stat"
 
 static const char NO_TRACEPOINT[] =
-    "this kernel has no tracepoint kmem:rss_stat: this needs Linux 5.12 or later with tracing";
+    "this kernel has no tracepoint kmem:rss_stat: rss_stat needs Linux 5.12 or later with tracing";
 static const char BAD_FORMAT[] =
     "the tracepoint kmem:rss_stat of this kernel has a format that concmem does not support";
-static const char NO_RIGHTS[] = "it needs root, or CAP_BPF, CAP_PERFMON and a readable tracefs (else CAP_SYS_ADMIN), "
-                             "in a kernel that is not locked down";
-static const char NO_MAPS[] = "the kernel cannot make eBPF maps: this needs Linux 5.12 or later with CONFIG_BPF_SYSCALL";
+static const char NO_RIGHTS[] =
+    "it needs root, or CAP_BPF, CAP_PERFMON and a readable tracefs (else CAP_SYS_ADMIN), "
+    "in a kernel that is not locked down";
+static const char NO_MAPS[] =
+    "the kernel cannot make eBPF maps: rss_stat needs Linux 5.12 or later with CONFIG_BPF_SYSCALL";
 static const char NO_GROUP[] = "the tree's control group is not one of cgroup v2";
 static const char NO_PROGRAM[] =
-    "the kernel refuses the eBPF program: this needs Linux 5.12 or later with CONFIG_CGROUPS";
+    "the kernel refuses the eBPF program: rss_stat needs Linux 5.12 or later with CONFIG_CGROUPS";
 static const char NO_ATTACH[] =
-    "the kernel does not attach eBPF programs to tracepoints: this needs CONFIG_BPF_EVENTS";
+    "the kernel does not attach eBPF programs to tracepoints: rss_stat needs CONFIG_BPF_EVENTS";
 
 static int set_reason(const char *sentence, const char **why)
 {

@@ -42,7 +42,7 @@ enum { ROUNDS = 32, LONGEST = 128, NO_JUMP = 0xff };
 enum { ATOMIC = BPF_STX | 0xc0 | BPF_DW, FETCH = 0x01, EXCHANGE = 0xe1, COMPARE_EXCHANGE = 0xf1 }; /* as in 5.12 */
 enum { R0, R1, R2, R3, R4, R6 = 6, R7, R8, R9, R10 };
 enum { KEY = -8, FRESH = -16, ANON_KEY = -24 }; /* on its stack */
-enum label { OUT = 1, LOOK, NOT_THERE, OWN_MEMORY, INSERT, KNOWN, RAISE, LABELS };
+enum label { OUT = 1, LOOK_UP, NO_SIZE, OWN_MEMORY, INSERT, KNOWN, RAISE, LABELS };
 
 #define DO(c, d, s, o, i) {.code = (c), .dst_reg = (d), .src_reg = (s), .off = (short)(o), .imm = (int)(i)}
 #define SET(d, i) DO(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
@@ -56,7 +56,7 @@ enum label { OUT = 1, LOOK, NOT_THERE, OWN_MEMORY, INSERT, KNOWN, RAISE, LABELS 
 #define CALL(helper) DO(BPF_JMP | BPF_CALL, 0, 0, 0, helper)
 #define IF(test, d, i, label) DO(BPF_JMP | (test) | BPF_K, d, 0, label, i)
 #define IF_REG(test, d, s, label) DO(BPF_JMP | (test) | BPF_X, d, s, label, 0)
-#define GO(label) DO(BPF_JMP | BPF_JA, 0, 0, label, 0)
+#define JUMP(label) DO(BPF_JMP | BPF_JA, 0, 0, label, 0)
 #define EXIT DO(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
 #define AT(label) DO(NO_JUMP, 0, 0, label, 0)
 #define WIDE(d, kind, fd) DO(BPF_LD | BPF_IMM | BPF_DW, d, kind, 0, fd), DO(0, 0, 0, 0, 0)
@@ -68,15 +68,15 @@ enum label { OUT = 1, LOOK, NOT_THERE, OWN_MEMORY, INSERT, KNOWN, RAISE, LABELS 
 /* Remove the labels and replace them by distances. Return the number of instructions that are left. */
 static uint32_t assemble(struct bpf_insn *code, uint32_t n)
 {
-    uint32_t at[LABELS] = {0}, length = 0;
+    uint32_t positions[LABELS] = {0}, length = 0;
     for (uint32_t i = 0; i < n; i++)
         if (code[i].code == NO_JUMP)
-            at[code[i].off] = length;
+            positions[code[i].off] = length;
         else
             code[length++] = code[i];
     for (uint32_t i = 0; i < length; i++)
         if (BPF_CLASS(code[i].code) == BPF_JMP && code[i].off != 0)
-            code[i].off = (short)(at[code[i].off] - i - 1);
+            code[i].off = (short)(positions[code[i].off] - i - 1);
     return length;
 }
 
@@ -99,24 +99,24 @@ int rss_program_load(const struct rss_program *p)
         SET(R2, 0),
         CALL(BPF_FUNC_current_task_under_cgroup),
         COPY(R6, R0), /* 1: a task of the group */
-        IF(BPF_JEQ, R6, 1, LOOK),
+        IF(BPF_JEQ, R6, 1, LOOK_UP),
         IF(BPF_JNE, R8, 0, OUT), /* the common case: a task outside of the group, in its own memory */
 
-        AT(LOOK),
+        AT(LOOK_UP),
         MAP(R1, p->sizes_fd),
         ADDRESS(R2, KEY),
         CALL(BPF_FUNC_map_lookup_elem),
-        IF(BPF_JEQ, R0, 0, NOT_THERE),
+        IF(BPF_JEQ, R0, 0, NO_SIZE),
         IF(BPF_JNE, R8, 0, KNOWN),
         LOAD(BPF_DW, R1, R0, 0),
         IF(BPF_JNE, R1, 0, KNOWN),
 
-        AT(NOT_THERE), /* no entry, or its size is 0 */
+        AT(NO_SIZE), /* no entry, or its size is 0 */
         IF(BPF_JNE, R8, 0, OWN_MEMORY),
         IF(BPF_JNE, R6, 1, OUT),
         IF(BPF_JGT, R7, table_maps, OUT), /* not a new address space */
         IF(BPF_JNE, R0, 0, KNOWN),
-        GO(INSERT),
+        JUMP(INSERT),
 
         AT(OWN_MEMORY), /* a new kind; exec and fork start with anonymous pages, so those have an entry */
         LOAD(BPF_DW, R1, R10, KEY),
@@ -141,7 +141,7 @@ int rss_program_load(const struct rss_program *p)
         IF(BPF_JNE, R0, 0, KNOWN),
         VALUES(R1, p->values_fd),
         COUNT(CM_RSS_STAT_LOST),
-        GO(OUT),
+        JUMP(OUT),
 
         AT(KNOWN),
         COPY(R8, R7),
@@ -161,7 +161,7 @@ int rss_program_load(const struct rss_program *p)
         IF_REG(BPF_JEQ, R0, R3, OUT),
         WITH(BPF_SUB, R2, 1),
         IF(BPF_JNE, R2, 0, RAISE),
-        COUNT(CM_RSS_STAT_BEATEN),
+        COUNT(CM_RSS_STAT_NOT_RAISED),
 
         AT(OUT),
         SET(R0, 0), /* perf must not use this event */

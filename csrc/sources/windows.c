@@ -12,7 +12,7 @@
 
 #include "shared/internal.h"
 
-enum { AT_ONCE_NS = 20000 };
+enum { IMMEDIATE_NS = 20000 };
 
 /* Reset the mark. Return 1 if it was immediate, 0 if it had to wait, or -errno. */
 int cm_window_reset(int fd)
@@ -20,7 +20,7 @@ int cm_window_reset(int fd)
     uint64_t before_ns = cm_now_ns();
     if (write(fd, "5", 1) != 1)
         return -errno;
-    return cm_now_ns() - before_ns <= AT_ONCE_NS;
+    return cm_now_ns() - before_ns <= IMMEDIATE_NS;
 }
 
 /* Only open the file: a reset would change the host's own mark. */

@@ -20,11 +20,11 @@ int main(int argc, char **argv)
     size_t inherited_bytes = 0;
     for (int link = 2; link < argc; link++) {
         size_t bytes = (size_t)known_arg(argc, argv, link, 0);
-        known_give_up(inherited, inherited_bytes);
+        known_unmap(inherited, inherited_bytes);
         inherited = known_touch(bytes);
         inherited_bytes = bytes;
         if (link + 1 == argc) {
-            known_say("holding");
+            known_print("holding");
             known_sleep(seconds);
             return 0;
         }

@@ -15,7 +15,7 @@ int main(int argc, char **argv)
     size_t bytes = (size_t)known_arg(argc, argv, 1, 0);
     double seconds = known_arg(argc, argv, 2, 0.3);
     known_touch(bytes);
-    known_say(bytes ? "holding" : "small");
+    known_print(bytes ? "holding" : "small");
     known_sleep(seconds);
     if (bytes == 0)
         return 0;

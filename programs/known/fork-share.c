@@ -28,7 +28,7 @@ int main(int argc, char **argv)
             _exit(0);
         }
     }
-    known_say("holding");
+    known_print("holding");
     while (wait(NULL) > 0)
         ;
     return 0;

@@ -19,7 +19,7 @@ int main(int argc, char **argv)
     if (madvise(known_touch(bytes), bytes, advice))
         known_fail("madvise");
     known_touch(bytes);
-    known_say("holding");
+    known_print("holding");
     known_sleep(seconds);
     return 0;
 }

@@ -71,7 +71,7 @@ int main(int argc, char **argv)
         known_fail("sched_getaffinity");
     if (threads <= 1) {
         touch(known_map(bytes), bytes);
-        known_say("holding");
+        known_print("holding");
         known_sleep(seconds);
         return 0;
     }
@@ -91,7 +91,7 @@ int main(int argc, char **argv)
             known_fail("pthread_create");
     }
     pthread_barrier_wait(&all_touched);
-    known_say("holding");
+    known_print("holding");
     known_sleep(seconds);
     pthread_barrier_wait(&all_done);
     for (unsigned i = 0; i < threads; i++)

@@ -26,7 +26,7 @@ int main(int argc, char **argv)
     /* A kernel without huge pages refuses the advice and uses small pages. */
     madvise(aligned, bytes, MADV_HUGEPAGE);
     known_write(aligned, bytes);
-    known_say("holding");
+    known_print("holding");
     known_sleep(seconds);
     return 0;
 }

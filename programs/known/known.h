@@ -118,7 +118,7 @@ static inline char *known_touch(size_t bytes)
     return mapping;
 }
 
-static inline void known_give_up(char *mapping, size_t bytes)
+static inline void known_unmap(char *mapping, size_t bytes)
 {
     if (mapping && munmap(mapping, bytes))
         known_fail("munmap");
@@ -168,12 +168,12 @@ static inline struct known_spike known_spike(char *touch(size_t), size_t bytes, 
     if (hold_s > 0)
         hold(hold_s);
     spike.leave_s = known_now_s();
-    known_give_up(mapping, bytes);
+    known_unmap(mapping, bytes);
     spike.down_s = known_now_s();
     return spike;
 }
 
-static inline void known_say(const char *line)
+static inline void known_print(const char *line)
 {
     puts(line);
     fflush(stdout);

@@ -31,7 +31,7 @@ static void *hold(void *unused)
     while (!leader_is_gone())
         known_sleep(0.001);
     known_touch(bytes);
-    known_say("holding");
+    known_print("holding");
     known_sleep(seconds);
     exit(0);
     return unused;

@@ -16,7 +16,7 @@ int main(int argc, char **argv)
     double seconds = known_arg(argc, argv, 2, 0.2);
     if (mlock(known_map(bytes), bytes))
         known_fail("mlock");
-    known_say("holding");
+    known_print("holding");
     known_sleep(seconds);
     return 0;
 }

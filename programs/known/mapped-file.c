@@ -23,7 +23,7 @@ int main(int argc, char **argv)
         known_fail(path);
     known_fill(fd, bytes);
     known_read_mapped(fd, bytes, MAP_PRIVATE);
-    known_say("holding");
+    known_print("holding");
     known_sleep(seconds);
     return 0;
 }

@@ -22,7 +22,7 @@ int main(int argc, char **argv)
     known_fill(fd, bytes);
     if (mapped)
         known_read_mapped(fd, bytes, MAP_SHARED);
-    known_say("holding");
+    known_print("holding");
     known_sleep(seconds);
     return 0;
 }

@@ -25,7 +25,7 @@ int main(int argc, char **argv)
         size_t from = pages * step / steps, to = pages * (step + 1) / steps;
         known_write(mapping + from * KNOWN_PAGE, (to - from) * KNOWN_PAGE);
         if (step + 1 == steps)
-            known_say("holding");
+            known_print("holding");
         double left_s = start_s + seconds * (double)(step + 1) / (double)steps - known_now_s();
         if (left_s > 0)
             known_sleep(left_s);

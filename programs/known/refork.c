@@ -66,7 +66,7 @@ int main(int argc, char **argv)
         if (child == 0)
             run_line(end_s);
     }
-    known_say("forking");
+    known_print("forking");
     while (known_now_s() < end_s)
         known_sleep(0.05);
     return 0;

@@ -18,7 +18,7 @@ static void touch_and_hold(char *mapping, size_t bytes, pthread_barrier_t *toget
         known_write(mapping, bytes);
     pthread_barrier_wait(together);
     if (seconds > 0) {
-        known_say("holding");
+        known_print("holding");
         known_sleep(seconds);
     }
     pthread_barrier_wait(together);

@@ -25,13 +25,13 @@ enum { MESSAGES = 3, FAMILY = 0x17, MOST = 4096 };
         } \
     while (0)
 
-static char made[MOST];
+static char buffer[MOST];
 static size_t filled, ends[MESSAGES]; /* where each message ends, without padding */
 
 static size_t open_attribute(uint16_t type)
 {
     struct nlattr head = {.nla_type = type};
-    memcpy(made + filled, &head, sizeof head);
+    memcpy(buffer + filled, &head, sizeof head);
     filled += sizeof head;
     return filled - sizeof head;
 }
@@ -39,13 +39,13 @@ static size_t open_attribute(uint16_t type)
 static void close_attribute(size_t at)
 {
     uint16_t length = (uint16_t)(filled - at);
-    memcpy(made + at, &length, sizeof length);
+    memcpy(buffer + at, &length, sizeof length);
     filled = (size_t)NLA_ALIGN(filled);
 }
 
 static void put(const void *value, size_t n)
 {
-    memcpy(made + filled, value, n);
+    memcpy(buffer + filled, value, n);
     filled += n;
 }
 
@@ -92,7 +92,7 @@ static void put_message(int i, uint16_t version, size_t bytes)
     if (last)
         put_stats(TASKSTATS_TYPE_AGGR_TGID, TASKSTATS_TYPE_TGID, &stats, bytes);
     struct nlmsghdr head = {.nlmsg_len = (uint32_t)(filled - at), .nlmsg_type = FAMILY};
-    memcpy(made + at, &head, sizeof head);
+    memcpy(buffer + at, &head, sizeof head);
     ends[i] = filled;
 }
 
@@ -108,7 +108,7 @@ static void make(uint16_t version, size_t bytes)
 static int count(size_t n, struct cm_exit_record *record)
 {
     char *exact = malloc(n);
-    memcpy(exact, made, n);
+    memcpy(exact, buffer, n);
     struct cm_span datagram = {exact, n};
     int found = 0;
     while (cm_record_next(&datagram, record)) {
@@ -120,7 +120,7 @@ static int count(size_t n, struct cm_exit_record *record)
     return found;
 }
 
-static void whole(void)
+static void check_whole(void)
 {
     struct cm_exit_record record, expected = {
         .pid = 1002, .tgid = 1000, .ppid = 999, .hwm_bytes = 5002 * 1024, .elapsed_ns = 7777000, .user_ns = 20000,
@@ -142,7 +142,7 @@ int main(int argc, char **argv)
         return 2;
     struct cm_exit_record record;
     make(TASKSTATS_VERSION, sizeof(struct taskstats));
-    whole();
+    check_whole();
     for (size_t n = 0; n <= filled; n++) {
         int complete = 0;
         while (complete < MESSAGES && ends[complete] <= n)
@@ -164,7 +164,7 @@ int main(int argc, char **argv)
             /* Mostly lengths and types, in the first bytes of a message. */
             size_t from = (rand() & 1) ? 0 : ends[rand() % (MESSAGES - 1)];
             size_t at = rand() % 4 ? from + (size_t)rand() % 40 : (size_t)rand() % filled;
-            made[at] = (char)(rand() % 3 ? rand() : made[at] + rand() % 9 - 4);
+            buffer[at] = (char)(rand() % 3 ? rand() : buffer[at] + rand() % 9 - 4);
         }
         CHECK(count((size_t)rand() % (filled + 1), &record) <= MESSAGES);
     }

@@ -348,9 +348,9 @@ int main(int argc, char **argv)
     int status = 0;
     waitpid(pid, &status, 0);
     long long last = sum_of(&r, NULL);
-    printf("\"status\": %d, \"last\": %lld, \"peak\": %lld, \"events\": %lld, \"lost\": %lld, \"beaten\": %lld}\n",
+    printf("\"status\": %d, \"last\": %lld, \"peak\": %lld, \"events\": %lld, \"lost\": %lld, \"not_raised\": %lld}\n",
            status, last, (long long)cm_rss_stat_peak(&r), (long long)r.values[CM_RSS_STAT_EVENTS],
-           (long long)r.values[CM_RSS_STAT_LOST], (long long)r.values[CM_RSS_STAT_BEATEN]);
+           (long long)r.values[CM_RSS_STAT_LOST], (long long)r.values[CM_RSS_STAT_NOT_RAISED]);
     cm_rss_stat_close(&r);
     return 0;
 }
