@@ -9,7 +9,8 @@
 
 #include "sampler/sampler.h"
 
-/* Otherwise a pipe that the target writes to would be closed when the sampler ends, not when the target closes it. */
+/* Replace the standard files by /dev/null. Otherwise a pipe that the target writes to would be closed when the sampler
+ * ends, not when the target closes it. */
 static void close_standard_files(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -52,7 +53,7 @@ void fifo_leave(struct sampler *s)
 }
 
 /* Return whether /proc is that of the sampler's PID namespace. The PIDs of another namespace are those of unrelated
- * processes: then nothing may be read. */
+ * processes: then nothing may be read, and /proc is closed. */
 static bool proc_is_of_own_namespace(struct sampler *s)
 {
     char text[24];
@@ -78,7 +79,7 @@ void late_setup(struct sampler *s)
     close_standard_files();
     if (!proc_is_of_own_namespace(s))
         track_set_missing(&s->head->tracks[CM_CHILDREN], ESRCH,
-                    "/proc belongs to another PID namespace: mount the right one (unshare --mount-proc)");
+                          "/proc belongs to another PID namespace: mount the right one (unshare --mount-proc)");
     tree_open(s);
     pid_scan_begin(s);
     pss_begin(s);

@@ -44,9 +44,9 @@ static uint32_t flag_for_unlisted;
 static bool count_unlisted(struct sampler *s, int pid, uint64_t now_ns)
 {
     static const struct cm_stat unknown;
-    int32_t row_number;
+    int32_t number;
     if (tree_find(s, pid) == NULL)
-        count_process(s, table_add_row(s, pid, &unknown, now_ns, &row_number), &unknown, flag_for_unlisted);
+        count_process(s, table_add_row(s, pid, &unknown, now_ns, &number), &unknown, flag_for_unlisted);
     return true;
 }
 
