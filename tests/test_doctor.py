@@ -65,7 +65,7 @@ def checkup(*checks: Check) -> Checkup:
     return Checkup(host, concmem.probe(), True, 4096, {"statm": 1e-6}, Clock(1e-5, 1e-4, 2e-3, 0.02), checks)
 
 
-WRONG = check(ok=False, error_bytes=-3 * MIB, reason="its high end lies 3.00 MiB below the truth")
+WRONG = check(ok=False, error_bytes=-3 * MIB, reason="its upper end is 3.00 MiB below the true amount")
 
 
 def test_what_does_not_hold_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +85,7 @@ def test_what_does_not_hold_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         if arguments == ["--markdown"]:
             assert "**-3.0M .. +4K: 1 wrong**" in said
         elif code == 1:
-            assert "its high end lies 3.00 MiB below the truth" in said.replace("\n", " ").replace("  ", " ")
+            assert "its upper end is 3.00 MiB below the true amount" in said.replace("\n", " ").replace("  ", " ")
         else:
             assert "All 1 figures that could be judged hold." in said
 

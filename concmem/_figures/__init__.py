@@ -1,1 +1,1 @@
-"""From what the sampler recorded to figures with their errors."""
+"""Compute figures and their errors from the sampler's records."""

@@ -1,10 +1,10 @@
 """
-What a tree cannot have exceeded: the high-water marks of all who can have been alive at once, summed.
+Compute what a tree cannot have exceeded: the sum of high-water marks of processes that can have been alive together.
 
-Two kinds of processes need care. One that was seen may have grown after its mark was last read; where the sampler or
-an exit record told of its end, that is known, and else it is no larger than the largest process of all, which its
-ancestors' ``ru_maxrss`` tells. And one that came and went between two ticks has left its number: so many may have been
-there, and none was larger than that either.
+Two kinds of processes need care. A process may have grown after its high-water mark was last read. If the sampler
+reaped it or received its exit record, its size at the end is known; otherwise it counts as the largest process, which
+the ``ru_maxrss`` of its ancestors includes. A process that started and ended between two ticks has used up a PID. The
+number of such PIDs bounds the number of such processes, and each counts as the largest process too.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from concmem._figures.process import Marks
 __all__ = ["Unseen", "largest_sum_bytes"]
 
 Unseen = tuple[float, float, int]
-"""From when to when (seconds), and how many came and went at most."""
+"""Begin and end in seconds, and the largest number of processes that can have started and ended in between."""
 
 _Span = tuple[float, float, int]
 
 
 def _spans(marks: Marks, largest_bytes: int) -> Iterator[_Span]:
-    """What one process can have held, and when."""
+    """Yield what one process can have held, and when."""
     begin_s = marks.since_s
     if marks.exit_record_bytes is not None:
         at_end_bytes = marks.own_bytes
@@ -51,11 +51,11 @@ def _largest_overlap_bytes(spans: Iterable[_Span]) -> int:
 
 def largest_sum_bytes(processes: Sequence[Marks], unseen: Iterable[Unseen], largest_bytes: int) -> int:
     """
-    The largest sum of what processes can have held at once, in bytes; but for the error of each of their marks.
+    Return the largest sum of what processes can have held at once, in bytes, without the error of their marks.
 
     Args:
-        processes: All that were seen.
-        unseen: How many may have come and gone without being seen, and when.
+        processes: All processes that were seen.
+        unseen: When processes may have started and ended without being seen, and how many.
         largest_bytes: What no process exceeded.
     """
     spans = [span for marks in processes for span in _spans(marks, largest_bytes)]

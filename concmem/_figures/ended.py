@@ -1,4 +1,4 @@
-"""How a command was ended before it was done, in words: what it used until then is less than it may need."""
+"""Describe how a command was killed. What it used until then can be less than what it needs."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def _by_killer(oom: OutOfMemory, memory_limit_bytes: int | None) -> str:
 
 def ending_phrase(exit: Exit, oom: OutOfMemory | None, memory_limit_bytes: int | None = None) -> str:
     """
-    Return "it was ended by the timeout", and the like; "" where the command ended by itself.
+    Return "it was ended by the timeout" or a similar phrase; "" if the command ended by itself.
 
     Args:
         exit: How its root ended.
-        oom: What the OOM killer did to it.
-        memory_limit_bytes: The limit of the surrounding control group: named where the OOM killer struck.
+        oom: The processes that the OOM killer killed, or None.
+        memory_limit_bytes: The limit of the surrounding control group; named if the OOM killer killed a process.
     """
     if exit.reason == "oom" and oom is not None:
         return f"it was {_by_killer(oom, memory_limit_bytes)}"
@@ -47,7 +47,7 @@ def ending_phrase(exit: Exit, oom: OutOfMemory | None, memory_limit_bytes: int |
 
 
 def with_ending_note(peak: Figure, exit: Exit, oom: OutOfMemory | None) -> Figure:
-    """Return the figure with a note that the command may need more, where it was ended before it was done."""
+    """Return the figure; if the command was killed, with a note that it may need more."""
     when = ending_phrase(exit, oom)
     if not when or peak.bytes is None:
         return peak

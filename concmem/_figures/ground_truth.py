@@ -1,8 +1,8 @@
 """
-What is known before a program of known size runs, and whether a measurement of it holds: data and a pure function.
+The true amounts of programs of known size, and a pure function that checks a measurement against them.
 
-A program of known size has exactly its bytes and, beside them, the pages that any program needs to start. How many
-those are, a run of the same program with 0 bytes shows: its `base`. A figure holds if the truth can lie within it:
+A program of known size has exactly its bytes and the pages that any program needs to start. A run of the same program
+with 0 bytes, its `base`, measures the start-up size. A figure holds if the true amount can lie within it:
 
     truth <= its high end    and    its low end <= truth + start-up size + slack
 """
@@ -20,36 +20,36 @@ _KIB, _MIB = 1 << 10, 1 << 20
 _HOLD_S = 0.13
 
 _START_UP_JITTER_BYTES = 384 * _KIB
-"""By how much two starts of one process differ: the kernel maps up to 16 pages round each touched page of a file, and
-how many of these are there depends on where the loader put it and on what is in the page cache."""
+"""By how much two starts of one process differ. The kernel maps up to 16 pages around each touched page of a file. How
+many depends on where the loader put the file and on what is in the page cache."""
 
 _KERNEL_SHARE = 32
-"""A control group is also charged the kernel's own memory for the bytes: page tables, 1/512 of what is mapped, and up
-to 1/39 for what many file systems keep of each 4 KiB of a file (104 bytes, `struct buffer_head`)."""
+"""A control group is also charged for kernel memory: page tables are 1/512 of what is mapped, and many file systems
+keep 104 bytes (`struct buffer_head`) for each 4 KiB of a file, which is 1/39."""
 
 _PSS_WITHIN_S = 0.1
-"""For how long a size must stand still to be read from smaps_rollup for certain."""
+"""How long a size must be held so that smaps_rollup is certain to be read in that time."""
 
 
 @attrs.frozen
 class Truth:
     """
-    What is known of one run of a program of known size, before it runs. No amount has start-up pages in it.
+    What is known of one run of a program of known size before it runs. No amount includes start-up pages.
 
     Attributes:
         name: Unique.
-        what: One short phrase for a table.
+        what: A short phrase for a table.
         program: Its name in ``programs/known``.
         args: Its arguments.
-        base: The arguments with which the same program has 0 bytes: what it then needs is its start-up size.
-        root_rss_bytes: The largest RSS of the root; as the other amounts, None where it is not known beforehand.
+        base: The arguments for a run of the same program with 0 bytes, which measures the start-up size.
+        root_rss_bytes: The largest RSS of the root. This and the other amounts are None if not known beforehand.
         largest_rss_bytes: The largest RSS of the largest process.
-        tree_pss_bytes: The largest footprint of the tree, shared pages once.
+        tree_pss_bytes: The largest footprint of the tree: shared pages count once.
         tree_rss_sum_bytes: The largest sum of RSS over the tree.
-        charged_bytes: What a control group of its own is charged: anonymous memory, shared memory and page cache.
-        held_s: For how long all of that was there at once at least. Marks of the kernel see the shortest spike;
-            readings see what outlasts the time between two of them.
-        needs: What the system may refuse it, so that it exits with 1 and says nothing of any figure; or "".
+        charged_bytes: The charge of the program's own control group: anonymous memory, shared memory and page cache.
+        held_s: How long at least all of it is held at once. The kernel's high-water marks include the shortest spike;
+            readings include what is held longer than the time between two of them.
+        needs: What the system may refuse, so that the program exits with 1 and no figure can be judged; or "".
     """
 
     name: str
@@ -67,9 +67,9 @@ class Truth:
 
     def bytes_of(self, figure: str) -> int | None:
         """
-        The true amount of a figure of a `Measurement`, or None where it is not known beforehand.
+        Return the true amount of a figure of a `Measurement`, or None if it is not known beforehand.
 
-        What `tree_upper_bound` must not lie below is the footprint.
+        For `tree_upper_bound` it is the footprint.
         """
         return {
             "peak": self.tree_pss_bytes,
@@ -89,11 +89,11 @@ class Verdict:
 
     Attributes:
         figure: Its name.
-        truth_bytes: The true amount without start-up pages, or None where it is not known beforehand.
-        start_up_bytes: What the program needs with 0 bytes, or None where that is not known.
-        reading: What was measured.
-        ok: Whether it holds; None where this run cannot tell.
-        reason: One sentence where it is not True; else "".
+        truth_bytes: The true amount without start-up pages, or None if it is not known beforehand.
+        start_up_bytes: What the program needs with 0 bytes, or None if it is not known.
+        reading: The measured figure.
+        ok: Whether it holds; None if this run cannot decide it.
+        reason: One sentence if `ok` is not True, else "".
     """
 
     figure: str
@@ -105,7 +105,7 @@ class Verdict:
 
     @property
     def error_bytes(self) -> int | None:
-        """By how much the amount exceeds, or with a minus falls short of, the truth and the start-up size together."""
+        """The measured amount less the true amount and the start-up size."""
         if self.reading.bytes is None or self.truth_bytes is None or self.start_up_bytes is None:
             return None
         return self.reading.bytes - self.truth_bytes - self.start_up_bytes
@@ -113,15 +113,15 @@ class Verdict:
 
 def judge(truth: Truth, measurement: Measurement, base: Measurement) -> tuple[Verdict, ...]:
     """
-    Hold every figure of a measurement against what is known.
+    Check every figure of a measurement against the known amounts.
 
     Args:
-        truth: What is known.
-        measurement: Of the truth's program with its `args`.
-        base: Of the same program with the truth's `base`.
+        truth: The known amounts.
+        measurement: The measurement of the truth's program with its `args`.
+        base: The measurement of the same program with the truth's `base`.
 
     Returns:
-        One verdict for each figure, the headline first.
+        One verdict for each figure, first that of the headline.
     """
     return tuple(_verdict(truth, name, measurement, base) for name in measurement.figures)
 
@@ -129,56 +129,59 @@ def judge(truth: Truth, measurement: Measurement, base: Measurement) -> tuple[Ve
 def _verdict(truth: Truth, name: str, measurement: Measurement, base: Measurement) -> Verdict:
     reading, start_up_bytes = measurement.figures[name], base.figures[name].bytes
     truth_bytes = truth.bytes_of(name)
-    ok, reason = _ended_well(truth, measurement)
+    ok, reason = _check_exit(truth, measurement)
     if ok:
         if truth_bytes is None:
-            ok, reason = None, "it is not known beforehand"
+            ok, reason = None, "the true amount is not known beforehand"
         elif reading.bytes is None:
             ok, reason = None, reading.note
         else:
-            ok, reason = _holds(truth, name, truth_bytes, start_up_bytes, measurement)
+            ok, reason = _check_figure(truth, name, truth_bytes, start_up_bytes, measurement)
     return Verdict(name, truth_bytes, start_up_bytes, reading, ok, reason)
 
 
-def _ended_well(truth: Truth, measurement: Measurement) -> tuple[bool | None, str]:
+def _check_exit(truth: Truth, measurement: Measurement) -> tuple[bool | None, str]:
     if measurement.exit.ok:
         return True, ""
     if truth.needs and measurement.exit.code == 1:
-        return None, f"the system refused what it needs: {truth.needs}"
-    return False, f"{truth.program} did not end as it should: {measurement.exit}"
+        return None, f"the system refused what the program needs: {truth.needs}"
+    return False, f"{truth.program} failed: {measurement.exit}"
 
 
-def _holds(
+def _check_figure(
     truth: Truth, name: str, truth_bytes: int, start_up_bytes: int | None, measurement: Measurement
 ) -> tuple[bool | None, str]:
     reading = measurement.figures[name]
     assert reading.bytes is not None and reading.low_bytes is not None
     if reading.high_bytes is not None and reading.high_bytes < truth_bytes:
-        return False, f"its high end lies {format_bytes(truth_bytes - reading.high_bytes)} below the truth"
+        return False, f"its upper end is {format_bytes(truth_bytes - reading.high_bytes)} below the true amount"
     if reading.status == "sampled" and reading.bytes < truth_bytes:
-        short = f"the largest reading lies {format_bytes(truth_bytes - reading.bytes)} below the truth"
+        short = f"the largest reading is {format_bytes(truth_bytes - reading.bytes)} below the true amount"
         needed_s = _needed_s(name, measurement)
         if truth.held_s <= needed_s:
-            return None, f"{short}, which a size held for less than {format_seconds(needed_s)} need not be read at"
+            return None, f"{short}, which can be missed if it is held for less than {format_seconds(needed_s)}"
         return False, f"{short}, which was held for {format_seconds(truth.held_s)}"
     if reading.status == "upper_bound":
         return True, ""
     if start_up_bytes is None:
-        return None, "what it needs to start is not known, so it cannot be told whether this is too much"
+        return None, "the start-up size is not known, so a figure that is too large cannot be detected"
     most_bytes = truth_bytes + start_up_bytes + _slack_bytes(truth, name, measurement)
     if reading.low_bytes > most_bytes:
-        return False, f"its low end lies {format_bytes(reading.low_bytes - most_bytes)} above all that was there"
+        return (
+            False,
+            f"its lower end is {format_bytes(reading.low_bytes - most_bytes)} above the largest possible amount",
+        )
     return True, ""
 
 
 def _needed_s(name: str, measurement: Measurement) -> float:
-    """How long a size must be held to be read for certain: two readings, the second of which may be the late one."""
+    """Return how long a size must be held to be read for certain: for two readings, the second of which may be late."""
     sampler = measurement.sampler
     return sampler.interval_s + sampler.longest_gap_s + (_PSS_WITHIN_S if name in ("peak", "tree_peak_pss") else 0)
 
 
 def _slack_bytes(truth: Truth, name: str, measurement: Measurement) -> int:
-    """By how much a run may need more than its bytes and the start-up size of another run of the program."""
+    """Return by how much a run may need more than its bytes and the start-up size of the base run."""
     slack_bytes = _START_UP_JITTER_BYTES * max(1, len(measurement.processes))
     if name == "cgroup_peak":
         slack_bytes += max(truth.tree_rss_sum_bytes or 0, truth.charged_bytes or 0) // _KERNEL_SHARE
@@ -189,46 +192,48 @@ def _one(
     name: str, what: str, size: int, program: str, args: tuple[object, ...], base: tuple[object, ...],
     held_s: float = 0.1, needs: str = "",
 ) -> Truth:  # fmt: skip
-    """What is known of a root that has the tree's only bytes, and no others charged to it: each amount is the same."""
+    """Return the truth of a program in which only the root has bytes: all amounts are the same."""
     return Truth(name, what, program, args, base, size, size, size, size, size, held_s, needs)
 
 
 def _child(name: str, what: str, size: int, program: str) -> Truth:
-    """What is known where it is not the root that has the bytes, but one process that comes from it."""
+    """Return the truth of a program in which only one descendant of the root has bytes."""
     return Truth(name, what, program, (size, _HOLD_S), (0, _HOLD_S), 0, size, size, size, size)
 
 
 TRUTHS: tuple[Truth, ...] = (
     _one("hold", "64 MiB touched by one thread", 64 * _MIB, "hold", (64 * _MIB, 1, _HOLD_S), (0, 1, _HOLD_S)),
     _one("threads", "64 MiB touched by 8 threads", 64 * _MIB, "hold", (64 * _MIB, 8, _HOLD_S), (0, 8, _HOLD_S)),
-    # Ends when all is touched, on another CPU every 7 pages: what is left are the marks, and their error.
+    # Ends as soon as all pages are touched, and changes the CPU every 7 pages. So only high-water marks show it, and
+    # their error is large.
     _one(
         "migrate", "32 MiB touched by 4 threads from CPU to CPU", 32 * _MIB,
         "hold", (32 * _MIB, 4, 0, 7), (0, 4, 0.05, 7), held_s=0,
     ),
     _one("ramp", "0 to 32 MiB in 20 steps", 32 * _MIB, "ramp", (32 * _MIB, 0.2, 20), (0, 0.2, 20), held_s=0.01),
     _one(
-        "spike", "16 MiB, and 32 MiB more for no time", 48 * _MIB,
+        "spike", "16 MiB, and a spike of 32 MiB", 48 * _MIB,
         "spike", (16 * _MIB, 32 * _MIB, 0.05), (0, 0, 0.05), held_s=0,
     ),
-    # No page fault and no time at the top: the kernel fills the mapping with its lock held, and it is gone at once.
+    # No page fault, and the spike ends at once: the kernel fills the mapping while it holds the lock of the address
+    # space.
     _one(
-        "populate", "the same, touched by the kernel", 48 * _MIB,
+        "populate", "the same, populated by the kernel", 48 * _MIB,
         "spike", (16 * _MIB, 32 * _MIB, 0.05, 0, 1), (0, 0, 0.05, 0, 1), held_s=0,
     ),
     _one(
         "spikes", "16 MiB, and 10 spikes of 16 MiB for 2 ms", 32 * _MIB,
         "spikes", (10, 16 * _MIB, 2, 16 * _MIB), (10, 0, 2, 0), held_s=0.002,
     ),
-    _one("huge", "64 MiB of huge pages, if to be had", 64 * _MIB, "huge", (64 * _MIB, _HOLD_S), (0, _HOLD_S)),
+    _one("huge", "64 MiB of huge pages, if available", 64 * _MIB, "huge", (64 * _MIB, _HOLD_S), (0, _HOLD_S)),
     _one(
         "locked", "4 MiB locked into memory", 4 * _MIB, "locked", (4 * _MIB, _HOLD_S), (0, _HOLD_S),
         needs="a limit of locked memory (ulimit -l) of 4 MiB",
     ),
-    _one("dontneed", "32 MiB given back, 32 more", 32 * _MIB, "give-back", (32 * _MIB, 0, _HOLD_S), (0, 0, _HOLD_S)),
-    # Pages that are free for the taking count as long as nobody takes them.
-    _one("free", "32 MiB free to take, 32 more", 64 * _MIB, "give-back", (32 * _MIB, 1, _HOLD_S), (0, 1, _HOLD_S)),
-    # Written and not mapped, a file in memory is in no RSS, whatever it costs: only a control group tells.
+    _one("dontneed", "32 MiB freed, then 32 MiB more", 32 * _MIB, "give-back", (32 * _MIB, 0, _HOLD_S), (0, 0, _HOLD_S)),
+    # After MADV_FREE, pages stay resident until the kernel reclaims them.
+    _one("free", "32 MiB free to reclaim, 32 MiB more", 64 * _MIB, "give-back", (32 * _MIB, 1, _HOLD_S), (0, 1, _HOLD_S)),
+    # A file in memory that is written but not mapped is in no RSS. Only a control group counts it.
     Truth(
         "memfd", "a file of 32 MiB in memory", "memfd", (32 * _MIB, 0, _HOLD_S), (0, 0, _HOLD_S),
         0, 0, 0, 0, 32 * _MIB,
@@ -241,11 +246,11 @@ TRUTHS: tuple[Truth, ...] = (
     _one("exec-small", "32 MiB, then a small program", 32 * _MIB, "exec-small", (32 * _MIB, _HOLD_S), (0, _HOLD_S)),
     _one("leader-exit", "32 MiB without a main thread", 32 * _MIB, "leader-exit", (32 * _MIB, _HOLD_S), (0, _HOLD_S)),
     _child("daemonize", "32 MiB held by a daemon", 32 * _MIB, "daemonize"),
-    _child("sigchld-ignored", "32 MiB, and nobody to hear of its end", 32 * _MIB, "sigchld-ignored"),
+    _child("sigchld-ignored", "32 MiB, the parent ignores SIGCHLD", 32 * _MIB, "sigchld-ignored"),
     _child("thread-fork", "32 MiB held by the child of a thread", 32 * _MIB, "thread-fork"),
-    _child("zombie-keeper", "32 MiB held by a child nobody reaps", 32 * _MIB, "zombie-keeper"),
+    _child("zombie-keeper", "32 MiB held by a child, never reaped", 32 * _MIB, "zombie-keeper"),
     Truth(
-        "fork-share", "32 MiB that 5 processes have in common", "fork-share", (32 * _MIB, 4, _HOLD_S), (0, 4, _HOLD_S),
+        "fork-share", "32 MiB shared by 5 processes (fork)", "fork-share", (32 * _MIB, 4, _HOLD_S), (0, 4, _HOLD_S),
         32 * _MIB, 32 * _MIB, 32 * _MIB, 160 * _MIB, 32 * _MIB,
     ),
     Truth(
@@ -253,14 +258,14 @@ TRUTHS: tuple[Truth, ...] = (
         32 * _MIB, 32 * _MIB, 32 * _MIB, 160 * _MIB, 32 * _MIB,
     ),
     Truth(
-        "chain", "16, 24 and 32 MiB, each the next one's parent",
+        "chain", "16, 24, 32 MiB: parent, child, grandchild",
         "chain", (_HOLD_S, 16 * _MIB, 24 * _MIB, 32 * _MIB), (_HOLD_S, 0, 0, 0),
         16 * _MIB, 32 * _MIB, 72 * _MIB, 72 * _MIB, 72 * _MIB,
     ),
-    # How many spikes meet is known only afterwards: the program says it.
+    # How many spikes coincide is known only afterwards: the program prints it.
     Truth(
-        "workers", "16 MiB in common, 4 with spikes of 8 MiB", "workers", (4, 16 * _MIB, 8 * _MIB), (4, 0, 0),
+        "workers", "16 MiB shared, 4 with spikes of 8 MiB", "workers", (4, 16 * _MIB, 8 * _MIB), (4, 0, 0),
         16 * _MIB, 24 * _MIB, None, None, None, held_s=0.01,
     ),
 )  # fmt: skip
-"""What `judge` can hold concmem, or any other tool, against: some 5 seconds' worth."""
+"""The truths that `judge` can check concmem, or any other tool, against. All runs together take about 5 seconds."""

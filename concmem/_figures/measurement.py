@@ -1,8 +1,8 @@
 """
-From the sampler's shared memory to a `Measurement`.
+Build a `Measurement` from the sampler's shared memory.
 
-Only the headline and how the root ended are made at once. What all else is made of is copied, and made when somebody
-asks for it: for a command of half a millisecond it would lengthen the call by nearly a tenth.
+Only the headline and the exit of the root are computed at once. The data for everything else is copied, and the rest is
+computed on first use: for a command of half a millisecond, it would make the call nearly 10 % longer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["build_measurement"]
 
 _RING_ROW_BYTES = 16
 _ALWAYS = frozenset({"statm", "status", "smaps_rollup", "children"})
-"""Tracks that a timeline has even where nothing was read."""
+"""Tracks that every timeline has, even if nothing was read."""
 
 
 @lru_cache(maxsize=1)
@@ -46,8 +46,8 @@ def _reasons() -> dict[int, Reason]:
 
 
 @lru_cache(maxsize=1)
-def _unread() -> tuple[Track, ...]:
-    """Every track as it is before the first reading: as it stays, where the command is over by then."""
+def _empty_tracks() -> tuple[Track, ...]:
+    """Return every track without readings."""
     ffi, lib = native()
     units = {lib.CM_UNIT_BYTES: "bytes", lib.CM_UNIT_COUNT: "count"}
     head, _ = layout()
@@ -66,23 +66,23 @@ def _unread() -> tuple[Track, ...]:
 
 
 def _ring(memory: SharedMemory, track: Any) -> bytes:
-    """The copy behind the running ring, oldest row first."""
+    """Return the frozen copy of the ring, which lies behind the running ring, oldest row first."""
     rows, most = track.ring_frozen, track.ring_capacity
     offset = track.ring_offset + most * _RING_ROW_BYTES
     if rows <= most:
         return memory.copy(offset, rows * _RING_ROW_BYTES)
-    start = rows % most * _RING_ROW_BYTES  # it has gone round
+    start = rows % most * _RING_ROW_BYTES  # the oldest rows were overwritten
     return memory.copy(offset + start, most * _RING_ROW_BYTES - start) + memory.copy(offset, start)
 
 
-def _track(memory: SharedMemory, number: int, unread: Track) -> Track:
+def _track(memory: SharedMemory, number: int, empty: Track) -> Track:
     _, lib = native()
     track = memory.head.tracks[number]
     if track.readings == 0:
-        return unread
+        return empty
     return Track(
-        source=unread.source,
-        columns=unread.columns,
+        source=empty.source,
+        columns=empty.columns,
         windows=memory.copy(track.offset, lib.cm_windows(memory.head, number) * track.row_bytes),
         row_bytes=track.row_bytes,
         readings=track.readings,
@@ -91,21 +91,21 @@ def _track(memory: SharedMemory, number: int, unread: Track) -> Track:
 
 
 @lru_cache(maxsize=1)
-def _unread_tracks() -> dict[str, Track]:
-    """The tracks of a timeline where nothing was read."""
-    return {track.source: track for track in _unread() if track.source in _ALWAYS}
+def _tracks_without_readings() -> dict[str, Track]:
+    """Return the tracks of a timeline if nothing was read."""
+    return {track.source: track for track in _empty_tracks() if track.source in _ALWAYS}
 
 
 def _tracks(memory: SharedMemory) -> dict[str, Track]:
-    """By source: those that a timeline always has, and those that were read."""
+    """Return by source the tracks that every timeline has, and those with readings."""
     if memory.head.ticks == 0:
-        return dict(_unread_tracks())
-    tracks = (_track(memory, number, unread) for number, unread in enumerate(_unread()))
+        return dict(_tracks_without_readings())
+    tracks = (_track(memory, number, empty) for number, empty in enumerate(_empty_tracks()))
     return {track.source: track for track in tracks if track.readings or track.source in _ALWAYS}
 
 
 class _Recording:
-    """A copy of what the sampler left behind, and what measurements are made of it."""
+    """A copy of the sampler's records, from which the parts of a measurement are computed."""
 
     def __init__(self, request: Request, memory: SharedMemory, host: Host, oom_kills_before: int) -> None:
         ffi, lib = native()
@@ -122,13 +122,14 @@ class _Recording:
         self._survivors = self._find_survivors() if head.survivors else ()
 
     def _unexplained_sigkills(self) -> int:
-        """How many processes ended by a SIGKILL that concmem did not send, as far as it is known."""
+        """Return how many processes are known to have ended by a SIGKILL that concmem did not send."""
         _, lib = native()
         head = self._head
         if head.reason:
             return 0
-        by_shell = head.wait_status == (128 + signal.SIGKILL) << 8  # a shell passes on how its child ended
-        until_ns = head.exit_ns if self._request.leftover == "kill" else head.end_ns  # the rest was killed by us
+        by_shell = head.wait_status == (128 + signal.SIGKILL) << 8  # a shell exits with its child's status
+        # With leftover="kill", concmem killed the processes that ended after the root.
+        until_ns = head.exit_ns if self._request.leftover == "kill" else head.end_ns
         has_status = lib.CM_PROCESS_REAPED | lib.CM_PROCESS_HAS_EXIT_RECORD
         known = (entry for entry in self._table if entry.flags & has_status)
         ended = (entry.wait_status for entry in known if entry.end_ns <= until_ns)
@@ -146,7 +147,7 @@ class _Recording:
         return OutOfMemory(kills, "/proc/vmstat oom_kill", certain=False) if kills > 0 else None
 
     def _find_survivors(self) -> tuple[Survivor, ...]:
-        """At once: what is still there now may be gone, or go on, when the measurement is looked at."""
+        """Find the surviving processes at once: later they may have ended, or changed their state."""
         ffi, lib = native()
         rows = [
             (entry.pid, os.fsdecode(ffi.string(entry.comm)), entry.start_ticks)
@@ -181,10 +182,10 @@ class _Recording:
 
     @property
     def peak(self) -> Figure:
-        """The headline. Of a process that was alone and has told of its end, nothing else has to be made for it."""
+        """The headline. For a single process that the sampler reaped, no other figure has to be computed."""
         head = self._head
-        missed = head.processes_dropped or head.survivors or head.left_running
-        if len(self._marks) != 1 or self._request.extra or missed:
+        is_incomplete = head.processes_dropped or head.survivors or head.left_running
+        if len(self._marks) != 1 or self._request.extra or is_incomplete:
             return self._figures["peak"]
         (root,) = self._marks
         error_bytes = counter_error_bytes(self._host, head.max_threads)
@@ -260,7 +261,7 @@ class _Recording:
     def build(
         self, started_s: float, stdout: bytes | None, stderr: bytes | None, swapped_bytes: int | None
     ) -> Measurement:
-        """All that is asked for later, with what only the host knows."""
+        """Build the complete measurement, with the values that only the host knows."""
         head = self._head
         started = datetime.fromtimestamp(started_s, timezone.utc)
         return Measurement(
@@ -303,7 +304,7 @@ def build_measurement(
     swapped_bytes: int | None,
     oom_kills_before: int,
 ) -> Measurement:
-    """Everything that the sampler left behind, once it has ended, and what only the host knows."""
+    """Build a lazy measurement from the shared memory of an ended sampler and the values that only the host knows."""
     recording = _Recording(request, memory, host, oom_kills_before)
-    whole = partial(recording.build, started_s, stdout, stderr, swapped_bytes)
-    return Measurement.create_lazy(whole, peak=recording.peak, exit=recording.exit)
+    build = partial(recording.build, started_s, stdout, stderr, swapped_bytes)
+    return Measurement.create_lazy(build, peak=recording.peak, exit=recording.exit)

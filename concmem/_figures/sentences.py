@@ -1,4 +1,4 @@
-"""What a measurement comes to, in one sentence; and where both ends of it come from."""
+"""Describe a measurement in sentences: the headline, both ends of its range, and the processes that still run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["counted", "explanation", "headline", "outcome", "remaining", "summary"]
 
 _WIDE = 1.05
-"""An upper end that is more than so many times the amount is named in its place."""
+"""If the upper end is more than this many times the amount, the sentence names the range instead of the amount."""
 
-_LISTED = 8
-"""So many processes are named at the most."""
+_MOST_LISTED = 8
+"""At most this many processes are named."""
 
 
 def _program(command: tuple[str, ...] | str) -> str:
@@ -27,7 +27,7 @@ def _program(command: tuple[str, ...] | str) -> str:
 
 
 def _amount(peak: Figure) -> str:
-    """The largest amount with its ends, as exactly as it is known."""
+    """Return the amount with its range, as exactly as it is known."""
     low, high = format_bytes(peak.low_bytes or 0), format_bytes(peak.high_bytes or 0)
     if peak.status == "upper_bound":
         return f"no more than {high} of memory"
@@ -35,34 +35,34 @@ def _amount(peak: Figure) -> str:
         return f"{format_bytes(peak.bytes or 0)} of memory"
     if (peak.high_bytes or 0) > _WIDE * (peak.bytes or 0):
         return f"between {low} and {high} of memory"
-    return f"{format_bytes(peak.bytes or 0)} of memory (the truth lies between {low} and {high})"
+    return f"{format_bytes(peak.bytes or 0)} of memory ({low} to {high})"
 
 
 def headline(measurement: Measurement) -> str:
     """
-    One sentence for those who want one number: what the command needed, as exactly as it is known.
+    Return one sentence on how much memory the command needed, as exactly as it is known.
 
-    A second one says how many processes are still there, where the measurement has ended before them.
+    If processes of the tree still run, another sentence says how many.
     """
     left, survivors = len(measurement.left_running), len(measurement.sampler.survivors)
     sentences = [_needed(measurement)]
     if left:
         sentences.append(f"It left {counted(left, 'process', 'processes')} running.")
     if survivors:
-        sentences.append(f"{counted(survivors, 'process', 'processes')} could not be ended.")
+        sentences.append(f"{counted(survivors, 'process', 'processes')} could not be killed.")
     return " ".join(sentences)
 
 
 def remaining(measurement: Measurement) -> list[str]:
-    """Which processes are still there, and why: a line for those left running, one for each that could not be ended."""
+    """Return a line that lists the processes left running, and one for each that could not be killed, with the reason."""
     left, survivors = measurement.left_running, measurement.sampler.survivors
     lines = []
     if left:
-        more = f" and {format_count(len(left) - _LISTED)} more" if len(left) > _LISTED else ""
-        lines.append(f"left running: {', '.join(map(str, left[:_LISTED]))}{more}")
-    lines += [f"could not be ended: {process}: {process.sentence}" for process in survivors[:_LISTED]]
-    if len(survivors) > _LISTED:
-        lines.append(f"could not be ended: {format_count(len(survivors) - _LISTED)} more")
+        more = f" and {format_count(len(left) - _MOST_LISTED)} more" if len(left) > _MOST_LISTED else ""
+        lines.append(f"left running: {', '.join(map(str, left[:_MOST_LISTED]))}{more}")
+    lines += [f"could not be killed: {process}: {process.sentence}" for process in survivors[:_MOST_LISTED]]
+    if len(survivors) > _MOST_LISTED:
+        lines.append(f"could not be killed: {format_count(len(survivors) - _MOST_LISTED)} more")
     return lines
 
 
@@ -87,17 +87,17 @@ def counted(count: int, singular: str, plural: str) -> str:
 
 
 def outcome(m: Measurement) -> str:
-    """How it ended, how long it took, its CPU time, and how many processes and threads it had."""
-    lived_on = f" (what it left running: {format_seconds(m.tree_wall_s)})" if m.tree_wall_s > m.wall_s + 0.1 else ""
+    """Return how it ended, how long it took, its CPU time, and how many processes and threads it had."""
+    tree = f" (with its other processes: {format_seconds(m.tree_wall_s)})" if m.tree_wall_s > m.wall_s + 0.1 else ""
     return (
-        f"{m.exit}; {format_seconds(m.wall_s)}{lived_on}, CPU {format_seconds(m.user_s)} user"
+        f"{m.exit}; {format_seconds(m.wall_s)}{tree}, CPU {format_seconds(m.user_s)} user"
         f" and {format_seconds(m.system_s)} system; at most {counted(m.max_alive, 'process', 'processes')}"
         f" and {counted(m.max_threads, 'thread', 'threads')} at once"
     )
 
 
 def summary(measurement: Measurement) -> str:
-    """A measurement in a few lines: the headline, the figures that there are, and how it ended."""
+    """Return a measurement in a few lines: the headline, the available figures, and how it ended."""
     figures = (f"{name}: {figure}" for name, figure in measurement.figures.items() if figure.bytes is not None)
     lines = (headline(measurement), *figures, outcome(measurement), *remaining(measurement))
     return "\n".join(map(escape_text, lines))
@@ -105,33 +105,33 @@ def summary(measurement: Measurement) -> str:
 
 def _when(measurement: Measurement) -> str:
     t_s = measurement.timeline.peak_t_s
-    return "" if t_s is None else f"; RSS of all was largest {format_seconds(t_s)} after the start"
+    return "" if t_s is None else f"; the sum of RSS was largest {format_seconds(t_s)} after the start"
 
 
 def explanation(measurement: Measurement) -> list[str]:
-    """Where the lower and the upper end of `peak` come from: one sentence each."""
+    """Return how the lower and the upper end of `peak` were found, in one sentence each."""
     peak, sampler = measurement.peak, measurement.sampler
     if peak.bytes is None:
         return [f"there is no figure: {peak.note}"]
     low = f"at least {format_bytes(peak.low_bytes or 0)}: "
     if peak.status == "upper_bound":
-        low += f"nothing is known but what it cannot have exceeded: {peak.note}"
+        low += f"only the upper end is known: {peak.note}"
     elif peak.source == measurement.tree_peak_pss.source:
         readings = f"{sampler.pss_readings} readings of every process's PSS (smaps_rollup)"
         low += f"the largest of {readings}, shared pages counted once{_when(measurement)}"
     elif peak.source == LOWER_BOUND_SOURCE:
-        low += f"RSS of all processes, less all of it that they can share (statm){_when(measurement)}"
+        low += f"the sum of RSS (statm) less everything that the processes can share{_when(measurement)}"
     else:
-        less = f", less {format_bytes(peak.over_bytes)} by which that may be too high" if peak.over_bytes else ""
+        less = f", less its possible error of {format_bytes(peak.over_bytes)}" if peak.over_bytes else ""
         low += f"the largest size of one process ({peak.source}){less}"
     if peak.high_bytes is None:
         return [low, f"no upper end: {peak.note}"]
     high = f"at most {format_bytes(peak.high_bytes)}: "
     if measurement.tree_upper_bound.bytes is not None and peak.high_source == measurement.tree_upper_bound.source:
         error = measurement.tree_upper_bound.error_bytes
-        counters = f", and {format_bytes(error)} by which these may be too low" if error else ""
+        counters = f", plus their possible error of {format_bytes(error)}" if error else ""
         return [low, f"{high}{measurement.tree_upper_bound.note}{counters}"]
     return [
         low,
-        f"{high}the kernel's own mark at its end ({peak.high_source or peak.source}), and the error of its counters",
+        f"{high}the kernel's mark at its end ({peak.high_source or peak.source}) plus the error of the kernel's counters",
     ]
