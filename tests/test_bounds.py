@@ -125,7 +125,7 @@ def test_those_who_came_and_went_are_allowed_for() -> None:
     unseen = [(0.5, 0.502, 2)]
     upper = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB))["tree_upper_bound"]
     assert upper.bytes == (2 + 30 + 2 * 30) * MIB
-    assert "up to 2 at a time came and went unseen" in upper.note
+    assert "up to 2 at a time started and ended unseen" in upper.note
     told = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB, has_all_exit_records=True))[
         "tree_upper_bound"
     ]
@@ -174,9 +174,9 @@ def test_windows_set_marks_back() -> None:
     late = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, inexact=2)
     figure = process_peak(late, error_bytes=1000, windows=True)
     assert (figure.status, figure.high_bytes) == ("sampled", None)
-    assert "2 of its windows were set back late" in figure.note
+    assert "reset late 2 times" in figure.note
     figures = all_figures(tree(late, windows=True, largest=late))
-    assert figures["tree_upper_bound"].bytes is None and "2 windows" in figures["tree_upper_bound"].note
+    assert figures["tree_upper_bound"].bytes is None and "2 high-water marks" in figures["tree_upper_bound"].note
     assert figures["peak"].high_bytes is None
 
 

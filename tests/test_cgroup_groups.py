@@ -295,7 +295,7 @@ def test_another_user_is_told(real_memory: _cgroup.Groups, host_python: Any) -> 
     version, why_not, fd, selector_why_not = host_python(script)
     assert (version, fd) == (0, -1)
     for why in (why_not, selector_why_not):
-        assert re.fullmatch(r"no control group may be made in /\S+ by this user: root may", why)
+        assert re.fullmatch(r"this user may not make a control group in /\S+: root may", why)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")

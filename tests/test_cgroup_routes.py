@@ -261,7 +261,7 @@ def test_never_outside_of_a_limit(machine: Machine, systemd: str) -> None:
     machine.group("user.slice/app.slice/run-1.scope", "", "1", memory_max="1073741824\n")
     assert why_not(machine) == (
         "CGROUPS/user.slice/app.slice/run-1.scope limits memory, "
-        "and a control group outside of it would escape the limit"
+        "and a control group outside of it would bypass the limit"
     )
 
 
@@ -278,7 +278,7 @@ def test_a_limit_is_no_obstacle_to_a_selector(machine: Machine) -> None:
 def test_not_permitted(code: int, machine: Machine, systemd: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The remedy is what this very user can do: ask systemd, or root, or start the container in another way."""
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = code
-    refusal = "no control group may be made in CGROUPS/user.slice/app.slice/run-1.scope by this user: "
+    refusal = "this user may not make a control group in CGROUPS/user.slice/app.slice/run-1.scope: "
     groups = _cgroup.make_groups(memory=True, selector=False, root=machine.root, systemd_run=False)
     assert groups.why_not.endswith(": `systemd-run --user --scope -p Delegate=yes -- concmem ...` may")
     monkeypatch.delenv("XDG_RUNTIME_DIR")
@@ -297,7 +297,7 @@ def test_moving_is_not_permitted(machine: Machine, monkeypatch: pytest.MonkeyPat
             raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(_cgroup, "_check_moving", check)
-    assert "run-1.scope has processes in it" in why_not(machine)
+    assert "run-1.scope contains processes" in why_not(machine)
 
 
 def test_read_only(machine: Machine) -> None:
@@ -323,8 +323,8 @@ def test_all_processes_in_the_outermost_group_of_a_container(machine: Machine) -
     machine.group("user.slice", "", "1 2")
     group = "CGROUPS/user.slice"
     assert why_not(machine) == (
-        f"{group} has processes in it, so that memory cannot be counted in groups below it: `mkdir {group}/all; "
-        f"for p in $(cat {group}/cgroup.procs); do echo $p >{group}/all/cgroup.procs; done` moves them into one"
+        f"{group} contains processes, so that groups below it cannot count memory: `mkdir {group}/all; "
+        f"for p in $(cat {group}/cgroup.procs); do echo $p >{group}/all/cgroup.procs; done` moves them into a group"
     )
 
 
@@ -334,8 +334,8 @@ def test_memory_is_not_handed_down(machine: Machine) -> None:
         machine.group(path, "", cgroup_controllers="cpu")
     machine.denied[machine.cgroups] = errno.EACCES
     assert why_not(machine) == (
-        "memory is not counted in the control groups below CGROUPS/user.slice/app.slice/run-1.scope: "
-        "those around it do not hand that down"
+        "control groups below CGROUPS/user.slice/app.slice/run-1.scope do not count memory: "
+        "its parent groups do not enable the controller"
     )
 
 
@@ -352,7 +352,7 @@ def test_nothing_is_mounted(mountinfo: str, machine: Machine) -> None:
     """A chroot, or version 1 without the memory controller."""
     machine.begin("0::/\n", mountinfo)
     assert why_not(machine) == (
-        "no control groups that count memory are mounted: as root, `mount -t cgroup2 none /sys/fs/cgroup` does it"
+        "no control groups that count memory are mounted: as root, run `mount -t cgroup2 none /sys/fs/cgroup`"
     )
 
 
@@ -429,7 +429,7 @@ def test_no_systemd(missing: str, machine: Machine, systemd: str, monkeypatch: p
     else:
         monkeypatch.delenv("XDG_RUNTIME_DIR")
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EACCES
-    assert "no control group may be made in" in why_not(machine)
+    assert "may not make a control group in" in why_not(machine)
 
 
 def ended_pid() -> int:

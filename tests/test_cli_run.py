@@ -377,9 +377,7 @@ def test_the_headline_names_both_ends() -> None:
     sentences = {
         Figure(30 << 20, "sampled", "smaps_rollup"): "at least 30.0 MiB of memory.",
         Figure(30 << 20, "bounded", "statm", 3 << 20): "between 30.0 MiB and 33.0 MiB of memory.",
-        Figure(
-            30 << 20, "bounded", "statm", 1 << 20
-        ): "30.0 MiB of memory (the truth lies between 30.0 MiB and 31.0 MiB).",
+        Figure(30 << 20, "bounded", "statm", 1 << 20): "30.0 MiB of memory (30.0 MiB to 31.0 MiB).",
         Figure(30 << 20, "exact", "rss_stat"): "30.0 MiB of memory.",
         Figure(1 << 20, "upper_bound", "wait4 ru_maxrss", 1 << 20): "no more than 2.00 MiB of memory.",
     }
@@ -399,7 +397,7 @@ def test_the_explanation_names_the_source_of_each_end() -> None:
     for source, words in (
         ("smaps_rollup", "readings of every process's PSS"),
         ("statm", "the largest size of one process (statm)"),
-        (LOWER_BOUND_SOURCE, "RSS of all processes, less all of it that they can share (statm)"),
+        (LOWER_BOUND_SOURCE, "the sum of RSS (statm) less everything that the processes can share"),
     ):
         low, high = explanation(attrs.evolve(one, peak=Figure(30 << 20, "bounded", source, 3 << 20)))
         assert low.startswith("at least 30.0 MiB: ") and words in low

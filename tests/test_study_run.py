@@ -626,7 +626,7 @@ def test_what_could_not_be_ended_stands_in_the_reason(measured: Measurement) -> 
     stopped = _attempt(measured, exit=Exit(None, None, "interrupted"), sampler=sampler)
     said = why_failed(stopped, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
     assert said.startswith("it gave no reason (it has not ended)")
-    assert said.endswith(f"; could not be ended: 7 (java): {sampler.survivors[0].sentence} (and 1 more)")
+    assert said.endswith(f"; could not be killed: 7 (java): {sampler.survivors[0].sentence} (and 1 more)")
 
 
 def test_piped_progress_is_plain_lines(harness: Bench) -> None:

@@ -78,7 +78,7 @@ def test_a_frozen_process_is_given_up_and_named(marked: Any, frozen_group: Path)
     assert (survivor.name, survivor.reason) == ("sleep", "frozen")
     assert list(marked.alive()) == [survivor.pid]
     shown = report(m, sys.stderr)
-    assert f"could not be ended: {survivor.pid} (sleep)" in shown
+    assert f"could not be killed: {survivor.pid} (sleep)" in shown
     assert "frozen" in shown
     again = concmem.Measurement.from_dict(json.loads(json.dumps(m.to_dict())))
     assert again.sampler.survivors == m.sampler.survivors
@@ -238,14 +238,14 @@ def test_what_is_left_is_told_in_words(measured: concmem.Measurement) -> None:
     assert line.startswith("left running: 1 (sh), 2 (sh)")
     assert line.endswith("8 (sh) and 2 more")
     killed = attrs.evolve(measured, sampler=attrs.evolve(measured.sampler, survivors=some))
-    assert headline(killed).endswith("2 processes could not be ended.")
+    assert headline(killed).endswith("2 processes could not be killed.")
     assert remaining(killed) == [
-        f"could not be ended: 7 (a\\x1b[1m): {some[0].sentence}",
-        f"could not be ended: PID unknown (name unknown): {some[1].sentence}",
+        f"could not be killed: 7 (a\\x1b[1m): {some[0].sentence}",
+        f"could not be killed: PID unknown (name unknown): {some[1].sentence}",
     ]
     assert all(line in str(killed) for line in remaining(killed))
     many = attrs.evolve(measured, sampler=attrs.evolve(measured.sampler, survivors=some[:1] * 20))
-    assert remaining(many)[-1] == "could not be ended: 12 more"
+    assert remaining(many)[-1] == "could not be killed: 12 more"
     assert (remaining(measured), "processes" in headline(measured)) == ([], False)
 
 

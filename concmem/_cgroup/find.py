@@ -1,4 +1,4 @@
-"""Where the control groups are that this process may use: mounts, its own group, its systemd."""
+"""Find the control groups that this process may use: the mounts, its own group, the user's systemd."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class _Mount:
     """A mount of version 2, or of a hierarchy of version 1."""
 
     version: int
-    top: str  # which group is seen at its point; not "/" where a container has been given a part
+    top: str  # the group that is mounted at `point`; not "/" if a container has only a part of the hierarchy
     point: Path
     read_only: bool
 
     def folder(self, path: str) -> Path | None:
-        """Where a group is seen; None where it is not."""
+        """Return the folder of a group; None if it is not visible in this mount."""
         group = PurePosixPath(path)
         if ".." in group.parts or not group.is_relative_to(self.top):
             return None
@@ -38,10 +38,10 @@ class _Mount:
 @attrs.frozen
 class Own:
     """
-    The group that this process is in, as far as it can be seen.
+    The group that contains this process.
 
     Attributes:
-        folder: The group, or the mount's point where the group is not below it (another namespace's path).
+        folder: The group, or the mount point if the group is not below it (its path is of another namespace).
         top: The outermost group of the mount.
     """
 
@@ -49,13 +49,13 @@ class Own:
     top: Path
 
     def outwards(self) -> tuple[Path, ...]:
-        """The group and those around it, to the top."""
+        """Return the group and its ancestors, up to the top."""
         parts = self.folder.relative_to(self.top).parts
         return (self.folder, *self.folder.parents)[: len(parts) + 1]
 
 
 def text(file: Path) -> str:
-    """What a kernel file says; nothing where it cannot be read."""
+    """Return the content of a kernel file; "" if it cannot be read."""
     try:
         return os.fsdecode(file.read_bytes())
     except OSError:
@@ -63,13 +63,13 @@ def text(file: Path) -> str:
 
 
 def _unescaped(field: str) -> str:
-    """Spaces and the like are written as three octal digits in /proc/PID/mountinfo."""
+    """Decode a field of /proc/PID/mountinfo, which writes spaces and similar characters as three octal digits."""
     return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), os.fsencode(field)))
 
 
 @lru_cache(maxsize=8)
 def _mounts(root: Path, controller: str = "memory") -> tuple[_Mount, ...]:
-    """All mounts of version 2, and of version 1 with a controller, from /proc/self/mountinfo: kept until `forget`."""
+    """Return all mounts of version 2, and of version 1 with this controller. They are cached until `forget`."""
     found = []
     for line in text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
@@ -83,12 +83,12 @@ def _mounts(root: Path, controller: str = "memory") -> tuple[_Mount, ...]:
 
 
 def forget() -> None:
-    """Look at the mounts again next time."""
+    """Read the mounts again next time."""
     _mounts.cache_clear()
 
 
 def _own_path(version: int, root: Path) -> str:
-    """The own group as /proc/self/cgroup has it; asked anew each time, for a process can be moved."""
+    """Return the own group from /proc/self/cgroup. It is not cached, because a process can be moved."""
     for line in text(root / "proc/self/cgroup").splitlines():
         number, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(",") if version == 1 else number == "0":
@@ -97,7 +97,7 @@ def _own_path(version: int, root: Path) -> str:
 
 
 def own_group(version: int, root: Path) -> Own | None:
-    """The own group of version 2, or of version 1's memory controller; None where that is not mounted."""
+    """Return the own group of version 2, or of version 1's memory controller; None if that is not mounted."""
     path = _own_path(version, root)
     mounts = [(mount, mount.folder(path)) for mount in _mounts(root) if mount.version == version]
     if not mounts:
@@ -107,7 +107,7 @@ def own_group(version: int, root: Path) -> Own | None:
 
 
 def is_frozen(pid: int, root: Path) -> bool:
-    """Whether a process is in a frozen control group, of version 1 or 2."""
+    """Return whether a process is in a frozen control group, of version 1 or 2."""
     for line in text(root / f"proc/{pid}/cgroup").splitlines():
         number, controllers, path = line.split(":", 2)
         version = 2 if number == "0" else 1 if "freezer" in controllers.split(",") else 0
@@ -123,7 +123,7 @@ def is_frozen(pid: int, root: Path) -> bool:
 
 
 def user_manager(root: Path) -> str | None:
-    """The path of systemd-run where this user has a systemd of its own to ask."""
+    """Return the path of systemd-run if this user has a systemd user manager, else None."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     here = root / runtime.lstrip("/")
     if not runtime or not any((here / socket).exists() for socket in ("systemd/private", "bus")):
@@ -133,12 +133,12 @@ def user_manager(root: Path) -> str | None:
 
 def open_detached_mount(mount: Any) -> None:
     """
-    Mount version 2 where no folder and no mount table shows it; it is gone with its descriptor (Linux 5.2).
+    Mount version 2 detached: in no folder and no mount table. It ends with its descriptor (Linux 5.2).
 
     Args:
         mount: ``struct cm_file *``.
 
     Raises:
-        OSError: Only root may, in the namespace that owns its mounts.
+        OSError: The process is not root in the user namespace that owns its mount namespace.
     """
     checked(native()[1].cm_open_cgroup_mount(mount))

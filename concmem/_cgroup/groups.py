@@ -1,4 +1,4 @@
-"""The control groups that a target is started in: made before a measurement, removed after it."""
+"""Make the control groups in which a target is started, and remove them after the measurement."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ _LIMITS = ("memory.max", "memory.high", "memory.swap.max")
 
 class _NoGroup(Exception):
     """
-    There can be no group here, and its text says why.
+    No group can be made here. The text says why.
 
     Attributes:
-        nor_elsewhere: It would be the same in any other group of this machine.
+        everywhere: Whether the same holds for all other groups of this machine.
     """
 
-    def __init__(self, why: str, nor_elsewhere: bool = False) -> None:
+    def __init__(self, why: str, everywhere: bool = False) -> None:
         super().__init__(why)
-        self.nor_elsewhere = nor_elsewhere
+        self.everywhere = everywhere
 
 
 @attrs.frozen
 class _Made:
     """
-    A group.
+    A group that was made.
 
     Attributes:
-        held: ``struct cm_group_folder *``: the path that C removes unless it was removed before, the descriptor, and
-            the detached mount that it is reached by.
-        folder: Where it was made; None where it is not ours to remove.
+        held: ``struct cm_group_folder *``: the path, which C removes unless it was removed before, the descriptor, and
+            the detached mount through which it is reached.
+        folder: Its path; None if concmem must not remove it.
     """
 
     held: Any
@@ -67,16 +67,16 @@ class Groups:
     The control groups of one measurement.
 
     Attributes:
-        memory_fd: The folder of a group with a memory controller, or -1; with `is_delegated` the outermost one there is.
-        memory_version: Of that controller's files, 1 or 2 (so too with `is_delegated`), or 0 where there is none.
-        selector_fd: The folder of a group of version 2 that is to hold the tree and nothing else, or -1; the same
-            as `memory_fd` where that is of version 2, and -1 with `is_delegated`, where the sampler's own will be it.
+        memory_fd: The folder of a group with a memory controller, or -1; with `is_delegated`, the outermost group.
+        memory_version: The version of that group, 1 or 2, or 0 if there is none.
+        selector_fd: The folder of a group of version 2 that will hold only the tree, or -1. It is `memory_fd` if that
+            is of version 2, and -1 with `is_delegated`, where the sampler uses its own group.
         why_not: One sentence why there is no group that counts memory, or "".
         selector_why_not: One sentence why there is no selector, or "".
-        prefix: What to put before the sampler's arguments.
-        resources: What keeps the groups: they go with it at the latest.
-        is_delegated: The prefix starts the sampler alone in a group that is delegated to it, in which it has to make the
-            target's group itself.
+        prefix: Arguments before those of the sampler.
+        resources: The owner of the groups. They are released with it at the latest.
+        is_delegated: Whether the prefix starts the sampler alone in a group that is delegated to it. The sampler then
+            makes the target's group itself.
     """
 
     memory_fd: int = -1
@@ -90,18 +90,18 @@ class Groups:
     _made: list[_Made] = attrs.field(factory=list, init=False)
 
     def next_held(self) -> Any:
-        """Where the next group is to be kept."""
+        """Return the ``struct cm_group_folder *`` for the next group."""
         ffi, _ = native()
         return ffi.addressof(self.resources.held, "groups", len(self._made))
 
     def kill(self) -> None:
-        """Kill whatever lives in them: for when nobody else is there to end the tree."""
+        """Kill all processes in the groups. It is called when the sampler is gone and cannot kill the tree."""
         for group in self._made:
             if group.folder is not None and self.resources.is_ours():
                 kill(group.folder)
 
     def close(self) -> None:
-        """Remove what was made, unless this is a forked child of who made it; what is busy stays for a later sweep."""
+        """Remove the groups, unless this is a forked child. A busy group is left to a later sweep."""
         made, self._made = self._made, []
         self.memory_fd = self.selector_fd = -1
         for group in made:
@@ -109,7 +109,7 @@ class Groups:
 
 
 def _why(error: OSError, folder: Path, root: Path) -> str:
-    """The sentence for what the kernel says to the attempt to make a group in `folder`."""
+    """Return the sentence for an error when making a group in `folder`."""
     if error.errno == errno.EROFS:
         return f"the control groups at {folder} are read-only: {_AS_CONTAINER} gives a container those of its host"
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -119,20 +119,20 @@ def _why(error: OSError, folder: Path, root: Path) -> str:
             remedy = "root may"
         else:
             remedy = f"{_AS_CONTAINER} may"
-        return f"no control group may be made in {folder} by this user: {remedy}"
+        return f"this user may not make a control group in {folder}: {remedy}"
     if error.errno == errno.EBUSY:
-        everyone = f"for p in $(cat {folder}/cgroup.procs); do echo $p >{folder}/all/cgroup.procs; done"
+        move_all = f"for p in $(cat {folder}/cgroup.procs); do echo $p >{folder}/all/cgroup.procs; done"
         return (
-            f"{folder} has processes in it, so that memory cannot be counted in groups below it: "
-            f"`mkdir {folder}/all; {everyone}` moves them into one"
+            f"{folder} contains processes, so that groups below it cannot count memory: "
+            f"`mkdir {folder}/all; {move_all}` moves them into a group"
         )
     if error.errno == errno.ENOENT:
-        return f"memory is not counted in the control groups below {folder}: those around it do not hand that down"
+        return f"control groups below {folder} do not count memory: its parent groups do not enable the controller"
     return f"no control group can be made in {folder}: {error.strerror}"
 
 
 def _create(held: Any, parent: Path, root: Path, for_leaving: bool) -> _Made:
-    """A new group; on the occasion, those that dead processes left beside it go."""
+    """Make a group, and remove groups beside it that dead processes left."""
     ffi, lib = native()
     sweep(parent, root)
     made = _Made(held, parent / new_name(root, for_leaving))
@@ -148,7 +148,7 @@ def _create(held: Any, parent: Path, root: Path, for_leaving: bool) -> _Made:
 
 
 def _check_moving(parent: Path) -> None:
-    """Who moves into a group of version 2 has to be allowed to write to the innermost group that holds both."""
+    """Check the permission to move a process into a group of version 2: to write to the innermost common ancestor."""
     OpenFile.of(parent / "cgroup.procs", os.O_WRONLY).close()
 
 
@@ -161,7 +161,7 @@ def _write(file: Path, what: bytes) -> None:
 
 
 def _create_counting(held: Any, parent: Path, root: Path, for_leaving: bool) -> _Made:
-    """A new group of version 2 with a memory controller."""
+    """Make a group of version 2 with a memory controller."""
     _check_moving(parent)
     if "memory" not in find.text(parent / "cgroup.subtree_control").split():
         _write(parent / "cgroup.subtree_control", b"+memory")
@@ -169,7 +169,7 @@ def _create_counting(held: Any, parent: Path, root: Path, for_leaving: bool) -> 
     if made.folder is not None and (made.folder / "memory.peak").exists():
         return made
     made.close(is_ours=True)
-    raise _NoGroup("this kernel has no memory.peak (5.19 or later)", nor_elsewhere=True)
+    raise _NoGroup("this kernel has no memory.peak (5.19 or later)", everywhere=True)
 
 
 def _is_limited(group: Path) -> bool:
@@ -178,14 +178,15 @@ def _is_limited(group: Path) -> bool:
 
 def _memory_v2(held: Any, own: find.Own, root: Path, for_leaving: bool) -> _Made:
     """
-    A group in the nearest place that allows one.
+    Make a group as near to the own group as permitted.
 
-    That is seldom the own group: one that holds processes (this one) hands no memory controller down, unless it is the
-    outermost of all. So the new group is made beside it, or beside one around it; but never outside of a limit.
+    This is seldom inside the own group: a group that contains processes cannot enable the memory controller for its
+    children, unless it is the root group. So the new group is made beside the own group or one of its ancestors, but
+    never outside of a memory limit.
     """
     if "memory" not in find.text(own.top / "cgroup.controllers").split():
         text = f"the control groups at {own.top} have no memory controller: booting with cgroup_enable=memory may help"
-        raise _NoGroup(text, nor_elsewhere=True)
+        raise _NoGroup(text, everywhere=True)
     first = ""
     for parent in own.outwards():
         try:
@@ -195,12 +196,12 @@ def _memory_v2(held: Any, own: find.Own, root: Path, for_leaving: bool) -> _Made
             if error.errno not in (errno.EBUSY, errno.ENOENT):  # ENOENT: no such controller here
                 break
         if parent != own.top and _is_limited(parent):
-            raise _NoGroup(f"{parent} limits memory, and a control group outside of it would escape the limit")
+            raise _NoGroup(f"{parent} limits memory, and a control group outside of it would bypass the limit")
     raise _NoGroup(first)
 
 
 def _memory(held: Any, root: Path, for_leaving: bool) -> tuple[int, _Made]:
-    """Version and group. A controller is in one hierarchy only: where version 1 has it, version 2 has not."""
+    """Return version and group. A controller is in one hierarchy only: if version 1 has it, version 2 does not."""
     if own := find.own_group(1, root):
         try:
             return 1, _create(held, own.folder, root, for_leaving)
@@ -208,12 +209,12 @@ def _memory(held: Any, root: Path, for_leaving: bool) -> tuple[int, _Made]:
             raise _NoGroup(_why(error, own.folder, root)) from None
     if own := find.own_group(2, root):
         return 2, _memory_v2(held, own, root, for_leaving)
-    text = "no control groups that count memory are mounted: as root, `mount -t cgroup2 none /sys/fs/cgroup` does it"
-    raise _NoGroup(text, nor_elsewhere=True)
+    text = "no control groups that count memory are mounted: as root, run `mount -t cgroup2 none /sys/fs/cgroup`"
+    raise _NoGroup(text, everywhere=True)
 
 
 def _selector(held: Any, root: Path, for_leaving: bool) -> _Made:
-    """A group of version 2, with whatever controllers; else on a mount that nobody sees."""
+    """Make a group of version 2 with any controllers; if that fails, on a detached mount."""
     why = ""
     if own := find.own_group(2, root):
         try:
@@ -235,8 +236,8 @@ def _selector(held: Any, root: Path, for_leaving: bool) -> _Made:
         raise _NoGroup(f"no control group of version 2 can be made: {error.strerror}") from None
 
 
-def _looking_twice(route: Callable[[Any, Path, bool], _T], held: Any, root: Path, for_leaving: bool) -> _T:
-    """Mounts are remembered from one measurement to the next; what they allow no more is tried once with new ones."""
+def _try_twice(route: Callable[[Any, Path, bool], _T], held: Any, root: Path, for_leaving: bool) -> _T:
+    """Try a second time after reading the mounts again, which are cached between measurements."""
     try:
         return route(held, root, for_leaving)
     except _NoGroup:
@@ -245,13 +246,13 @@ def _looking_twice(route: Callable[[Any, Path, bool], _T], held: Any, root: Path
 
 
 def _add_scope(groups: Groups, root: Path) -> bool:
-    """Have systemd make a group for this user; not where there is no such, or where it escaped a limit."""
+    """Let the user's systemd make a group; return False if there is none, or if the group would bypass a limit."""
     program, own = find.user_manager(root), find.own_group(2, root)
     if program is None or own is None:
         return False
     for group in own.outwards():
         if group.name == f"user-{os.getuid()}.slice":
-            break  # the user's systemd is in it, too
+            break  # the user's systemd is in this slice too
         if group != own.top and _is_limited(group):
             return False
     ffi, lib = native()
@@ -265,9 +266,9 @@ def _add_scope(groups: Groups, root: Path) -> bool:
 
 def _add_memory(groups: Groups, root: Path, systemd_run: bool, for_leaving: bool) -> None:
     try:
-        groups.memory_version, made = _looking_twice(_memory, groups.next_held(), root, for_leaving)
+        groups.memory_version, made = _try_twice(_memory, groups.next_held(), root, for_leaving)
     except _NoGroup as error:
-        if not systemd_run or error.nor_elsewhere or not _add_scope(groups, root):
+        if not systemd_run or error.everywhere or not _add_scope(groups, root):
             groups.why_not = str(error)
         return
     groups._made.append(made)
@@ -279,7 +280,7 @@ def _add_selector(groups: Groups, root: Path, for_leaving: bool) -> None:
         groups.selector_fd = groups.memory_fd
         return
     try:
-        made = _looking_twice(_selector, groups.next_held(), root, for_leaving)
+        made = _try_twice(_selector, groups.next_held(), root, for_leaving)
     except _NoGroup as error:
         groups.selector_why_not = str(error)
         return
@@ -297,26 +298,26 @@ def make_groups(
     resources: Resources | None = None,
 ) -> Groups:
     """
-    Make the control groups for one measurement; what cannot be made is said in the result.
+    Make the control groups for one measurement. The result says what could not be made.
 
     Args:
-        memory: Whether a group that counts memory is wanted.
-        selector: Whether a group is wanted by which a program in the kernel can tell the tree.
-        root: Where /proc and /sys are.
-        systemd_run: Whether systemd may be asked for a scope where this process can make no group itself.
-        for_leaving: Whether processes may live on in them afterwards: no sweep kills these.
-        resources: What is to keep them; else something of their own does.
+        memory: Whether to make a group that counts memory.
+        selector: Whether to make a group by which an eBPF program recognises the tree.
+        root: The folder that contains /proc and /sys.
+        systemd_run: Whether to ask systemd for a scope if this process cannot make a group.
+        for_leaving: Whether processes may still run in the groups afterwards. No sweep kills these.
+        resources: The owner of the groups; by default a new one.
     """
     groups = Groups(resources=resources or Resources())
     try:
         if memory:
             _add_memory(groups, root, systemd_run, for_leaving)
         else:
-            groups.why_not = "a control group that counts memory was not asked for"
+            groups.why_not = "a control group that counts memory was not requested"
         if selector:
             _add_selector(groups, root, for_leaving)
         else:
-            groups.selector_why_not = "a control group that selects the tree was not asked for"
+            groups.selector_why_not = "a control group that selects the tree was not requested"
     except BaseException:
         groups.close()
         raise
@@ -324,7 +325,7 @@ def make_groups(
 
 
 def probe(*, root: Path = Path("/")) -> tuple[bool, str]:
-    """Whether a group that counts memory can be had here, and else one sentence that says why not."""
+    """Return whether a group that counts memory can be made here; if not, with one sentence why."""
     groups = make_groups(memory=True, selector=False, root=root)
     groups.close()
     return groups.memory_version != 0, groups.why_not

@@ -1,4 +1,4 @@
-"""Naming control groups after the process that made them, and removing them, those of dead processes too."""
+"""Name control groups after the process that made them, and remove them, including those of dead processes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["kill", "new_name", "remove", "sweep"]
 
 _NAME = re.compile(r"concmem-(\d+)-(\d+)-(\d+)-\d+(-leave)?")  # pid, its start, the namespace of both, serial
 
-_PATIENCE_S = 0.1  # a process may be seen in its group for a moment after its parent was told of its end
-_KILL_S = 2.0  # the longest that left-overs are hunted where each has to be killed by itself
+_PATIENCE_S = 0.1  # the kernel may list a process in its group for a moment after it was reaped
+_KILL_S = 2.0  # the longest time for killing the processes of a group one by one
 
 _serial = itertools.count()
 _left: set[str] = set()  # names of own groups that were still busy when they should have been removed
@@ -28,14 +28,14 @@ os.register_at_fork(after_in_child=_left.clear)
 
 
 def _stat(pid: int | str, root: Path) -> tuple[str, int, str]:
-    """State, threads and start in clock ticks after boot: fields 3, 20, 22 of /proc/PID/stat; "" where unreadable."""
+    """Return state, threads and start (in clock ticks after boot) from /proc/PID/stat; "" if it cannot be read."""
     fields = text(root / f"proc/{pid}/stat").rpartition(") ")[2].split()
     return (fields[0], int(fields[17]), fields[19]) if len(fields) > 19 else ("", 0, "")
 
 
 @lru_cache(maxsize=8)
 def _self(pid: int, root: Path) -> tuple[str, str]:
-    """Start and PID namespace of this process; `pid` is its number, so that a forked child asks anew."""
+    """Return start and PID namespace of this process. `pid` is part of the cache key, for forked children."""
     return _stat("self", root)[2] or "0", str(os.stat(root / "proc/self/ns/pid").st_ino)
 
 
@@ -44,12 +44,12 @@ os.register_at_fork(after_in_child=_self.cache_clear)
 
 def new_name(root: Path, for_leaving: bool = False) -> str:
     """
-    A name for a group that no other has, from which anyone can tell whether its maker still lives.
+    Return a unique name for a group, from which another process can find out whether its maker still runs.
 
     Args:
-        root: Where /proc is.
-        for_leaving: Whether processes may live on in it when its maker has ended. The name says so, because nothing
-            else of a group can: version 2 renames none.
+        root: The folder that contains /proc.
+        for_leaving: Whether processes may still run in it when its maker has ended. The name says so: a group has no
+            other attribute for this, and groups of version 2 cannot be renamed.
     """
     pid = os.getpid()
     return f"concmem-{pid}-{'-'.join(_self(pid, root))}-{next(_serial)}{'-leave' if for_leaving else ''}"
@@ -57,37 +57,37 @@ def new_name(root: Path, for_leaving: bool = False) -> str:
 
 def _is_gone(pid: int, start: str, root: Path) -> bool:
     """
-    Whether a process of the own PID namespace has ended.
+    Return whether a process of the own PID namespace has ended.
 
-    A zombie has, unless it is but the main thread of a process whose others live on.
+    A zombie has ended, unless only its main thread has ended and other threads still run.
     """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except OSError:
-        pass  # another user's
+        pass  # it belongs to another user
     state, threads, began = _stat(pid, root)
     return (state == "Z" and threads <= 1) or began not in (start, "")  # a /proc with hidepid hides living ones
 
 
 def sweep(parent: Path, root: Path) -> None:
     """
-    Remove the groups in `parent` whose makers are dead, with whatever lives in them, and own ones left busy.
+    Remove groups in `parent` if their makers are dead, and kill the processes in them; also own groups that were busy.
 
-    One that was made for processes that are left running is removed when they have ended.
+    A group that was made for processes that are left running is removed when they have ended.
     """
     own_pid = os.getpid()
     namespace = _self(own_pid, root)[1]
     try:
         names = os.listdir(parent)
-        # Where /proc is that of another namespace, its numbers tell nothing about who lives in this one.
-        knows = os.readlink(root / "proc/self") == str(own_pid)
+        # If /proc is that of another PID namespace, its PIDs are not those of this one.
+        is_own_proc = os.readlink(root / "proc/self") == str(own_pid)
     except OSError:
         return
     for name in names:
         match = _NAME.fullmatch(name)
-        if knows and match and match[3] == namespace and _is_gone(int(match[1]), match[2], root):
+        if is_own_proc and match and match[3] == namespace and _is_gone(int(match[1]), match[2], root):
             if not match[4]:
                 kill(parent / name)
             remove(parent / name, patience_s=0 if match[4] else _PATIENCE_S)
@@ -95,13 +95,13 @@ def sweep(parent: Path, root: Path) -> None:
             remove(parent / name, patience_s=0)
 
 
-def _living(group: Path) -> set[int]:
-    """The processes in a group and below it; 0 is one that this namespace has no number for."""
+def _pids_in(group: Path) -> set[int]:
+    """Return the processes in a group and below it, except those without a PID in this namespace (listed as 0)."""
     return {int(pid) for folder, _, _ in os.walk(group) for pid in text(Path(folder, "cgroup.procs")).split()} - {0}
 
 
 def kill(group: Path) -> None:
-    """Kill all that lives in a group and below it."""
+    """Kill all processes in a group and below it."""
     with (
         contextlib.suppress(OSError),  # version 2, Linux 5.14
         OpenFile.of(group / "cgroup.kill", os.O_WRONLY) as file,
@@ -109,13 +109,13 @@ def kill(group: Path) -> None:
         os.write(file.fileno(), b"1")
         return
     deadline_s = time.monotonic() + _KILL_S
-    while (living := _living(group)) and time.monotonic() < deadline_s:
+    while (living := _pids_in(group)) and time.monotonic() < deadline_s:
         held = {}
         for pid in living:
             with contextlib.suppress(OSError):
                 held[pid] = OpenFile.of_process(pid)
-        # A number may have changed hands since it was listed; one that is listed while it is held has not.
-        for pid in _living(group) & held.keys():
+        # A PID may have been reused since it was listed. If it is listed again while its pidfd is open, it was not.
+        for pid in _pids_in(group) & held.keys():
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(held[pid].fileno(), signal.SIGKILL)
         for process in held.values():
@@ -124,7 +124,7 @@ def kill(group: Path) -> None:
 
 
 def _remove_now(group: Path) -> bool:
-    """Whether no more can be done about a group: it is gone, or not ours to remove. False while it is busy."""
+    """Remove a group; return False if it is busy. True means removed, already gone, or not permitted."""
     try:
         os.rmdir(group)
     except OSError as error:
@@ -134,9 +134,9 @@ def _remove_now(group: Path) -> bool:
 
 def remove(group: Path, patience_s: float = _PATIENCE_S) -> None:
     """
-    Remove a group and the groups that were made in it.
+    Remove a group and the groups inside it.
 
-    One in which something lives after `patience_s` is left to a later `sweep`.
+    A group in which processes still run after `patience_s` is left to a later `sweep`.
     """
     deadline_s = time.monotonic() + patience_s
     _left.add(group.name)

@@ -230,9 +230,14 @@ TRUTHS: tuple[Truth, ...] = (
         "locked", "4 MiB locked into memory", 4 * _MIB, "locked", (4 * _MIB, _HOLD_S), (0, _HOLD_S),
         needs="a limit of locked memory (ulimit -l) of 4 MiB",
     ),
-    _one("dontneed", "32 MiB freed, then 32 MiB more", 32 * _MIB, "give-back", (32 * _MIB, 0, _HOLD_S), (0, 0, _HOLD_S)),
+    _one(
+        "dontneed", "32 MiB freed, then 32 MiB more", 32 * _MIB, "give-back", (32 * _MIB, 0, _HOLD_S), (0, 0, _HOLD_S)
+    ),
     # After MADV_FREE, pages stay resident until the kernel reclaims them.
-    _one("free", "32 MiB free to reclaim, 32 MiB more", 64 * _MIB, "give-back", (32 * _MIB, 1, _HOLD_S), (0, 1, _HOLD_S)),
+    _one(
+        "free", "32 MiB free to reclaim, 32 MiB more", 64 * _MIB,
+        "give-back", (32 * _MIB, 1, _HOLD_S), (0, 1, _HOLD_S),
+    ),
     # A file in memory that is written but not mapped is in no RSS. Only a control group counts it.
     Truth(
         "memfd", "a file of 32 MiB in memory", "memfd", (32 * _MIB, 0, _HOLD_S), (0, 0, _HOLD_S),

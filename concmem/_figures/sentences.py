@@ -54,7 +54,7 @@ def headline(measurement: Measurement) -> str:
 
 
 def remaining(measurement: Measurement) -> list[str]:
-    """Return a line that lists the processes left running, and one for each that could not be killed, with the reason."""
+    """Return a line with the processes left running, and one for each that could not be killed, with the reason."""
     left, survivors = measurement.left_running, measurement.sampler.survivors
     lines = []
     if left:
@@ -133,5 +133,5 @@ def explanation(measurement: Measurement) -> list[str]:
         return [low, f"{high}{measurement.tree_upper_bound.note}{counters}"]
     return [
         low,
-        f"{high}the kernel's mark at its end ({peak.high_source or peak.source}) plus the error of the kernel's counters",
+        f"{high}the kernel's mark at its end ({peak.high_source or peak.source}) plus the error of its counters",
     ]

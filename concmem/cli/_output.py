@@ -88,7 +88,7 @@ def _facts(measurement: Measurement) -> list[str]:
     lines += remaining(m)
     if sampler.unseen:
         seen = counted(len(m.processes), "process", "processes")
-        more = f"up to {format_count(sampler.unseen)} more came and went between two readings"
+        more = f"up to {format_count(sampler.unseen)} more started and ended between two readings"
         why = m.sampler.missing.get("taskstats", "")
         lines.append(f"{seen} seen; {more}" + (f" (no exit records: {why})" if why else ""))
     return lines

@@ -66,7 +66,7 @@ def why_failed(
     if not survivors:
         return reason
     more = f" (and {format_count(len(survivors) - 1)} more)" if len(survivors) > 1 else ""
-    return "; ".join(filter(None, (reason, f"could not be ended: {survivors[0]}: {survivors[0].sentence}{more}")))
+    return "; ".join(filter(None, (reason, f"could not be killed: {survivors[0]}: {survivors[0].sentence}{more}")))
 
 
 def _why_failed(
