@@ -1,8 +1,8 @@
 /*
  * bare_statm PID TIMES
  *
- * The least that a reading of memory can cost: one pread of a kept descriptor of /proc/PID/statm and two numbers
- * parsed from it, TIMES times, with nothing else around it. Prints nanoseconds per reading and the last RSS in pages.
+ * The lowest cost of a memory reading: one pread of a kept descriptor of /proc/PID/statm, and two numbers parsed from
+ * it, TIMES times. Prints nanoseconds per reading and the last RSS in pages.
  */
 #include <fcntl.h>
 #include <stdio.h>
