@@ -424,7 +424,7 @@ def test_claims_fit_the_terminal(make_study: Make, width: int) -> None:
     text = out.getvalue()
     assert max(len(line) for line in text.splitlines()) <= width
     assert "\x1b" not in text and "\N{HORIZONTAL ELLIPSIS}" not in text
-    assert f"Of {TOTAL} claims of the article, {TOTAL - 2} hold, 2 do not hold." in text
+    assert f"{TOTAL} claims of the article: {TOTAL - 2} hold, 2 do not hold." in text
     words = " ".join(text.split())
     for verdict in claims(study):
         assert f"{verdict.claim} here: {verdict.found} holds if {verdict.why}" in words
@@ -441,7 +441,7 @@ def test_unjudged_claims_say_why(make_study: Make) -> None:
     assert "here: no figure because go at 1 000 000 is not in this study" in words
     out.truncate(out.seek(0))
     console.print(terminal_claims(claims(make_study("none", {("own", 1): [2.0]}))), highlight=False)
-    assert out.getvalue() == f"Of {TOTAL} claims of the article, {TOTAL} cannot be judged.\n"
+    assert out.getvalue() == f"{TOTAL} claims of the article: {TOTAL} cannot be judged.\n"
 
 
 def test_published_figures_are_those_of_the_sources() -> None:
@@ -519,7 +519,7 @@ def test_the_command_prints_and_writes_the_claims(make_study: Make) -> None:
     command = [sys.executable, "-m", "concmem", "report", str(study.path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
-    table, said, rest = done.stdout.partition(f"Of {TOTAL} claims of the article, ")
+    table, said, rest = done.stdout.partition(f"{TOTAL} claims of the article: ")
     assert "Peak memory by number of tasks" in table and said and "claims.md, claims.json" in rest
     assert (study.path / "claims.md").read_text(encoding="utf-8") == claims_markdown(study)
     assert (study.path / "claims.json").read_text(encoding="utf-8") == claims_json(study)

@@ -259,7 +259,7 @@ def test_a_busy_machine_is_told_before_the_first_run(
     (note,) = [n for n, line in enumerate(lines) if line.startswith(f"the machine is busy: {busy} just now")]
     (run,) = [n for n, line in enumerate(lines) if line.endswith(f"; the machine was busy: {busy}")]
     assert note < run
-    assert "the machine was busy with other work: others took up to 50% of the CPU time" in " ".join(said.out.split())
+    assert "the machine was busy with other work, which took up to 50% of the CPU time" in " ".join(said.out.split())
     page = (tmp_path / "study" / "index.html").read_text()
     assert page.count("the machine was busy") > 1
 
@@ -287,7 +287,7 @@ def test_figures_are_made_of_the_runs_of_a_machine_at_rest(make: Callable[..., S
     assert (row.good_runs, row.busy_runs, row.figure_runs, row.runs) == (3, 2, 5, 5)
     assert (row.status, row.is_busy, row.has_rank, row.is_enough) == ("ok", False, True, False)
     assert row.other_share == 0.02
-    assert "2 more runs were made while the machine was busy with other work, and count for nothing" in markdown(study)
+    assert "2 more runs were made while the machine was busy with other work, and are not counted" in markdown(study)
 
 
 def test_a_cell_of_a_busy_machine_alone_is_shown_but_judges_nothing(make: Callable[..., Study]) -> None:
@@ -314,8 +314,8 @@ def test_a_cell_of_a_busy_machine_alone_is_shown_but_judges_nothing(make: Callab
     assert "Go" not in headline(rows(disturbed)) and "Go" not in bars_title(rows(disturbed))
     assert "Go" in headline(rows(calm))
     text = markdown(disturbed)
-    said = "the machine was busy with other work: others took up to 50% of the CPU time"
-    assert f"{said}; it has no rank and judges no claim" in text and "1.00 MiB" in text
+    said = "the machine was busy with other work, which took up to 50% of the CPU time"
+    assert f"{said}; the figure has no rank and is not used for claims" in text and "1.00 MiB" in text
     go, python = ("go", 1), ("python", 1)
     assert Cells(rows(calm)).below(go, python) == Answer(True)
     why = "go at 1: all its runs were made while the machine was busy with other work"
@@ -325,7 +325,7 @@ def test_a_cell_of_a_busy_machine_alone_is_shown_but_judges_nothing(make: Callab
 
 def test_no_program_at_rest_is_no_winner(make: Callable[..., Study]) -> None:
     study = make({("go", 1): [(1, BUSY)], ("python", 1): [(20, BUSY)]})
-    assert finding(rows(study)) == "At 1 task, no program was measured while the machine was at rest"
+    assert finding(rows(study)) == "At 1 task, no program was measured on an idle machine"
     assert headline(rows(study)) == finding(rows(study))
     assert not any(verdict.verdict != "cannot be judged" for verdict in claims(study))
 

@@ -37,7 +37,7 @@ def _printed(comparison: Comparison, width: int) -> str:
 
 
 def test_the_ratio_interval_holds_the_truth_about_as_often_as_it_says() -> None:
-    """Of many pairs of 15 runs, whose medians have a known ratio, about 95 in 100 intervals hold it; some do not."""
+    """For pairs of 15 runs with a known ratio of medians, about 95 in 100 intervals contain it, and some do not."""
     import numpy as np
 
     generator, held = np.random.default_rng(1), 0
@@ -50,7 +50,7 @@ def test_the_ratio_interval_holds_the_truth_about_as_often_as_it_says() -> None:
 
 
 def test_the_ratio_interval_resamples_both_sides() -> None:
-    """With one side fixed only the other one's scatter shows; one run on either side tells nothing."""
+    """If one side is constant, the interval is that of the other. One run on a side gives no interval."""
     assert ratio_interval([20, 20], [10, 10]) == (2.0, 2.0)
     assert ratio_interval([20, 30, 40], [10, 10]) == (2.0, 4.0)
     assert ratio_interval([20, 20], [5, 10, 20]) == (1.0, 4.0)
@@ -74,7 +74,7 @@ def test_the_ratio_interval_resamples_both_sides() -> None:
 def test_a_cell_has_its_ratio_and_its_verdict(
     make_study: Make, a: list[float], b: list[float], ratio: float, verdict: str, is_far: bool
 ) -> None:
-    """The ratio is B's median over A's; more or less is said only where it is much, and clear."""
+    """The ratio is B's median over A's. The verdict is more or less only if the difference is large and clear."""
     pair = _one(make_study, a, b)
     assert pair.ratio == pytest.approx(ratio)
     assert (pair.verdict, pair.is_far) == (verdict, is_far)
@@ -86,10 +86,10 @@ def test_a_cell_has_its_ratio_and_its_verdict(
         assert pair.ratio_low is None and pair.ratio_high is None
 
 
-def test_a_reason_is_named_where_one_is_known(make_study: Make) -> None:
-    """Scatter, overlapping margins, and what was not alike; else that it is unexplained."""
+def test_known_reasons(make_study: Make) -> None:
+    """Scatter, overlapping margins and differences are reasons. Otherwise a difference is unexplained."""
     assert _one(make_study, [100, 101], [150, 151]).reason == "unexplained"
-    assert _one(make_study, [100], [150]).reason == "unexplained; one run does not tell how far runs scatter"
+    assert _one(make_study, [100], [150]).reason == "unexplained; one run does not show how far runs scatter"
     assert _one(make_study, [100, 101, 160], [150, 151, 152]).reason == "runs within one study differ by up to 59%"
     margins = _one(make_study, [0.03], [0.0335])
     assert margins.is_far and margins.reason == "the margins of the two figures overlap"
@@ -103,7 +103,7 @@ def test_a_reason_is_named_where_one_is_known(make_study: Make) -> None:
 
 
 def test_what_differs_between_the_studies_is_listed(make_study: Make) -> None:
-    """Version, machine and plan; what only says which cells there are is not, nor a few MiB of memory."""
+    """Differences of version, machine and plan are listed; different cells and a few MiB of memory are not."""
     a = make_study("a", {("go", 1): [1]}, host={"memory_bytes": 100 << 30, "kernel": "6.1", "limits": {"nofile": 5}})
     b = make_study(
         "b",
@@ -124,8 +124,8 @@ def test_what_differs_between_the_studies_is_listed(make_study: Make) -> None:
     assert [str(each) for each in compare(a, small).differences] == ["memory: 100 GiB in A, 80.0 GiB in B"]
 
 
-def test_what_only_one_has_is_listed_with_why(make_study: Make) -> None:
-    """Not in its plan, skipped there, or in neither."""
+def test_cells_of_only_one_study_have_a_reason(make_study: Make) -> None:
+    """A cell is not in a plan, was skipped, or has no figure in either study."""
     a = make_study("a", {("go", 1): [1], ("rust", 1): [1], ("java", 1): "no java here", ("java", 2): "too large"})
     b = make_study("b", {("go", 1): "no go here", ("java", 1): "no java here", ("java", 2): "never"})
     pairs = _pairs(compare(a, b))
@@ -136,17 +136,17 @@ def test_what_only_one_has_is_listed_with_why(make_study: Make) -> None:
     }
     assert (pairs["rust", 1].reason, pairs["rust", 1].verdict) == ("no figure in B: not in its plan", None)
     said = finding(compare(a, b))
-    assert said == "No cell has a figure in both studies. 2 cells have a figure in one study alone."
+    assert said == "No cell has a figure in both studies. 2 cells have a figure in only one study."
 
 
 def test_the_finding_counts(make_study: Make) -> None:
-    """How many cells differ and which way, apart for large sizes, and whether a reason is known."""
+    """The finding counts the cells that differ, by direction, for large sizes, and with a known reason."""
     cells = {(name, tasks): [100, 101] for name in ("c", "go", "rust") for tasks in (1, 10_000)}
     a = make_study("a", cells)
     assert finding(compare(a, a)) == "None of 6 cells differs by more than 10 %. With 10 000 tasks or more: none of 3."
     b = make_study("b", {**cells, ("c", 1): [50, 51], ("go", 10_000): [300, 301], ("rust", 1): [90, 160]})
     assert finding(compare(a, b)) == (
-        "3 of 6 cells differ by more than 10 %: 1 more, 1 less, 1 no more than runs do among themselves. "
+        "3 of 6 cells differ by more than 10 %: 1 more, 1 less, 1 within the scatter of the runs. "
         "With 10 000 tasks or more: 1 of 3, 1 of them unexplained."
     )
     newer = attrs.evolve(b, version="0.2")
@@ -155,15 +155,17 @@ def test_the_finding_counts(make_study: Make) -> None:
 
 
 def test_studies_of_two_workloads_are_refused(make_study: Make) -> None:
-    """One sentence names both."""
+    """The error names both workloads."""
     a, b = (make_study(work, {("go", 1): [1]}, plan={"workload": work}) for work in ("sleep", "spawn"))
-    with pytest.raises(StudyError, match=r"cannot be compared: the workload is sleep in the one, spawn in the other$"):
+    with pytest.raises(
+        StudyError, match=r"cannot be compared: the workload of the first is sleep, that of the second spawn$"
+    ):
         compare(a, b)
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_comparison_fits_the_terminal(make_study: Make, width: int) -> None:
-    """No line is wider than the terminal, nothing is cut, a pipe gets no escape sequences; a long name wraps."""
+    """No line is wider than the terminal, and no text is cut. A pipe gets no escape sequences. A long name is wrapped."""
     name = "java-virtual-threads"
     sizes = {10_000: [1000.0, 1010.0], 1_000_000: [1000.0, 1010.0]}
     a = make_study("a", {(name, tasks): peaks for tasks, peaks in sizes.items()})
@@ -182,7 +184,7 @@ def test_the_comparison_fits_the_terminal(make_study: Make, width: int) -> None:
 
 
 def test_the_markdown_says_the_same(make_study: Make) -> None:
-    """Finding, studies, cells with their marks, notes."""
+    """The Markdown has the finding, the cells with their marks, and the notes."""
     text = comparison_markdown(
         compare(make_study("a", {("go", 10_000): [10, 10.4]}), make_study("b", {("go", 10_000): [20, 20.8]}))
     )
@@ -206,7 +208,7 @@ def _report(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_compares_and_writes_nothing(make_study: Make) -> None:
-    """The table is printed; neither study's folder changes; a form goes where --out says; misuse ends with 2."""
+    """The table is printed and no folder changes. --out names a file for a format. Misuse exits with 2."""
     a = _stored(make_study("a", {("go", 1): [10, 11]}))
     b = _stored(make_study("b", {("go", 1): [20, 22]}))
     before = sorted(a.parent.rglob("*"))

@@ -30,13 +30,13 @@ COLUMNS = [field.name for field in attrs.fields(Row)]
 
 @pytest.fixture
 def study(make_study: Make) -> Study:
-    """Two programs, one without any figure; runs with flags."""
+    """A study of two programs, one without a figure; runs with flags."""
     return make_study("study", CELLS, run={"flags": ("+P", "5")})
 
 
 @pytest.fixture
 def stored(study: Study) -> Path:
-    """The same, stored."""
+    """Store the study, and return its folder."""
     store = Store(study.path)
     store.path.mkdir()
     store.write(study)
@@ -52,7 +52,7 @@ def _report(*arguments: object) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_the_csv_has_a_column_for_every_attribute(study: Study) -> None:
-    """In the order of `Row`; amounts are whole numbers, what is not there is empty, flags stand in one cell."""
+    """Columns are in the order of `Row`. Amounts are whole numbers, missing values are empty, flags are one cell."""
     lines = list(csv.DictReader(io.StringIO(csv_text(study))))
     assert list(lines[0]) == COLUMNS and len(lines) == 6
     assert (lines[1]["median_bytes"], lines[1]["flags"]) == (str(int(31.25 * (1 << 20))), "'+P 5")
@@ -61,7 +61,7 @@ def test_the_csv_has_a_column_for_every_attribute(study: Study) -> None:
 
 
 def test_the_json_has_rows_and_a_head(study: Study) -> None:
-    """Plan, machine, toolchains and what a task costs; of a row every attribute as its own type."""
+    """The JSON has plan, machine, toolchains and the cost of a task. Rows have every attribute with its type."""
     content = json.loads(report.study_bytes(study, "json"))
     assert (content["what"], content["schema"], content["version"]) == ("concmem rows", 1, "0.1")
     assert content["plan"]["tasks"] == [1, 10_000, 20_000] and content["host"]["kernel"] == study.host.kernel
@@ -73,7 +73,7 @@ def test_the_json_has_rows_and_a_head(study: Study) -> None:
 
 
 def test_the_parquet_reads_back(study: Study) -> None:
-    """The rows of the JSON with a type for each column, also one without a value, and its head as metadata."""
+    """Parquet has the rows of the JSON, a type for each column, even an empty one, and the head as metadata."""
     pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed (pip install 'concmem[parquet]')")
     from pyarrow import parquet
 
@@ -88,7 +88,7 @@ def test_the_parquet_reads_back(study: Study) -> None:
 
 
 def test_without_pyarrow_one_sentence_says_what_to_install(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All other forms can be had all the same."""
+    """The other formats work without pyarrow."""
     real = builtins.__import__
 
     def refuse(name: str, *rest: Any) -> Any:
@@ -102,8 +102,8 @@ def test_without_pyarrow_one_sentence_says_what_to_install(study: Study, monkeyp
     assert report.study_bytes(study, "md").decode() == markdown(study)
 
 
-def test_a_margin_that_is_not_known_is_no_margin(study: Study) -> None:
-    """Of a reading that is a lower bound no form gives an upper margin, least of all 0."""
+def test_an_unknown_margin_is_null(study: Study) -> None:
+    """A reading that is a lower bound has no upper margin; the value is null, not 0."""
     sampled = tuple(
         attrs.evolve(
             run,
@@ -116,7 +116,7 @@ def test_a_margin_that_is_not_known_is_no_margin(study: Study) -> None:
 
 
 def test_a_comparison_has_both_rows(study: Study) -> None:
-    """In JSON as they are, in CSV with a letter before each column's name; absent ones are null and empty."""
+    """JSON has both rows; CSV has columns with the prefixes a_ and b_. A missing row is null or empty."""
     other = attrs.evolve(study, plan=attrs.evolve(study.plan, programs=("go",)), programs=study.programs[:1])
     comparison = report.compare(study, other)
     content = json.loads(report.comparison_bytes(comparison, "json"))
@@ -135,8 +135,8 @@ def test_a_comparison_has_both_rows(study: Study) -> None:
 
 
 @pytest.mark.parametrize("form", report.STUDY_FORMATS)
-def test_the_command_prints_one_form_alone(stored: Path, form: str) -> None:
-    """What the library gives goes to a pipe, or into a file whose ending says the form; no other file is written."""
+def test_the_command_prints_only_one_format(stored: Path, form: str) -> None:
+    """The output goes to a pipe, or to a file whose ending gives the format. No other file is written."""
     if form == "parquet":
         pytest.importorskip("pyarrow", reason="pyarrow is not installed (pip install 'concmem[parquet]')")
     before = sorted(stored.rglob("*"))
@@ -148,7 +148,7 @@ def test_the_command_prints_one_form_alone(stored: Path, form: str) -> None:
     assert sorted(stored.rglob("*")) == before
 
 
-def test_a_file_is_what_its_name_or_the_option_says(stored: Path) -> None:
+def test_the_format_is_that_of_the_option_or_the_ending(stored: Path) -> None:
     """With --format any ending is allowed but that of another format; without it, the ending must be a format."""
     text = stored.parent / "rows.txt"
     assert _report(stored, "--format", "csv", "--out", text).returncode == 0
@@ -163,14 +163,14 @@ def test_a_file_is_what_its_name_or_the_option_says(stored: Path) -> None:
         assert done.stderr.decode().startswith(f"concmem: {said}") and done.stderr.count(b"\n") == 1
 
 
-def test_the_command_offers_what_the_library_makes() -> None:
-    """`--format` lists the library's forms: what a new one there would need."""
+def test_the_command_has_the_formats_of_the_library() -> None:
+    """`--format` lists the formats of the library."""
     (option,) = (each for each in command.params if each.name == "form")
     assert tuple(option.type.choices) == report.STUDY_FORMATS
 
 
-def test_parquet_is_kept_from_a_terminal(stored: Path) -> None:
-    """There it ends with 2 and one sentence, and not a byte of it is shown."""
+def test_parquet_is_not_written_to_a_terminal(stored: Path) -> None:
+    """On a terminal the command exits with 2 and one sentence, and writes no data."""
     master, slave = pty.openpty()
     try:
         arguments = [sys.executable, "-m", "concmem", "report", str(stored), "--format", "parquet"]

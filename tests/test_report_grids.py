@@ -1,4 +1,4 @@
-"""Tables of rates, of what is left over, and of what a task costs."""
+"""Tables of rates, of memory left over, and of the cost of a task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from concmem.model import Figure
-from concmem.report.tables.extra import cost_lines, grids
+from concmem.report.tables.extra import cost_lines, extra_tables
 from concmem.report.tables.peaks import markdown, print_table
 from concmem.study import Study
 
@@ -20,8 +20,8 @@ def printed(study: Study) -> str:
     return out.getvalue()
 
 
-def test_a_task_s_cost_stands_apart_from_the_floor(make_study: Callable[..., Study]) -> None:
-    """20 MiB and 1 KiB a task, found again; the cheaper task comes first; two cells have no interval."""
+def test_the_cost_of_a_task_and_the_floor(make_study: Callable[..., Study]) -> None:
+    """A floor of 20 MiB and 1 KiB per task are found. The cheaper task comes first. Two cells have no interval."""
     line = {("go", n): [20 + n / 1024] for n in (1, 10_000, 100_000)}
     study = make_study("it", {**line, ("lean", 1): [2], ("lean", 2048): [3]})
     lean, go = cost_lines(study)
@@ -32,7 +32,7 @@ def test_a_task_s_cost_stands_apart_from_the_floor(make_study: Callable[..., Stu
 
 
 def test_a_task_s_cost_is_not_cut(make_study: Callable[..., Study]) -> None:
-    """In 80 columns too long names and intervals are there in full."""
+    """In 80 columns, long names and intervals are complete."""
     name, peaks = "java-virtual-threads", {1: [39.5], 1_000: [45.7], 100_000: [115], 1_000_000: [2000]}
     study = make_study("it", {(name, tasks): mib for tasks, mib in peaks.items()})
     text = printed(study)
@@ -42,7 +42,7 @@ def test_a_task_s_cost_is_not_cut(make_study: Callable[..., Study]) -> None:
 
 
 def test_one_cell_has_no_cost(make_study: Callable[..., Study]) -> None:
-    """Through one point there is no line, and no table."""
+    """One point gives no line and no table."""
     study = make_study("it", {("go", 1): [20]})
     assert cost_lines(study) == [] and "What a task costs" not in printed(study)
 
@@ -51,15 +51,15 @@ def test_one_cell_has_no_cost(make_study: Callable[..., Study]) -> None:
     ("workload", "headings"),
     [
         ("sleep", []),
-        ("spawn", ["Tasks started and ended a second", "Memory left over after all tasks"]),
-        ("channel", ["Messages handed over a second"]),
+        ("spawn", ["Tasks started and ended per second", "Memory left over after all tasks"]),
+        ("channel", ["Messages passed per second"]),
     ],
 )
 def test_each_workload_has_its_own_tables(make_study: Callable[..., Study], workload: str, headings: list[str]) -> None:
-    """Rates in three digits, medians of the runs; and the text says what the tasks do."""
+    """Rates have three digits and are medians of the runs. The text says what the tasks do."""
     run = {"rate_per_s": 1_234_567.0, "left_over": Figure(5 << 20, "bounded", "statm")}
     study = make_study("it", {("go", 10): [1, 2, 3]}, plan={"workload": workload}, run=run)
-    found = grids(study)
+    found = extra_tables(study)
     assert [grid.heading for grid in found] == headings
     if found:
         assert found[0].lines == (("go", ("1 230 000",)),)
@@ -72,8 +72,8 @@ def test_each_workload_has_its_own_tables(make_study: Callable[..., Study], work
     assert {"sleep": "that sleep", "spawn": "end at once", "channel": "round a ring"}[workload] in text
 
 
-def test_what_has_no_price_gets_none(make_study: Callable[..., Study]) -> None:
-    """Memory that shrinks with more tasks, and tasks that were never alive together, have no cost of a task."""
+def test_shrinking_memory_has_no_cost(make_study: Callable[..., Study]) -> None:
+    """There is no cost of a task if memory shrinks, or if tasks are not alive together."""
     assert cost_lines(make_study("less", {("go", 1): [20], ("go", 1000): [19]})) == []
     growing = {("go", 1): [20], ("go", 1000): [30], ("go", 2000): [40]}
     assert cost_lines(make_study("dead", growing, plan={"workload": "spawn"})) == []

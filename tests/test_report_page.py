@@ -32,7 +32,7 @@ MIB = 1 << 20
 HOSTILE = "</script><script>window.taken = 1</script><img src=x onerror='window.taken = 1'> & 'so' \"on\""
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 GROWS = "import time; kept = []\nfor _ in range(30): kept.append(bytearray(2 << 20)); time.sleep(0.01)"
-# Peaks in MiB of every run, or the reason why it has none.
+# Peaks in MiB of every run, or the reason for no figure.
 CELLS: dict[tuple[str, int], list[float] | str] = {
     ("rust-tokio", 1): [2.8, 2.9, 2.7, 2.8, 2.8],
     ("rust-tokio", 1_000): [3.2, 3.3, 3.2, 3.25, 3.2],
@@ -53,13 +53,13 @@ LANGUAGES = {"rust-tokio": "Rust", "rust-threads": "Rust", "java-threads": "Java
 
 @pytest.fixture(scope="module")
 def grown() -> Measurement:
-    """A true measurement of a program that grows for 0.3 s."""
+    """Return a real measurement of a program that grows for 0.3 s."""
     return concmem.measure([sys.executable, "-c", GROWS])
 
 
 @pytest.fixture(scope="module")
 def study(grown: Measurement, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Four programs at three sizes: failures, a hostile reason, a hostile name, a wide range, too few runs; stored."""
+    """Return a stored study with failures, a hostile reason, a hostile name, a wide range and too few runs."""
     plan = Plan(programs=tuple(LANGUAGES), tasks=(1, 1_000, 1_000_000), runs=5, sleep_s=0.1, seed=7)
     runs = []
     for (program, tasks), peaks in CELLS.items():
@@ -95,7 +95,7 @@ def study(grown: Measurement, tmp_path_factory: pytest.TempPathFactory) -> Study
 
 @pytest.fixture(scope="module")
 def index(study: Study) -> Path:
-    """The page."""
+    """Return the path of the page."""
     path = study.path / "index.html"
     path.write_text(page(study), encoding="utf-8")
     return path
@@ -115,20 +115,20 @@ def browser() -> Iterator[Any]:
 
 @attrs.frozen
 class Opened:
-    """A page that is open, with what it said and asked for."""
+    """An open page, with its console messages and requests."""
 
     page: Any
     said: list[str] = attrs.field(factory=list)
     asked: list[str] = attrs.field(factory=list)
 
     def count(self, selector: str) -> int:
-        """How many elements there are of this kind."""
+        """Return the number of elements that match a selector."""
         return int(self.page.locator(selector).count())
 
 
 @pytest.fixture
 def opened(browser: Any, index: Path) -> Iterator[Callable[..., Opened]]:
-    """Open the page, in a browser that lets nothing out, and wait for its charts."""
+    """Open the page and wait for its charts; record its console messages and requests."""
     contexts = []
 
     def open_it(path: Path = index, width: int = 1400, scheme: str = "light") -> Opened:
@@ -147,8 +147,8 @@ def opened(browser: Any, index: Path) -> Iterator[Callable[..., Opened]]:
         context.close()
 
 
-def test_it_loads_without_an_error_and_asks_for_nothing(opened: Callable[..., Opened], index: Path) -> None:
-    """The console stays empty, and the only request is that for the page itself."""
+def test_the_page_loads_without_errors_and_requests(opened: Callable[..., Opened], index: Path) -> None:
+    """The console is empty, and the only request is for the page itself."""
     found = opened()
     assert found.said == []
     assert found.asked == [index.as_uri()]
@@ -160,7 +160,7 @@ def _loaded(index: Path) -> Study:
 
 
 def test_every_row_has_its_mark(opened: Callable[..., Opened], study: Study) -> None:
-    """Bars, points and crosses are as many as rows with a figure and without, costs as many as programs."""
+    """The numbers of bars, points, crosses and costs are those of the rows and programs."""
     found = opened()
     for n, tasks in enumerate(study.plan.tasks):
         peaks = [peaks for (_, of), peaks in CELLS.items() if of == tasks]
@@ -175,8 +175,8 @@ def test_every_row_has_its_mark(opened: Callable[..., Opened], study: Study) -> 
     assert found.count("#claims li") > 10
 
 
-def test_bars_stand_in_the_order_of_their_amounts(opened: Callable[..., Opened]) -> None:
-    """The least is on top, and lengths are in proportion to what the bars say."""
+def test_bars_are_ordered_by_amount(opened: Callable[..., Opened]) -> None:
+    """The least is on top, and lengths are proportional to amounts."""
     found = opened()
     boxes = [bar.bounding_box() for bar in found.page.locator("#chart-bars-0 g.bars_marks > path").all()]
     ordered = sorted(boxes, key=lambda box: box["y"])
@@ -185,8 +185,8 @@ def test_bars_stand_in_the_order_of_their_amounts(opened: Callable[..., Opened])
     assert widths[-1] / widths[0] == pytest.approx(41 / 2.2, rel=0.05)
 
 
-def test_what_programs_say_stays_text(opened: Callable[..., Opened], index: Path) -> None:
-    """A reason and a title with tags in them are shown as they are, in text, charts and tables."""
+def test_output_of_programs_is_shown_as_text(opened: Callable[..., Opened], index: Path) -> None:
+    """Tags in a reason or a title are shown as text, in sentences, charts and tables."""
     found = opened()
     assert found.page.evaluate("window.taken") is None
     assert found.count("img") == 0 and found.count("main b b, h1 b, figcaption b, th b") == 0
@@ -197,7 +197,7 @@ def test_what_programs_say_stays_text(opened: Callable[..., Opened], index: Path
 
 
 def test_the_table_is_filtered(opened: Callable[..., Opened]) -> None:
-    """Every word must be there; what is left is counted; all come back."""
+    """Only rows with every word are shown and counted. An empty filter shows all rows."""
     found = opened()
     shown = found.page.locator("#all tbody tr:visible")
 
@@ -212,7 +212,7 @@ def test_the_table_is_filtered(opened: Callable[..., Opened]) -> None:
 
 
 def test_the_table_is_sorted_by_its_headings(opened: Callable[..., Opened]) -> None:
-    """By number, not by text; up, then down; cells without a value stay last; the keyboard does it too."""
+    """Rows are sorted by number, ascending, then descending; empty cells are last. The keyboard works, too."""
     found = opened()
     heading = found.page.locator("#all thead th", has_text="peak").first
     column = found.page.locator("#all thead th").all_inner_texts().index(heading.inner_text())
@@ -234,8 +234,8 @@ def test_the_table_is_sorted_by_its_headings(opened: Callable[..., Opened]) -> N
     assert (heading.get_attribute("aria-sort"), other.get_attribute("aria-sort")) == ("none", "ascending")
 
 
-def test_a_cell_that_cannot_be_relied_on_says_so(opened: Callable[..., Opened]) -> None:
-    """A range above 10 % of the median and fewer than 5 runs stand there in words, and nowhere else."""
+def test_unreliable_cells_have_a_warning(opened: Callable[..., Opened]) -> None:
+    """Only ranges above 10 % of the median and rows with fewer than 5 runs have a warning."""
     found = opened()
     assert found.page.locator("#all .range .warning").all_inner_texts() == ["20.7%: over 10%"]
     assert found.page.locator("#all .runs .warning").all_inner_texts() == ["fewer than 5"] * 3
@@ -243,7 +243,7 @@ def test_a_cell_that_cannot_be_relied_on_says_so(opened: Callable[..., Opened]) 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_and_marks_stand_out(opened: Callable[..., Opened], scheme: str) -> None:
-    """In both schemes text, in charts too, has a contrast of 4.5 at least, and what is drawn 2."""
+    """In both schemes text has a contrast of at least 4.5, also in charts, and marks have at least 2."""
     found = opened(scheme=scheme)
     colours = found.page.evaluate(
         """() => {
@@ -270,7 +270,7 @@ def _rgb(code: str) -> str:
 
 
 def _contrast(one: str, other: str) -> float:
-    """The ratio of two colours' luminances, as the WCAG define it."""
+    """Return the contrast ratio of two colours, as the WCAG define it."""
 
     def luminance(colour: str) -> float:
         parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
@@ -283,7 +283,7 @@ def _contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("width", [400, 768, 1400])
 def test_nothing_is_wider_than_the_window(opened: Callable[..., Opened], width: int) -> None:
-    """On a phone too the page does not scroll sideways, and every chart lies within its place."""
+    """Even on a phone the page does not scroll sideways, and every chart fits its container."""
     found = opened(width=width)
     assert found.page.evaluate("document.documentElement.scrollWidth") <= width
     for chart in found.page.locator("[data-chart]").all():
@@ -291,8 +291,8 @@ def test_nothing_is_wider_than_the_window(opened: Callable[..., Opened], width: 
         assert drawn["width"] <= place["width"] + 0.5 and drawn["x"] + drawn["width"] <= width
 
 
-def test_a_timeline_is_chosen_and_enlarged(opened: Callable[..., Opened]) -> None:
-    """Program and size choose a run; a drag across the strip, and numbers, choose a part of it; a button the whole."""
+def test_a_timeline_can_be_selected_and_enlarged(opened: Callable[..., Opened]) -> None:
+    """Program and size select a run. A drag across the strip or two numbers select a part, a button the whole."""
     found = opened()
     found.page.select_option("#of-program", "java-threads")
     assert found.page.locator("#of-tasks option").all_inner_texts() == ["1", "1\u00a0000"]
@@ -334,8 +334,8 @@ def test_a_timeline_is_chosen_and_enlarged(opened: Callable[..., Opened]) -> Non
     assert found.said == []
 
 
-def test_all_programs_are_seen_over_time(opened: Callable[..., Opened]) -> None:
-    """Each has one line, and its name beside it, at the number of tasks that is chosen."""
+def test_all_programs_over_time(opened: Callable[..., Opened]) -> None:
+    """Each program has one line and its name, at the selected number of tasks."""
     found = opened()
     for tasks in ("1000000", "1"):
         found.page.select_option("#of-all", tasks)
@@ -348,10 +348,10 @@ def test_all_programs_are_seen_over_time(opened: Callable[..., Opened]) -> None:
     assert "take longest: up to " in said and found.said == [], "all have the same run: a tie"
 
 
-def test_a_run_that_failed_is_drawn_as_failed(
+def test_a_failed_run_has_a_cross(
     opened: Callable[..., Opened], make_study: Any, grown: Measurement, tmp_path: Path
 ) -> None:
-    """The timelines open on a run that is ok; one that failed has a cross at its end, and says why."""
+    """A good run is shown first. A failed run has a cross at its end, and the reason."""
     made = make_study("failed", {("lean", 1): [2.0, 2.0], ("lean", 1000): "no more", ("fat", 1): "broken"})
     store = Store(made.path)
     made.path.mkdir()
@@ -380,8 +380,8 @@ def test_a_run_that_failed_is_drawn_as_failed(
     assert found.said == []
 
 
-def test_it_prints_light_and_whole(opened: Callable[..., Opened], study: Study, tmp_path: Path) -> None:
-    """From a dark screen too: white paper, no controls, no chart wider than its place; a PDF comes of it."""
+def test_the_page_can_be_printed(opened: Callable[..., Opened], study: Study, tmp_path: Path) -> None:
+    """Printed, also from a dark screen: white paper, no controls, no chart wider than its container."""
     found = opened(scheme="dark", width=794)
     found.page.emulate_media(media="print", color_scheme="dark")
     assert found.page.evaluate("getComputedStyle(document.body).backgroundColor") == _rgb(LIGHT.paper)
@@ -392,8 +392,8 @@ def test_it_prints_light_and_whole(opened: Callable[..., Opened], study: Study, 
     assert pdf.startswith(b"%PDF-") and len(pdf) > 50_000
 
 
-def test_without_timelines_it_says_so(opened: Callable[..., Opened], study: Study, tmp_path: Path) -> None:
-    """A study that was copied without them has a sentence there; all else is as it was."""
+def test_a_page_without_timelines(opened: Callable[..., Opened], study: Study, tmp_path: Path) -> None:
+    """The page of a study without timelines has a sentence in their place. The rest is unchanged."""
     shutil.copytree(study.path, tmp_path / "copy", ignore=shutil.ignore_patterns("*.npz"))
     path = tmp_path / "copy" / "index.html"
     path.write_text(page(concmem.study.load_study(path.parent)), encoding="utf-8")
@@ -407,7 +407,7 @@ def test_without_timelines_it_says_so(opened: Callable[..., Opened], study: Stud
 def test_other_workloads_have_a_page(
     opened: Callable[..., Opened], study: Study, tmp_path: Path, workload: str
 ) -> None:
-    """What tasks do and how fast is said in the words of their workload, and nothing that they have not."""
+    """The page names the tasks and the rate of its workload, and nothing of other workloads."""
     runs = tuple(attrs.evolve(run, rate_per_s=1e6 / run.tasks if run.peak else None) for run in study.runs)
     other = attrs.evolve(study, plan=attrs.evolve(study.plan, workload=workload), runs=runs)
     path = tmp_path / "index.html"
@@ -422,7 +422,7 @@ def test_other_workloads_have_a_page(
 
 
 def test_a_study_without_a_figure_has_a_page(opened: Callable[..., Opened], study: Study, tmp_path: Path) -> None:
-    """One in which nothing could run says so, and so does one that has not come far."""
+    """A study in which nothing could run has a page, and so does a study that has just begun."""
     for name, runs in (
         ("failed", [attrs.evolve(run, status="failed", reason="no", measurement=None) for run in study.runs]),
         ("begun", study.runs[:2]),
@@ -435,8 +435,10 @@ def test_a_study_without_a_figure_has_a_page(opened: Callable[..., Opened], stud
 
 
 @pytest.mark.parametrize("width", [400, 1400])
-def test_many_programs_have_room(opened: Callable[..., Opened], make_study: Any, tmp_path: Path, width: int) -> None:
-    """With 30 programs no name is written over another, and nothing is wider than the window."""
+def test_names_of_many_programs_do_not_overlap(
+    opened: Callable[..., Opened], make_study: Any, tmp_path: Path, width: int
+) -> None:
+    """With 30 programs no names overlap, and nothing is wider than the window."""
     cells = {(f"program-{i}", tasks): [3 + i / 9 + tasks / 9e3] * 5 for i in range(30) for tasks in (1, 1_000, 10_000)}
     path = tmp_path / "index.html"
     path.write_text(page(make_study("many", cells)), encoding="utf-8")
@@ -449,8 +451,8 @@ def test_many_programs_have_room(opened: Callable[..., Opened], make_study: Any,
         assert all(above["y"] + 11 <= below["y"] for above, below in itertools.pairwise(boxes))
 
 
-def test_no_maximum_is_lost_in_thinning_out() -> None:
-    """The largest, its time, the ends, and of every span the least and the largest are kept; so much and no more."""
+def test_selected_points_keep_every_maximum() -> None:
+    """The largest value with its time, both ends, and the least and largest of every span are selected."""
     generator = np.random.default_rng(3)
     for length in (1, 2, 3, 17, 1_000, 100_000):
         t_s = np.sort(generator.uniform(0, 10, length))
@@ -469,8 +471,8 @@ def test_no_maximum_is_lost_in_thinning_out() -> None:
     assert len(kept(np.empty(0), np.empty(0, dtype=np.int64))) == 0
 
 
-def test_what_does_not_change_costs_no_point() -> None:
-    """Of a curve that stands still the ends are enough, and of one with a spike the spike's ends."""
+def test_a_constant_curve_needs_few_points() -> None:
+    """A constant curve needs its two ends; a spike needs a few points more."""
     t_s = np.arange(10_000) / 1000
     flat = np.full(10_000, 7 << 20)
     assert list(kept(t_s, flat)) == [0, 9_999]
@@ -479,8 +481,8 @@ def test_what_does_not_change_costs_no_point() -> None:
     assert 5_000 in found and len(found) <= 6
 
 
-def test_a_timeline_comes_back_from_the_page(study: Study, grown: Measurement) -> None:
-    """From the stored differences come the peak to the KiB and its time to 0.1 ms."""
+def test_a_timeline_can_be_read_from_the_page(study: Study, grown: Measurement) -> None:
+    """The stored differences give the peak to 1 KiB and its time to 0.1 ms."""
     found = packed(study, next(run for run in study.runs if run.status == "ok"))
     assert found is not None
     times, amounts = (np.cumsum(column) for column in found["rss"])
@@ -490,7 +492,7 @@ def test_a_timeline_comes_back_from_the_page(study: Study, grown: Measurement) -
 
 
 def test_a_page_of_180_runs_stays_below_6_mb(study: Study, index: Path) -> None:
-    """Even if every reading of each run differs from the one before, by all that it can."""
+    """The page stays small even if all readings differ from the ones before."""
     generator = np.random.default_rng(5)
     t_s = np.arange(60_000) / 1000
     values = generator.integers(0, 4 << 30, 60_000)
@@ -506,8 +508,8 @@ def _data(index: Path) -> Any:
     return json.loads(found[1])
 
 
-def test_the_page_depends_on_the_study_alone(index: Path) -> None:
-    """Another process, which has drawn nothing yet, makes the same to the byte."""
+def test_the_page_depends_only_on_the_study(index: Path) -> None:
+    """A new process makes the same page, byte for byte."""
     code = (
         "import sys; from concmem.report.page.build import page; from concmem.study import load_study; "
         "sys.stdout.buffer.write(page(load_study(sys.argv[1])).encode())"
@@ -528,7 +530,7 @@ def test_the_page_depends_on_the_study_alone(index: Path) -> None:
     ],
 )
 def test_the_commands_repeat_the_study(plan: Plan, make_study: Callable[..., Study]) -> None:
-    """The command that the page shows is one whose plan is the study's."""
+    """The plan of the command that the page shows is that of the study."""
     install, again, report = words.commands(attrs.evolve(make_study("s", {("go", 1): [1]}), plan=plan))
     assert (install, report) == ("concmem toolchains install", "concmem report again")
     given = bench_command.make_context("bench", again.split()[2:]).params
@@ -538,15 +540,15 @@ def test_the_commands_repeat_the_study(plan: Plan, make_study: Callable[..., Stu
     assert Plan(**options, runs=runs, runs_at=runs_at) == plan
 
 
-def test_what_a_study_of_further_programs_needs_is_named(make_study: Callable[..., Study]) -> None:
-    """What is not among the article's ten, and other folders, would not be installed otherwise."""
+def test_further_programs_are_named_in_the_install_command(make_study: Callable[..., Study]) -> None:
+    """By default only the article's ten and programs of other folders would be installed."""
     plan = {"programs_dirs": ("/my programs",)}
     study = make_study("s", {("go", 1): [1], ("zig", 1): [1]}, plan=plan, entry={"variant": "further"})
     assert words.commands(study)[0] == "concmem toolchains install go zig --programs-dir '/my programs'"
 
 
 def test_each_program_looks_like_no_other() -> None:
-    """Programs of one language have its colour, and differ in shape and dash; so do languages of one colour."""
+    """Programs with the same colour differ in shape and dash. Programs of one language share its colour."""
     found = looks({f"p{i}": f"language {i % 15}" for i in range(40)}, LIGHT)
     assert len({(look.colour, look.shape) for look in found.values()}) == 40
     assert len({(look.colour, look.dash) for look in found.values()}) == 40
@@ -554,7 +556,7 @@ def test_each_program_looks_like_no_other() -> None:
 
 
 def test_names_are_spread_out() -> None:
-    """They keep their order and their distance, stay within the chart, and move no further than they must."""
+    """Names keep their order and a least distance, stay within the chart, and move as little as possible."""
     assert spread_out([1, 5, 9], 2, 0, 10) == [1, 5, 9]
     assert spread_out([5, 5], 2, 0, 10) == [4, 6]
     assert spread_out([0, 0, 0], 2, 0, 10) == [0, 2, 4]
@@ -569,7 +571,7 @@ def test_names_are_spread_out() -> None:
 
 
 def test_titles_are_findings(study: Study) -> None:
-    """They come from the figures."""
+    """The titles of the page state what the figures show."""
     every = rows(study)
     assert words.headline(every) == (
         "1 000 000 tasks take 437 MiB in rust-tokio, 1.27 GiB in <b>odd</b>; two programs cannot run them"
@@ -577,6 +579,8 @@ def test_titles_are_findings(study: Study) -> None:
     assert words.bars_title(every) == "rust-threads needs least with 1 task, rust-tokio with 1 000 000"
     assert words.growth_title(every) == "From 1 task to 1 000 000, rust-tokio grows 156-fold, <b>odd</b> 64-fold"
     assert words.table_title(every) == "10 of 12 rows have a figure, 3 of fewer than 5 runs, 1 with a range above 10%"
-    assert words.timelines_title(study).startswith("rust-threads and rust-tokio peak highest above what they hold")
+    assert words.timelines_title(study).startswith(
+        "rust-threads and rust-tokio peak highest above the memory that they hold"
+    )
     none = [row for row in every if row.median_bytes is None]
     assert words.headline(none) == "At 1 000 000 tasks, no program has a figure"

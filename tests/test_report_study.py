@@ -21,7 +21,7 @@ from concmem.cli.report import report as report_command
 from concmem.drivers.programs import load_programs
 from concmem.model import Figure, Measurement
 from concmem.report.charts.bar_texts import instead
-from concmem.report.charts.study import finding, write_figures
+from concmem.report.charts.study import finding, write_charts
 from concmem.report.charts.theme import language_colours
 from concmem.report.tables.formats import csv_text
 from concmem.report.tables.markdown import escape as escape_markdown
@@ -35,13 +35,13 @@ LIMIT = "could not start thread 16368: EAGAIN (exit code 1); most threads alive 
 
 @pytest.fixture(scope="module")
 def measured() -> Measurement:
-    """A true measurement, as the pattern of made-up ones."""
+    """Return a real measurement, the template of invented ones."""
     return concmem.measure(["/bin/true"])
 
 
 @pytest.fixture
 def study(measured: Measurement, tmp_path: Path) -> Study:
-    """Four programs at two sizes with three runs each: well, with a longer sleep, in part, failing, not there."""
+    """Return a study of four programs, two sizes, three runs: good, with a longer sleep, partly failed, missing."""
     plan = Plan(programs=("lean", "fat", "threads", "absent"), tasks=(1, 100_000), runs=3, seed=4)
     runs = []
     for tasks in plan.tasks:
@@ -81,8 +81,8 @@ def _stored(study: Study) -> Study:
     return study
 
 
-def test_rows_take_the_runs_together(study: Study) -> None:
-    """Median, range and errors come from the runs that have a figure; what failed has none."""
+def test_rows_summarize_runs(study: Study) -> None:
+    """Median, range and errors are those of the runs with a figure. A failed row has no figure."""
     found = {(row.program, row.tasks): row for row in rows(study)}
     lean, part = found["lean", 1], found["threads", 1]
     assert (lean.status, lean.runs, lean.good_runs, lean.error_bytes) == ("ok", 3, 3, 64 << 10)
@@ -94,8 +94,8 @@ def test_rows_take_the_runs_together(study: Study) -> None:
     assert (found["absent", 1].status, found["fat", 100_000].sleep_s) == ("skipped", 20.0)
 
 
-def test_rows_that_have_not_come_yet_are_rows(study: Study) -> None:
-    """A study that is not finished has all its rows, and says which have not run."""
+def test_rows_that_have_not_run_yet(study: Study) -> None:
+    """An unfinished study has all rows; those without runs have the status not run."""
     begun = attrs.evolve(study, runs=tuple(run for run in study.runs if run.tasks == 1))
     late = [row for row in rows(begun) if row.tasks > 1]
     assert {(row.status, row.runs, row.median_bytes) for row in late} == {("not run", 0, None)}
@@ -103,7 +103,7 @@ def test_rows_that_have_not_come_yet_are_rows(study: Study) -> None:
 
 
 def test_the_csv_holds_every_row_in_full(study: Study) -> None:
-    """It reads back: bytes and seconds as numbers, empty where there is no figure, reasons uncut."""
+    """Bytes and seconds are numbers, missing figures are empty, reasons are complete."""
     lines = list(csv.DictReader(io.StringIO(csv_text(study))))
     assert len(lines) == 8
     lean = lines[0]
@@ -119,8 +119,8 @@ def test_the_csv_holds_every_row_in_full(study: Study) -> None:
     assert failed["reason"] == LIMIT
 
 
-def test_reasons_that_differ_in_numbers_alone_are_said_once(study: Study) -> None:
-    """Of three runs that stopped at three counts of threads the first is told, and another cause beside it."""
+def test_reasons_that_differ_only_in_numbers_are_one(study: Study) -> None:
+    """Of reasons that differ only in numbers the first is shown, with other reasons after it."""
     reasons = ("stopped at thread 16 369; pid_max is 9", "timed out", "stopped at thread 370; pid_max is 10")
     runs = [Run(program="fat", tasks=1, index=i, status="failed", sleep_s=1, reason=r) for i, r in enumerate(reasons)]
     (row,) = [row for row in rows(attrs.evolve(study, runs=runs)) if (row.program, row.tasks) == ("fat", 1)]
@@ -143,15 +143,15 @@ def test_the_table_fits_the_terminal(study: Study, width: int) -> None:
 
 
 def test_a_terminal_without_unicode_gets_a_table_too(study: Study) -> None:
-    """In an ASCII locale the table prints, in ASCII."""
+    """In an ASCII locale the table is printed in ASCII."""
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
     print_table(study, Console(file=file, width=80))
     assert b"lean" in raw.getvalue()
 
 
-def test_what_is_sampled_is_never_taken_for_exact(study: Study, measured: Measurement) -> None:
-    """Of a reading that is a lower bound no table gives an upper margin, least of all 0; of a bounded one both."""
+def test_sampled_figures_have_no_upper_margin(study: Study, measured: Measurement) -> None:
+    """A sampled figure has no upper margin in any table, not even 0. A bounded figure has both margins."""
 
     def table(*figures: Figure) -> tuple[dict[str, str], str]:
         runs = tuple(
@@ -171,20 +171,20 @@ def test_what_is_sampled_is_never_taken_for_exact(study: Study, measured: Measur
     assert (line["error_bytes"], line["over_bytes"], error) == ("65536", "8192", "-8.00 KiB +64.0 KiB")
 
 
-def test_programs_stand_in_the_order_of_what_they_need(study: Study) -> None:
-    """Least first at the largest size; those without a figure there by the next size; at the end those without any."""
+def test_programs_are_ordered_by_memory(study: Study) -> None:
+    """The order is that of the largest size, then of the next smaller one. Programs without figures are last."""
     lines = markdown(study).splitlines()
     first = lines.index("| program | kind | 1 | 100 000 |") + 2
     assert [line.split(" | ")[0] for line in lines[first : first + 4]] == ["| lean", "| fat", "| threads", "| absent"]
 
 
-def test_the_markdown_says_how_it_was_read(study: Study) -> None:
-    """Source, status and its meaning, ranges, errors, seed and machine stand below the table."""
+def test_the_markdown_has_the_method(study: Study) -> None:
+    """Source, status and its meaning, ranges, errors, seed and machine are below the table."""
     text = markdown(study)
     assert "seed 4" in text
     for said in (
         "read from wait4 ru_maxrss",
-        "less the amount after the minus sign",
+        "minus the amount after the minus sign",
         "+64.0 KiB",
         "2.00 MiB to 4.00 MiB",
         "lean 1.0",
@@ -195,18 +195,18 @@ def test_the_markdown_says_how_it_was_read(study: Study) -> None:
 
 
 def test_the_title_is_the_finding(study: Study) -> None:
-    """Who needs least and who most; one program alone; none."""
+    """The title names the least and the most, or the only program, or says that there is no figure."""
     small = [row for row in rows(study) if row.tasks == 1]
     assert finding(small) == "At 1 task, Threads needs least: 1.00 MiB; Fat most: 40.0 MiB"
     assert finding(small[:1]) == "At 1 task, Lean needs 3.00 MiB"
     assert finding(small[3:]) == "At 1 task, no program has a figure"
 
 
-def test_a_figure_a_size_is_drawn(study: Study) -> None:
-    """Each size has its SVG and PNG, with every title, amount and reason in it and nothing cut off."""
+def test_each_size_has_a_chart(study: Study) -> None:
+    """Each size has an SVG and a PNG with every title, amount and reason, and nothing is cut off."""
     pytest.importorskip("altair", reason="altair is not installed (pip install 'concmem[report]')")
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
-    paths = write_figures(study, study.path)
+    paths = write_charts(study, study.path)
     assert [path.name for path in paths] == ["figure-1.svg", "figure-1.png", "figure-2.svg", "figure-2.png"]
     for number, expected in (
         (
@@ -220,9 +220,9 @@ def test_a_figure_a_size_is_drawn(study: Study) -> None:
             assert text in texts
         assert any(text.startswith("could not run: no absent on PATH") for text in texts)
     assert any(text.startswith("could not start thread") for text in texts)
-    assert any(text.endswith("(see the table)") for text in texts), "a long reason is shortened, and says so"
+    assert any(text.endswith("(see the table)") for text in texts), "a long reason is shortened, with a hint"
     for svg in study.path.glob("*.svg"):
-        assert "#E6E6E6" not in svg.read_text(), "grid lines would run through what is written"
+        assert "#E6E6E6" not in svg.read_text(), "grid lines would cross the texts"
     png = (study.path / "figure-2.png").read_bytes()
     width, height = struct.unpack(">II", png[16:24])
     assert png.startswith(b"\x89PNG") and 1000 < width < 2500 and 300 < height < 1500
@@ -237,8 +237,8 @@ def _texts(path: Path) -> list[str]:
     return found
 
 
-def test_everything_is_written_beside_the_study(study: Study) -> None:
-    """Figures and tables go into the study's folder, again and again."""
+def test_the_report_is_written_into_the_study_s_folder(study: Study) -> None:
+    """Charts and tables are written into the study's folder, and can be written again."""
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
     _stored(study)
     paths = report.write(study.path)
@@ -247,8 +247,8 @@ def test_everything_is_written_beside_the_study(study: Study) -> None:
     assert all(path.parent == study.path and path.stat().st_size > 0 for path in paths)
 
 
-def test_what_is_drawn_depends_on_the_runs_alone(study: Study) -> None:
-    """A study that was copied without its timelines gives the same tables and figures to the byte, in any process."""
+def test_the_report_depends_only_on_the_runs(study: Study) -> None:
+    """A copy without timelines gives the same tables and charts, byte for byte, in any process."""
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
     _stored(study)
     drawn = {path: path.read_bytes() for path in report.write(study.path) if path.name != "index.html"}
@@ -261,7 +261,7 @@ def test_what_is_drawn_depends_on_the_runs_alone(study: Study) -> None:
 
 
 def test_a_language_has_its_own_colour() -> None:
-    """Whichever languages are in a study, each of the article has the same colour, and no two of those have one."""
+    """In each study the article's languages have the same colours, all different."""
     own = list(dict.fromkeys(program.language for program in load_programs().values() if program.variant == "article"))
     every = language_colours(own)
     assert len(set(every.values())) == len(own)
@@ -270,16 +270,16 @@ def test_a_language_has_its_own_colour() -> None:
     assert language_colours(["Fortran"])["Fortran"] not in every.values()
 
 
-def test_a_study_without_any_figure_is_drawn(study: Study, measured: Measurement) -> None:
-    """Where nothing could run, table and figures say so."""
+def test_a_study_without_any_figure_has_a_report(study: Study, measured: Measurement) -> None:
+    """If nothing could run, table and charts are written and say so."""
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
     none = attrs.evolve(study, runs=tuple(run for run in study.runs if run.program == "absent"))
-    assert len(write_figures(none, study.path)) == 4
+    assert len(write_charts(none, study.path)) == 4
     assert "| lean | thread | not run<sup>" in markdown(none)
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library writes nothing then, or the tables alone; the command writes these, and ends with 1."""
+    """The library writes nothing, or only the tables. The command writes the tables and exits with 1."""
     _stored(study)
     real = builtins.__import__
 
@@ -299,14 +299,14 @@ def test_without_the_extra_one_sentence_says_what_to_install(study: Study, monke
     assert f"Written: table.md, table.csv, claims.md, claims.json in {study.path}\n" in done.output
 
 
-def test_the_report_is_light_until_it_draws() -> None:
-    """Importing it does not import what draws, so that the tables need no extra."""
+def test_importing_the_report_does_not_import_altair() -> None:
+    """Tables need no extra, so importing concmem.report imports neither Altair nor vl-convert."""
     code = "import sys, concmem.report; sys.exit(any(m in sys.modules for m in ('altair', 'vl_convert')))"
     assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0
 
 
-def test_a_study_without_a_run_is_not_reported(study: Study) -> None:
-    """Nothing is written over what is there."""
+def test_a_study_without_a_run_has_no_report(study: Study) -> None:
+    """Existing files are not overwritten."""
     _stored(attrs.evolve(study, runs=()))
     (study.path / "table.md").write_text("kept")
     done = subprocess.run(
@@ -327,8 +327,8 @@ def test_a_study_without_a_run_is_not_reported(study: Study) -> None:
         "32 446; kernel.pid_max is 32768",
     ],
 )
-def test_a_reason_of_usual_length_stands_whole(study: Study, reason: str) -> None:
-    """Nothing of it is left out, no line is too long, and its lines are of about one length."""
+def test_a_reason_of_usual_length_is_complete(study: Study, reason: str) -> None:
+    """The reason is complete, no line is too long, and lines have similar lengths."""
     row = next(row for row in rows(study) if (row.program, row.tasks) == ("threads", 100_000))
     lines = instead(attrs.evolve(row, reason=reason), 100).split("\n")
     assert " ".join(lines).replace("\u00a0", " ") == reason
@@ -336,7 +336,7 @@ def test_a_reason_of_usual_length_stands_whole(study: Study, reason: str) -> Non
 
 
 def test_a_shortened_reason_keeps_its_numbers_and_its_limit(study: Study) -> None:
-    """Wherever a reason is cut, no number is cut in half, and the limit that was met stays."""
+    """A shortened reason has no partial number, and keeps the limit that was reached."""
     row = next(row for row in rows(study) if (row.program, row.tasks) == ("threads", 100_000))
     for length in range(60, 300):
         filler = "x " * (length // 2) + "y" * (length % 2)
@@ -348,8 +348,8 @@ def test_a_shortened_reason_keeps_its_numbers_and_its_limit(study: Study) -> Non
     assert instead(attrs.evolve(row, reason="not tried: it could not"), 100) == "not tried: it could not"
 
 
-def test_the_command_names_a_folder_that_holds_no_study(tmp_path: Path) -> None:
-    """It ends with 2 and one sentence."""
+def test_a_folder_without_a_study(tmp_path: Path) -> None:
+    """The command exits with 2 and one sentence."""
     command = [sys.executable, "-m", "concmem", "report", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (2, f"concmem: there is no study in {tmp_path}\n")
@@ -358,8 +358,8 @@ def test_the_command_names_a_folder_that_holds_no_study(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["\uffff", "\ufffe", "\x1b[31m", "\x00", "\udcff", "\u202e", "\x9b", "\U0010ffff", "\x01"]
 )
-def test_whatever_a_program_prints_is_drawn(study: Study, text: str) -> None:
-    """What no drawing may hold, in a stored reason and a title, is an escape; figures and tables are made."""
+def test_any_output_of_a_program_can_be_drawn(study: Study, text: str) -> None:
+    """Characters that charts cannot contain, in a reason or a title, are escaped. Charts and tables are written."""
     runs = [attrs.evolve(run, reason=run.reason and f"bad {text} end") for run in study.runs]
     entries = [attrs.evolve(entry, title=f"{entry.title}{text}") for entry in study.programs]
     stored = _stored(attrs.evolve(study, runs=tuple(runs), programs=tuple(entries)))

@@ -22,14 +22,14 @@ Make = Callable[..., Study]
         ([(1, 1)], [0], [0]),
     ],
 )
-def test_those_that_may_be_first_and_last(spans: list[tuple[float, float]], low: list[int], high: list[int]) -> None:
-    """Whatever values lie in the ranges, the least and the largest are among these, and each of these can be it."""
+def test_which_may_be_least_and_largest(spans: list[tuple[float, float]], low: list[int], high: list[int]) -> None:
+    """For any values within the ranges the least and the largest are among the result; each of the result can be one."""
     given = [Span(*each) for each in spans]
     assert (least(given), largest(given)) == (low, high)
 
 
 def test_a_tie_has_no_winner(make_study: Make) -> None:
-    """Programs within range and error of each other are named together, in titles of charts and of the page."""
+    """Programs within range and error of each other are named together in titles of charts and of the page."""
     study = make_study("tie", {("a", 1): [2.0, 2.2], ("b", 1): [2.1, 2.3], ("c", 1): [40.0, 40.0]})
     every = rows(study)
     assert finding(every) == "At 1 task, A and B need least: 2.10 MiB to 2.20 MiB; C most: 40.0 MiB"
@@ -39,7 +39,7 @@ def test_a_tie_has_no_winner(make_study: Make) -> None:
     assert finding(by_error) == "At 1 task, A and B cannot be told apart: 2.00 MiB to 3.00 MiB"
 
 
-def test_the_first_with_few_and_with_many_may_be_several(make_study: Make) -> None:
-    """One that ties with one number of tasks and wins with another is not called the winner of both."""
+def test_ties_differ_between_sizes(make_study: Make) -> None:
+    """A program that ties at one size and wins at another is not named as the winner of both."""
     cells = {("a", 1): [2.0], ("b", 1): [2.0], ("a", 1000): [90.0], ("b", 1000): [50.0]}
     assert bars_title(rows(make_study("few", cells))) == "A and B need least with 1 task, B with 1 000"

@@ -760,7 +760,7 @@ def test_a_study_without_some_programs_says_so(tmp_path: Path, write_programs: C
     done = _concmem("bench", *options, "--out", "study", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert done.stderr.splitlines()[-1] == "concmem: 1 of 2 programs could not be run: absent"
-    incomplete = "Incomplete: 1 of the 2 programs that were asked for could not be run here: absent. The notes say why."
+    incomplete = "Incomplete: 1 of 2 selected programs could not be run here: absent. The notes give the reasons."
     assert " ".join(done.stdout.split()).startswith(incomplete)
     assert (tmp_path / "study/table.md").read_text().splitlines()[2] == f"**{incomplete}**"
     if (page := tmp_path / "study/index.html").exists():

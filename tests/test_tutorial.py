@@ -1,4 +1,4 @@
-"""The tutorial's examples give what it says, but for amounts and times, which differ from machine to machine."""
+"""The tutorial's examples print what it shows, except amounts and times, which depend on the machine."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.skipif(not TUTORIAL.exists(), reason="the checkout is m
 
 
 def blocks(language: str) -> list[str]:
-    """The tutorial's examples in a language; "" for what a terminal shows."""
+    """Return the tutorial's examples in a language; "" for terminal output."""
     every = re.findall(r"^```(\w*)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.M | re.S)
     return [text for kind, text in every if kind == language]
 
 
 def sessions() -> list[str]:
-    """The examples of a Python prompt; one that measures nothing goes on with the one before it."""
+    """Return the examples of a Python prompt. An example that measures nothing continues the one before it."""
     joined: list[str] = []
     for block in blocks("python") if TUTORIAL.exists() else ():
         if block.startswith(">>>") and "measure(" in block:
@@ -39,7 +39,7 @@ def sessions() -> list[str]:
 
 
 def shape(text: str) -> str:
-    """A text without what differs from machine to machine: amounts, times, errors, and which source was best."""
+    """Replace what depends on the machine: amounts, times, errors, and the best source."""
     text = re.sub(r" \([-+][^)]*\)", "", " ".join(text.split()))
     text = re.sub(r"\d[\d_]*(?:\.\d+)?", "#", text)
     text = re.sub(r"# (?:[KMG]iB|B)\b", "# bytes", text)
@@ -47,17 +47,17 @@ def shape(text: str) -> str:
 
 
 def amounts(text: str) -> list[int]:
-    """The large amounts in a text, in bytes: from 16 MiB on what a program needs depends little on the machine."""
+    """Return the amounts of at least 16 MiB in a text, in bytes. These depend little on the machine."""
     found = [parse_bytes(f"{float(n) * 1000:.0f}{unit}") // 1000 for n, unit in re.findall(r"([\d.]+) ([MG]iB)", text)]
     found += [int(n) for n in re.findall(r"(?<![\d.])\d{8,}(?![\d.])", text)]
     return [each for each in found if each >= 16 << 20]
 
 
 class Checker(doctest.OutputChecker):
-    """Compares shapes, and large amounts within a factor of two."""
+    """Compare shapes, and large amounts within a factor of two."""
 
     def check_output(self, want: str, got: str, optionflags: int) -> bool:
-        """Whether what came is what the tutorial says."""
+        """Return whether the output agrees with the tutorial."""
         pairs = list(zip(amounts(want), amounts(got), strict=False))
         return (
             shape(want) == shape(got)
@@ -68,7 +68,7 @@ class Checker(doctest.OutputChecker):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which the tutorial has made its files."""
+    """Return a folder with the files that the tutorial creates."""
     made = tmp_path_factory.mktemp("tutorial")
     (makes,) = (block for block in blocks("sh") if block.startswith("seq "))
     subprocess.run(makes, shell=True, check=True, cwd=made)
@@ -77,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _missing(source: str) -> str:
-    """Why an example cannot run here, by what it asks for."""
+    """Return why an example cannot run here, or ""."""
     usable = {found.name: found for found in concmem.probe()}
     for name in ("taskstats", "cgroup"):
         if f"{name}=True" in source and not usable[name].usable:
@@ -87,25 +87,25 @@ def _missing(source: str) -> str:
 
 @pytest.mark.parametrize("source", sessions(), ids=lambda source: re.findall(r"measure\(\W*(\w+)", source)[0])
 def test_python(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
-    """Each example prints what stands below it."""
+    """Each example prints the lines below it."""
     if why := _missing(source):
         pytest.skip(why)
     monkeypatch.chdir(folder)
-    said: list[str] = []
+    output: list[str] = []
     # A busy machine may lose the kernel's record of a process that lived for a millisecond.
     for _ in range(5 if "taskstats=True" in source else 1):
         names = {"concmem": concmem}
         example = doctest.DocTestParser().get_doctest(source, names, "the tutorial", str(TUTORIAL), 0)
-        said.clear()
-        result = doctest.DocTestRunner(Checker(), optionflags=doctest.REPORT_NDIFF).run(example, out=said.append)
+        output.clear()
+        result = doctest.DocTestRunner(Checker(), optionflags=doctest.REPORT_NDIFF).run(example, out=output.append)
         assert result.attempted > 0
         if result.failed == 0:
             return
-    pytest.fail("".join(said))
+    pytest.fail("".join(output))
 
 
 def test_the_test_of_a_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test that the tutorial shows passes."""
+    """The test in the tutorial passes."""
     (source,) = (block for block in blocks("python") if block.startswith("def test_"))
     monkeypatch.chdir(folder)
     names = {"concmem": concmem}
@@ -119,7 +119,7 @@ def _terminal(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_first_command(folder: Path) -> None:
-    """Its headline is as shown."""
+    """The headline of the first command is as shown."""
     (command,) = (block for block in blocks("sh") if block.startswith("concmem run -- sort -o"))
     (headline,) = (block for block in blocks("") if block.startswith("sort needed"))
     done = _terminal(command, folder)
@@ -129,15 +129,15 @@ def test_the_first_command(folder: Path) -> None:
 
 @pytest.mark.parametrize("command", ["sh -c 'sort big.txt | uniq -c'", "--quiet --json -"], ids=["a pipe", "JSON"])
 def test_further_commands(folder: Path, command: str) -> None:
-    """The other commands run as they stand; what reads their output is left out."""
+    """The other commands run unchanged, without the programs that read their output."""
     (line,) = (block.strip() for block in blocks("sh") if command in block)
     done = _terminal(line.replace(" | jq .peak.bytes", ""), folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
 
-def test_what_explains_the_range(folder: Path) -> None:
-    """A range, where both ends come from, every figure by its name and in its order, and how it ended."""
+def test_the_explanation_of_the_range(folder: Path) -> None:
+    """--explain prints the range, both ends, every figure in order, and how the command ended."""
     (block,) = (block for block in blocks("") if block.startswith("$ concmem run --explain"))
     command, _, shown = block.partition("\n")
     done = _terminal(command.removeprefix("$ "), folder)

@@ -1,4 +1,4 @@
-"""Tables and figures of what was measured, claims about it, and two studies compared."""
+"""Tables, charts and the page of a study; verdicts on the article's claims; comparisons of two studies."""
 
 from concmem.report._write import ReportNotWritten, write
 from concmem.report.charts.study import ReportExtraMissing

@@ -1,4 +1,4 @@
-"""Everything that is reported of a study, into its own directory."""
+"""Write the report of a study into its directory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from concmem._escaping import shell_word
 from concmem._files.atomic import write_whole
 from concmem.errors import ConcmemError
-from concmem.report.charts.study import need_extra, write_figures
+from concmem.report.charts.study import need_extra, write_charts
 from concmem.report.page.build import page
 from concmem.report.tables.claims import claims_json, claims_markdown
 from concmem.report.tables.formats import csv_text
@@ -18,7 +18,7 @@ __all__ = ["ReportNotWritten", "write"]
 
 
 class ReportNotWritten(ConcmemError, OSError):
-    """A file of a report could not be written: the disk is full, say. The study itself is whole."""
+    """A file of the report could not be written, for example on a full disk. The study itself is complete."""
 
     def _sentence(self) -> str:
         again = f"concmem report {shell_word(str(self.filename))}"
@@ -27,20 +27,20 @@ class ReportNotWritten(ConcmemError, OSError):
 
 def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
     """
-    Write the table, the claims, the figures and the page of a study, finished or not, beside what it stored.
+    Write the table, the claims, the charts and the page of a study, finished or not, into its directory.
 
     Args:
         study_dir: The directory of the study.
-        figures: Whether to draw figures and page, which needs the report extra.
+        figures: Whether to write charts and page, which need the report extra.
 
     Returns:
-        The files, the figures first.
+        The files, the charts first.
 
     Raises:
-        StudyError: There is no study, or no run in it.
-        RecordingError: A file of it cannot be read.
-        ReportExtraMissing: Figures are wanted, and what draws them is not installed; nothing has been written.
-        ReportNotWritten: The disk is full, say.
+        StudyError: There is no study, or it has no run.
+        RecordingError: A file of the study cannot be read.
+        ReportExtraMissing: The report extra is not installed, and `figures` is true. Nothing was written.
+        ReportNotWritten: A file could not be written.
     """
     study = load_study(study_dir)
     if not study.runs:
@@ -56,7 +56,7 @@ def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
     if figures:
         texts["index.html"] = page(study)
     try:
-        paths = write_figures(study, study.path) if figures else []
+        paths = write_charts(study, study.path) if figures else []
         for name, text in texts.items():
             path = study.path / name
             write_whole(path, text.encode())

@@ -1,4 +1,4 @@
-"""Two studies, cell by cell: two machines, two versions, or the same study made twice."""
+"""Compare two studies cell by cell: of two machines, of two versions, or the same study repeated."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["Comparison", "Difference", "Pair", "Verdict", "compare"]
 Verdict = Literal["same", "more", "less"]
 
 _NO_CAUSE = {"distribution", "swap_bytes", "cgroup", "limits", "kernel_stack_bytes"}
-"""Attributes of a machine that decide whether a program runs, not what it needs."""
+"""Attributes of a machine that affect whether a program runs, not its memory."""
 
 
 @attrs.frozen
 class Difference:
     """
-    Something in which two studies are not alike.
+    A difference of two studies.
 
     Attributes:
-        what: What, as ``kernel``.
-        a, b: What it is in each.
-        can_explain: Whether what programs need may depend on it.
+        what: What differs, such as ``kernel``.
+        a, b: Its value in each study.
+        can_explain: Whether the memory of programs may depend on it.
     """
 
     what: str
@@ -49,16 +49,15 @@ class Pair:
     One program at one number of tasks in both studies.
 
     Attributes:
-        program, tasks: Which.
-        a, b: Its rows; None where a study's plan has no such cell.
+        program, tasks: The program and the number of tasks.
+        a, b: The rows; None if a study's plan has no such cell.
         ratio: The median of `b` over that of `a`; None unless both have a figure.
-        ratio_low, ratio_high: Where it would lie with many runs (`stats.ratio_interval`); None with fewer than two
-            runs on either side.
-        verdict: What `b` needs compared to `a`: ``same`` where the medians are not `is_far` apart, or where the
-            interval holds 1; None without a ratio.
-        unlike: In what its rows are not alike besides: toolchain, flags, sleep.
-        reason: Where the medians are far apart: from what that may come, as far as can be known. Where one has no
-            figure: why.
+        ratio_low, ratio_high: The interval of the ratio (`stats.ratio_interval`); None with fewer than two runs on
+            either side.
+        verdict: What `b` needs compared to `a`: ``same`` if not `is_far`, or if the interval contains 1; None without a
+            ratio.
+        unlike: Other differences of the rows: toolchain, flags, sleep.
+        reason: If the medians are far apart, the known possible causes. If one has no figure, why.
     """
 
     program: str
@@ -85,8 +84,8 @@ class Comparison:
 
     Attributes:
         a, b: The studies.
-        differences: What differs between their machines and plans, and in the version of concmem.
-        pairs: All cells of both; programs by what they need in `a`, sizes in ascending order.
+        differences: The differences of their machines, plans and versions of concmem.
+        pairs: All cells of both studies; programs by their memory in `a`, sizes in ascending order.
     """
 
     a: Study = attrs.field(repr=False)
@@ -100,12 +99,12 @@ def compare(a: Study, b: Study) -> Comparison:
     Compare two studies cell by cell, by the medians of their peaks.
 
     Raises:
-        StudyError: They are of different workloads.
+        StudyError: Their workloads differ.
     """
     if a.plan.workload != b.plan.workload:
         raise StudyError(
-            f"{a.path} and {b.path} cannot be compared: the workload is {a.plan.workload} in the one, "
-            f"{b.plan.workload} in the other"
+            f"{a.path} and {b.path} cannot be compared: the workload of the first is {a.plan.workload}, "
+            f"that of the second {b.plan.workload}"
         )
     rows_a, rows_b = _by_cell(a), _by_cell(b)
     peaks_a, peaks_b = _peaks(a), _peaks(b)
@@ -135,7 +134,7 @@ def _peaks(study: Study) -> dict[tuple[str, int], list[int]]:
 
 
 def _excess(ratio: float) -> float:
-    """By which part of the smaller one the larger one exceeds it."""
+    """Return by which fraction of the smaller one the larger one exceeds it."""
     return max(ratio, 1 / ratio) - 1
 
 
@@ -181,16 +180,16 @@ def _unlike(a: Row, b: Row) -> Iterator[Difference]:
 
 
 def _rest(row: Row) -> str:
-    return "busy with other work" if row.is_busy else "at rest"
+    return "busy with other work" if row.is_busy else "idle"
 
 
 def sleep_difference(a_s: float, b_s: float) -> Difference:
-    """How long tasks slept in each."""
+    """Return how long tasks slept in each study."""
     return Difference("sleep", f"{a_s:g} s", f"{b_s:g} s")
 
 
 def _reason(a: Row, b: Row, pair: Pair, found: Sequence[Difference]) -> str:
-    """From what a difference may come, as far as that can be known."""
+    """Return the known possible causes of a difference."""
     assert pair.ratio is not None and a.median_bytes and b.median_bytes
     known = []
     scatter = max(a.spread or 0.0, b.spread or 0.0)
@@ -204,7 +203,7 @@ def _reason(a: Row, b: Row, pair: Pair, found: Sequence[Difference]) -> str:
         known.append(f"not the same {', '.join(dict.fromkeys(names))}")
     if known:
         return "; ".join(known)
-    return "unexplained" + ("" if pair.ratio_low is not None else "; one run does not tell how far runs scatter")
+    return "unexplained" + ("" if pair.ratio_low is not None else "; one run does not show how far runs scatter")
 
 
 def _differences(a: Study, b: Study) -> Iterator[Difference]:

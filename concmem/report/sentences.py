@@ -1,4 +1,4 @@
-"""What tables and figures say alike about a study."""
+"""Sentences about a study that tables, charts and page share."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["STATUS_WORDS", "Note", "by_memory", "host_line", "lift_line", "metho
 
 STATUS_WORDS = {
     "exact": "the kernel's own maximum, exact to the page",
-    "bounded": "the truth lies between the figure less the amount after the minus sign and the figure plus the one "
-    "after the plus sign; an amount that is not there is 0",
-    "sampled": "the largest reading: the truth is that or more, where a minus sign stands less the amount after it",
-    "upper_bound": "the truth is that, and the amount after the plus sign, or less",
+    "bounded": "the truth lies between the figure minus the amount after the minus sign and the figure plus the amount "
+    "after the plus sign; an amount that is not shown is 0",
+    "sampled": "the largest reading: the truth is this or more; with a minus sign, this minus that amount or more",
+    "upper_bound": "the truth is at most the figure plus the amount after the plus sign",
     "unavailable": "there is no figure",
 }
 
 
 def by_memory(study: Study) -> list[tuple[str, list[Row]]]:
     """
-    Programs with their rows, the one that needs least first.
+    Return the programs with their rows, least memory first.
 
-    Compared at the largest number of tasks, then at the next smaller one. A program that has no figure at a size comes
-    last there; before it, those that were measured on a busy machine alone.
+    Programs are compared at the largest number of tasks, then at the next smaller one. At each size, programs that were
+    only measured on a busy machine come after the others, and programs without a figure come last.
     """
     grouped: dict[str, list[Row]] = {}
     for row in rows(study):
@@ -41,7 +41,7 @@ def by_memory(study: Study) -> list[tuple[str, list[Row]]]:
 
 
 def host_line(study: Study) -> str:
-    """The machine in one line."""
+    """Return the machine in one line."""
     host = study.host
     cpus = f"{host.cpus_allowed} CPU{'s' if host.cpus_allowed != 1 else ''}"
     if host.cpu_model:
@@ -57,11 +57,11 @@ def host_line(study: Study) -> str:
 
 def method_line(among: Iterable[Row], *, ranged: str = "") -> str:
     """
-    How often, and from which kernel interfaces, these rows were read.
+    Return the number of runs of these rows, and the kernel interfaces that they were read from.
 
     Args:
         among: The rows.
-        ranged: What shows the range of several runs, if anything does.
+        ranged: The words that say what shows the range of several runs, if anything does.
     """
     good = [row for row in among if row.median_bytes is not None]
     sources = sorted({source for row in good for source in row.source.split(" / ")})
@@ -82,12 +82,12 @@ def number_of(tasks: int) -> str:
 @attrs.frozen
 class Note:
     """
-    What a reader must know about some cells of one program.
+    A note on some cells of one program.
 
     Attributes:
         number: From 1, in order of appearance.
         program: The program's name.
-        tasks: The numbers of tasks that it is about.
+        tasks: The numbers of tasks of these cells.
         text: The sentence.
     """
 
@@ -101,7 +101,7 @@ class Note:
 
 
 def notes(study: Study, programs: Sequence[tuple[str, list[Row]]]) -> list[Note]:
-    """Why cells have no figure, and what is special about those that have one; equal sentences are put together."""
+    """Return why cells have no figure, and remarks on those that have one. Equal sentences are one note."""
     found: dict[tuple[str, str], list[int]] = {}
     largest = {(row.program, row.instead_of): row for row in largest_rows(study)}
     for program, program_rows in programs:
@@ -112,37 +112,39 @@ def notes(study: Study, programs: Sequence[tuple[str, list[Row]]]) -> list[Note]
 
 
 def missing_line(study: Study) -> str:
-    """Which programs that were asked for could not be made or run here at all; "" where all could."""
+    """Return which selected programs could not be built or run here at all, or ""."""
     missing = [entry.name for entry in study.programs if entry.missing]
     if not missing:
         return ""
-    count = f"{len(missing)} of the {len(study.programs)} programs that were asked for"
-    return f"Incomplete: {count} could not be run here: {', '.join(missing)}. The notes say why"
+    count = f"{len(missing)} of {len(study.programs)} selected programs"
+    return f"Incomplete: {count} could not be run here: {', '.join(missing)}. The notes give the reasons"
 
 
 def lift_line(study: Study) -> str:
-    """The commands that would let more tasks run, where limits of the machine stopped some; "" where none did."""
+    """Return the commands that raise the limits of the machine that stopped programs, or ""."""
     lifts = commands(
         obstacle
         for run in study.runs
         if run.status != "ok"
-        # Limits wider than memory stop nothing.
+        # Limits that are reached after memory stop nothing.
         for obstacle in itertools.takewhile(lambda obstacle: obstacle.name != MEMORY, run.obstacles)
     )
     if not lifts:
         return ""
-    return f"To let more tasks run: {'; '.join(lifts)}. concmem bench --lift-limits does it for one study"
+    return f"To allow more tasks: {'; '.join(lifts)}. concmem bench --lift-limits does this for one study"
 
 
 def _busy_remark(row: Row) -> str:
-    """What a reader must know of runs that were made while the machine was busy; "" where none was."""
+    """Return a remark on runs that were made while the machine was busy, or ""."""
     if not row.busy_runs:
         return ""
-    taken = f": others took up to {row.other_share:.0%} of the CPU time" if row.is_busy and row.other_share else ""
     if row.is_busy:
-        return f"the machine was busy with other work{taken}; it has no rank and judges no claim"
-    were = "1 more run was" if row.busy_runs == 1 else f"{row.busy_runs} more runs were"
-    return f"{were} made while the machine was busy with other work, and count for nothing"
+        taken = f", which took up to {row.other_share:.0%} of the CPU time" if row.other_share else ""
+        return f"the machine was busy with other work{taken}; the figure has no rank and is not used for claims"
+    runs, is_not = (
+        ("1 more run was", "is not") if row.busy_runs == 1 else (f"{row.busy_runs} more runs were", "are not")
+    )
+    return f"{runs} made while the machine was busy with other work, and {is_not} counted"
 
 
 def _remarks(row: Row, planned_sleep_s: float, largest: Row | None) -> list[str]:
@@ -153,7 +155,7 @@ def _remarks(row: Row, planned_sleep_s: float, largest: Row | None) -> list[str]
         remarks.append(row.reason)
     if largest is not None and largest.median_bytes is not None:
         remarks.append(
-            f"the largest number that ran is {format_count(largest.tasks)}: {format_bytes(largest.median_bytes)}"
+            f"the largest number that ran is {format_count(largest.tasks)}, with {format_bytes(largest.median_bytes)}"
         )
     if busy := _busy_remark(row):
         remarks.append(busy)

@@ -1,4 +1,4 @@
-"""Which of several are least and largest, where ranges and errors may leave a tie, and how that is said."""
+"""Find the least and the largest of several ranges, with ties, and put them into words."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from concmem.study.judging.verdicts import Span, largest, least, span
 __all__ = ["Standing", "by_run", "ends", "in_words", "named", "need", "not_in_order", "of_rows"]
 
 _NAMED = 4
-"""So many names stand in full."""
+"""At most so many names are listed."""
 
 
 @attrs.frozen
 class Standing:
     """
-    What is compared of one program.
+    The amount of one program, to compare.
 
     Attributes:
-        title: Of the program.
+        title: The title of the program.
         amount: The median.
-        span: Between which ends it lies, by the range of the runs and the error of each.
+        span: Its range: that of the runs, plus the error of each.
     """
 
     title: str
@@ -33,7 +33,7 @@ class Standing:
 
 
 def of_rows(rows: Sequence[Row]) -> list[Standing]:
-    """The peaks of rows, least median first."""
+    """Return the peaks of rows, least median first."""
     found = [Standing(row.title, row.median_bytes, span(row)) for row in rows if row.median_bytes is not None]
     return sorted(found, key=lambda each: each.amount)
 
@@ -42,12 +42,12 @@ def by_run(
     rows: Sequence[Row], runs: Mapping[tuple[str, int], Sequence[Row]], of: Callable[[Row], float | None]
 ) -> list[Standing]:
     """
-    Any other quantity of rows.
+    Return another quantity of rows, least first.
 
     Args:
         rows: The rows.
-        runs: The rows of single runs, by program and number of tasks, as `concmem.study.rows_of_runs` gives them.
-        of: The quantity of a row; None where it has none.
+        runs: The rows of single runs, by program and number of tasks, as from `concmem.study.rows_of_runs`.
+        of: Returns the quantity of a row, or None.
     """
     found = []
     for row in rows:
@@ -58,7 +58,7 @@ def by_run(
 
 
 def ends(standings: Sequence[Standing]) -> tuple[list[Standing], list[Standing]] | None:
-    """Those that may be least and those that may be largest; None where that is not two groups."""
+    """Return those that may be least and those that may be largest, or None if the two groups overlap."""
     spans = [each.span for each in standings]
     low, high = least(spans), largest(spans)
     if len(standings) < 2 or set(low) & set(high):
@@ -67,7 +67,7 @@ def ends(standings: Sequence[Standing]) -> tuple[list[Standing], list[Standing]]
 
 
 def named(tied: Sequence[Standing]) -> str:
-    """``A``, ``A and B``, ``A, B, C and 3 more``."""
+    """Join titles: ``A``, ``A and B``, ``A, B, C and 3 more``."""
     titles = [each.title for each in tied]
     if len(titles) > _NAMED:
         titles = [*titles[: _NAMED - 1], f"{len(titles) - _NAMED + 1} more"]
@@ -75,17 +75,17 @@ def named(tied: Sequence[Standing]) -> str:
 
 
 def need(tied: Sequence[Standing], verb: str = "need") -> str:
-    """The names with the verb in the right number."""
+    """Return the names with the verb in singular or plural."""
     return f"{named(tied)} {verb}{'s' if len(tied) == 1 else ''}"
 
 
 def in_words(tied: Sequence[Standing], text: Callable[[float], str]) -> str:
-    """Their amounts: one, or from the least to the largest."""
+    """Return their amounts as text: one, or from the least to the largest."""
     amounts = sorted(each.amount for each in tied)
     texts = dict.fromkeys(text(amount) for amount in (amounts[0], amounts[-1]))
     return " to ".join(texts)
 
 
 def not_in_order(standings: Sequence[Standing], tasks: int, text: Callable[[float], str]) -> str:
-    """What is said where `ends` finds no two groups."""
+    """Return the sentence for programs without two separate groups (`ends` is None)."""
     return f"At {number_of(tasks)}, {named(standings)} cannot be told apart: {in_words(standings, text)}"

@@ -1,4 +1,4 @@
-"""What is written at a program's bar."""
+"""The texts at a program's bar."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ REASON_LINES = 3
 
 def instead(row: Row, columns: int, largest: Row | None = None) -> str:
     """
-    What stands in the place of a bar.
+    Return the text in place of a bar: why there is no figure.
 
     Args:
-        row: Without a figure.
-        columns: The longest line; there are at most `REASON_LINES`.
-        largest: The largest number of tasks that the program ran with instead, if one was looked for.
+        row: A row without a figure.
+        columns: The length of the longest line; there are at most `REASON_LINES` lines.
+        largest: The row of the largest number of tasks that the program ran with, if that was searched for.
     """
     text = row.reason
     if not text.startswith(("could not", "not tried")):
         text = f"{'not run' if row.status == 'not run' else 'could not run'}: {text}"
     if largest is not None and largest.median_bytes is not None:
         text = f"{number_of(largest.tasks)} ran, with {format_bytes(largest.median_bytes)}; {text}"
-    # No-break spaces keep a number together, with the word before it and with its unit.
+    # No-break spaces keep a number together with the word before it and its unit.
     text = re.sub(r"(?<!;) (?=\d)|(?<=\d) (?=[KMGTP]?i?B\b)", "\u00a0", text)
     lines = textwrap.wrap(text, columns)
     if len(lines) > REASON_LINES:
-        # What comes last in a reason is the limit that was met: where something is left out, it stays.
+        # A reason ends with the limit that was reached. A shortened reason keeps it.
         last = text.rpartition("; ")[2]
         kept = f"; {last}" if 0 < len(last) <= columns // 2 else ""
         placeholder = f" ...{kept} (see the table)"
         return "\n".join(textwrap.wrap(text, columns, max_lines=REASON_LINES, placeholder=placeholder))
-    # The least width that gives no more lines makes them of about one length.
+    # The least width with the same number of lines gives lines of similar length.
     widths = range(max(map(len, text.split(" "))), columns)
     balanced = (textwrap.wrap(text, width) for width in widths)
     return "\n".join(next((shorter for shorter in balanced if len(shorter) == len(lines)), lines))
 
 
 def label(row: Row, planned_sleep_s: float) -> str:
-    """What stands at the end of a bar."""
+    """Return the text at the end of a bar."""
     remarks = [format_bytes(row.median_bytes or 0)]
     if row.sleep_s > planned_sleep_s:
         remarks.append(f"slept {row.sleep_s:g} s")
@@ -56,5 +56,5 @@ def label(row: Row, planned_sleep_s: float) -> str:
 
 
 def cut(text: str, columns: int = 48) -> str:
-    """A text of no more columns than that."""
+    """Shorten a text to at most so many columns."""
     return text if len(text) <= columns else f"{text[: columns - 3].rstrip(' ,')}..."

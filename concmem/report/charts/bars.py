@@ -1,4 +1,4 @@
-"""One bar a program: what all needed with the same number of tasks, and what others have published of it."""
+"""One bar per program: memory with the same number of tasks, and published figures beside it."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _ELSEWHERE = {
     "hez2010-take-1": ("triangle-up", "\N{WHITE UP-POINTING TRIANGLE}"),
     "hez2010-take-2": ("circle", "\N{WHITE CIRCLE}"),
 }
-"""Whose figures stand beside ours, the article's and its follow-up's, with their marks in a chart and in text."""
+"""The published sources that charts show, the article and its follow-up, with their marks in charts and text."""
 _NEAR = 1.5
-"""Up to so many times our largest they widen the axis; those beyond are written at its end."""
+"""Published figures up to so many times our largest widen the axis; larger ones are text at its end."""
 _REASON_STEP = 13
 
 
 @attrs.frozen
 class Layout:
     """
-    Where the parts of a bar's row stand. Pixels; vertical ones from the middle of the row.
+    The places of the parts of a bar's row, in pixels; vertical ones from the middle of the row.
 
     Attributes:
-        width: Of the bars, or "container".
-        step: From one row to the next.
-        beside: Whether the program's name stands beside the bar, or above it.
-        name_y, below_y: The name, and what ran the program.
+        width: The width of the bars, or "container".
+        step: The distance of two rows.
+        beside: Whether the program's name is beside the bar, or above it.
+        name_y, below_y: The name, and the toolchain.
         bar_y, bar: The bar, and its thickness.
-        lane_y: Published figures.
-        reason_y: The middle of a reason, which stands in the bar's place.
-        columns: The longest line of a reason.
+        lane_y: The marks of published figures.
+        reason_y: The middle of the reason in place of a bar.
+        columns: The length of the longest line of a reason.
     """
 
     width: int | str
@@ -56,26 +56,26 @@ class Layout:
 
 
 BESIDE = Layout(560, 46, True, -7, 8, -4, 22, 14, 0, 100)
-"""For a file of its own."""
+"""For a separate file."""
 ABOVE = Layout("container", 62, False, -22, -22, -5, 16, 11, 8, 56)
-"""For a page that may be no wider than a phone."""
+"""For a page, which may be as narrow as a phone."""
 
 
 def in_order(of_one_size: Sequence[Row]) -> list[Row]:
-    """Least memory first; then those measured on a busy machine alone, then those without a figure, as listed."""
+    """Return rows, least memory first; then those of a busy machine only; then those without a figure."""
     return sorted(of_one_size, key=lambda row: (not row.has_rank, row.median_bytes or float("inf")))
 
 
 def bars(study: Study, of_one_size: Sequence[Row], layout: Layout, theme: Theme, **title: Any) -> Any:
     """
-    The chart; a failure is written where its bar would be.
+    Return the chart. A program that failed has the reason in place of its bar.
 
     Args:
         study: The study.
         of_one_size: Its rows with one number of tasks.
-        layout: Where names stand.
-        theme: Its colours.
-        title: ``title`` and ``subtitle``, where it is to have its own.
+        layout: The places of names and texts.
+        theme: The colours.
+        title: ``title`` and ``subtitle`` of the chart, if it has them.
     """
     altair = need_extra()
     ordered = in_order(of_one_size)
@@ -118,13 +118,13 @@ def bars(study: Study, of_one_size: Sequence[Row], layout: Layout, theme: Theme,
 
 
 def marks_elsewhere(study: Study) -> list[tuple[str, str]]:
-    """The marks of published figures in a study's charts, as text, each with whose figures they are."""
+    """Return the marks of published figures in a study's charts, as text, each with its source."""
     found = ((_ELSEWHERE[each.source.key][1], each.source.name) for each in _published(study, rows(study)))
     return list(dict.fromkeys(found))
 
 
 def _published(study: Study, among: Sequence[Row]) -> list[Published]:
-    """What was published of those of these rows that have a figure, oldest first."""
+    """Return the published figures for those rows that have a figure, oldest first."""
     here = {(row.program, row.tasks) for row in among if row.median_bytes and study.plan.workload == "sleep"}
     known = (each for each in published() if each.bytes and each.source.key in _ELSEWHERE)
     return [each for each in known if (each.program, each.tasks) in here]
@@ -156,7 +156,7 @@ class _Drawing:
     scale: Any
 
     def _x(self, field: str) -> Any:
-        # Unstacked: a stack is clipped, under a number that depends on what the process has drawn before.
+        # Not stacked: a stack gets a clip path with a number that depends on what the process has drawn before.
         return self.altair.X(f"{field}:Q", axis=self.axis, scale=self.scale, stack=None)
 
     def _on(self, data: list[dict[str, Any]], **named: str) -> Any:
@@ -167,7 +167,7 @@ class _Drawing:
         return chart.encode(text=f"{field}:N", tooltip="tooltip:N")
 
     def names(self, shown: list[dict[str, Any]]) -> list[Any]:
-        """Programs, and what ran them."""
+        """Return the texts of programs and toolchains."""
         if self.layout.beside:
             name = below = {"align": "right", "x": -10}
         else:
@@ -180,8 +180,8 @@ class _Drawing:
         ]
 
     def amounts(self, good: list[dict[str, Any]], colours: dict[str, str], has_lane: bool) -> list[Any]:
-        """Bars with their amounts, and lines from the least to the most of the runs."""
-        # Where nothing was published, the bar takes that place too.
+        """Return bars with their amounts, and lines for the range of the runs."""
+        # Without published figures, the bar takes their place, too.
         y, thick = (self.layout.bar_y, self.layout.bar) if has_lane else (self.layout.bar_y + 4, self.layout.bar + 8)
         scale = self.altair.Scale(domain=list(colours), range=list(colours.values()))
         colour = self.altair.Color("language:N", legend=None, scale=scale)
@@ -203,11 +203,11 @@ class _Drawing:
         return layers
 
     def published(self, near: list[dict[str, Any]], beyond: list[dict[str, Any]]) -> list[Any]:
-        """Faint marks below the bars, and at the end of the axis the amounts of those that lie beyond it."""
+        """Return faint marks below the bars; figures beyond the axis are text at its end."""
         layers = []
         if near or beyond:
             marks = {each["by"]: each["mark"] for each in (*near, *beyond)}
-            # On a page all charts have one legend together.
+            # On a page all charts share one legend.
             beside = self.altair.Legend(title="Published elsewhere:", orient="bottom", titleOrient="left")
             legend = beside if self.layout.beside else None
             scale = self.altair.Scale(domain=list(marks), range=list(marks.values()))
@@ -228,7 +228,7 @@ class _Drawing:
         return layers
 
     def failures(self, bad: list[dict[str, Any]]) -> list[Any]:
-        """A cross and the reason."""
+        """Return crosses and reasons."""
         if not bad:
             return []
         y, pale = self.layout.reason_y, self.theme.pale
@@ -238,7 +238,7 @@ class _Drawing:
         layers = [cross.encode(tooltip="tooltip:N")]
         for lines in range(1, REASON_LINES + 1):
             if alike := [datum for datum in bad if datum["instead"].count("\n") == lines - 1]:
-                # Only the first line is set at the middle of its row.
+                # Vega centres only the first line at the middle of the row.
                 middle = {"dy": y - (lines - 1) * _REASON_STEP / 2, "lineHeight": _REASON_STEP}
                 italic = {"align": "left", "x": 18, "fontSize": 11, "fontStyle": "italic", "color": pale}
                 layers.append(self._text(alike, "instead", **italic, **middle))

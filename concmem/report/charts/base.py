@@ -1,4 +1,4 @@
-"""What all charts have alike: their axes and names, and the library that draws them."""
+"""Parts that all charts share: axes, names, and the library that draws them."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ __all__ = [
 ]
 
 CROSS = "\N{MULTIPLICATION SIGN}"
-"""Stands where a program could not run."""
+"""Marks a program that could not run."""
 FITTING = {"type": "fit-x", "contains": "padding"}
-"""How a chart whose rows have a fixed height takes the width of what it is put into."""
+"""For a chart with rows of fixed height that takes the width of its container."""
 ABOVE_AXIS = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -9, "ticks": False}
-"""Where the title of an upright axis stands: to be read without turning one's head."""
+"""Puts the title of a vertical axis above it, as horizontal text."""
 NAME_STEP = 14
-"""Pixels between two names beside each other's."""
+"""Least vertical distance of two names in pixels."""
 _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 
 
 class ReportExtraMissing(ConcmemError, ImportError):
-    """What draws the figures is not installed."""
+    """A library of the report extra is not installed."""
 
 
 def need_extra() -> Any:
     """
-    Altair, with what turns its charts into files and pages.
+    Return Altair, after checking that the libraries for files and pages exist, too.
 
     Raises:
-        ReportExtraMissing: It is not installed.
+        ReportExtraMissing: One of them is not installed.
     """
     try:
         import altair
@@ -56,7 +56,7 @@ def need_extra() -> Any:
         import vl_convert  # noqa: F401
     except ImportError as error:
         raise ReportExtraMissing(
-            f"figures need the report extra, and {error.name} is missing: pip install 'concmem[report]'"
+            f"charts need the report extra, and {error.name} is missing: pip install 'concmem[report]'"
         ) from error
     return altair
 
@@ -64,12 +64,12 @@ def need_extra() -> Any:
 @attrs.frozen
 class Scale:
     """
-    A logarithmic axis of one kind of amount.
+    A logarithmic axis for one kind of amount.
 
     Attributes:
-        base: Ticks are powers of it.
+        base: Ticks are powers of this number.
         label: The Vega expression for a tick's text.
-        text: An amount as text.
+        text: Formats an amount.
     """
 
     base: float
@@ -77,13 +77,13 @@ class Scale:
     text: Callable[[float], str]
 
     def domain(self, values: Iterable[float]) -> tuple[float, float]:
-        """From somewhat below the least to somewhat above the largest; none may be 0 or less."""
-        there = list(values)
-        margin = (max(there) / min(there)) ** 0.04 * 1.05
-        return min(there) / margin, max(there) * margin
+        """Return a range from a little below the least to a little above the largest value. All must be positive."""
+        amounts = list(values)
+        margin = (max(amounts) / min(amounts)) ** 0.04 * 1.05
+        return min(amounts) / margin, max(amounts) * margin
 
     def ticks(self, domain: tuple[float, float], most: int = 8) -> list[float]:
-        """The powers within the domain; every second, third ... where there would be too many."""
+        """Return the powers within the domain; every second, third ... if there are more than `most`."""
         low, high = (math.log(end, self.base) for end in domain)
         powers = range(math.ceil(low), math.floor(high) + 1)
         step = max(1, -(-len(powers) // most))
@@ -91,7 +91,7 @@ class Scale:
 
 
 def _by_unit(*units: tuple[float, str]) -> str:
-    """The largest unit that is not more than the value; the last where all are."""
+    """Return a Vega expression that formats a value in its largest fitting unit."""
     *larger, (size, name) = units
     label = f"format(datum.value / {size}, '~r') + '{name}'"
     for size, name in reversed(larger):
@@ -105,7 +105,7 @@ COUNTS = Scale(10, _by_unit((1e6, "M"), (1e3, "k"), (1, "")), lambda count: form
 
 
 def configured(chart: Any, theme: Theme) -> Any:
-    """A whole chart with the fonts and colours of all."""
+    """Set the fonts and colours that all charts share."""
     axis = {"labelColor": theme.pale, "titleColor": theme.pale, "domainColor": theme.pale, "tickColor": theme.pale}
     return (
         chart.configure(font=_FONT, background=theme.paper, padding={"left": 1, "right": 8, "top": 1, "bottom": 1})
@@ -118,12 +118,12 @@ def configured(chart: Any, theme: Theme) -> Any:
 
 def names_beside(ends: Sequence[Mapping[str, Any]], domain: tuple[float, float], height: int) -> list[dict[str, Any]]:
     """
-    Lines' ends, each with ``at`` besides: where on a logarithmic axis its name stands, so that all can be read.
+    Add to the end of each line ``at``: the place of its name on a logarithmic axis, so that names do not overlap.
 
     Args:
-        ends: With an ``amount`` each.
-        domain: Of the axis.
-        height: Of the chart, in pixels.
+        ends: The ends of the lines, each with an ``amount``.
+        domain: The domain of the axis.
+        height: The height of the chart in pixels.
     """
     low, high = map(math.log, domain)
     apart = NAME_STEP * (high - low) / height
@@ -133,9 +133,9 @@ def names_beside(ends: Sequence[Mapping[str, Any]], domain: tuple[float, float],
 
 def spread_out(values: Sequence[float], apart: float, low: float, high: float) -> list[float]:
     """
-    Positions as near to `values` as can be, each at least `apart` from the next, within `low` and `high`.
+    Return positions as near to `values` as possible, at least `apart` from each other, within `low` and `high`.
 
-    The order of the values is kept. Where there is not room for all, they are closer.
+    The order of the values is kept. If there is not enough room, the distance is smaller.
     """
     apart = min(apart, (high - low) / max(1, len(values) - 1))
 
@@ -143,7 +143,7 @@ def spread_out(values: Sequence[float], apart: float, low: float, high: float) -
         half = apart * (len(members) - 1) / 2
         return min(max(sum(values[i] for i in members) / len(members), low + half), high - half)
 
-    groups: list[list[int]] = []  # of positions that touch
+    groups: list[list[int]] = []  # positions at the least distance from each other
     for index in sorted(range(len(values)), key=values.__getitem__):
         groups.append([index])
         while (

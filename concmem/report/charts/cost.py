@@ -1,4 +1,4 @@
-"""What a task costs beside what the runtime takes anyhow: a point a program, with its interval."""
+"""The cost of a task and the memory of the runtime: one point per program, with its interval."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def dots(
     costs: Mapping[str, Cost], titles: Mapping[str, str], part: str, title: str, looks: Mapping[str, Look], theme: Theme
 ) -> Any | None:
     """
-    One of the two parts of a cost, least first, as wide as what it is put into; None where no program has any.
+    Return the chart of one part of the cost, least first, as wide as its container; None without data.
 
     Args:
-        costs: Of each program.
-        titles: How each program is called.
+        costs: The cost of each program.
+        titles: The title of each program.
         part: ``each`` or ``floor``.
-        title: Of the axis.
+        title: The title of the axis.
         looks: How each program is drawn.
-        theme: The colours of all else.
+        theme: The other colours.
     """
     altair = need_extra()
     data = []
@@ -46,7 +46,7 @@ def dots(
     if not data:
         return None
     data.sort(key=lambda datum: datum["amount"])
-    # An interval may reach below 0, where a logarithmic axis has no place: it is drawn to the axis' end.
+    # An interval may reach below 0, which a logarithmic axis cannot show: draw it to the end of the axis.
     domain = BYTES.domain([data[0]["amount"] / 2, data[-1]["amount"] * 2])
     for datum in data:
         datum["low"], datum["high"] = (min(max(datum[end], domain[0]), domain[1]) for end in ("low", "high"))

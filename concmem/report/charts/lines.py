@@ -1,4 +1,4 @@
-"""Something measured against the number of tasks, both on logarithmic axes, one line a program."""
+"""A quantity against the number of tasks, both on logarithmic axes, one line per program."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _CROSS = {"fontSize": 19, "fontWeight": "bold", "baseline": "middle"}
 @attrs.frozen
 class Quantity:
     """
-    What a chart shows of each row.
+    The quantity that a chart shows of each row.
 
     Attributes:
-        title: Of the axis.
+        title: The title of the axis.
         scale: The axis.
-        of: The amount; None, or 0 and less, where a row has none to draw.
-        ends: The ends of its interval or range, or None.
-        ends_are: What those are.
+        of: Returns the amount of a row. None or an amount of at most 0 is not drawn.
+        ends: Returns the ends of its interval or range, or None.
+        ends_are: What the ends are, in words.
     """
 
     title: str
@@ -55,12 +55,12 @@ PEAK = Quantity(
 
 
 def start_up(workload: Workload) -> list[Quantity]:
-    """What tells of starting tasks, in a study of that workload, besides memory."""
+    """Return the quantities besides peak memory in a study of this workload, about starting and running tasks."""
     started = {"ended": "until all tasks had ended"}.get(workload.launched, "until all tasks were started")
     found = [
         Quantity(f"time {started}", SECONDS, lambda row: row.launch_s),
         Quantity(
-            "wall time beyond the sleep" if workload.name == "sleep" else "wall time beyond the seconds asked for",
+            "wall time beyond the sleep" if workload.name == "sleep" else "wall time beyond the given seconds",
             SECONDS, lambda row: row.beyond_s,
         ),
         Quantity("CPU time", SECONDS, lambda row: row.cpu_s),
@@ -79,16 +79,16 @@ def start_up(workload: Workload) -> list[Quantity]:
 
 def lines(rows: Sequence[Row], quantity: Quantity, looks: Mapping[str, Look], theme: Theme, height: int) -> Any | None:
     """
-    The chart, as wide as what it is put into; None where no row has such an amount.
+    Return the chart, as wide as its container; None if no row has such an amount.
 
-    A program that could not run with more tasks has a cross at the last number that it ran with.
+    A program that could not run with more tasks has a cross at the last number of tasks that it ran with.
 
     Args:
         rows: All rows of a study.
-        quantity: What is drawn.
+        quantity: The quantity to draw.
         looks: How each program is drawn.
-        theme: The colours of all else.
-        height: In pixels.
+        theme: The other colours.
+        height: The height in pixels.
     """
     altair = need_extra()
     points = [datum for row in rows if (datum := _point(row, quantity)) is not None]
@@ -117,7 +117,7 @@ def _point(row: Row, quantity: Quantity) -> dict[str, Any] | None:
 
 @attrs.frozen
 class _Drawing:
-    """One chart in the making."""
+    """The layers of one chart."""
 
     altair: Any
     theme: Theme
@@ -128,12 +128,12 @@ class _Drawing:
     height: int
 
     def chart(self, failed: Mapping[str, Row]) -> Any:
-        """All of it; those of these programs that failed with more tasks have a cross at their last point."""
+        """Return the chart. Programs in `failed` have a cross at their last point if they failed with more tasks."""
         alt = self.altair
         last = {str(point["program"]): point for point in self.points}
         ends = [self._end(point, failed.get(program)) for program, point in last.items()]
         pointed = alt.selection_point(name="pointed", fields=["program"], on="pointerover", clear="pointerout")
-        # Named: what Altair gives names to by itself is numbered through all that the process has drawn.
+        # Named here: Altair's own names contain a count of everything that the process has drawn.
         dots = self._on(self.points, name="dots").mark_point(filled=True, size=45)
         layers = [
             self._on(self.points).mark_line(strokeWidth=1.8).encode(strokeDash=self._told.dash, y=self._y("amount")),
@@ -155,7 +155,7 @@ class _Drawing:
         return {**last, "failed": True, "why": why}
 
     def _names(self, ends: list[dict[str, Any]]) -> list[Any]:
-        """Right of all, each as near to the height of its line's end as the others allow."""
+        """Return the names, right of the lines, each as near to the end of its line as possible."""
         placed = names_beside(ends, self._domain, self.height)
 
         def on(some: list[dict[str, Any]], **named: str) -> Any:

@@ -1,4 +1,4 @@
-"""One measurement's timeline as a chart: SVG, PNG or an HTML page that needs no network."""
+"""The timeline of one measurement as a chart: SVG, PNG, or an HTML page that needs no network."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["chart", "need_extra", "save"]
 
 _WINDOWS = 1500
-"""More than a chart is wide: what is merged for it could not be told apart in it."""
+"""More points than a chart has pixels across, so that merging points changes nothing visible."""
 
 _RSS, _PSS = "#0072B2", "#D55E00"
 _UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
 def _curve(t_s: NDArray[Any], amounts: NDArray[Any], unit_bytes: int) -> list[dict[str, float]]:
-    """A curve's points, the largest of each group where there are too many to be told apart."""
+    """Return the points of a curve. If there are too many, return the largest of each group."""
     step = max(1, -(-len(t_s) // _WINDOWS))
     return [
         {"t": float(t_s[start]), "amount": int(amounts[start : start + step].max()) / unit_bytes}
@@ -43,7 +43,7 @@ def _wrapped(text: str, width: int = 100) -> list[str]:
 
 
 class _InScript(json.JSONEncoder):
-    """JSON for a script element, which ``</script>`` would end even within a string."""
+    """JSON for a script element. ``</script>`` would end the element even within a string."""
 
     def encode(self, o: Any) -> str:
         return super().encode(o).replace("<", "\\u003c")
@@ -51,7 +51,7 @@ class _InScript(json.JSONEncoder):
 
 def chart(measurement: Measurement) -> Any:
     """
-    The chart of a measurement's timeline: RSS of the tree as it moved, PSS where it was read, and the largest.
+    Return the chart of a measurement's timeline: RSS of the tree over time, PSS if it was read, and the largest RSS.
 
     Raises:
         ReportExtraMissing: Altair is not installed.
@@ -79,13 +79,14 @@ def chart(measurement: Measurement) -> Any:
     if pss:
         line = alt.Chart(alt.Data(values=pss)).mark_line(color=_PSS, interpolate="step-after", strokeWidth=1.2)
         layers.append(line.encode(x=time, y=amount))
-    # Beyond the middle of the time axis the label would leave the chart on the right.
+    # Right of the middle, the label would leave the chart on the right.
     late = peak_t_s > measurement.tree_wall_s / 2
     mark = alt.Chart(alt.Data(values=[largest])).encode(x=time, y=amount)
     text = mark.mark_text(align="right" if late else "left", dx=-8 if late else 8, dy=-8, color="#222222")
     layers += [mark.mark_point(color=_RSS, filled=True, size=50), text.encode(text="label:N")]
     shown = escape_text(command if isinstance(command, str) else " ".join(command))
-    legend = "Blue: RSS of all processes, largest of each window" + (". Orange: PSS, shared pages once" if pss else "")
+    legend = "Blue: RSS of all processes, largest of each window"
+    legend += ". Orange: PSS, shared pages counted once" if pss else ""
     title = alt.TitleParams(
         headline(measurement), subtitle=[*_wrapped(shown), legend], anchor="start", subtitleColor="#555555"
     )
@@ -94,9 +95,9 @@ def chart(measurement: Measurement) -> Any:
 
 def save(measurement: Measurement, path: Path) -> None:
     """
-    Draw the timeline of a measurement into a file whose ending says the form: ``.svg``, ``.png`` or ``.html``.
+    Draw the timeline of a measurement into a file. Its ending gives the format: ``.svg``, ``.png`` or ``.html``.
 
-    The file appears whole or not at all.
+    The file is complete, or is not created.
 
     Raises:
         ReportExtraMissing: Altair or vl-convert is not installed.

@@ -1,4 +1,4 @@
-"""The figures of a study: for every number of tasks, one bar a program, the one that needs least on top."""
+"""The charts of a study: one for each number of tasks, one bar per program, least memory on top."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from concmem.report.ties import ends, in_words, named, need, not_in_order, of_ro
 from concmem.study import Row, Study, rows
 from concmem.units import format_bytes
 
-__all__ = ["ReportExtraMissing", "finding", "need_extra", "write_figures"]
+__all__ = ["ReportExtraMissing", "finding", "need_extra", "write_charts"]
 
 
-def write_figures(study: Study, directory: Path) -> list[Path]:
+def write_charts(study: Study, directory: Path) -> list[Path]:
     """
-    Write ``figure-1.svg`` and ``.png``, ``figure-2`` ...: one for every number of tasks, in ascending order.
+    Write ``figure-1.svg`` and ``.png``, ``figure-2`` ...: one chart for each number of tasks, in ascending order.
 
     Raises:
         ReportExtraMissing: Altair or vl-convert-python is not installed.
@@ -40,11 +40,11 @@ def write_figures(study: Study, directory: Path) -> list[Path]:
 
 
 def finding(of_one_size: Sequence[Row]) -> str:
-    """What one figure shows, in one sentence."""
+    """Return what one chart shows, in one sentence."""
     tasks = of_one_size[0].tasks
     good = of_rows([row for row in of_one_size if row.has_rank])
     if not good and any(row.is_busy for row in of_one_size):
-        return f"At {number_of(tasks)}, no program was measured while the machine was at rest"
+        return f"At {number_of(tasks)}, no program was measured on an idle machine"
     if not good:
         return f"At {number_of(tasks)}, no program has a figure"
     if len(good) == 1:
@@ -52,5 +52,5 @@ def finding(of_one_size: Sequence[Row]) -> str:
     if (both := ends(good)) is None:
         return not_in_order(good, tasks, format_bytes)
     least, most = both
-    said = f"At {number_of(tasks)}, {need(least)} least: {in_words(least, format_bytes)}"
-    return f"{said}; {named(most)} most: {in_words(most, format_bytes)}"
+    lowest = f"At {number_of(tasks)}, {need(least)} least: {in_words(least, format_bytes)}"
+    return f"{lowest}; {named(most)} most: {in_words(most, format_bytes)}"

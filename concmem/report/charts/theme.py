@@ -1,4 +1,4 @@
-"""What tells programs apart in a chart, on light paper and on dark: their colours, shapes and dashes."""
+"""The colours, shapes and dashes of programs in charts, for a light and a dark background."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = [
 @attrs.frozen
 class Theme:
     """
-    The colours of a chart, as CSS has them.
+    The colours of a chart, as CSS values.
 
     Attributes:
-        ink: Of what is read.
-        pale: Of what explains.
-        rule: Of lines in the background.
-        paper: Behind all.
-        colours: One a language.
+        ink: Main text.
+        pale: Explanatory text and axes.
+        rule: Grid lines.
+        paper: The background.
+        colours: One for each language.
     """
 
     ink: str
@@ -44,12 +44,12 @@ class Theme:
     colours: tuple[str, ...]
 
 
-# Okabe and Ito's colours, which stay apart for every kind of colour vision, their black made lighter.
+# Okabe and Ito's palette, distinguishable with each kind of colour vision, with a lighter black.
 LIGHT = Theme(
     "#222222", "#6B6B6B", "#E2E2E2", "#FFFFFF",
     ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#4D4D4D", "#B8A900"),
 )  # fmt: skip
-# The same hues, those lighter that would sink into a dark paper, and the two blues kept apart.
+# The same hues, lighter where a dark background needs it, with two distinct blues.
 DARK = Theme(
     "#E8E6E3", "#A3A09B", "#33363B", "#15171A",
     ("#2E8FD6", "#E69F00", "#12B083", "#D98CB8", "#9AD8F8", "#EC7A2B", "#BDBDBD", "#D8CB3C"),
@@ -57,20 +57,20 @@ DARK = Theme(
 
 
 def css_colours(theme: Theme) -> dict[str, str]:
-    """A theme as CSS variables; `ON_PAGE` is what refers to them."""
+    """Return a theme as CSS variables. `ON_PAGE` refers to them."""
     named = {"--ink": theme.ink, "--pale": theme.pale, "--rule": theme.rule, "--paper": theme.paper}
     return named | {f"--c{i}": colour for i, colour in enumerate(theme.colours)}
 
 
 ON_PAGE = Theme("var(--ink)", "var(--pale)", "var(--rule)", "var(--paper)", tuple(f"var(--c{i})" for i in range(8)))
-"""Drawn as SVG within a page, a chart follows the page's own colours, however they change."""
+"""For an SVG chart within the page: it follows the page's colours when they change."""
 
 
 def language_colours(languages: Iterable[str], theme: Theme = LIGHT) -> dict[str, str]:
     """
-    A colour for each language. One of the article's has the same in every study, whatever else is in it.
+    Return a colour for each language. The article's languages have the same colours in every study.
 
-    Beyond as many as there are, colours come again: no chart tells programs apart by colour alone.
+    With more languages than colours, colours repeat. No chart relies on colour alone.
     """
     first = (program.language for program in drivers.load_programs().values() if program.variant == "article")
     return dict(zip(dict.fromkeys((*first, *languages)), itertools.cycle(theme.colours), strict=False))
@@ -78,7 +78,7 @@ def language_colours(languages: Iterable[str], theme: Theme = LIGHT) -> dict[str
 
 @attrs.frozen
 class Look:
-    """How a program's line and points are drawn: as those of no other program."""
+    """How the line and the points of a program are drawn, different from every other program."""
 
     colour: str
     shape: str
@@ -91,11 +91,11 @@ _DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (10, 3), (4, 4), (1, 3), (12, 2
 
 def looks(programs: Mapping[str, str], theme: Theme) -> dict[str, Look]:
     """
-    The look of each program: the colour is its language's, shape and dash tell it from others of that colour.
+    Return the look of each program: the colour of its language, and its own shape and dash within that colour.
 
     Args:
         programs: The language of each program.
-        theme: Where the colours come from.
+        theme: The colours.
     """
     colours = language_colours(programs.values(), theme)
     used: dict[str, int] = {}
@@ -109,7 +109,7 @@ def looks(programs: Mapping[str, str], theme: Theme) -> dict[str, Look]:
 
 @attrs.frozen
 class Told:
-    """What tells programs apart in a chart: Altair's channels, without legends."""
+    """Altair's channels that distinguish programs, without legends."""
 
     colour: Any
     shape: Any
@@ -117,7 +117,7 @@ class Told:
 
 
 def told_apart(altair: Any, programs: Iterable[str], looks: Mapping[str, Look]) -> Told:
-    """The channels for data with a field ``program``, each of these with its own look."""
+    """Return the channels for data with a field ``program``."""
     names = list(dict.fromkeys(programs))
 
     def channel(kind: Any, values: Iterable[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The timeline of every run of a study: small enough for one page, with nothing that stood out left out."""
+"""The timelines of all runs of a study, reduced for one page without losing a maximum or a minimum."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 __all__ = ["differences", "kept", "overview", "packed", "timeline", "together"]
 
 _BUCKETS = 400
-"""Each gives up to four points: about as many as a chart has pixels across."""
+"""Each gives up to four points. A chart is about as many pixels wide as there are points."""
 _PER_SECOND = 10_000
-"""Times are kept to 0.1 ms: the finest distance of readings is 1 ms."""
+"""Times are stored in units of 0.1 ms."""
 _UNIT = 1 << 10
 _CROSS = {"fontSize": 19, "fontWeight": "bold", "baseline": "middle"}
-"""Where a run that failed ends."""
+"""The cross at the end of a failed run."""
 _EXTENT = 62
-"""Pixels for the labels of amounts, so that both charts begin at the same place."""
+"""Width of the labels of amounts in pixels, so that both charts begin at the same place."""
 
 
 def kept(t_s: NDArray[np.float64], values: NDArray[np.int64], buckets: int = _BUCKETS) -> NDArray[np.int64]:
     """
-    Which points of a curve to draw: of each of so many equal spans of time the first, the least, the largest, the last.
+    Select the points of a curve to draw: the first, least, largest and last of each of `buckets` equal spans of time.
 
-    A curve drawn through them covers the same pixels as that through all, where it is not more than `buckets` of them
-    wide. Points between two of the same value as theirs are left out.
+    Up to a width of `buckets` pixels, the reduced curve covers the same pixels as the full one. A point between two
+    points of the same value is left out.
 
     Args:
         t_s: Ascending times.
-        values: What was read then, of the same shape.
-        buckets: At most four times as many points come back.
+        values: The readings, one for each time.
+        buckets: The number of spans. At most four times as many points are returned.
 
     Returns:
-        Their indexes, ascending; the first, the last and the first of the largest are always among them.
+        The indexes of the points, ascending. They contain the first, the last and the first of the largest.
     """
     import numpy as np
 
@@ -64,12 +64,12 @@ def kept(t_s: NDArray[np.float64], values: NDArray[np.int64], buckets: int = _BU
 
 def packed(study: Study, run: Run) -> dict[str, Any] | None:
     """
-    A run's timeline as the page stores it; None where there is none.
+    Return a run's timeline as the page stores it, or None if it has none.
 
-    Times and amounts as whole numbers, the difference to the one before each, in units that the page's script knows.
+    Times and amounts are whole numbers in units that the page's script knows; each is the difference to the one before.
 
     Raises:
-        RecordingError: The file is no timeline.
+        RecordingError: The file is not a timeline.
     """
     path = study.timeline_path(run)
     if not path.exists():
@@ -93,7 +93,7 @@ def packed(study: Study, run: Run) -> dict[str, Any] | None:
 
 
 def differences(t_s: NDArray[np.float64], values: NDArray[np.int64]) -> list[list[int]]:
-    """The kept points of a curve: times in 0.1 ms and amounts in KiB, each less the one before it."""
+    """Return the selected points of a curve: times in 0.1 ms and amounts in KiB, each minus the one before."""
     import numpy as np
 
     indexes = kept(t_s, values)
@@ -105,23 +105,23 @@ def together(
     packs: Sequence[Mapping[str, Any]], titles: Mapping[str, str], looks: Mapping[str, Look], theme: Theme, height: int
 ) -> Any:
     """
-    The chart of one run of each program, all with the same number of tasks; its data are given by the page's script.
+    Return the chart of one run of each program, all with the same number of tasks. The page's script gives the data.
 
-    Data: ``runs`` with ``program``, ``t`` (seconds) and ``amount`` (bytes); ``failed``, the last points of those that
-    failed, likewise. Parameters: ``tasks``, and ``to_s``, the end of the time.
+    Data: ``runs`` with ``program``, ``t`` (seconds) and ``amount`` (bytes); ``failed`` likewise, with the last point of
+    each failed run. Parameters: ``tasks``; ``to_s``, the end of the time axis.
 
     Args:
-        packs: What `packed` gave of all runs that have a timeline.
-        titles: How each program is called.
-        looks: How each is drawn.
-        theme: The colours of all else.
-        height: In pixels.
+        packs: The results of `packed` for all runs that have a timeline.
+        titles: The title of each program.
+        looks: How each program is drawn.
+        theme: The other colours.
+        height: The height in pixels.
     """
     alt = need_extra()
     largest: dict[int, dict[str, int]] = {}
     failed = {(pack["tasks"], pack["program"]) for pack in packs}
     failed -= {(pack["tasks"], pack["program"]) for pack in packs if not pack["failed"]}
-    # One that is ok is drawn before one that failed.
+    # A good run comes before a failed one.
     for pack in sorted(packs, key=lambda pack: bool(pack["failed"])):
         top = max(itertools.accumulate(pack["rss"][1])) * _UNIT
         largest.setdefault(pack["tasks"], {}).setdefault(pack["program"], top)
@@ -177,12 +177,12 @@ def together(
 
 def timeline(theme: Theme) -> Any:
     """
-    The chart of one run, whose data and parameters the page's script gives.
+    Return the chart of one run. The page's script gives the data and the parameters.
 
-    Data: ``rss`` and ``pss`` with ``t`` (seconds) and ``amount``, ``failed`` with the last point of a run that failed,
-    ``peak`` and ``events`` with a ``label`` besides, ``plateau`` with ``amount`` and ``label``. Parameters: ``from_s``
-    and ``to_s``, the part that is shown; ``top``, the end of the amounts' axis; ``unit``, theirs; ``colour``, the
-    program's.
+    Data: ``rss`` and ``pss`` with ``t`` (seconds) and ``amount``; ``failed`` with the last point of a failed run;
+    ``peak`` and ``events`` also with a ``label``; ``plateau`` with ``amount`` and ``label``. Parameters: ``from_s`` and
+    ``to_s``, the visible part; ``top``, the end of the axis of amounts; ``unit``, the unit of amounts; ``colour``, that
+    of the program.
     """
     alt = need_extra()
     starts = {"from_s": 0, "to_s": 1, "top": 1, "unit": "MiB", "colour": theme.ink}
@@ -201,7 +201,7 @@ def timeline(theme: Theme) -> Any:
         on["events"].mark_rule(color=theme.pale, strokeWidth=1, clip=True).encode(x=x),
         on["rss"].mark_line(color=alt.ExprRef("colour"), strokeWidth=1.5, **step).encode(x=x, y=y),
         on["pss"].mark_line(color=theme.ink, strokeWidth=1.2, strokeDash=[5, 3], **step).encode(x=x, y=y),
-        # A run ends where the chart does: a centred cross would lose its right half.
+        # A run ends at the right edge of the chart, which would cut a centred cross.
         on["failed"].mark_text(text=CROSS, color=theme.ink, align="right", clip=True, **_CROSS).encode(x=x, y=y),
         on["peak"].mark_point(color=theme.ink, filled=True, size=45, opacity=1, clip=True).encode(x=x, y=y),
         *(
@@ -218,7 +218,7 @@ def timeline(theme: Theme) -> Any:
 
 
 def overview(theme: Theme) -> Any:
-    """The whole of a run, small, with the parameter ``part``: what is chosen of its time; data and colour as there."""
+    """Return a small chart of a whole run. Its parameter ``part`` is the selected time. Data as in `timeline`."""
     alt = need_extra()
     part = alt.selection_interval(name="part", encodings=["x"], mark=alt.BrushConfig(fill=theme.ink, fillOpacity=0.12))
     plain = {"title": None, "labels": False, "ticks": False, "domain": False}

@@ -1,1 +1,1 @@
-"""Make the page of a study: one HTML file."""
+"""The page of a study: one HTML file."""

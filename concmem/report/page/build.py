@@ -1,4 +1,4 @@
-"""A study as one page that needs nothing but itself: ``index.html``."""
+"""Build the page of a study: ``index.html``, one file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from concmem.units import format_bytes, format_count
 __all__ = ["page"]
 
 _TALL, _LOW = 430, 270
-"""Heights of charts in pixels, where there are not more programs than have room for their names."""
+"""Least heights of charts in pixels; charts with many programs are higher, to have room for their names."""
 
 
 def page(study: Study) -> str:
     """
-    The whole page: everything that the study has, with what draws it.
+    Return the whole page, with its data and the library that draws the charts.
 
     Raises:
-        ReportExtraMissing: What draws the charts is not installed.
-        RecordingError: A timeline of it cannot be read.
+        ReportExtraMissing: The report extra is not installed.
+        RecordingError: A timeline of the study cannot be read.
     """
     need_extra()
     import jinja2
@@ -60,7 +60,7 @@ def page(study: Study) -> str:
     source, style, script = (
         (templates / name).read_text(encoding="utf-8") for name in ("page.html.j2", "page.css", "page.js")
     )
-    # In a script element only the end of one would be read as HTML.
+    # Within a script element, HTML has only one special text: its end tag.
     library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
     return environment.from_string(source).render(
         style=Markup(style), script=Markup(script), library=Markup(library), light=css_colours(LIGHT),
@@ -69,7 +69,7 @@ def page(study: Study) -> str:
 
 
 def _kept_together(value: object) -> object:
-    """A text whose numbers are not broken into two lines, neither within nor before their units; escaped."""
+    """Escape a text, and put no-break spaces within its numbers and before their units."""
     if type(value) is not str:
         return value
     return re.sub(r"(?<=\d) (?=\d{3}\b|[KMGTP]?i?B\b|m?s\b)", "\u00a0", escape_text(value))
@@ -134,7 +134,7 @@ def _content(study: Study) -> dict[str, Any]:
 
 
 def _every(study: Study) -> list[Row]:
-    """All rows, also those found in place of others: programs as in the tables, numbers of tasks in ascending order."""
+    """Return all rows, including those of the largest number of tasks that ran. Programs are in the tables' order."""
     largest = largest_rows(study)
     return [
         row
@@ -146,7 +146,7 @@ def _every(study: Study) -> list[Row]:
 def _charts(
     study: Study, every: Sequence[Row], titles: dict[str, str], timelines: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[str, Any]]:
-    """All charts that have anything to draw, by the names that the template calls them."""
+    """Yield the charts that have data, with their names in the template."""
     drawn = looks({entry.name: entry.language for entry in study.programs}, ON_PAGE)
     for n, tasks in enumerate(study.plan.tasks):
         yield f"bars-{n}", bars(study, [row for row in rows(study) if row.tasks == tasks], ABOVE, ON_PAGE)
@@ -154,7 +154,7 @@ def _charts(
     found = {"growth": lines(every, PEAK, drawn, ON_PAGE, tall)}
     for n, quantity in enumerate(start_up(workload(study.plan.workload))):
         found[f"start-{n}"] = lines(every, quantity, drawn, ON_PAGE, low)
-    for part, title in (("each", "memory a task"), ("floor", "memory without a task")):
+    for part, title in (("each", "memory per task"), ("floor", "memory without a task")):
         found[f"cost-{part}"] = dots(costs(study), titles, part, title, drawn, ON_PAGE)
     if timelines:
         found |= {"together": together(timelines, titles, drawn, ON_PAGE, tall)}
@@ -170,7 +170,7 @@ def _timelines(study: Study) -> Iterator[dict[str, Any]]:
 
 
 def _facts(study: Study) -> Iterator[tuple[str, str]]:
-    """The machine and the plan, by name."""
+    """Yield names and values of the machine and the plan."""
     host, plan = study.host, study.plan
     yield from (("system", host.distribution), ("kernel", f"Linux {host.kernel}, {host.machine}"))
     yield from (("CPU", f"{host.cpu_model or 'unknown'}, {host.cpus_allowed} of {host.cpus} allowed"),)

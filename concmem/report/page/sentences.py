@@ -1,4 +1,4 @@
-"""What the page says of a study: titles that are findings, and how it is repeated."""
+"""The sentences of the page: titles that state findings, and the commands that repeat the study."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ __all__ = [
 ]
 
 Runs = Mapping[tuple[str, int], Sequence[Row]]
-"""The rows of single runs, as `concmem.study.rows_of_runs` gives them."""
+"""The rows of single runs, as from `concmem.study.rows_of_runs`."""
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def _count(number: int, what: str) -> str:
-    """``three programs``."""
+    """Return a count in words: ``three programs``."""
     word = _SMALL[number] if number < len(_SMALL) else format_count(number)
     return f"{word} {what}{'' if number == 1 else 's'}"
 
 
 def _largest(rows: Sequence[Row]) -> list[Row]:
-    """The rows with a figure to compare at the largest number of tasks that any has one at."""
+    """Return the rows with a comparable figure at the largest number of tasks that has one."""
     good = [row for row in rows if row.has_rank]
     most = max((row.tasks for row in good if row.instead_of is None), default=0)
     return [row for row in good if row.tasks == most]
 
 
 def headline(rows: Sequence[Row]) -> str:
-    """The study in one sentence."""
+    """Return the study in one sentence."""
     good = _largest(rows)
     both = ends(of_rows(good))
     if both is None:
@@ -59,13 +59,13 @@ def headline(rows: Sequence[Row]) -> str:
     lean, fat = both
     tasks = good[0].tasks
     take = f"{number_of(tasks)} take{'s' if tasks == 1 else ''}"
-    said = f"{take} {in_words(lean, format_bytes)} in {named(lean)}, {in_words(fat, format_bytes)} in {named(fat)}"
+    amounts = f"{in_words(lean, format_bytes)} in {named(lean)}, {in_words(fat, format_bytes)} in {named(fat)}"
     failed = [row for row in rows if row.tasks == tasks and row.status in ("failed", "skipped") and row.toolchain]
-    return f"{said}; {_count(len(failed), 'program')} cannot run them" if failed else said
+    return f"{take} {amounts}; {_count(len(failed), 'program')} cannot run them" if failed else f"{take} {amounts}"
 
 
 def deck(study: Study, rows: Sequence[Row]) -> str:
-    """What was done, in a few sentences."""
+    """Return what was done, in a few sentences."""
     plan = study.plan
     sizes = [format_count(tasks) for tasks in plan.tasks]
     listed = sizes[0] if len(sizes) == 1 else f"{', '.join(sizes[:-1])} and {sizes[-1]}"
@@ -74,17 +74,17 @@ def deck(study: Study, rows: Sequence[Row]) -> str:
     made = sum(run.status != "skipped" for run in study.runs)
     begun = f"{_count(programs, 'program')} in {_count(languages, 'language')}"
     return (
-        f"{begun[0].upper()}{begun[1:]} start {listed} {does}. Each figure is the peak memory of a program with all "
-        f"that it started, read from the kernel, not from the runtime. {_run_count(made)}, one after the other."
+        f"{begun[0].upper()}{begun[1:]} start {listed} {does}. Each figure is the peak memory of a program and "
+        f"everything that it started. It is read from the kernel, not from the runtime. {_run_count(made)}."
     )
 
 
 def _run_count(made: int) -> str:
-    return f"{format_count(made)} run{' was' if made == 1 else 's were'} made"
+    return "1 run was made" if made == 1 else f"{format_count(made)} runs were made, one after another"
 
 
 def bars_title(rows: Sequence[Row]) -> str:
-    """The programs that need least with few tasks, and with many."""
+    """Return the programs that need least with few tasks, and with many."""
     sizes = sorted({row.tasks for row in rows if row.has_rank and row.instead_of is None})
     tied = [_least([row for row in rows if row.tasks == size and row.has_rank]) for size in sizes]
     first_of = [need(each) for each in tied]
@@ -101,13 +101,13 @@ def bars_title(rows: Sequence[Row]) -> str:
 
 
 def _least(rows: Sequence[Row]) -> list[Standing]:
-    """Those that may need least."""
+    """Return the programs that may need least."""
     standings = of_rows(rows)
     return [standings[i] for i in least([each.span for each in standings])]
 
 
 def quantity_title(rows: Sequence[Row], runs: Runs, quantity: Quantity) -> str:
-    """The programs with the least and with the most of it, with the most tasks."""
+    """Return the programs with the smallest and the largest amount, at the largest number of tasks."""
     good = _largest([row for row in rows if quantity.of(row) is not None])
     title = f"{quantity.title[0].upper()}{quantity.title[1:]}"
     both = ends(by_run(good, runs, quantity.of))
@@ -119,7 +119,7 @@ def quantity_title(rows: Sequence[Row], runs: Runs, quantity: Quantity) -> str:
 
 
 def growth_title(rows: Sequence[Row]) -> str:
-    """Whose memory grows most with the number of tasks, and whose least."""
+    """Return the programs with the fastest and the slowest growth of memory with the number of tasks."""
     found = []
     for program in dict.fromkeys(row.program for row in rows):
         good = [row for row in rows if row.program == program and row.has_rank]
@@ -128,7 +128,8 @@ def growth_title(rows: Sequence[Row]) -> str:
             found.append(Standing(good[-1].title, factor, span(good[-1]) / span(good[0])))
     sizes = sorted({row.tasks for row in rows if row.instead_of is None})
     if not found:
-        return "Of growth these figures say nothing" if len(sizes) > 1 else "One number of tasks says nothing of growth"
+        which = "These figures do" if len(sizes) > 1 else "One number of tasks does"
+        return f"{which} not show how memory grows"
     between = f"From {number_of(sizes[0])} to {format_count(sizes[-1])}"
     found.sort(key=lambda each: each.amount)
     both = ends(found)
@@ -143,10 +144,10 @@ def _times(factor: float) -> str:
 
 
 def costs_title(costs: Mapping[str, Cost], titles: Mapping[str, str]) -> str:
-    """Where a task is cheapest, and where dearest."""
+    """Return the programs with the least and the most memory per task."""
     found = sorted((_price(titles[program], cost) for program, cost in costs.items()), key=lambda each: each.amount)
     if not found:
-        return "What a task costs cannot be told from these sizes"
+        return "These sizes do not show the cost of a task"
     both = ends(found)
     if both is None:
         return f"A task costs {in_words(found, format_bytes)} in {named(found)}"
@@ -163,14 +164,14 @@ def _price(title: str, cost: Cost) -> Standing:
 
 
 def cost_title(costs: Mapping[str, Cost], part: str) -> str:
-    """The least and the most of one part of a cost: ``each`` or ``floor``."""
-    what = {"each": "A task adds", "floor": "Without a task there are"}[part]
+    """Return the range of one part of the cost: ``each`` or ``floor``."""
+    what = {"each": "A task adds", "floor": "Without a task, a program takes"}[part]
     found = [amount for cost in costs.values() if (amount := getattr(cost, f"{part}_bytes")) > 0]
     return f"{what} {format_bytes(min(found))} to {format_bytes(max(found))}" if len(found) > 1 else what
 
 
 def start_title(study: Study, rows: Sequence[Row], runs: Runs) -> str:
-    """The programs that have started their tasks first and last, or pass most and fewest messages."""
+    """Return the programs that start their tasks first and last, or pass most and fewest messages."""
     good, does = _largest(rows), workload(study.plan.workload)
     both = ends(by_run(good, runs, lambda row: row.launch_s if does.rate is None else row.rate_per_s))
     if both is None:
@@ -185,11 +186,11 @@ def start_title(study: Study, rows: Sequence[Row], runs: Runs) -> str:
     return f"With {number_of(good[0].tasks)}, {most} {fast} {does.rate_of} a second, {named(low)} {slow}"
 
 
-_STEADY = {"sleep": "while its tasks sleep", "spawn": "after its tasks", "channel": "while its message goes round"}
+_STEADY = {"sleep": "while tasks sleep", "spawn": "after all tasks", "channel": "while the message is passed on"}
 
 
 def timelines_title(study: Study) -> str:
-    """Which program's peak stands highest above what it holds in the steady time."""
+    """Return the program with the highest peak, relative to its memory in the steady phase."""
     titles = {entry.name: entry.title for entry in study.programs}
     of_cells: dict[tuple[str, int], list[float]] = {}
     for run in study.runs:
@@ -205,33 +206,33 @@ def timelines_title(study: Study) -> str:
     ]
     first = [standings[i] for i in largest([each.span for _, each in standings])]
     factor = max(each.amount for _, each in first)
-    # A program once, though several of its sizes may be the first.
+    # Each program once, even if several of its sizes tie.
     tied = list({each.title: each for _, each in sorted(first, key=lambda pair: pair[1].amount)}.values())
     held = _STEADY[study.plan.workload]
     if factor < 1.005:
-        return f"No program's peak is above what it holds {held}"
+        return f"No program's peak is above the memory that it holds {held}"
     if factor < 1 + WIDE_SPREAD:
-        return f"No program's peak is more than {factor - 1:.0%} above what it holds {held}"
+        return f"No program's peak is more than {factor - 1:.0%} above the memory that it holds {held}"
     by = in_words(tied, lambda factor: f"{factor - 1:.0%}")
     hold = "it holds" if len(tied) == 1 else "they hold"
     where = f", at {number_of(first[0][0])}" if len(first) == 1 else ""
-    return f"{need(tied, 'peak')} highest above what {hold} {held}: by {by}{where}"
+    return f"{need(tied, 'peak')} highest above the memory that {hold} {held}: by {by}{where}"
 
 
 def table_title(rows: Sequence[Row]) -> str:
-    """How far the figures can be relied on."""
+    """Return how reliable the figures are."""
     good = [row for row in rows if row.median_bytes is not None]
     wide, few = sum(row.is_wide for row in good), sum(not row.is_enough for row in good)
-    said = [f"{len(good)} of {len(rows)} rows have a figure"]
-    said.append(f"{few} of fewer than {ENOUGH_RUNS} runs" if few else f"all of {ENOUGH_RUNS} runs or more")
+    parts = [f"{len(good)} of {len(rows)} rows have a figure"]
+    parts.append(f"{few} of fewer than {ENOUGH_RUNS} runs" if few else f"all of {ENOUGH_RUNS} runs or more")
     if busy := sum(row.is_busy for row in good):
-        said.append(f"{busy} measured on a busy machine")
-    said.append(f"{wide or 'none'} with a range above {WIDE_SPREAD:.0%}")
-    return ", ".join(said)
+        parts.append(f"{busy} measured on a busy machine")
+    parts.append(f"{wide or 'none'} with a range above {WIDE_SPREAD:.0%}")
+    return ", ".join(parts)
 
 
 def commands(study: Study) -> list[str]:
-    """What makes the same study again."""
+    """Return the commands that repeat the study."""
     plan = study.plan
     further = plan.programs if any(entry.variant != "article" for entry in study.programs) else ()
     runs = ",".join([str(plan.runs), *(f"{_short(tasks)}:{runs}" for tasks, runs in plan.runs_at)])

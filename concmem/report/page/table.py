@@ -1,4 +1,4 @@
-"""The page's whole table: a line for every row, and what its columns mean."""
+"""The page's table of all figures: one line per row, and the meaning of each column."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Cell:
     One cell.
 
     Attributes:
-        text: What is written.
-        key: By what it is sorted: a number where the column is of numbers; None comes last in either order.
-        warning: What a reader must know of it, in a few words.
+        text: The text.
+        key: The sort key, a number in numeric columns. None is last in both orders.
+        warning: A warning in a few words, or "".
     """
 
     text: str
@@ -38,10 +38,10 @@ class Column:
     One column.
 
     Attributes:
-        title: Its heading.
-        means: What stands in it, in one sentence.
-        cell: A row's cell.
-        numeric: Whether its cells are amounts.
+        title: The heading.
+        means: The meaning in one sentence.
+        cell: Returns the cell of a row.
+        numeric: Whether the cells are amounts.
     """
 
     title: str
@@ -51,65 +51,66 @@ class Column:
 
 
 def columns(workload: Workload, rows: Sequence[Row]) -> list[Column]:
-    """All columns of a study with that workload; those in which none of the rows has anything are left out."""
+    """Return all columns of a study with that workload, without those that are empty in all rows."""
     found = [
-        _words("program", "title", "What ran."),
-        _amount("tasks", "tasks", "How many were alive at once.", format_count),
+        _words("program", "title", "The program that ran."),
+        _amount("tasks", "tasks", "The number of tasks that were alive at once.", format_count),
         Column("peak", "The median of the runs' peaks.", _peak),
-        Column("range", "Of the runs' peaks.", _range),
-        Column("interval", "Where the median of many runs would lie, with 95 % confidence.", _interval),
-        Column("error", "Where the truth lies, seen from the figure.", _error, numeric=False),
-        Column("runs", "How many were made, or how many of them have a figure.", _runs),
+        Column("range", "The smallest and the largest of the runs' peaks.", _range),
+        Column("interval", "The interval of the median, with 95 % confidence.", _interval),
+        Column("error", "By how much the truth may differ from the figure.", _error, numeric=False),
+        Column("runs", "The number of runs, or how many of them have a figure.", _runs),
         _amount("others", "other_share", _OTHERS, "{:.0%}".format),
         _amount("plateau", "plateau_bytes", _PLATEAU[workload.name], format_bytes),
-        _amount(
-            "left over", "left_over_bytes", "How much more it held after its tasks than before them.", format_bytes
-        ),
+        _amount("left over", "left_over_bytes", "Memory after the tasks minus memory before them.", format_bytes),
         _amount("rate", "rate_per_s", f"{workload.rate_of.capitalize()} a second.", _rate),
         _amount("launch", "launch_s", _LAUNCH[workload.launched], _time),
         _amount("overshoot", "overshoot_s", _OVERSHOOT, _time),
-        _amount("peak at", "peak_at_s", "When its memory was largest.", _time),
-        _amount("wall", "wall_s", "From its start to its end.", _time),
+        _amount("peak at", "peak_at_s", "The time of the largest memory.", _time),
+        _amount("wall", "wall_s", "Time from the start to the end of the program.", _time),
         _amount("CPU", "cpu_s", "User and system time.", _time),
-        _amount("alive", "alive", "Tasks that were seen alive at once, where they can be counted.", format_count),
-        _amount("threads", "threads", "The most that any run had.", format_count),
-        _amount("minor faults", "minor_faults", "Page faults without reading from a disk.", format_count),
-        _amount("major faults", "major_faults", "Page faults with it.", format_count),
+        _amount("alive", "alive", "Tasks that were seen alive at once, if they can be counted.", format_count),
+        _amount("threads", "threads", "The largest number of threads of any run.", format_count),
+        _amount("minor faults", "minor_faults", "Page faults that read nothing from a disk.", format_count),
+        _amount("major faults", "major_faults", "Page faults that read from a disk.", format_count),
         _amount(
-            "slept", "sleep_s", "The longest sleep that a run needed for all to be alive at once.", "{:g} s".format
+            "slept",
+            "sleep_s",
+            "The longest sleep of a run, needed for all tasks to be alive at once.",
+            "{:g} s".format,
         ),
-        _words("status", "figure_status", "Of the figure."),
-        _words("source", "source", "The kernel interface that it was read from."),
-        _words("toolchain", "toolchain", "What built and ran it."),
+        _words("status", "figure_status", "The status of the figure."),
+        _words("source", "source", "The kernel interface that the figure was read from."),
+        _words("toolchain", "toolchain", "The toolchain that built and ran the program."),
         Column(
             "flags",
-            "Of the runtime, and what else sets the row apart.",
+            "Arguments of the runtime, and other conditions of the row.",
             lambda row: _text(row.conditions),
             numeric=False,
         ),
         _words("variant", "variant", "The article's program, or another way to write it."),
         _words("kind", "kind", "What a task is."),
-        _words("remarks", "reason", "Why there is no figure, or none of some runs."),
+        _words("remarks", "reason", "Why there is no figure, or why some runs have none."),
     ]
     return [column for column in found if any(column.cell(row).text for row in rows)]
 
 
 _LAUNCH = {
-    "started": "Until the program said that all tasks are started, its own start included.",
-    "ended": "Until the program said that all tasks have ended, its own start included.",
+    "started": "Time until the program printed that all tasks were started, including its own start.",
+    "ended": "Time until the program printed that all tasks had ended, including its own start.",
 }
 _OVERSHOOT = (
-    "By how much it ended later than the last task's sleep allows; below 0 where the last tasks slept before the "
-    "program could say that all are started."
+    "How much later the program ended than the last task's sleep requires. Negative if the last tasks slept before the "
+    "program could print that all were started."
 )
 _OTHERS = (
-    f"The most of the CPU time that other processes and the hypervisor took in a run that counts; above "
-    f"{BUSY_SHARE:.0%} a run counts for nothing where another does."
+    f"The largest share of CPU time that other processes and the hypervisor took in a counted run. A run above "
+    f"{BUSY_SHARE:.0%} is not counted if another run is below."
 )
 _PLATEAU = {
-    "sleep": "The median of its memory while all tasks sleep.",
-    "spawn": "The median of its memory after all tasks have ended.",
-    "channel": "The median of its memory while the message goes round.",
+    "sleep": "The median of memory while all tasks sleep.",
+    "spawn": "The median of memory after all tasks have ended.",
+    "channel": "The median of memory while the message is passed on.",
 }
 
 
@@ -166,6 +167,6 @@ def _runs(row: Row) -> Cell:
 def _error(row: Row) -> Cell:
     if row.median_bytes is None:
         return Cell("")
-    # One for each status, as these are joined.
+    # One for each status; statuses are joined by ' / '.
     errors = dict.fromkeys(format_error(s, row.error_bytes, row.over_bytes) for s in row.figure_status.split(" / "))
     return Cell(" / ".join(errors), row.error_bytes + row.over_bytes)

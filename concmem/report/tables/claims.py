@@ -1,4 +1,4 @@
-"""The article's claims with their verdicts, and what others published, as a reader sees them."""
+"""Tables of the article's claims with their verdicts, and of published figures."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = [
 ]
 
 SCHEMA = 1
-"""Of `claims_json`, in its head."""
+"""The version of the schema of `claims_json`."""
 _STYLES = {"holds": "green", "does not hold": "red", "cannot be judged": "yellow"}
 _METHOD = (
-    "A figure counts as the range of its runs, made wider by the error that is known: where such ranges allow both, a "
+    "Each figure is compared as the range of its runs plus its known error. If these ranges allow both verdicts, the "
     "claim cannot be judged."
 )
 _OF_SEVERAL = {"holds": "hold", "does not hold": "do not hold"}
@@ -41,11 +41,11 @@ _OF_SEVERAL = {"holds": "hold", "does not hold": "do not hold"}
 @attrs.frozen
 class Beside:
     """
-    A figure that others published, and the cell of a study that stands beside it.
+    A published figure and the comparable cell of a study.
 
     Attributes:
-        published: Theirs.
-        ours: The row of the program that does the same with as many tasks; None where the study has none.
+        published: The published figure.
+        ours: The row of the program that does the same with as many tasks; None if the study has none.
     """
 
     published: Published
@@ -53,31 +53,31 @@ class Beside:
 
     @property
     def ratio(self) -> float | None:
-        """Our median over their figure; None where one of them is not there."""
+        """Our median over the published figure; None if one of them is missing."""
         if self.ours is None or self.ours.median_bytes is None or not self.published.bytes:
             return None
         return self.ours.median_bytes / self.published.bytes
 
 
 def beside(study: Study) -> list[Beside]:
-    """Every published figure, source by source, each with the cell of this study that it can be compared with."""
+    """Return every published figure, source by source, each with the comparable cell of this study."""
     cells = {(row.program, row.tasks): row for row in rows(study)} if study.plan.workload == "sleep" else {}
     return [Beside(figure, cells.get((figure.program or "", figure.tasks))) for figure in published()]
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """How many claims hold, in one sentence."""
+    """Return how many claims hold, in one sentence."""
     counts = {verdict: sum(each.verdict == verdict for each in verdicts) for verdict in _STYLES}
-    told = ", ".join(
+    parts = ", ".join(
         f"{count} {verdict if count == 1 else _OF_SEVERAL.get(verdict, verdict)}"
         for verdict, count in counts.items()
         if count
     )
-    return f"Of {len(verdicts)} claims of the article, {told}."
+    return f"{len(verdicts)} claims of the article: {parts}."
 
 
 def terminal_claims(verdicts: Sequence[Verdict]) -> RenderableType:
-    """Each claim with its verdict, what was found, and how that was judged; one line where none can be judged."""
+    """Return each claim with verdict, finding and criterion; one line if no claim can be judged."""
     if all(each.verdict == "cannot be judged" for each in verdicts):
         return Text(summary(verdicts))
     listed = Table.grid(padding=(0, 2, 0, 0))
@@ -91,7 +91,7 @@ def terminal_claims(verdicts: Sequence[Verdict]) -> RenderableType:
             listed.add_row("", Text(f"here: {each.found}"))
             listed.add_row("", Text(f"{_label(each)} {each.why}", "dim"))
             if each.version:
-                listed.add_row("", Text(f"hangs on the version: {each.version}", "dim"))
+                listed.add_row("", Text(f"depends on the version: {each.version}", "dim"))
     return Group(summary(verdicts), listed)
 
 
@@ -100,16 +100,16 @@ def _label(verdict: Verdict) -> str:
 
 
 def _why(verdict: Verdict) -> str:
-    return verdict.why + (f". Hangs on the version: {verdict.version}" if verdict.version else "")
+    return verdict.why + (f". Depends on the version: {verdict.version}" if verdict.version else "")
 
 
 def print_claims(study: Study, console: Console) -> None:
-    """Print `terminal_claims`: plain text where the console is no terminal."""
+    """Print `terminal_claims`; plain text if the console is not a terminal."""
     console.print(terminal_claims(claims(study)), highlight=False)
 
 
 def markdown_claims(verdicts: Sequence[Verdict]) -> str:
-    """The claims as a section with one table."""
+    """Return the claims as a section with one table."""
     lines = ["## What the article claims, and what holds here", "", f"{summary(verdicts)} {_METHOD}", ""]
     lines += table(
         ["tasks", "claim", "verdict", "found here", "holds if, or why it cannot be judged"],
@@ -122,11 +122,11 @@ def markdown_claims(verdicts: Sequence[Verdict]) -> str:
 
 
 def markdown_beside(figures: Sequence[Beside]) -> str:
-    """What others published as a section with one table for each source."""
+    """Return published figures as a section with one table for each source."""
     lines = [
         "## What others published",
         "",
-        "In brackets: the median of the same program here, as a multiple of it.",
+        "In brackets: the median of the same program here, divided by the published figure.",
         "",
     ]
     for source, group in itertools.groupby(figures, key=lambda each: each.published.source):
@@ -135,7 +135,7 @@ def markdown_beside(figures: Sequence[Beside]) -> str:
 
 
 def _source(source: Source) -> list[str]:
-    about = f"{source.machine}; {source.versions}; {source.method}. Given in {source.unit}: {source.unit_why}."
+    about = f"{source.machine}; {source.versions}; {source.method}. Unit: {source.unit}; {source.unit_why}."
     return [f"### {escape(source.name)}", "", f"[{escape(source.title)}]({source.address}). {escape(about)}"]
 
 
@@ -143,9 +143,9 @@ def _source_table(figures: Sequence[Beside]) -> list[str]:
     counts = list(dict.fromkeys(each.published.tasks for each in figures))
     body = []
     for there, group in itertools.groupby(figures, key=lambda each: each.published.there):
-        of_it = list(group)
-        here = of_it[0].published.program or f"none: {of_it[0].published.differs}"
-        body.append([there, here, *map(_shown, of_it)])
+        figures_there = list(group)
+        first = figures_there[0].published
+        body.append([there, first.program or f"none: {first.differs}", *map(_shown, figures_there)])
     return table(["there", "here", *map(format_count, counts)], body, right=len(counts))
 
 
@@ -156,7 +156,7 @@ def _shown(each: Beside) -> str:
 
 
 def claims_markdown(study: Study) -> str:
-    """Claims and published figures as a document."""
+    """Return claims and published figures as a document."""
     return "\n".join(
         ["# The article's claims, and what others published", "", markdown_claims(claims(study)),
          markdown_beside(beside(study))]
@@ -164,7 +164,7 @@ def claims_markdown(study: Study) -> str:
 
 
 def claims_json(study: Study) -> str:
-    """The same for other programs."""
+    """Return claims and published figures as JSON."""
     figures = beside(study)
     sources = dict.fromkeys(each.published.source for each in figures)
     content = {

@@ -1,4 +1,4 @@
-"""A comparison for readers: the finding, what the two studies are, all cells, and what is to be known of some."""
+"""The text of a comparison: the finding, the two studies, all cells, and notes on cells."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["comparison_markdown", "finding", "print_comparison"]
 
 _LARGE = 10_000
 _METHOD = (
-    "B/A is the ratio of the medians; beside it, between which it would lie with many runs (95 %, both resampled). "
-    "The same is what has 1 between these, or differs by no more than 10 % of the smaller. A dash stands where a cell "
-    "is not in a study's plan."
+    "B/A is the ratio of the medians. The next column is its 95 % interval (both sides resampled). B is the same if "
+    "the interval contains 1, or if the medians differ by at most 10 % of the smaller one. A dash means that the cell "
+    "is not in the study's plan."
 )
 
 
 def finding(comparison: Comparison) -> str:
-    """The outcome in a few sentences."""
+    """Return the outcome in a few sentences."""
     pairs = [pair for pair in comparison.pairs if pair.ratio is not None]
     first = _far(pairs) if pairs else "No cell has a figure in both studies."
     return " ".join(filter(None, (first, _far_of_large(pairs), _alone(comparison))))
@@ -36,7 +36,7 @@ def _far(pairs: list[Pair]) -> str:
     counts = {
         "more": sum(pair.verdict == "more" for pair in far),
         "less": sum(pair.verdict == "less" for pair in far),
-        "no more than runs do among themselves": sum(pair.verdict == "same" for pair in far),
+        "within the scatter of the runs": sum(pair.verdict == "same" for pair in far),
     }
     parts = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f"{whole}: {parts}." if parts else f"{whole}."
@@ -48,13 +48,13 @@ def _far_of_large(pairs: list[Pair]) -> str:
         return ""
     far = [pair for pair in large if pair.is_far]
     unexplained = sum(pair.reason.startswith("unexplained") for pair in far)
-    said = f", {unexplained} of them unexplained" if unexplained else ", all with a known reason" if far else ""
-    return f"With {format_count(_LARGE)} tasks or more: {len(far) or 'none'} of {len(large)}{said}."
+    reasons = f", {unexplained} of them unexplained" if unexplained else ", all with a known reason" if far else ""
+    return f"With {format_count(_LARGE)} tasks or more: {len(far) or 'none'} of {len(large)}{reasons}."
 
 
 def _alone(comparison: Comparison) -> str:
     alone = sum((_has(pair.a), _has(pair.b)) in ((True, False), (False, True)) for pair in comparison.pairs)
-    return f"{alone} {'cells have' if alone > 1 else 'cell has'} a figure in one study alone." if alone else ""
+    return f"{alone} {'cells have' if alone > 1 else 'cell has'} a figure in only one study." if alone else ""
 
 
 def _has(row: Row | None) -> bool:
@@ -62,7 +62,7 @@ def _has(row: Row | None) -> bool:
 
 
 def _about(comparison: Comparison) -> list[str]:
-    """What the studies are, and in what they, or their machines, are not alike."""
+    """Return what the studies are, and how they and their machines differ."""
     both = (("A", comparison.a), ("B", comparison.b))
     lines = [
         f"{name} is {escape_text(str(study.path))}, begun {study.started_at} with concmem {study.version}."
@@ -73,12 +73,12 @@ def _about(comparison: Comparison) -> list[str]:
         machines = {"Both": machines["A"]}
     lines += [f"{name} on {machine}." for name, machine in machines.items()]
     if comparison.differences:
-        lines.append(f"Not alike: {'; '.join(map(str, comparison.differences))}.")
+        lines.append(f"Differences: {'; '.join(map(str, comparison.differences))}.")
     return lines
 
 
 def _notes(comparison: Comparison) -> list[Note]:
-    """What is to be known of cells, and is not said of the studies; equal sentences of a program are put together."""
+    """Return notes on cells that do not concern the whole studies. Equal sentences on a program are one note."""
     planned = sleep_difference(comparison.a.plan.sleep_s, comparison.b.plan.sleep_s)
     found: dict[tuple[str, str], list[int]] = {}
     for pair in comparison.pairs:
@@ -115,7 +115,7 @@ def _cells(pair: Pair) -> list[str]:
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print it: plain text where the console is no terminal."""
+    """Print a comparison; plain text if the console is not a terminal."""
     found = _notes(comparison)
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for i, name in enumerate(_HEAD):
@@ -146,7 +146,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """The same as Markdown."""
+    """Return a comparison as Markdown."""
     found = _notes(comparison)
     body = []
     for pair in comparison.pairs:

@@ -1,4 +1,4 @@
-"""What stands in tables beside peak memory: rates, what is left over, and what one task costs."""
+"""Further tables: rates, memory left over, and the cost of a task."""
 
 from __future__ import annotations
 
@@ -11,47 +11,48 @@ from concmem.study import Cost, Row, Study, costs
 from concmem.study.workloads import workload
 from concmem.units import format_bytes, format_count
 
-__all__ = ["COST_HEAD", "Grid", "cost_lines", "cost_sentence", "format_rate", "grids"]
+__all__ = ["COST_HEAD", "ExtraTable", "cost_lines", "cost_sentence", "extra_tables", "format_rate"]
 
-COST_HEAD = ("program", "floor", "95 %", "a task", "95 %", "strays most")
+COST_HEAD = ("program", "floor", "95 %", "a task", "95 %", "worst misfit")
 
 
 @attrs.frozen
-class Grid:
+class ExtraTable:
     """
-    One quantity of every program, a column for every number of tasks.
+    A table of one quantity, with one column for each number of tasks.
 
     Attributes:
-        heading: What it is.
-        lines: Of each program its name and its texts; "" where there is no figure.
+        heading: The heading.
+        lines: The name and the texts of each program; "" if there is no figure.
     """
 
     heading: str
     lines: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def grids(study: Study) -> list[Grid]:
-    """What the study's workload measures beside peak memory; nothing where tasks only sleep."""
+def extra_tables(study: Study) -> list[ExtraTable]:
+    """Return the tables of what the workload measures besides peak memory; none if tasks only sleep."""
     work = workload(study.plan.workload)
-    made = []
+    tables = []
     if work.rate_of == "tasks":
-        made.append(_grid("Tasks started and ended a second", study, _rate))
-        made.append(_grid("Memory left over after all tasks", study, _left_over))
+        tables.append(_grid("Tasks started and ended per second", study, _rate))
+        tables.append(_grid("Memory left over after all tasks", study, _left_over))
     elif work.rate_of == "messages":
-        made.append(_grid("Messages handed over a second", study, _rate))
-    return made
+        tables.append(_grid("Messages passed per second", study, _rate))
+    return tables
 
 
 def cost_sentence() -> str:
-    """How to read `cost_lines`."""
+    """Return how to read `cost_lines`."""
     return (
-        "A line through all cells of a program, by relative deviation: its floor, what each task adds, both with their "
-        "95 % intervals, and the cell that strays most from it"
+        "A straight line is fitted to all cells of a program by relative deviation. The floor is its value without a "
+        "task, its slope is what each task adds, both with 95 % intervals. The worst misfit is the cell farthest from "
+        "the line"
     )
 
 
 def cost_lines(study: Study) -> list[tuple[str, ...]]:
-    """What a task costs in each program, the cheapest first, in the columns of `COST_HEAD`."""
+    """Return the cost of a task in each program, least first, in the columns of `COST_HEAD`."""
     found = costs(study)
     return [_cost_line(program, found[program]) for program in sorted(found, key=lambda name: found[name].each_bytes)]
 
@@ -68,7 +69,7 @@ def _cost_line(program: str, cost: Cost) -> tuple[str, ...]:
 
 
 def _each(count: float) -> str:
-    """Bytes of a task, which are few enough for a plain number."""
+    """Format the bytes of a task: as a plain number, unless it is large."""
     return f"{format_count(round(count))} B" if abs(count) < 1e6 else format_bytes(count)
 
 
@@ -76,13 +77,13 @@ def _interval(low: float | None, high: float | None, form: Callable[[float], str
     return "" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 
-def _grid(heading: str, study: Study, text: Callable[[Row], str]) -> Grid:
+def _grid(heading: str, study: Study, text: Callable[[Row], str]) -> ExtraTable:
     lines = ((program, tuple(text(row) for row in group)) for program, group in by_memory(study))
-    return Grid(heading, tuple(lines))
+    return ExtraTable(heading, tuple(lines))
 
 
 def format_rate(rate_per_s: float) -> str:
-    """Three digits: more are not known of what is timed from outside."""
+    """Format a rate with three digits; timing from outside is no more exact."""
     digits = max(0, len(str(int(rate_per_s))) - 3)
     return format_count(int(round(rate_per_s, -digits)))
 

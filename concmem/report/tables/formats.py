@@ -1,4 +1,4 @@
-"""The rows of a study, and a comparison's cells, in forms that other programs read."""
+"""The rows of a study and the cells of a comparison in formats for other programs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from concmem.study import Row, Study, costs, largest_rows, rows
 __all__ = ["COMPARISON_FORMATS", "STUDY_FORMATS", "comparison_bytes", "csv_text", "row_record", "study_bytes"]
 
 SCHEMA = 1
-"""Of the JSON forms, in their head."""
+"""The version of the schema of the JSON formats."""
 
 _NO_LIMIT = {"error_bytes": "sampled", "over_bytes": "upper_bound"}
-"""With which status of a figure an attribute says nothing of the truth."""
+"""The status of a figure for which an attribute has no meaning."""
 _OF_BOTH = tuple(field.name for field in attrs.fields(Row) if field.name not in ("program", "tasks"))
 
 
 def row_record(row: Row) -> dict[str, Any]:
     """
-    A row by the names of its attributes.
+    Return a row as a dict of its attributes.
 
     ``error_bytes`` and ``over_bytes`` are by how much the truth can exceed, and fall short of, a figure. They are None
-    where that is not known: the one where ``figure_status`` has ``sampled`` in it, the other where it has
+    if unknown: ``error_bytes`` if ``figure_status`` contains ``sampled``, ``over_bytes`` if it contains
     ``upper_bound``.
     """
     record = attrs.asdict(row)
@@ -47,7 +47,7 @@ def _every(study: Study) -> list[Row]:
 
 
 def csv_text(study: Study) -> str:
-    """Every row in full, a column for each attribute of `Row`; empty where `row_record` has None."""
+    """Return all rows as CSV, one column for each attribute of `Row`; empty if `row_record` has None."""
     return _csv([field.name for field in attrs.fields(Row)], (row_record(row) for row in _every(study)))
 
 
@@ -65,7 +65,7 @@ def _json(content: dict[str, Any]) -> str:
 
 
 def _about(study: Study) -> dict[str, Any]:
-    """What a study is, apart from its runs."""
+    """Return a study without its runs."""
     return {
         "plan": attrs.asdict(study.plan),
         "host": attrs.asdict(study.host),
@@ -85,7 +85,7 @@ def _study_json(study: Study) -> str:
 
 
 def _parquet(study: Study) -> bytes:
-    """One table of all rows; what they are of stands as JSON in its metadata, under ``concmem``."""
+    """Return one table of all rows. Its metadata has the study as JSON, under ``concmem``."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -114,7 +114,7 @@ def _parquet(study: Study) -> bytes:
 
 
 def _flat(pair: Pair) -> dict[str, Any]:
-    """A cell as one line: the attributes of both rows have ``a_`` and ``b_`` before their names."""
+    """Return a cell as one line. The attributes of the two rows have the prefixes ``a_`` and ``b_``."""
     flat: dict[str, Any] = {}
     for name in (field.name for field in attrs.fields(Pair)):
         value = getattr(pair, name)
@@ -166,15 +166,15 @@ COMPARISON_FORMATS = tuple(_COMPARISON)
 
 def study_bytes(study: Study, form: str) -> bytes:
     """
-    All rows of a study in one of `STUDY_FORMATS`, text as UTF-8.
+    Return all rows of a study in one of `STUDY_FORMATS`, text as UTF-8.
 
     Raises:
-        ReportExtraMissing: The form needs a library that is not installed.
+        ReportExtraMissing: The format needs a library that is not installed.
     """
     made = _STUDY[form](study)
     return made if isinstance(made, bytes) else made.encode()
 
 
 def comparison_bytes(comparison: Comparison, form: str) -> bytes:
-    """A comparison in one of `COMPARISON_FORMATS`, as UTF-8."""
+    """Return a comparison in one of `COMPARISON_FORMATS`, as UTF-8."""
     return _COMPARISON[form](comparison).encode()

@@ -10,23 +10,23 @@ _SPECIAL = frozenset("\\`*_<>[]&|~$")
 
 
 def table(head: list[str], body: list[list[str]], *, right: int = 0) -> list[str]:
-    """The lines of a table, its last `right` columns set to the right. Cells are escaped, but for `Markup`."""
+    """Return the lines of a table; its last `right` columns are right-aligned. Cells are escaped, except `Markup`."""
     rule = ["---"] * (len(head) - right) + ["--:"] * right
     return [_line(head), _line(rule), *(_line([_cell(text) for text in line]) for line in body)]
 
 
 class Markup(str):
-    """Text that is Markdown already, with text from outside escaped in it."""
+    """Text that is already Markdown, in which text from outside is escaped."""
 
 
 def escape(text: str) -> str:
-    """A text that shows as it is: what cannot be seen as an escape, what Markdown or HTML would read as markup too."""
+    """Escape a text, so that it shows unchanged: invisible characters, and markup of Markdown and HTML."""
     shown = escape_text(text)
     return "".join(f"\\{c}" if c in _SPECIAL and not _is_within_word(shown, i) else c for i, c in enumerate(shown))
 
 
 def _is_within_word(text: str, at: int) -> bool:
-    """An underscore between letters or digits is no markup."""
+    """Return whether a character is an underscore between letters or digits, which is not markup."""
     return text[at] == "_" and text[at - 1 : at].isalnum() and text[at + 1 : at + 2].isalnum()
 
 

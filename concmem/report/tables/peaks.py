@@ -17,7 +17,7 @@ from concmem.report.sentences import (
     missing_line,
     notes,
 )
-from concmem.report.tables.extra import COST_HEAD, Grid, cost_lines, cost_sentence, grids
+from concmem.report.tables.extra import COST_HEAD, ExtraTable, cost_lines, cost_sentence, extra_tables
 from concmem.report.tables.markdown import Markup, escape, table
 from concmem.study import Row, Study
 from concmem.study.workloads import workload
@@ -26,7 +26,7 @@ from concmem.units import format_bytes, format_count, format_error, format_secon
 __all__ = ["markdown", "print_table", "terminal_table"]
 
 _COMMON_COLUMNS = 80
-"""How wide a terminal is at least, as a rule."""
+"""The usual least width of a terminal."""
 
 
 def _marks(found: list[Note], row: Row) -> str:
@@ -43,7 +43,7 @@ def _marked_amount(found: list[Note], row: Row) -> Markup:
 
 
 def terminal_table(study: Study) -> RenderableType:
-    """Programs by their peak memory, a column for every number of tasks, and the notes below."""
+    """Return a table of peak memory, one column for each number of tasks, with notes below."""
     programs = by_memory(study)
     found = notes(study, programs)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -52,7 +52,7 @@ def terminal_table(study: Study) -> RenderableType:
     for tasks in study.plan.tasks:
         column = [row for _, program_rows in programs for row in program_rows if row.tasks == tasks]
         widths[tasks] = max((len(_marks(found, row)) for row in column), default=0)
-        # Marks stand in a column of their own, so that the amounts line up.
+        # Marks have their own column, so that the amounts line up.
         table.add_column(format_count(tasks) + " " * (widths[tasks] + bool(widths[tasks])), justify="right")
     for program, program_rows in programs:
         cells = []
@@ -72,7 +72,7 @@ def terminal_table(study: Study) -> RenderableType:
         below += [listed, ""]
     every = [row for _, program_rows in programs for row in program_rows]
     ran = "Run by " + "; ".join(dict.fromkeys(row.toolchain for row in every if row.toolchain))
-    for grid in grids(study):
+    for grid in extra_tables(study):
         below += [grid.heading, _plain_table(study, grid)]
     if costed := cost_lines(study):
         below += ["What a task costs", _cost_table(costed), Text(f"{cost_sentence()}."), ""]
@@ -82,7 +82,7 @@ def terminal_table(study: Study) -> RenderableType:
     return Group(*incomplete, "Peak memory by number of tasks", table, *below)
 
 
-def _plain_table(study: Study, grid: Grid) -> Table:
+def _plain_table(study: Study, grid: ExtraTable) -> Table:
     table = Table("program", box=box.SIMPLE_HEAD, pad_edge=False)
     for tasks in study.plan.tasks:
         table.add_column(format_count(tasks), justify="right")
@@ -101,18 +101,18 @@ def _cost_table(lines: list[tuple[str, ...]]) -> Table:
         table.add_column(name, justify="left" if name == "program" else "right", no_wrap=name != "program")
     widths = [max(map(len, column)) + 2 for column in zip(COST_HEAD, *lines, strict=True)]
     for program, *texts in lines:
-        # What is too wide for a common terminal is broken into two lines, before an amount and not within it.
+        # If the table is too wide for a terminal, break cells into two lines, before an amount and not within it.
         table.add_row(program, *(_in_two(text) if sum(widths) > _COMMON_COLUMNS else text for text in texts))
     return table
 
 
 def print_table(study: Study, console: Console) -> None:
-    """Print `terminal_table`: plain text where the console is no terminal."""
+    """Print `terminal_table`; plain text if the console is not a terminal."""
     console.print(terminal_table(study), highlight=False)
 
 
 def markdown(study: Study) -> str:
-    """The table with its notes, then how each figure was read, then the machine."""
+    """Return the table with its notes, then how each figure was read, then the machine, as Markdown."""
     programs = by_memory(study)
     found = notes(study, programs)
     plan = study.plan
@@ -134,7 +134,7 @@ def markdown(study: Study) -> str:
         out += [*(f"{note.number}. {escape(str(note))}" for note in found), ""]
     if lift := lift_line(study):
         out += [f"{escape(lift)}.", ""]
-    for grid in grids(study):
+    for grid in extra_tables(study):
         head = ["program", *map(format_count, plan.tasks)]
         out += [f"## {grid.heading}", ""]
         out += [*table(head, [[program, *texts] for program, texts in grid.lines], right=len(plan.tasks)), ""]
@@ -155,9 +155,9 @@ def markdown(study: Study) -> str:
     ]
     out += [
         "",
-        "The error is where the truth lies, seen from the figure: a plus sign stands before the amount by which it can "
-        "exceed it, a minus sign before the one by which it can fall short of it. Launching is the time until the "
-        "program said that all tasks are launched, its runtime's start included.",
+        "The error says how far the truth may be from the figure: by how much it may be larger (plus sign), and by how "
+        "much smaller (minus sign). Launching is the time until the program printed that all tasks were "
+        "launched, including the start of its runtime.",
         "",
     ]
     good = [row for row in every if row.median_bytes is not None]
@@ -176,7 +176,7 @@ def _reading(row: Row) -> list[str]:
     assert row.min_bytes is not None and row.max_bytes is not None
     assert row.wall_s is not None and row.launch_s is not None
     ranged = f"{format_bytes(row.min_bytes)} to {format_bytes(row.max_bytes)}" if row.good_runs > 1 else ""
-    # One for each status, as these are joined.
+    # One for each status; statuses are joined by ' / '.
     errors = dict.fromkeys(format_error(s, row.error_bytes, row.over_bytes) for s in row.figure_status.split(" / "))
     return [
         row.program, format_count(row.tasks), _amount(row), ranged, str(row.good_runs), " / ".join(errors),

@@ -1,10 +1,10 @@
 "use strict";
 
 const {charts, timelines, titles, colours} = JSON.parse(document.getElementById("data").textContent);
-const ERRORS = 1; // as Vega counts levels
+const ERRORS = 1; // a log level of Vega
 const byId = (id) => document.getElementById(id);
 
-/** Draw a chart into the element of its name. Expressions are interpreted, so that no text is ever run as a program. */
+/** Draw a chart into its element. Expressions are interpreted (ast), so that no text is executed as code. */
 async function draw(name, datasets = {}, params = {}) {
   const chart = charts[name];
   const spec = {...chart, datasets: {...chart.datasets, ...datasets}};
@@ -21,7 +21,7 @@ async function draw(name, datasets = {}, params = {}) {
 const PER_SECOND = 10000, KIB = 1024;
 const UNITS = [[1 << 30, "GiB"], [1 << 20, "MiB"], [KIB, "KiB"]];
 
-/** The points of a curve from the differences that are stored. */
+/** Return the points of a curve from the stored differences. */
 function points([times, amounts], unit) {
   let t = 0, kib = 0;
   return times.map((difference, i) => {
@@ -34,7 +34,7 @@ function points([times, amounts], unit) {
 const three = (value) => Number(value.toPrecision(3)).toString();
 const thousands = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, "\u00a0");
 
-/** Offer these pairs of value and text, and keep what was chosen where it is still there; otherwise take this one, or the last. */
+/** Fill a select element with pairs of value and text. Keep the selection if it still exists; else select `otherwise`, or the last. */
 function fill(select, options, otherwise) {
   const before = select.value;
   select.replaceChildren(...[...new Map(options)].map(([value, text]) => new Option(text, value)));
@@ -45,20 +45,20 @@ function fill(select, options, otherwise) {
 
 const bySize = (runs) => runs.map(({tasks}) => tasks).sort((a, b) => a - b).map((tasks) => [tasks, thousands(tasks)]);
 const good = (runs) => runs.filter(({failed}) => !failed);
-/** The largest number of tasks that a run went well with. */
+/** Return the largest number of tasks with a good run. */
 const largest = (runs) => bySize(good(runs)).at(-1)?.[0];
-/** "A", "A and B", "A, B, C and 3 more". */
+/** Join names: "A", "A and B", "A, B, C and 3 more". */
 const named = (all) => all.length < 2 ? all.join() : all.length < 5 ? `${all.slice(0, -1).join(", ")} and ${all.at(-1)}` : `${all.slice(0, 3).join(", ")} and ${all.length - 3} more`;
 const ofTasks = (tasks) => `${thousands(tasks)} task${tasks === 1 ? "" : "s"}`;
 
-/** The curve of a run, in this unit. The last reading holds until the end. */
+/** Return the curve of a run in a unit. The last reading is repeated at the end of the run. */
 function untilEnd({rss, end}, unit) {
   const curve = points(rss, unit);
   if (curve.at(-1).t < end) curve.push({...curve.at(-1), t: end});
   return curve;
 }
 
-/** All programs with the number of tasks that is chosen: of each the first run that went well, or the first that failed. */
+/** The chart of all programs with the selected number of tasks: the first good run of each, or the first failed one. */
 class Together {
   constructor() {
     this.select = byId("of-all");
@@ -80,7 +80,7 @@ class Together {
     await draw("together", {runs: runs.filter(({amount}) => amount > 0), failed: ends}, {tasks, to_s: last.end});
   }
 
-  /** The programs that take longest, several where their runs overlap, and those of which no run went well. */
+  /** Name the programs that take longest, several if their runs overlap, and the programs without a good run. */
   title(tasks, ofSize, failed) {
     const spans = new Map();
     for (const {program, end} of good(ofSize)) {
@@ -96,7 +96,7 @@ class Together {
   }
 }
 
-/** One run, of which a part can be enlarged. */
+/** The chart of one run, with a part that can be enlarged. */
 class Timelines {
   constructor() {
     this.program = byId("of-program");
@@ -131,7 +131,7 @@ class Timelines {
     this.show();
   }
 
-  /** The part in which tasks are started; a tenth of the run where that is not known. */
+  /** Return the end of the part in which tasks are started; a tenth of the run if unknown. */
   startEnd() { return Math.min(this.chosen.end, this.chosen.launched ? this.chosen.launched * 1.25 : this.chosen.end / 10); }
 
   async show() {
@@ -154,7 +154,7 @@ class Timelines {
     this.zoom(0, run.end, true);
   }
 
-  /** Show a part of the run; mark it in the strip, unless it was chosen there. */
+  /** Show a part of the run. Mark it in the strip, unless it was selected there. */
   zoom(from, to, chosenThere = false) {
     const start = Math.max(0, Math.min(from, to)), end = Math.min(this.chosen.end, Math.max(from, to));
     if (!(end > start)) return;
@@ -181,7 +181,7 @@ class Table {
     this.filter(filter.value);
   }
 
-  /** Rows stay in which every word is found; "10 000" is one, and found in "10 000" only as a whole. */
+  /** Show the rows that contain every word. "10 000" is one word. */
   filter(text) {
     const wanted = text.toLowerCase().replace(/(\d) (?=\d{3}\b)/g, "$1").split(/\s+/).filter(Boolean);
     let count = 0;
@@ -192,7 +192,7 @@ class Table {
     this.shown.textContent = `${count} of ${this.rows.length} rows`;
   }
 
-  /** Ascending, then descending; cells without a value stay last. */
+  /** Sort ascending, then descending. Cells without a value stay last. */
   sort(column) {
     const up = this.headings[column].ariaSort !== "ascending";
     this.headings.forEach((heading, i) => { heading.ariaSort = i !== column ? "none" : up ? "ascending" : "descending"; });
