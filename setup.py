@@ -1,6 +1,6 @@
 """
-The native parts, all inside the package: ``concmem._native._core`` (by cffi), ``concmem-sampler`` and the programs of
-known size.
+Build the native parts, all inside the package: ``concmem._native._core`` (with cffi), ``concmem-sampler`` and the
+programs of known size.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
 sanitize = os.environ.get("CONCMEM_SANITIZE", "")
-NO_PIE = "-no-pie"  # nothing to relocate before main, and fewer pages touched
+NO_PIE = "-no-pie"  # without relocations before main, fewer pages are touched
 Way = tuple[str, list[str], list[str]]
-"""Name, flags of the compiler, flags of the linker."""
+"""Name, compiler flags, linker flags."""
 
-# How the sampler can be built: the first that links is taken.
+# The ways to build the sampler. The first one that links is used.
 WAYS = [
     ("static", ["-fno-pie"], ["-static", NO_PIE]),
     ("dynamic", ["-fno-pie"], [NO_PIE]),
 ]
 if platform.machine() == "x86_64":
     own = ["-DCM_FREESTANDING", "-fno-pie", "-fno-stack-protector", "-fcf-protection=none"]
-    few_pages = "-Wl,-z,noseparate-code"  # code and constants in one mapping: fewer of them, and of their faults
+    few_pages = "-Wl,-z,noseparate-code"  # code and constants share a mapping: fewer mappings and page faults
     WAYS.insert(0, ("freestanding", own, ["-nostdlib", "-static", NO_PIE, few_pages]))
 if sanitize:
     checks = [f"-fsanitize={sanitize}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g"]
@@ -40,18 +40,18 @@ KNOWN_HEADER = "programs/known/known.h"
 
 
 class Executable(Extension):
-    """A C program that lands in the package, built in the first of its ways that links."""
+    """A C program inside the package, built in the first of its ways that links."""
 
     def __init__(
         self, name: str, sources: list[str], *, depends: list[str], include_dirs: list[str], ways: list[Way]
     ) -> None:
-        """Its headers are in `include_dirs`, and it is built again when one of `depends` changes."""
+        """Take headers from `include_dirs`, and build again when a file of `depends` changes."""
         super().__init__(name, sources, depends=depends, include_dirs=include_dirs, extra_compile_args=csrc["FLAGS"])
         self.ways = ways
 
 
 class BuildNative(build_ext):
-    """`build_ext` that also makes programs, so that wheels, editable installs and in-place builds all have them."""
+    """A `build_ext` that also builds programs, for wheels, editable installs and in-place builds alike."""
 
     def get_ext_filename(self, fullname: str) -> str:
         if isinstance(self.ext_map.get(fullname), Executable):
@@ -59,7 +59,7 @@ class BuildNative(build_ext):
         return super().get_ext_filename(fullname)
 
     def run(self) -> None:
-        # The build backend has asked already, unless setup.py is called by itself or without build isolation.
+        # The build backend has checked this already, unless setup.py is called directly or without build isolation.
         runpy.run_path("scripts/compiler_check.py")["check"]()
         super().run()
 
@@ -75,7 +75,7 @@ class BuildNative(build_ext):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         for name, compile_flags, link_flags in ext.ways:
             try:
-                # A folder for each way: objects of one must not be linked with those of another.
+                # A folder for each way: objects with different flags must not be linked together.
                 objects = self.compiler.compile(
                     ext.sources, output_dir=os.path.join(self.build_temp, ext.name, name), depends=ext.depends,
                     include_dirs=ext.include_dirs, extra_postargs=[*ext.extra_compile_args, *compile_flags],
@@ -88,7 +88,7 @@ class BuildNative(build_ext):
 
 
 if not sys.platform.startswith("linux"):
-    sys.exit("concmem reads Linux's /proc: it can be built on Linux only")
+    sys.exit("concmem can only be built on Linux: it reads Linux's /proc")
 
 csrc = runpy.run_path("csrc/ffi_build.py")
 setup(

@@ -1,7 +1,7 @@
 """
-setuptools' build backend, which pip and build call; before a build it asks whether concmem can be compiled here.
+setuptools' build backend, which pip and build call. Before a build, it checks whether concmem can be compiled here.
 
-The question comes first, before pip fetches what concmem depends on. A source distribution needs no compiler.
+The check runs before pip downloads the build dependencies. A source distribution needs no compiler.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import runpy
 from typing import Any
 
 from setuptools import build_meta
-from setuptools.build_meta import *  # noqa: F403 -- all the hooks that are not here
+from setuptools.build_meta import *  # noqa: F403 -- all other hooks
 
 _check = runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "compiler_check.py"))["check"]
 

@@ -1,8 +1,8 @@
 """
-Measure the table of known programs anew, and put it into the documentation.
+Measure the table of known programs again, and write it into the documentation.
 
-Runs every program of known size through every source that can be used here, as ``concmem doctor`` does. Tables are
-best measured as root, for whom all sources are there, and on a quiet machine.
+It runs every program of known size with every usable source, like ``concmem doctor``. Run it as root, so that all
+sources can be used, and on an idle machine.
 
     python scripts/known_table.py [--runs K]
 """
@@ -21,19 +21,19 @@ BEGIN, END = "<!-- known programs: begin -->\n", "<!-- known programs: end -->\n
 
 
 def main() -> str | None:
-    """What is wrong, in one sentence; None where nothing is."""
+    """Return an error in one sentence, or None."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", metavar="K", type=int, default=20, help="run each program so often (20)")
+    parser.add_argument("--runs", metavar="K", type=int, default=20, help="Run each program K times (default: 20).")
     runs = parser.parse_args().runs
 
     before, begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        return f"{PAGE} has no place for the table: {BEGIN.strip()} and {END.strip()}"
+        return f"{PAGE} has no markers for the table: {BEGIN.strip()} and {END.strip()}"
     checkup = examine(runs=runs, progress=lambda done, total: print(f"\r{done} of {total} ", end="", file=sys.stderr))
     print(file=sys.stderr)
     PAGE.write_text(f"{before}{begin}\n{markdown_table(checkup)}\n\n{end}{after}", encoding="utf-8")
-    return None if checkup.ok else f"{len(checkup.wrong)} figures lie outside of what they state: the table shows which"
+    return None if checkup.ok else f"{len(checkup.wrong)} figures are outside of their stated range: see the table"
 
 
 if __name__ == "__main__":

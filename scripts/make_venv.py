@@ -1,9 +1,9 @@
 """
-Make a virtual environment and install concmem into it, on a system that has Python and a C compiler and no more.
+Make a virtual environment and install concmem into it. Only Python and a C compiler are required.
 
-Debian splits Python up: without python3-venv there is no pip to put into an environment, without python3-dev no
-Python.h to compile against. Both are got from Debian's packages without installing them, which every user may do
-(``apt-get download``), and unpacked inside the environment; the system is not touched.
+On Debian, pip is in python3-venv and Python.h in python3-dev. If they are missing, this script downloads the packages
+(``apt-get download``, which every user may run) and unpacks them inside the environment. Nothing is installed on the
+system.
 
     python3 scripts/make_venv.py .venv --extras report,test [--install FILE.whl] [--run COMMAND...]
 """
@@ -32,7 +32,7 @@ def run(*command: str, **options: object) -> None:
 
 
 def debian_package(name: str, folder: str) -> str:
-    """Unpack a Debian package into a folder of its own below `folder`; returns that folder."""
+    """Unpack a Debian package into its own folder below `folder`; return that folder."""
     unpacked = os.path.join(folder, name)
     if os.path.isdir(unpacked):
         return unpacked
@@ -40,10 +40,10 @@ def debian_package(name: str, folder: str) -> str:
     shutil.rmtree(downloads, ignore_errors=True)
     os.makedirs(os.path.join(downloads, "lists", "partial"))
     os.makedirs(os.path.join(downloads, "cache", "archives", "partial"))
-    # Lists of our own, for systems (most containers) that have none.
+    # Own package lists, for systems (most containers) that have none.
     private = [f"-oDir::State::Lists={downloads}/lists", f"-oDir::Cache={downloads}/cache", "-oDebug::NoLocking=1"]
     quiet = {"cwd": downloads, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    # As root, apt drops to a user who may not be able to write here.
+    # As root, apt switches to another user, which may not be able to write here.
     download = ["apt-get", "-oAPT::Sandbox::User=root", "download", name]
     if subprocess.run(download, check=False, **quiet).returncode != 0:  # type: ignore[call-overload]
         run("apt-get", *private, "-oAPT::Sandbox::User=root", "update", **quiet)
@@ -55,11 +55,11 @@ def debian_package(name: str, folder: str) -> str:
 
 
 def from_debian(package: str, folder: str, what: str, by_hand: str) -> str:
-    """A Debian package's unpacked files, or the end with one sentence that says what to do."""
+    """Return the folder with a Debian package's unpacked files, or exit with one sentence that says what to do."""
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        fail(f"{what} is missing: install it ({by_hand}), then try again")
+        fail(f"{what} is missing: install it ({by_hand}), and try again")
     if not os.path.isdir(os.path.join(folder, package)):
-        print(f"concmem: {what} is missing; taking it from Debian's {package}, without installing that", flush=True)
+        print(f"concmem: {what} is missing; unpacking it from Debian's {package} without installing that", flush=True)
     try:
         return debian_package(package, folder)
     except (OSError, IndexError, subprocess.CalledProcessError):
@@ -68,7 +68,7 @@ def from_debian(package: str, folder: str, what: str, by_hand: str) -> str:
 
 
 def make_venv(venv: str) -> None:
-    """Make the environment where it is not there, or is of a Python that has gone."""
+    """Make the environment if it does not exist, or if its Python does not exist any more."""
     python = os.path.join(venv, "bin", "python")
     works = [python, "-c", "import pip"]
     if os.path.exists(python) and subprocess.run(works, check=False, capture_output=True).returncode == 0:
@@ -85,7 +85,7 @@ def make_venv(venv: str) -> None:
 
 
 def build_environment(venv: str) -> dict[str, str]:
-    """The environment to compile in: with the way to Python.h where it is not where Python says."""
+    """Return the environment variables for compiling, with the path of Python.h if it had to be unpacked."""
     environment = dict(os.environ)
     checks = runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "compiler_check.py"))
     absent = checks["missing"](environment)
@@ -105,14 +105,14 @@ def main() -> None:
     """Make the environment, and install concmem with its extras."""
     parser = argparse.ArgumentParser(description="Make a virtual environment with concmem in it.")
     parser.add_argument("venv")
-    parser.add_argument("--extras", default="", help="which of concmem's extras, separated by commas")
+    parser.add_argument("--extras", default="", help="Install these extras of concmem, separated by commas.")
     parser.add_argument(
-        "--install", default=".", help="a wheel, or a package's name; without it the checkout, editable"
+        "--install", default=".", help="Install a wheel or a package (default: this checkout, editable)."
     )
-    parser.add_argument("--run", nargs=argparse.REMAINDER, help="a command to run where concmem can be compiled")
+    parser.add_argument("--run", nargs=argparse.REMAINDER, help="Run a command in which concmem can be compiled.")
     options = parser.parse_args()
     if sys.version_info < (3, 10):
-        fail(f"this is Python {platform.python_version()}, and 3.10 or later is needed: make ... PYTHON=python3.12")
+        fail(f"Python 3.10 or later is required, not {platform.python_version()}: use make ... PYTHON=python3.12")
     venv = os.path.abspath(options.venv)
     is_path = options.install == "." or os.sep in options.install
     what = os.path.abspath(options.install) if is_path else options.install
@@ -122,12 +122,12 @@ def main() -> None:
         make_venv(venv)
         environment = build_environment(venv) if editable or options.run else dict(os.environ)
         environment["PATH"] = os.path.join(venv, "bin") + os.pathsep + environment.get("PATH", os.defpath)
-        print(f"concmem: installing {options.install}{extras} and what it needs", flush=True)
+        print(f"concmem: installing {options.install}{extras} and its dependencies", flush=True)
         run("python", "-m", "pip", "install", "--quiet", *editable, what + extras, env=environment)
         if options.run:
             run(*options.run, env=environment)
     except subprocess.CalledProcessError as error:
-        fail(f"this failed: {' '.join(error.cmd)}")
+        fail(f"command failed: {' '.join(error.cmd)}")
 
 
 if __name__ == "__main__":

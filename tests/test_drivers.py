@@ -213,7 +213,7 @@ def test_a_folder_without_languages(tmp_path: Path) -> None:
         ('name = "Fake"', "name = Fake", "line 2"),
         ('kind = "thread"', 'kind = "fibre"', r"program\[0\].kind: 'fibre' is none of 'thread', 'green thread', .*"),
         ('file = "threads.fake"', 'file = "nothing"', r"program\[0\].file: no file 'nothing' in .*"),
-        ('"fake-threads"', '"Fake Threads"', r"program\[0\].name: 'Fake Threads' is not made of small letters.*"),
+        ('"fake-threads"', '"Fake Threads"', r"program\[0\].name: 'Fake Threads' is not made of lower-case letters.*"),
         ('"fake-fibres"', '"fake-threads"', "program: more than one program is named 'fake-threads'"),
         ('"fake-fibres"', '"fake-threads-spawn"', "program: more than one program is named 'fake-threads-spawn'"),
         ("spawn = ", "spwan = ", r"program\[0\].workloads.*: 'spwan' is none of 'spawn', 'channel'"),

@@ -54,7 +54,7 @@ def test_a_build_ends_with_one_sentence(bare_system: dict[str, str], hook: str) 
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: concmem cannot be compiled, Python.h of Python 3.")
+    assert line.startswith("error: concmem cannot be compiled: Python.h of Python 3.")
     assert "apt-get install python3" in line and "-dev" in line and "python3-devel" in line
 
 
@@ -64,7 +64,7 @@ def test_setup_py_by_itself(bare_system: dict[str, str], tmp_path: Path) -> None
     argv = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", tmp_path, "--build-temp", tmp_path]
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: concmem cannot be compiled, Python.h")
+    assert done.stderr.splitlines()[-1].startswith("error: concmem cannot be compiled: Python.h")
     assert not list(tmp_path.rglob("*.o"))
 
 

@@ -418,15 +418,15 @@ def test_sizes_of_a_timeline_that_are_wrong_are_named(tmp_path: Path, measured: 
 
     refused("track 'statm': row_bytes must be", lambda about, _: about["statm"].__setitem__(0, 8))
     refused(
-        "track 'statm': its windows have .* no multiple",
+        "track 'statm': its windows have .* not a multiple",
         lambda _, arrays: arrays.__setitem__("statm.windows", arrays["statm.windows"][:-1]),
     )
     refused("track 'statm': readings", lambda about, _: about["statm"].__setitem__(1, "5"))
     refused("track 'statm': it is not a list", lambda about, _: about.__setitem__("statm", {}))
     refused("track 'statm': a column", lambda about, _: about["statm"].__setitem__(2, [5]))
     refused("track 'statm': its ring", lambda _, arrays: arrays.__setitem__("statm.ring", np.zeros(7, np.uint8)))
-    refused("track 'statm': there are no bytes", lambda _, arrays: arrays.pop("statm.windows"))
-    refused("'../x' is no name", lambda about, _: about.__setitem__("../x", about["statm"]))
+    refused("track 'statm': the bytes of its windows are missing", lambda _, arrays: arrays.pop("statm.windows"))
+    refused("'../x' is not a name", lambda about, _: about.__setitem__("../x", about["statm"]))
     refused(
         "do not ascend", lambda _, arrays: arrays.__setitem__("statm.windows", arrays["statm.windows"][::-1].copy())
     )

@@ -379,7 +379,7 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
         ("program", "two", r"of another run than its name says"),
         ("index", -1, r"damaged: .*index"),
         ("sleep_s", -1.0, r"damaged: .*sleep_s"),
-        ("launch_s", float("nan"), r"not JSON: NaN is not a number of JSON$"),
+        ("launch_s", float("nan"), r"not JSON: NaN is not a JSON number$"),
         ("status", "fine", r"damaged: .*status"),
         ("plateau.error_bytes", -1, r"damaged: -1 is below 0 @ \$\.plateau\.error_bytes"),
         ("plateau.bytes", None, r"damaged: a figure of None bytes cannot have the status bounded @ \$\.plateau"),

@@ -1,1 +1,1 @@
-"""Read files from outside after checks, and write files whole or not at all."""
+"""Read files from outside with checks, and write files completely or not at all."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _UNFINISHED = re.compile(r"\..+\.[0-9]+\.[0-9a-f]{8}")
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which takes the place of `path` when the block ends well, and is removed when it does not."""
+    """Yield a file to write. It replaces `path` at the end of the block, and is removed if the block raises."""
     name = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        # Opened like any new file, so that it gets the mode that the user's umask leaves.
+        # Not tempfile: the file gets the mode of any new file, according to the umask.
         with open(name, "xb") as file:
             yield file
             file.flush()
@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, which appears whole or not at all; to a device or a pipe, just write."""
+    """Write a file completely or not at all. A device or a pipe is written directly."""
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         target.write_bytes(content)
@@ -43,5 +43,5 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def unfinished(folder: Path) -> Iterator[Path]:
-    """The files in a folder that `replacing` is writing, or was when its process was killed."""
+    """Return the files in a folder that `replacing` is writing, or was writing when its process was killed."""
     return (path for path in folder.iterdir() if _UNFINISHED.fullmatch(path.name))

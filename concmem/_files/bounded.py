@@ -1,4 +1,4 @@
-"""Stored files that can come from anywhere: their sizes are checked before anything is read or made of them."""
+"""Read stored files that can come from anywhere. Their sizes are checked before memory is allocated for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, Any, NoReturn
 __all__ = ["parse_json", "read_arrays", "read_json_file"]
 
 _MOST_JSON_BYTES = 128 << 20
-"""The largest measurement that the sampler can make, 65,536 processes with their arguments, is less than half."""
+"""More than twice the largest possible measurement: 65,536 processes with their arguments."""
 _MOST_TABLES = 1 << 20
 _MOST_VALUES = 1 << 23
 _MOST_ARRAYS = 64
@@ -20,19 +20,19 @@ _MOST_ARRAYS_BYTES = 256 << 20
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def parse_json(content: bytes) -> Any:
     """
-    What JSON of limited size says.
+    Parse JSON of limited size.
 
     Raises:
-        ValueError: It is not JSON, or larger or deeper than anything that concmem stores.
+        ValueError: It is not JSON, or is larger or nested more deeply than anything that concmem stores.
     """
     if len(content) > _MOST_JSON_BYTES:
         raise ValueError(f"it is larger than {_MOST_JSON_BYTES >> 20} MiB")
-    # Python's objects take up to a hundred times as much as their text.
+    # Python objects can take a hundred times the memory of their JSON text.
     if content.count(b"{") + content.count(b"[") > _MOST_TABLES or content.count(b",") > _MOST_VALUES:
         raise ValueError("it has more values than concmem stores")
     try:
@@ -43,10 +43,10 @@ def parse_json(content: bytes) -> Any:
 
 def read_json_file(path: Path) -> Any:
     """
-    What a JSON file of limited size says.
+    Read a JSON file of limited size.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: The file cannot be opened.
         ValueError: As `parse_json`.
     """
     with path.open("rb") as file:
@@ -55,29 +55,29 @@ def read_json_file(path: Path) -> Any:
 
 def read_arrays(file: IO[bytes]) -> dict[str, bytes | str]:
     """
-    The arrays of an ``.npz`` file: bytes of one dimension as bytes, one text as text; no other kind is read.
+    Read the arrays of an ``.npz`` file: one-dimensional arrays of bytes, and single texts. Others are refused.
 
-    NumPy makes an array as large as a header says before it reads a byte of it, so sizes are compared first.
+    NumPy allocates an array of the size in the header before it reads the data, so sizes are compared first.
 
     Raises:
-        Exception: Of many kinds, where it is no such file: zipfile and NumPy check little of what they are given.
+        Exception: Of many types if the file is damaged: zipfile and NumPy check little of their input.
     """
-    found: dict[str, bytes | str] = {}
+    arrays: dict[str, bytes | str] = {}
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if len(entries) > _MOST_ARRAYS:
-            raise ValueError(f"it holds {len(entries)} arrays; the most is {_MOST_ARRAYS}")
+            raise ValueError(f"it has {len(entries)} arrays; at most {_MOST_ARRAYS} are allowed")
         if sum(entry.file_size for entry in entries) > _MOST_ARRAYS_BYTES:
-            raise ValueError(f"its arrays are larger than {_MOST_ARRAYS_BYTES >> 20} MiB together")
+            raise ValueError(f"its arrays together are larger than {_MOST_ARRAYS_BYTES >> 20} MiB")
         for entry in entries:
             name = entry.filename.removesuffix(".npy")
-            if name in found:
-                raise ValueError(f"{name!r} is there twice")
+            if name in arrays:
+                raise ValueError(f"it has two arrays named {name!r}")
             if entry.file_size > _MOST_ARRAY_BYTES:
                 raise ValueError(f"{name!r} is larger than {_MOST_ARRAY_BYTES >> 20} MiB")
             with archive.open(entry) as stored:
-                found[name] = _array(name, stored.read(entry.file_size + 1))
-    return found
+                arrays[name] = _array(name, stored.read(entry.file_size + 1))
+    return arrays
 
 
 def _array(name: str, content: bytes) -> bytes | str:
@@ -88,11 +88,11 @@ def _array(name: str, content: bytes) -> bytes | str:
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(stream)
     if version not in readers:
-        raise ValueError(f"{name!r} is of an unknown version")
+        raise ValueError(f"{name!r} has an unknown version of the .npy format")
     shape, _, kind = readers[version](stream)
     rest = content[stream.tell() :]
     if shape == (len(rest),) and kind == np.uint8:
         return rest
     if shape == () and kind.kind == "U" and kind.itemsize == len(rest):
         return str(np.frombuffer(rest, dtype=kind)[0]) if rest else ""
-    raise ValueError(f"{name!r} is an array of {kind} of the shape {shape}, in {len(rest)} bytes")
+    raise ValueError(f"{name!r} is an array of type {kind} and shape {shape} with {len(rest)} bytes of data")

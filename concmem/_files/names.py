@@ -1,4 +1,4 @@
-"""Names that become parts of paths: the same rule where they are written down and where a stored file has them."""
+"""The rule for names that become parts of paths. It holds for manifests and for stored files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["NAME_RULE", "check_name", "is_name"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _MOST = 100
-NAME_RULE = f"made of small letters, digits, dots, plus signs and hyphens, of at most {_MOST} characters"
+NAME_RULE = f"made of lower-case letters, digits, dots, plus signs and hyphens, with at most {_MOST} characters"
 
 
 def is_name(name: str) -> bool:
-    """Whether a program can have it, and a file its name: no folder, nothing hidden, no character that is not seen."""
+    """Return whether a name is allowed. It cannot contain a folder, be hidden, or contain invisible characters."""
     return len(name) <= _MOST and _NAME.fullmatch(name) is not None
 
 
 def check_name(_instance: object, field: attrs.Attribute[Any], name: str) -> None:
-    """Refuse any other name: a validator for attrs."""
+    """Raise a ValueError for a name that is not allowed. It is a validator for attrs."""
     if not is_name(name):
         raise ValueError(f"{field.name}: {name[:_MOST]!r} is not {NAME_RULE}")

@@ -1,4 +1,4 @@
-"""The tracks of a stored timeline: each of their sizes and numbers is checked before it is used."""
+"""Read the tracks of a stored timeline. Each size and number is checked before it is used."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _MOST_ROW_BYTES = 4096
 _RING_ROW_BYTES = 16
 _LATEST_NS = 1 << 62
 _NEEDED = {"statm": "rss", "smaps_rollup": "pss"}
-"""Columns that `Timeline` has attributes for."""
+"""Columns for which `Timeline` has attributes."""
 
 
 def read_tracks(file: IO[bytes]) -> dict[str, Track]:
     """
-    The tracks in an ``.npz`` file, by the names of their sources.
+    Read the tracks of an ``.npz`` file, by the names of their sources.
 
     Raises:
-        Exception: It is no such file. A ValueError names the track and what is wrong with it.
+        Exception: The file is damaged or not a timeline. A ValueError names the track and what is wrong with it.
     """
     stored = read_arrays(file)
     about = stored.get("about")
@@ -38,7 +38,7 @@ def read_tracks(file: IO[bytes]) -> dict[str, Track]:
 
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r:.50} is no name of small letters, digits and underscores")
+        raise ValueError(f"{name!r:.50} is not a name of lower-case letters, digits and underscores")
     return name
 
 
@@ -63,7 +63,7 @@ def _track(name: str, about: Any, stored: dict[str, bytes | str]) -> Track:
     windows, ring = (_rows(at, what, stored.get(f"{name}.{what}"), size)
                      for what, size in (("windows", row_bytes), ("ring", _RING_ROW_BYTES)))  # fmt: skip
     if row_bytes % 4:
-        raise ValueError(f"{at} row_bytes is {row_bytes}, which is no multiple of 4")
+        raise ValueError(f"{at} row_bytes must be a multiple of 4, not {row_bytes}")
     return Track(name, columns, windows, row_bytes, readings, ring)
 
 
@@ -80,9 +80,9 @@ def _rows(at: str, what: str, content: bytes | str | None, row_bytes: int) -> by
     import numpy as np
 
     if not isinstance(content, bytes):
-        raise ValueError(f"{at} there are no bytes of its {what}")
+        raise ValueError(f"{at} the bytes of its {what} are missing")
     if len(content) % row_bytes:
-        raise ValueError(f"{at} its {what} have {len(content)} bytes, no multiple of a row's {row_bytes}")
+        raise ValueError(f"{at} its {what} have {len(content)} bytes, which is not a multiple of {row_bytes}")
     times = np.ndarray((len(content) // row_bytes,), dtype="<u8", buffer=content, strides=(row_bytes,))
     if len(times) and (int(times.max()) > _LATEST_NS or (times[1:] < times[:-1]).any()):
         raise ValueError(f"{at} the times of its {what} do not ascend, or are out of range")

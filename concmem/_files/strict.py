@@ -1,4 +1,4 @@
-"""Attrs classes from files that people wrote, or that can come from anywhere: by type and range, never converted."""
+"""Make attrs classes from TOML and JSON of any origin: types and ranges are checked, and values are never converted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_NUMBER = 1 << 63
 _MOST_SECONDS = 1e12
 _MOST_TEXT = 1 << 20
 _SIGNED = frozenset({"seed", "bytes"})
-"""Fields that can be below 0: the seed, and a figure of a difference."""
+"""Fields that can be negative: the seed, and a figure of a difference."""
 
 
 def _shown(value: object) -> str:
@@ -32,7 +32,7 @@ def _shown(value: object) -> str:
 
 
 def describe(error: BaseException, _kind: Any) -> str:
-    """What is wrong with one key, for `cattrs.transform_error`."""
+    """Return what is wrong with one key, for `cattrs.transform_error`."""
     if isinstance(error, KeyError):
         return "it is missing"
     if isinstance(error, cattrs.errors.ForbiddenExtraKeysError):
@@ -53,7 +53,7 @@ def _primitive(value: Any, kind: type) -> Any:
 def _out_of_range(value: Any) -> str:
     if isinstance(value, str):
         if "\0" in value:
-            return f"{_shown(value)} has a NUL character"
+            return f"{_shown(value)} contains a NUL character"
         return f"it is longer than {_MOST_TEXT} characters" if len(value) > _MOST_TEXT else ""
     if isinstance(value, float):
         return "" if abs(value) <= _MOST_SECONDS else f"{_shown(value)} is out of range"
@@ -67,7 +67,7 @@ def _choice(value: Any, kind: Any) -> Any:
 
 
 def make_strict(converter: cattrs.Converter) -> cattrs.Converter:
-    """Structure by type and never convert: ``"5"`` is no number, a string no list of its letters, a list no table."""
+    """Make a converter check types and never convert: ``"5"`` is not a number, a string not a list of letters."""
 
     def array(value: Any, kind: Any) -> Any:
         if not isinstance(value, list):
@@ -75,7 +75,7 @@ def make_strict(converter: cattrs.Converter) -> cattrs.Converter:
         kinds = get_args(kind)
         if len(kinds) != 2 or kinds[1] is not Ellipsis:
             if len(value) != len(kinds):
-                raise ValueError(f"{_shown(value)} has not {len(kinds)} items")
+                raise ValueError(f"{_shown(value)} must have {len(kinds)} items")
             return tuple(converter.structure(item, each) for item, each in zip(value, kinds, strict=True))
         items: Any = GenericAlias(list, kinds[:1])
         return tuple(converter.structure(value, items))
@@ -101,7 +101,7 @@ def make_strict(converter: cattrs.Converter) -> cattrs.Converter:
 
 
 def structure_class(converter: cattrs.Converter, kind: Any, **overrides: Any) -> Any:
-    """The hook for an attrs class: of a table, and no number below 0 but where one can be."""
+    """Return the hook for an attrs class. It requires a table, and refuses negative numbers except in `_SIGNED`."""
 
     def at_least_0(value: Any, of: Any) -> Any:
         number = converter.structure(value, of)
@@ -124,5 +124,5 @@ def structure_class(converter: cattrs.Converter, kind: Any, **overrides: Any) ->
 
 
 def strict_converter() -> cattrs.Converter:
-    """For TOML that people wrote: there is no key that is not known."""
+    """Return a converter for TOML files. It refuses unknown keys."""
     return make_strict(cattrs.Converter(forbid_extra_keys=True))

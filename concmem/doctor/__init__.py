@@ -1,4 +1,4 @@
-"""Examine what can be measured on this machine, and prove it on programs of known size."""
+"""Examine what can be measured on this machine, and prove it with programs of known size."""
 
 from concmem.doctor.checkup import (
     Check,

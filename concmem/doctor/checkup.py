@@ -1,8 +1,8 @@
 """
-What can be measured here, how exactly and at what cost: found out, and proved on programs of known size.
+Find out what can be measured here, how exactly and at what cost, and prove it with programs of known size.
 
-Nothing in here judges by a version number. Sources are tried, statm is asked whether it counts single pages, readings
-are timed on this machine, and each usable source has to find the truth of every program of known size.
+No result depends on a version number. Each source is tried, statm is checked for whether it counts single pages,
+readings are timed on this machine, and each usable source must find the size of every program of known size.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = ["Check", "Checkup", "Clock", "examine"]
 _CLOCK_S = 0.5
 _TOO_LONG_S = 30.0
 _AT_ONCE = 2
-"""Programs that run at the same time: more would make readings late, fewer would take longer than people wait."""
+"""How many programs run at the same time: more would make readings late, fewer would take too long."""
 
-# What tells the truth of which figure, in a run with windows and the kernel's sum, and in one without.
+# The source that each figure proves, in a run without windows and the kernel's sum, and in one with them.
 _PLAIN = {
     "root_peak_rss": "marks",
     "largest_peak_rss": "marks",
@@ -45,12 +45,12 @@ _SPECIAL = {"root_peak_rss": "windows", "largest_peak_rss": "windows", "tree_pea
 @attrs.frozen
 class Clock:
     """
-    How punctual readings are here, at an interval of 1 ms.
+    How late readings are here, at an interval of 1 ms.
 
     Attributes:
-        median_late_s, p99_late_s: How late a reading was.
-        longest_gap_s: The longest time between two.
-        sampler_cpu_share: What they took of one CPU.
+        median_late_s, p99_late_s: How late a reading was: median and 99th percentile.
+        longest_gap_s: The longest time between two readings.
+        sampler_cpu_share: The sampler's share of one CPU.
     """
 
     median_late_s: float
@@ -65,17 +65,17 @@ class Check:
     One figure of one run of a program of known size.
 
     Attributes:
-        program: The truth's name.
+        program: The name of the truth.
         what: What the program does.
-        source: What the figure was read from: a source's name, ``marks`` for the kernel's high-water marks (VmHWM and
-            ``ru_maxrss``), ``headline`` for what is made of several.
-        figure: Its name.
-        run: Which repetition, from 0.
-        truth_bytes, reading_bytes, error_bytes: What there was, what was read, and by how much that differs from truth
-            and start-up size together; None where it is not known.
+        source: The source of the figure: a name, ``marks`` for the kernel's high-water marks (VmHWM and
+            ``ru_maxrss``), or ``headline`` for figures computed from several sources.
+        figure: The name of the figure.
+        run: The number of the repetition, from 0.
+        truth_bytes, reading_bytes, error_bytes: The true amount, the measured amount, and the measured amount less the
+            true amount and the start-up size; None if not known.
         allowed: The error that the figure itself states, as text.
-        ok: Whether it holds; None where this source cannot tell of this program.
-        reason: One sentence where `ok` is not True.
+        ok: Whether it holds; None if this source cannot measure this program.
+        reason: One sentence if `ok` is not True.
     """
 
     program: str
@@ -94,15 +94,15 @@ class Check:
 @attrs.frozen
 class Checkup:
     """
-    All that was found.
+    The result of `examine`.
 
     Attributes:
         host: The machine.
-        sources: Every source, tried.
-        statm_exact: Whether statm counts every single page at once.
-        mark_error_bytes: By how much the kernel's high-water marks of a process can be off here, either way.
-        costs_s: One reading, by source, in seconds; of those that are read.
-        clock: How punctual readings are.
+        sources: Every source, with whether it can be used.
+        statm_exact: Whether statm counts every page immediately.
+        mark_error_bytes: The error of the kernel's high-water marks of a process here, in both directions.
+        costs_s: The seconds of one reading, by source.
+        clock: How late readings are.
         checks: Every figure of every run.
     """
 
@@ -116,16 +116,16 @@ class Checkup:
 
     @property
     def wrong(self) -> tuple[Check, ...]:
-        """What did not hold."""
+        """The checks that did not hold."""
         return tuple(check for check in self.checks if check.ok is False)
 
     @property
     def ok(self) -> bool:
-        """Whether all that can be used here is right."""
+        """Whether no check failed."""
         return not self.wrong
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain JSON types."""
+        """Return the result as plain JSON types."""
         from concmem.stored import converter
 
         stored: dict[str, Any] = converter().unstructure(self)
@@ -137,7 +137,7 @@ def _clock() -> tuple[Clock, bool]:
 
     m = measure(["/bin/sleep", str(_CLOCK_S)])
     interval_s = m.sampler.interval_s
-    late_s = m.timeline.t_s % interval_s  # each was due at a multiple of the interval
+    late_s = m.timeline.t_s % interval_s  # each reading was due at a multiple of the interval
     clock = Clock(
         median_late_s=float(np.median(late_s)),
         p99_late_s=float(np.percentile(late_s, 99)),
@@ -177,49 +177,49 @@ def _checks(truth: Truth, run: int, verdicts: Sequence[Verdict], sources: dict[s
 
 
 def _by_records(m: Measurement) -> Measurement:
-    """The same with the largest of its processes' own figures, which exit records tell of, as the largest process."""
+    """Return the measurement with its largest process taken from the exit records."""
     own = [process.peak for process in m.processes if process.peak.bytes is not None]
     return attrs.evolve(m, largest_peak_rss=max(own, key=lambda figure: figure.bytes or 0, default=m.largest_peak_rss))
 
 
 def _examine(truth: Truth, run: int, usable: frozenset[str]) -> list[Check]:
-    """One run of a program in each way, and one with 0 bytes."""
+    """Run a program with each set of sources, and once with 0 bytes; return the checks."""
     base, plain = (_run(truth, args, usable & {"cgroup", "taskstats"}) for args in (truth.base, truth.args))
     skipped = {"cgroup"} - usable
-    found = list(_checks(truth, run, judge(truth, plain, base), {f: s for f, s in _PLAIN.items() if s not in skipped}))
+    checks = list(_checks(truth, run, judge(truth, plain, base), {f: s for f, s in _PLAIN.items() if s not in skipped}))
     if "taskstats" in usable:
         judged = judge(truth, _by_records(plain), base)
-        found += _checks(truth, run, judged, {"largest_peak_rss": "taskstats"})
+        checks += _checks(truth, run, judged, {"largest_peak_rss": "taskstats"})
     special = {figure: source for figure, source in _SPECIAL.items() if source in usable}
     if special:
         m = _run(truth, truth.args, usable & {"windows", "rss_stat"})
-        found += _checks(truth, run, judge(truth, m, base), special)
-    return found
+        checks += _checks(truth, run, judge(truth, m, base), special)
+    return checks
 
 
 def _prove(usable: frozenset[str], runs: int, progress: Callable[[int, int], None]) -> list[Check]:
     done = 0
-    found: list[Check] = []
+    checks: list[Check] = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         waiting = [pool.submit(_examine, truth, run, usable) for run in range(runs) for truth in TRUTHS]
         for future in as_completed(waiting):
-            found += future.result()
+            checks += future.result()
             done += 1
             progress(done, len(waiting))
     order = {truth.name: i for i, truth in enumerate(TRUTHS)}
-    return sorted(found, key=lambda check: (order[check.program], check.run))
+    return sorted(checks, key=lambda check: (order[check.program], check.run))
 
 
 def examine(*, runs: int = 1, progress: Callable[[int, int], None] = lambda done, total: None) -> Checkup:
     """
-    Look at the machine, and prove every usable source on every program of known size: about 15 s a run.
+    Examine the machine, and prove every usable source with every program of known size. One run takes about 15 s.
 
     Args:
-        runs: How often each program is run in each way.
-        progress: Called with how many programs are done, and how many there are.
+        runs: How often each program is run with each set of sources.
+        progress: Called with the number of finished programs and the total number.
 
     Raises:
-        UnsupportedPlatform: This is not Linux, or its /proc is missing or of another PID namespace.
+        UnsupportedPlatform: This is not Linux, or /proc is missing or shows another PID namespace.
     """
     host = describe()
     sources = probe()

@@ -1,4 +1,4 @@
-"""What one reading of each source costs on this machine: medians of short loops over a process of this one's size."""
+"""Measure what one reading of each source costs on this machine: medians of short loops that read this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["reading_costs"]
 
 _LOOPS = 15
 _MOST_S = 0.02
-"""What one loop may take."""
+"""The longest time that one loop may take."""
 
 
 @contextlib.contextmanager
@@ -29,7 +29,7 @@ def _opened(path: str, flags: int, dir_fd: int | None = None) -> Iterator[int]:
 
 
 def _once_s(loop: Callable[[int], object]) -> float:
-    """One turn of a loop that is told how often to go round."""
+    """Return the time of one iteration. `loop` gets the number of iterations."""
     times = 1
     while True:
         start_s = time.perf_counter()
@@ -48,7 +48,7 @@ def _timed(loop: Callable[[int], object], times: int) -> float:
 
 
 def _native_s(source: str) -> float:
-    """By the sampler's own reading code."""
+    """Time a source with the sampler's own reading code."""
     _, lib = native()
     with _opened("/proc", os.O_RDONLY | os.O_DIRECTORY) as proc_fd:
         return _once_s(lambda times: lib.cm_read_loop(proc_fd, source.encode(), os.getpid(), times))
@@ -63,7 +63,7 @@ def _file_s(fd: int) -> float:
 
 
 def _reset_s() -> float:
-    """A write of 5 to the clear_refs of a child, whose marks are nobody's business."""
+    """Time writing 5 to clear_refs, which resets VmHWM, of a child started for this."""
     with subprocess.Popen(["sleep", "60"]) as child:
         try:
             with _opened(f"/proc/{child.pid}/clear_refs", os.O_WRONLY) as fd:
@@ -78,7 +78,7 @@ def _reset_s() -> float:
 
 
 def _group_s() -> float:
-    """What is charged now; and a tenth of the split, which is read that seldom."""
+    """Time reading the current charge, plus a tenth of memory.stat, which is read at most every 10 ms."""
     with contextlib.closing(make_groups(memory=True, selector=False)) as groups:
         name = "memory.current" if groups.memory_version == 2 else "memory.usage_in_bytes"
         with (
@@ -90,7 +90,7 @@ def _group_s() -> float:
 
 def reading_costs(usable: frozenset[str]) -> dict[str, float]:
     """
-    Seconds for one reading, by source; those that are told rather than read (taskstats, rss_stat) are not in it.
+    Return the seconds of one reading by source. taskstats and rss_stat are not included: the kernel sends their data.
 
     Args:
         usable: The sources to time.
@@ -105,6 +105,6 @@ def reading_costs(usable: frozenset[str]) -> dict[str, float]:
     if "windows" in usable:
         costs_s["windows"] = costs_s.get("status", 0.0) + _reset_s()
     if "cgroup" in usable:
-        with contextlib.suppress(OSError):  # a group that starts processes only through systemd has no folder yet
+        with contextlib.suppress(OSError):  # a group that systemd makes has no folder yet
             costs_s["cgroup"] = _group_s()
     return costs_s

@@ -1,1 +1,1 @@
-"""Write a timeline in the formats of other programs."""
+"""Write a timeline in formats of other programs."""

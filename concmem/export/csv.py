@@ -1,4 +1,4 @@
-"""A timeline as comma-separated text, for spreadsheets and for programs that read nothing else."""
+"""Write a timeline as CSV, for spreadsheets and other programs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def save_csv(timeline: Timeline, path: str | Path) -> None:
     """
     Write a line for each window of the RSS track: ``t_s,rss_bytes,rss_min_bytes,pss_bytes``.
 
-    ``t_s`` is the window's begin, ``rss_bytes`` and ``rss_min_bytes`` are its maximum and minimum. ``pss_bytes`` is
-    empty unless PSS was read in that window, which is dearer and so rarer; of several readings the largest.
+    ``t_s`` is the begin of the window, ``rss_bytes`` its maximum and ``rss_min_bytes`` its minimum. ``pss_bytes`` is
+    the largest PSS that was read in the window. It is often empty, because PSS costs more and is read less often.
 
     Raises:
         OSError: The file cannot be written.
