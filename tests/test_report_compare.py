@@ -165,7 +165,7 @@ def test_studies_of_two_workloads_are_refused(make_study: Make) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_comparison_fits_the_terminal(make_study: Make, width: int) -> None:
-    """No line is wider than the terminal, and no text is cut. A pipe gets no escape sequences. A long name is wrapped."""
+    """No line is wider than the terminal, no text is cut, a pipe gets no escape sequences, long names are wrapped."""
     name = "java-virtual-threads"
     sizes = {10_000: [1000.0, 1010.0], 1_000_000: [1000.0, 1010.0]}
     a = make_study("a", {(name, tasks): peaks for tasks, peaks in sizes.items()})

@@ -20,7 +20,7 @@ from concmem.cli.bench import bench as bench_command
 from concmem.model import Figure, Measurement
 from concmem.report.charts.base import CROSS, spread_out
 from concmem.report.charts.theme import DARK, LIGHT, looks
-from concmem.report.charts.timelines import differences, kept, packed
+from concmem.report.charts.timelines import differences, pack_run, select_points
 from concmem.report.page import sentences as words
 from concmem.report.page.build import page
 from concmem.study import Entry, Plan, Run, Study, costs, rows
@@ -458,7 +458,7 @@ def test_selected_points_keep_every_maximum() -> None:
         t_s = np.sort(generator.uniform(0, 10, length))
         values = generator.integers(0, 1 << 40, length)
         values[generator.integers(length)] = 1 << 41
-        found = kept(t_s, values, 50)
+        found = select_points(t_s, values, 50)
         assert (np.diff(found) > 0).all() and len(found) <= 4 * 50
         assert values[found].max() == 1 << 41 and t_s[found][values[found].argmax()] == t_s[values.argmax()]
         assert (found[0], found[-1]) == (0, length - 1)
@@ -468,22 +468,22 @@ def test_selected_points_keep_every_maximum() -> None:
             if all_there.any():
                 assert values[found][left].max() == values[all_there].max()
                 assert values[found][left].min() == values[all_there].min()
-    assert len(kept(np.empty(0), np.empty(0, dtype=np.int64))) == 0
+    assert len(select_points(np.empty(0), np.empty(0, dtype=np.int64))) == 0
 
 
 def test_a_constant_curve_needs_few_points() -> None:
     """A constant curve needs its two ends; a spike needs a few points more."""
     t_s = np.arange(10_000) / 1000
     flat = np.full(10_000, 7 << 20)
-    assert list(kept(t_s, flat)) == [0, 9_999]
+    assert list(select_points(t_s, flat)) == [0, 9_999]
     flat[5_000] = 8 << 20
-    found = kept(t_s, flat)
+    found = select_points(t_s, flat)
     assert 5_000 in found and len(found) <= 6
 
 
 def test_a_timeline_can_be_read_from_the_page(study: Study, grown: Measurement) -> None:
     """The stored differences give the peak to 1 KiB and its time to 0.1 ms."""
-    found = packed(study, next(run for run in study.runs if run.status == "ok"))
+    found = pack_run(study, next(run for run in study.runs if run.status == "ok"))
     assert found is not None
     times, amounts = (np.cumsum(column) for column in found["rss"])
     timeline = grown.timeline

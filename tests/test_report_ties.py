@@ -23,7 +23,7 @@ Make = Callable[..., Study]
     ],
 )
 def test_which_may_be_least_and_largest(spans: list[tuple[float, float]], low: list[int], high: list[int]) -> None:
-    """For any values within the ranges the least and the largest are among the result; each of the result can be one."""
+    """The result contains every index that may have the least or the largest value, and no other."""
     given = [Span(*each) for each in spans]
     assert (least(given), largest(given)) == (low, high)
 
@@ -34,9 +34,9 @@ def test_a_tie_has_no_winner(make_study: Make) -> None:
     every = rows(study)
     assert finding(every) == "At 1 task, A and B need least: 2.10 MiB to 2.20 MiB; C most: 40.0 MiB"
     assert headline(every) == "1 task takes 2.10 MiB to 2.20 MiB in A and B, 40.0 MiB in C"
-    assert finding(every[:2]) == "At 1 task, A and B cannot be told apart: 2.10 MiB to 2.20 MiB"
+    assert finding(every[:2]) == "At 1 task, A and B do not differ clearly: 2.10 MiB to 2.20 MiB"
     by_error = [attrs.evolve(row, error_bytes=1 << 20) for row in rows(make_study("e", {("a", 1): [2], ("b", 1): [3]}))]
-    assert finding(by_error) == "At 1 task, A and B cannot be told apart: 2.00 MiB to 3.00 MiB"
+    assert finding(by_error) == "At 1 task, A and B do not differ clearly: 2.00 MiB to 3.00 MiB"
 
 
 def test_ties_differ_between_sizes(make_study: Make) -> None:

@@ -52,14 +52,14 @@ def truth_of(checks: Sequence[Check]) -> str:
 
 def worst_error(checks: Sequence[Check]) -> tuple[str, bool | None]:
     """Return the largest error (in brackets if no check was judged), and whether all checks held; None: none judged."""
-    told = [check for check in checks if check.error_bytes is not None]
-    if not told:
+    with_error = [check for check in checks if check.error_bytes is not None]
+    if not with_error:
         return "-", None if all(check.ok is None for check in checks) else all(
             check.ok is not False for check in checks
         )
     wrong = [check for check in checks if check.ok is False]
-    judged = [check for check in told if check.ok is not None]
-    worst = max(wrong or judged or told, key=lambda check: abs(check.error_bytes or 0))
+    judged = [check for check in with_error if check.ok is not None]
+    worst = max(wrong or judged or with_error, key=lambda check: abs(check.error_bytes or 0))
     error = signed(worst.error_bytes or 0)
     if wrong:
         return f"{error}!", False

@@ -213,16 +213,16 @@ def _differences(a: Study, b: Study) -> Iterator[Difference]:
     for name, there in attrs.asdict(a.host).items():
         if name == "limits":
             for limit in sorted({*there, *here[name]}):
-                yield from _told(limit, there.get(limit), here[name].get(limit), can_explain=False)
+                yield from _changed(limit, there.get(limit), here[name].get(limit), can_explain=False)
         elif name != "memory_bytes" or abs(there - here[name]) > MEMORY_TOLERANCE * max(there, here[name]):
-            yield from _told(name, there, here[name], can_explain=name not in _NO_CAUSE)
+            yield from _changed(name, there, here[name], can_explain=name not in _NO_CAUSE)
     for name, (one, other) in differences(a.plan, b.plan).items():
         if name not in WHICH_RUNS:
             yield Difference(name, one, other, can_explain=False)  # the rows show it
 
 
-def _told(name: str, a: int | str | None, b: int | str | None, *, can_explain: bool) -> Iterator[Difference]:
+def _changed(name: str, a: int | str | None, b: int | str | None, *, can_explain: bool) -> Iterator[Difference]:
     if a != b:
         is_size = name.endswith("_bytes")
-        told = [format_bytes(v) if is_size and isinstance(v, int) else str(v or "none") for v in (a, b)]
-        yield Difference(name.removesuffix("_bytes"), told[0], told[1], can_explain)
+        texts = [format_bytes(v) if is_size and isinstance(v, int) else str(v or "none") for v in (a, b)]
+        yield Difference(name.removesuffix("_bytes"), texts[0], texts[1], can_explain)

@@ -141,10 +141,10 @@ def _busy_remark(row: Row) -> str:
     if row.is_busy:
         taken = f", which took up to {row.other_share:.0%} of the CPU time" if row.other_share else ""
         return f"the machine was busy with other work{taken}; the figure has no rank and is not used for claims"
-    runs, is_not = (
-        ("1 more run was", "is not") if row.busy_runs == 1 else (f"{row.busy_runs} more runs were", "are not")
-    )
-    return f"{runs} made while the machine was busy with other work, and {is_not} counted"
+    made = "made while the machine was busy with other work"
+    if row.busy_runs == 1:
+        return f"1 more run was {made}, and is not counted"
+    return f"{row.busy_runs} more runs were {made}, and are not counted"
 
 
 def _remarks(row: Row, planned_sleep_s: float, largest: Row | None) -> list[str]:

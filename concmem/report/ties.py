@@ -88,4 +88,4 @@ def in_words(tied: Sequence[Standing], text: Callable[[float], str]) -> str:
 
 def not_in_order(standings: Sequence[Standing], tasks: int, text: Callable[[float], str]) -> str:
     """Return the sentence for programs without two separate groups (`ends` is None)."""
-    return f"At {number_of(tasks)}, {named(standings)} cannot be told apart: {in_words(standings, text)}"
+    return f"At {number_of(tasks)}, {named(standings)} do not differ clearly: {in_words(standings, text)}"

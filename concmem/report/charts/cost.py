@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from concmem.report.charts.base import BYTES, FITTING, configured, need_extra
-from concmem.report.charts.theme import Look, Theme, told_apart
+from concmem.report.charts.theme import Look, Theme, program_channels
 from concmem.study.stats import Cost
 
 __all__ = ["dots"]
@@ -59,16 +59,16 @@ def dots(
     y_axis = altair.Axis(
         title=None, labelColor=theme.ink, labelFontSize=12, labelLimit=140, domain=False, ticks=False, labelPadding=8
     )
-    told = told_apart(altair, [datum["program"] for datum in data], looks)
+    channels = program_channels(altair, [datum["program"] for datum in data], looks)
     on = altair.Chart(altair.Data(values=data)).encode(
         y=altair.Y("title:N", sort=[datum["title"] for datum in data], axis=y_axis),
-        color=told.colour, tooltip="tooltip:N",
+        color=channels.colour, tooltip="tooltip:N",
     )  # fmt: skip
     layers = [
         on.mark_rule(strokeWidth=2.5, opacity=0.55).encode(x=x("low"), x2="high:Q"),
         on.properties(name="points")
         .mark_point(filled=True, size=60, opacity=1)
-        .encode(x=x("amount"), shape=told.shape),
+        .encode(x=x("amount"), shape=channels.shape),
         on.mark_text(align="left", baseline="middle", dx=9, fontSize=11).encode(
             x=x("high"), text="label:N", color=altair.value(theme.pale)
         ),

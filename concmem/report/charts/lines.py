@@ -18,7 +18,7 @@ from concmem.report.charts.base import (
     names_beside,
     need_extra,
 )
-from concmem.report.charts.theme import Look, Theme, Told, told_apart
+from concmem.report.charts.theme import Channels, Look, Theme, program_channels
 from concmem.report.sentences import number_of
 from concmem.study import Row
 from concmem.study.workloads import Workload
@@ -136,9 +136,11 @@ class _Drawing:
         # Named here: Altair's own names contain a count of everything that the process has drawn.
         dots = self._on(self.points, name="dots").mark_point(filled=True, size=45)
         layers = [
-            self._on(self.points).mark_line(strokeWidth=1.8).encode(strokeDash=self._told.dash, y=self._y("amount")),
+            self._on(self.points)
+            .mark_line(strokeWidth=1.8)
+            .encode(strokeDash=self._channels.dash, y=self._y("amount")),
             self._on(self.points).mark_rule(strokeWidth=2).encode(y=self._y("low"), y2="high:Q"),
-            dots.encode(shape=self._told.shape, y=self._y("amount"), tooltip="tooltip:N").add_params(pointed),
+            dots.encode(shape=self._channels.shape, y=self._y("amount"), tooltip="tooltip:N").add_params(pointed),
             *self._names(ends),
         ]
         if crossed := [end for end in ends if end["failed"]]:
@@ -165,7 +167,7 @@ class _Drawing:
         name = on(placed, name="names").mark_text(align="left", baseline="middle", dx=23, fontSize=11.5)
         marks = [name.encode(text="title:N", color=self.altair.value(self.theme.ink), tooltip="why:N")]
         if whole:
-            marks.append(on(whole).mark_point(filled=True, size=40, xOffset=15).encode(shape=self._told.shape))
+            marks.append(on(whole).mark_point(filled=True, size=40, xOffset=15).encode(shape=self._channels.shape))
         if failed:
             marks.append(on(failed).mark_text(text=CROSS, dx=15, **_CROSS))
         return marks
@@ -177,7 +179,7 @@ class _Drawing:
             scale=alt.Scale(type="log", domain=[least, max(most, least + 1)], nice=False, padding=8),
             axis=alt.Axis(values=self.counts, format="~s", labelOverlap=True),
         )  # fmt: skip
-        return alt.Chart(alt.Data(values=data), **named).encode(x=x, color=self._told.colour)
+        return alt.Chart(alt.Data(values=data), **named).encode(x=x, color=self._channels.colour)
 
     def _y(self, field: str) -> Any:
         scale = self.quantity.scale
@@ -191,5 +193,5 @@ class _Drawing:
         return self.quantity.scale.domain(point[end] for point in self.points for end in ("low", "amount", "high"))
 
     @property
-    def _told(self) -> Told:
-        return told_apart(self.altair, [str(point["program"]) for point in self.points], self.looks)
+    def _channels(self) -> Channels:
+        return program_channels(self.altair, [str(point["program"]) for point in self.points], self.looks)

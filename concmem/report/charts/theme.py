@@ -14,13 +14,13 @@ __all__ = [
     "DARK",
     "LIGHT",
     "ON_PAGE",
+    "Channels",
     "Look",
     "Theme",
-    "Told",
     "css_colours",
     "language_colours",
     "looks",
-    "told_apart",
+    "program_channels",
 ]
 
 
@@ -108,7 +108,7 @@ def looks(programs: Mapping[str, str], theme: Theme) -> dict[str, Look]:
 
 
 @attrs.frozen
-class Told:
+class Channels:
     """Altair's channels that distinguish programs, without legends."""
 
     colour: Any
@@ -116,14 +116,14 @@ class Told:
     dash: Any
 
 
-def told_apart(altair: Any, programs: Iterable[str], looks: Mapping[str, Look]) -> Told:
+def program_channels(altair: Any, programs: Iterable[str], looks: Mapping[str, Look]) -> Channels:
     """Return the channels for data with a field ``program``."""
     names = list(dict.fromkeys(programs))
 
     def channel(kind: Any, values: Iterable[Any]) -> Any:
         return kind("program:N", legend=None, scale=altair.Scale(domain=names, range=list(values)))
 
-    return Told(
+    return Channels(
         channel(altair.Color, (looks[name].colour for name in names)),
         channel(altair.Shape, (looks[name].shape for name in names)),
         channel(altair.StrokeDash, (list(looks[name].dash) for name in names)),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from concmem.report.charts.base import ABOVE_AXIS, BYTES, CROSS, configured, names_beside, need_extra
-from concmem.report.charts.theme import Look, Theme, told_apart
+from concmem.report.charts.theme import Look, Theme, program_channels
 from concmem.study import Run, Study
 from concmem.timeline import Timeline
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["differences", "kept", "overview", "packed", "timeline", "together"]
+__all__ = ["differences", "overview", "pack_run", "select_points", "timeline", "together"]
 
 _BUCKETS = 400
 """Each gives up to four points. A chart is about as many pixels wide as there are points."""
@@ -28,7 +28,7 @@ _EXTENT = 62
 """Width of the labels of amounts in pixels, so that both charts begin at the same place."""
 
 
-def kept(t_s: NDArray[np.float64], values: NDArray[np.int64], buckets: int = _BUCKETS) -> NDArray[np.int64]:
+def select_points(t_s: NDArray[np.float64], values: NDArray[np.int64], buckets: int = _BUCKETS) -> NDArray[np.int64]:
     """
     Select the points of a curve to draw: the first, least, largest and last of each of `buckets` equal spans of time.
 
@@ -62,7 +62,7 @@ def kept(t_s: NDArray[np.float64], values: NDArray[np.int64], buckets: int = _BU
     return indexes[~flat]
 
 
-def packed(study: Study, run: Run) -> dict[str, Any] | None:
+def pack_run(study: Study, run: Run) -> dict[str, Any] | None:
     """
     Return a run's timeline as the page stores it, or None if it has none.
 
@@ -96,7 +96,7 @@ def differences(t_s: NDArray[np.float64], values: NDArray[np.int64]) -> list[lis
     """Return the selected points of a curve: times in 0.1 ms and amounts in KiB, each minus the one before."""
     import numpy as np
 
-    indexes = kept(t_s, values)
+    indexes = select_points(t_s, values)
     times = np.rint(t_s[indexes] * _PER_SECOND).astype(np.int64)
     return [np.diff(column, prepend=0).tolist() for column in (times, values[indexes] // _UNIT)]
 
@@ -111,7 +111,7 @@ def together(
     each failed run. Parameters: ``tasks``; ``to_s``, the end of the time axis.
 
     Args:
-        packs: The results of `packed` for all runs that have a timeline.
+        packs: The results of `pack_run` for all runs that have a timeline.
         titles: The title of each program.
         looks: How each program is drawn.
         theme: The other colours.
@@ -154,7 +154,7 @@ def together(
         "t:Q", title="time since the start, s", scale=alt.Scale(domain=[0, alt.ExprRef("to_s")], nice=False),
         axis=alt.Axis(tickCount=7),
     )  # fmt: skip
-    told = told_apart(alt, [name["program"] for name in names], looks)
+    channels = program_channels(alt, [name["program"] for name in names], looks)
     pointed = alt.selection_point(name="pointed", fields=["program"], on="pointerover", clear="pointerout")
     seen = alt.condition(pointed, alt.value(1), alt.value(0.15))
     line = alt.Chart(alt.NamedData("runs"), name="runs").mark_line(interpolate="step-after", strokeWidth=1.6, clip=True)
@@ -164,10 +164,10 @@ def together(
         .encode(x=alt.value(alt.ExprRef("width")), y=y("at"), opacity=seen)
     )
     layers = [
-        line.encode(x=x, y=y("amount"), color=told.colour, strokeDash=told.dash, opacity=seen),
+        line.encode(x=x, y=y("amount"), color=channels.colour, strokeDash=channels.dash, opacity=seen),
         alt.Chart(alt.NamedData("failed")).mark_text(text=CROSS, **_CROSS)
-        .encode(x=x, y=y("amount"), color=told.colour, opacity=seen),
-        on.mark_point(filled=True, size=40, xOffset=15).encode(color=told.colour, shape=told.shape),
+        .encode(x=x, y=y("amount"), color=channels.colour, opacity=seen),
+        on.mark_point(filled=True, size=40, xOffset=15).encode(color=channels.colour, shape=channels.shape),
         on.properties(name="names").mark_text(align="left", baseline="middle", dx=23, fontSize=11.5, color=theme.ink)
         .encode(text="title:N").add_params(pointed),
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from concmem.report.charts.cost import dots
 from concmem.report.charts.lines import PEAK, lines, start_up
 from concmem.report.charts.study import finding
 from concmem.report.charts.theme import DARK, LIGHT, ON_PAGE, css_colours, looks
-from concmem.report.charts.timelines import overview, packed, timeline, together
+from concmem.report.charts.timelines import overview, pack_run, timeline, together
 from concmem.report.page import sentences as words
 from concmem.report.page.table import columns
 from concmem.report.sentences import (
@@ -164,7 +164,7 @@ def _charts(
 
 def _timelines(study: Study) -> Iterator[dict[str, Any]]:
     for run in study.runs:
-        found = packed(study, run)
+        found = pack_run(study, run)
         if found is not None:
             yield found
 
