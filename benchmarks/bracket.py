@@ -1,13 +1,16 @@
 """
-How narrow the bracket of the headline figure is, against reading PSS at fixed intervals at the same expense.
+Compare the width of the headline's range with that of reading PSS at a fixed interval, at the same cost.
 
-Two trees: 8 workers that share 100 MiB and each spike 50 MiB at random times, and ``make -j4`` of the 32 C files of
-Brotli, whose source pip fetches from PyPI. The peer finds the tree by psutil and sums the PSS of all its processes at
-an interval at which that takes 1 % of the time, from a random moment on; its lower end is its largest sum, its upper
-end that of a measurement without PSS. All ask for taskstats where it can be had (as root), the last row apart: without
-it any process that somebody else on the machine starts may have been one of the tree's, and counts in the upper end.
+There are two trees: 8 workers that share 100 MiB and each spike 50 MiB at random times, and ``make -j4`` of the 32 C
+files of Brotli, whose source pip downloads from PyPI. The alternative finds the tree with psutil and sums the PSS of
+all its processes. It starts at a random moment and uses an interval at which this takes 1 % of the time. Its lower end
+is its largest sum, its upper end that of a measurement without PSS. All methods except that of the last row use
+taskstats if it is available (as root). Without taskstats, each process that another program on the machine starts may
+belong to the tree, and counts in the upper end.
 
-Every way once a round, in turn; medians over the rounds. Usage: python benchmarks/bracket.py [ROUNDS]
+Each method runs once per round, in turn. Results are medians over the rounds.
+
+Usage: python benchmarks/bracket.py [ROUNDS]
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ all: $(objects)
 
 @attrs.frozen
 class Bracket:
-    """What one run says: ends in bytes, None where there is none, and the share of wall time that went into PSS."""
+    """The result of one run: both ends in bytes, None if unknown, and the share of wall time for reading PSS."""
 
     low_bytes: int
     high_bytes: int | None
@@ -55,12 +58,12 @@ class Bracket:
 
     @property
     def width_bytes(self) -> int | None:
-        """From one end to the other."""
+        """The upper end less the lower end."""
         return None if self.high_bytes is None else self.high_bytes - self.low_bytes
 
 
 class Poller(threading.Thread):
-    """Sums the PSS of a process and all its descendants at a fixed interval, until it is told to stop."""
+    """Sum the PSS of a process and all its descendants at a fixed interval, until `stop` is called."""
 
     def __init__(self, root_pid: int, first_s: float, interval_s: float) -> None:
         super().__init__()
@@ -69,7 +72,7 @@ class Poller(threading.Thread):
         self.readings, self.spent_s, self.largest_bytes = 0, 0.0, 0
 
     def run(self) -> None:
-        """The finding is not counted into the time that was spent, the reading is."""
+        """Count the time for reading, but not the time for finding the processes."""
         next_s = time.perf_counter() + self._first_s
         while not self._over.wait(next_s - time.perf_counter()):
             next_s += self._interval_s
@@ -86,13 +89,13 @@ class Poller(threading.Thread):
             self.largest_bytes = max(self.largest_bytes, total)
 
     def stop(self) -> None:
-        """Come back when the last reading is over."""
+        """Stop, and return when the last reading has ended."""
         self._over.set()
         self.join()
 
 
 class FixedInterval:
-    """The peer. What its readings took so far gives the interval of the next run; the first run is for that alone."""
+    """The alternative. The cost of its readings so far sets the next interval; the first run only measures the cost."""
 
     def __init__(self, command: list[str], taskstats: bool) -> None:
         self._command, self._taskstats = command, taskstats
@@ -102,7 +105,7 @@ class FixedInterval:
         self()
 
     def __call__(self) -> dict[str, Bracket]:
-        """One run."""
+        """Run once."""
         with concmem.start(self._command, pss_budget=0, taskstats=self._taskstats, stdout=concmem.PIPE) as running:
             assert running.root_pid is not None
             poller = Poller(running.root_pid, self._random.random() * self.interval_s, self.interval_s)
@@ -121,13 +124,13 @@ class FixedInterval:
 
 
 def truth(m: concmem.Measurement) -> tuple[int, ...]:
-    """The least and the most that the tree can have needed, where the program says so itself."""
+    """Return the smallest and the largest possible need of the tree, if the program prints it."""
     words = (m.stdout or b"").split()
     return tuple(map(int, words[1:])) if words[:1] == [b"peak"] else ()
 
 
 def ours(name: str, command: list[str], taskstats: bool, exact: bool = False) -> dict[str, Bracket]:
-    """One measurement's headline, and the same as if its lower end were the largest sum of PSS that it read."""
+    """Return the headline of one measurement, and the same with the largest sum of PSS as lower end."""
     m = concmem.measure(
         command, pss_budget=BUDGET, taskstats=taskstats, exact=exact, stdout=concmem.PIPE, check=True
     )  # fmt: skip
@@ -136,12 +139,12 @@ def ours(name: str, command: list[str], taskstats: bool, exact: bool = False) ->
     return {f"{name}, by its readings of PSS alone": by_pss, name: headline} if name == OURS else {name: headline}
 
 
-def fetched(folder: Path) -> Path:
-    """The project's source with a Makefile for its C files: pip asks it for its metadata, and builds nothing."""
+def download_project(folder: Path) -> Path:
+    """Download the project's source and add a Makefile for its C files. pip reads its metadata, but builds nothing."""
     pip = [sys.executable, "-m", "pip", "download", "--no-binary", ":all:", "--no-deps"]
     done = subprocess.run([*pip, "--dest", folder, PROJECT], capture_output=True, text=True)
     if done.returncode != 0:
-        sys.exit(f"pip cannot fetch {PROJECT}: {(done.stderr.strip().splitlines() or ['it does not say why'])[-1]}")
+        sys.exit(f"pip cannot download {PROJECT}: {(done.stderr.strip().splitlines() or ['no error message'])[-1]}")
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
         archive.extractall(folder)
     source = next(path for path in folder.iterdir() if path.is_dir())
@@ -150,18 +153,18 @@ def fetched(folder: Path) -> Path:
 
 
 def mib(size: float | None) -> str:
-    """An amount as the table shows it."""
+    """Format an amount for the table."""
     return "none" if size is None else f"{size / 2**20:.1f}"
 
 
 def middle(brackets: list[Bracket], of: Callable[[Bracket], int | None]) -> float | None:
-    """A median, or None where some run has none."""
+    """Return the median, or None if a run has no value."""
     values = [value for value in map(of, brackets) if value is not None]
     return statistics.median(values) if len(values) == len(brackets) else None
 
 
 def compare(title: str, command: list[str], rounds: int) -> None:
-    """All ways in turn, `rounds` times, and the table."""
+    """Run all methods in turn, `rounds` times, and print the table."""
     usable = {source.name for source in concmem.probe() if source.usable}
     taskstats = "taskstats" in usable
     fixed = FixedInterval(command, taskstats)
@@ -178,24 +181,24 @@ def compare(title: str, command: list[str], rounds: int) -> None:
     print(f"\n{title}, median of {rounds} rounds, MiB; the fixed interval is {fixed.interval_s:.2f} s")
     print(f"{'':38} {'truth':>10} {'lower':>7} {'upper':>7} {'width':>7} {'x concmem':>10} {'time':>7}")
     base = middle(seen[OURS], lambda one: one.width_bytes)
-    for name, found in seen.items():
-        truths = [one.truth_bytes for one in found if one.truth_bytes]
+    for name, brackets in seen.items():
+        truths = [one.truth_bytes for one in brackets if one.truth_bytes]
         ends = " to ".join(f"{statistics.median(end) / 2**20:.0f}" for end in zip(*truths, strict=True)) or "unknown"
-        width = middle(found, lambda one: one.width_bytes)
+        width = middle(brackets, lambda one: one.width_bytes)
         ratio = "-" if width is None or base is None else f"{width / base:.2f}"
         print(
-            f"{name:38} {ends:>10} {mib(middle(found, lambda one: one.low_bytes)):>7} "
-            f"{mib(middle(found, lambda one: one.high_bytes)):>7} {mib(width):>7} {ratio:>10} "
-            f"{statistics.median(one.share for one in found):7.2%}"
+            f"{name:38} {ends:>10} {mib(middle(brackets, lambda one: one.low_bytes)):>7} "
+            f"{mib(middle(brackets, lambda one: one.high_bytes)):>7} {mib(width):>7} {ratio:>10} "
+            f"{statistics.median(one.share for one in brackets):7.2%}"
         )
 
 
 def main() -> None:
-    """Both trees."""
+    """Measure both trees."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     compare("8 workers that share 100 MiB and spike 50 MiB each", known(*WORKERS), rounds)
     with tempfile.TemporaryDirectory() as folder:
-        compare(f"make -j4 of {PROJECT}", ["make", "-B", "-j4", "-C", str(fetched(Path(folder)))], rounds)
+        compare(f"make -j4 of {PROJECT}", ["make", "-B", "-j4", "-C", str(download_project(Path(folder)))], rounds)
 
 
 if __name__ == "__main__":

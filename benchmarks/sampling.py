@@ -1,8 +1,10 @@
 """
-What one reading of a process's RSS costs: concmem's own loop, the bare C loop, psutil, and plain Python.
+Measure what one reading of a process's RSS costs: with concmem's own loop, a bare C loop, psutil, and plain Python.
 
-All read the same idle process, in rounds: every way once a round, so that a machine that slows down slows all of them
-alike. Medians over the rounds; ratios are of medians. Usage: python benchmarks/sampling.py [ROUNDS] [MIB]
+All read the same idle process. Each method runs once per round, so that a slow phase of the machine affects all of them
+alike. Results are medians over the rounds; ratios are of medians.
+
+Usage: python benchmarks/sampling.py [ROUNDS] [MIB]
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ from concmem.testing import known
 
 HERE = Path(__file__).resolve().parent
 READINGS = 20_000
-"""A round's readings of each C loop (20 ms)."""
+"""How many readings each C loop makes in a round (20 ms)."""
 SLOW_READINGS = 2_000
-"""The same for Python's ways, which take ten times as long."""
+"""The same for the Python methods, which take ten times as long."""
 
 
 def timed(readings: int, read: Callable[[], object]) -> float:
-    """Nanoseconds per call."""
+    """Return the nanoseconds per call."""
     start_ns = time.perf_counter_ns()
     for _ in range(readings):
         read()
@@ -38,7 +40,7 @@ def timed(readings: int, read: Callable[[], object]) -> float:
 
 
 def ours(proc_fd: int, pid: int) -> float:
-    """The sampler's own reading code, through the function that the extension exposes for this."""
+    """Return the nanoseconds per reading of the sampler's own code, through a function of the C extension."""
     start_ns = time.perf_counter_ns()
     total = lib.cm_read_loop(proc_fd, b"statm", pid, READINGS)
     elapsed_ns = time.perf_counter_ns() - start_ns
@@ -48,23 +50,23 @@ def ours(proc_fd: int, pid: int) -> float:
 
 
 def bare(program: Path, pid: int) -> float:
-    """Nanoseconds per reading, as the C program took them itself."""
+    """Return the nanoseconds per reading, as the C program measured them."""
     return float(subprocess.check_output([program, str(pid), str(READINGS)]).split()[0])
 
 
 def open_read_split(pid: int) -> int:
-    """The plainest way in Python."""
+    """Read in the simplest way in Python."""
     with open(f"/proc/{pid}/statm") as statm:
         return int(statm.read().split()[1]) * 4096
 
 
 def kept_pread(fd: int) -> int:
-    """The fastest way in Python."""
+    """Read in the fastest way in Python."""
     return int(os.pread(fd, 128, 0).split()[1]) * 4096
 
 
 def main() -> None:
-    """A target that holds memory and sleeps, then the rounds."""
+    """Start a target that holds memory and sleeps, and run the rounds."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     mib = int(sys.argv[2]) if len(sys.argv) > 2 else 100
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +82,7 @@ def main() -> None:
 
 
 def run(rounds: int, mib: int, pid: int, program: Path) -> None:
-    """All ways in turn, `rounds` times, and the table."""
+    """Run all methods in turn, `rounds` times, and print the table."""
     proc_fd = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     statm_fd = os.open(f"/proc/{pid}/statm", os.O_RDONLY)
     process = psutil.Process(pid)
@@ -102,8 +104,8 @@ def run(rounds: int, mib: int, pid: int, program: Path) -> None:
     print(f"{'':40} {'ns':>8} {'readings/s':>11} {'x concmem':>10}")
     for name, ns in median_ns.items():
         print(f"{name:40} {ns:8.0f} {1e9 / ns:11,.0f} {ns / ours_ns:10.2f}")
-    print(f"concmem reaches {median_ns['bare C loop'] / ours_ns:.2f} of the bare C loop's rate (to reach: 0.8)")
-    print(f"concmem is {median_ns['psutil, memory_info()'] / ours_ns:.1f}x psutil's memory_info() (to reach: 9)")
+    print(f"concmem reads at {median_ns['bare C loop'] / ours_ns:.2f} of the bare C loop's rate (goal: 0.8)")
+    print(f"concmem is {median_ns['psutil, memory_info()'] / ours_ns:.1f} times as fast as memory_info() (goal: 9)")
 
 
 if __name__ == "__main__":
