@@ -96,7 +96,7 @@ class Signals:
             self.running.stop()
 
     def wait(self, running: Running, timeout_s: float) -> bool:
-        """Wait until the tree has ended, a signal comes or the time is up. Return whether the tree has ended."""
+        """Wait for the tree, a signal or the timeout, and pass signals on. Return whether the tree has ended."""
         self._pass_on(running)
         poller = select.poll()
         poller.register(running.fileno(), select.POLLIN)

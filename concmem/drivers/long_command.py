@@ -22,7 +22,7 @@ _APT_STATUS = re.compile(r"(?:dl|pm)status:[^:]*:(?P<percent>[\d.]+):(?P<what>.+
 
 
 def unwatched(elapsed_s: float, line: str) -> None:
-    """Ignore it."""
+    """Ignore the progress of a command."""
 
 
 def so_far(elapsed_s: float, line: str) -> str:

@@ -141,7 +141,7 @@ class Entry:
 
     @property
     def sources(self) -> dict[str, str]:
-        """The file of each workload, ``sleep`` first."""
+        """Return the file of each workload, ``sleep`` first."""
         return dict([("sleep", self.file), *self.workloads.items()])
 
     def name_of(self, workload: str) -> str:

@@ -75,7 +75,7 @@ def method_line(among: Iterable[Row], *, ranged: str = "") -> str:
 
 
 def number_of(tasks: int) -> str:
-    """``1 task``, ``10 000 tasks``."""
+    """Return a number of tasks as text: ``1 task``, ``10 000 tasks``."""
     return f"{format_count(tasks)} task{'' if tasks == 1 else 's'}"
 
 
