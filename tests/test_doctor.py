@@ -117,5 +117,5 @@ def test_many_runs_are_one_row() -> None:
     headline = check(source="headline", figure="peak")
     text = markdown_table(checkup(check(), attrs.evolve(check(), run=1, error_bytes=-8192), headline))
     assert text.startswith("2 runs of each on Linux ")
-    assert "3 figures judged, 0 outside of what they state." in text
+    assert "3 figures judged, 0 outside of their stated range." in text
     assert "| hold: bytes held | 64.0 MiB | -8K .. +4K | - |" in text

@@ -84,7 +84,7 @@ def markdown_table(checkup: Checkup) -> str:
     judged = [check for check in checkup.checks if check.ok is not None]
     rows = [
         f"{runs} runs of each on Linux {checkup.host.kernel}, {checkup.host.cpus} CPUs:"
-        f" {format_count(len(judged))} figures judged, {len(checkup.wrong)} outside of what they state.",
+        f" {format_count(len(judged))} figures judged, {len(checkup.wrong)} outside of their stated range.",
         "",
         "| program | footprint | " + " | ".join(SOURCES) + " |",
         "|---|---:|" + "---:|" * len(SOURCES),
