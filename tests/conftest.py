@@ -26,30 +26,30 @@ from concmem.study.running import machine_lock, other_work
 
 pytest_plugins = ["suite"]
 
-# Whoever runs the tests may have had signals ignored (nohup, a script's "&"), which every target would inherit.
+# The tests may run with ignored signals (nohup, "&" in a script), which every target would inherit.
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
     signal.signal(_number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SETTLE_S = 120.0
-"""How long an end may take to become visible on a busy machine before a test calls it missing."""
+"""How long a test waits on a busy machine until processes have ended."""
 
 
 @attrs.frozen
 class Marked:
-    """An environment that marks every process started with it, whatever it does to its session or parents."""
+    """An environment with a mark that all processes started with it inherit, whatever their session or parents."""
 
     mark: str
 
     @property
     def env(self) -> dict[str, str]:
-        """This process's own environment and the mark."""
+        """This process's environment and the mark."""
         return {**os.environ, "CONCMEM_TEST_MARK": self.mark}
 
     def alive(self) -> dict[int, str]:
-        """The processes that carry the mark and are no zombies, by pid, each with its command line."""
+        """Return the processes with the mark that are not zombies: PID and command line."""
         found = {}
-        closed = []  # as samplers are to their own user
+        closed = []  # samplers are not readable, even for their own user
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if self.mark.encode() in (folder / "environ").read_bytes():
@@ -69,7 +69,7 @@ class Marked:
         return found
 
     def wait_for(self, count: int) -> None:
-        """Return as soon as exactly `count` of them are alive; fail after `SETTLE_S`."""
+        """Return when exactly `count` of them are alive; fail after `SETTLE_S`."""
         deadline = time.monotonic() + SETTLE_S
         while len(alive := self.alive()) != count:
             assert time.monotonic() < deadline, f"{count} processes should be alive, these are: {alive}"
@@ -78,7 +78,7 @@ class Marked:
 
 @pytest.fixture
 def marked() -> Iterator[Marked]:
-    """A `Marked`; whatever still carries the mark when the test is over is killed, so that it cannot harm the next."""
+    """Return a `Marked`. Processes that still have the mark after the test are killed."""
     marked = Marked(uuid.uuid4().hex)
     yield marked
     while left := marked.alive():
@@ -99,7 +99,7 @@ def own_children() -> set[int]:
 
 @pytest.fixture
 def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """To this test's studies, and those of the Pythons that it starts, the machine is free and at rest, as none is."""
+    """Let studies of this test, and of the Pythons that it starts, see an idle machine without other studies."""
     name = f"\0concmem-test-{uuid.uuid4().hex}"
     monkeypatch.setattr(machine_lock, "_NAME", name)
     monkeypatch.setattr(other_work, "_PROC", Path("/nonexistent"))
@@ -114,9 +114,9 @@ def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 @pytest.fixture
 def others_may_measure(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
-    For a test that, run by root, goes on as the user nobody: that user must be able to execute the sampler.
+    For tests that switch from root to the user "nobody": that user must be able to execute the sampler.
 
-    Where its folder is closed to others (a checkout in /root), Pythons that are started use a copy that is not.
+    If its folder is not accessible (a checkout in /root), the started Pythons use a copy of the sampler elsewhere.
     """
     if os.geteuid() != 0 or all(step.stat().st_mode & 0o001 for step in (SAMPLER, *SAMPLER.parents)):
         yield
@@ -132,20 +132,20 @@ def others_may_measure(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def own_mounts() -> list[str]:
-    """What gives a command a mount namespace of its own; not in a chroot, say, whose / is no mount point."""
+    """Return the command prefix for a separate mount namespace. It fails in a chroot, where / is no mount point."""
     prefix = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     try:
         tried = subprocess.run([*prefix, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, timeout=300)
     except FileNotFoundError:
-        pytest.skip("unshare (of util-linux) is not there")
+        pytest.skip("unshare (of util-linux) is missing")
     if tried.returncode != 0:
-        pytest.skip(f"no mount namespace of one's own can be made here: {tried.stderr.decode().strip()}")
+        pytest.skip(f"a mount namespace cannot be made here: {tried.stderr.decode().strip()}")
     return prefix
 
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> Callable[[str], str]:
-    """Build a program of ``tests/c`` by its name; gives its path."""
+    """Return a function that builds a program of ``tests/c`` and returns its path."""
 
     def build(name: str) -> str:
         compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
@@ -162,7 +162,7 @@ def compiled(tmp_path: Path) -> Callable[[str], str]:
 
 @pytest.fixture
 def no_child_left() -> Iterator[None]:
-    """The test leaves no child, running or unreaped, that was not there before."""
+    """Check that the test leaves no new child, running or unreaped."""
     before = own_children()
     yield
     assert not own_children() - before
@@ -170,7 +170,7 @@ def no_child_left() -> Iterator[None]:
 
 @pytest.fixture
 def host_python(marked: Marked) -> Callable[..., Any]:
-    """Run a script in a Python of its own, as a host that a test can make large, odd or dead; its last line is JSON."""
+    """Return a function that runs a script in a separate Python and parses its last line as JSON."""
 
     def run(
         script: str, *args: object, timeout_s: float = 300, python: Sequence[str] = (sys.executable,), **kwargs: Any
@@ -187,17 +187,17 @@ def host_python(marked: Marked) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def measured() -> Measurement:
-    """A true measurement, as the pattern of made-up ones."""
+    """A real measurement, the pattern of made-up ones."""
     return concmem.measure(["/bin/true"])
 
 
 @pytest.fixture
 def make_study(measured: Measurement, tmp_path: Path) -> Callable[..., Study]:
     """
-    Make up a study, not stored, of these cells: for each the peaks of its runs in MiB, or why it was skipped.
+    Return a function that makes up a study of these cells: for each the peaks of its runs in MiB, or a reason to skip.
 
-    All else is as in any other of the same test, but for what is changed by name: of the plan, the host, each run,
-    each program's entry.
+    Everything else is the same in all studies of a test, except what is passed by name: changes of the plan, the host,
+    each run, and each program's entry.
     """
 
     def make(
@@ -278,7 +278,7 @@ begins_together = TOGETHER
 
 @pytest.fixture
 def write_programs(tmp_path: Path) -> Callable[..., Path]:
-    """Write programs that are all one Python script; gives the folder for ``--programs-dir``."""
+    """Return a function that writes programs with one Python script, and returns the folder for ``--programs-dir``."""
 
     def write(script: str, *names: str, kind: str = "event loop", begins_together: bool = True) -> Path:
         folder = tmp_path / "programs" / "own"

@@ -1,9 +1,9 @@
 """
-How the tests run together: which of them run side by side and which alone, and a table of those that did not run.
+Decide which tests run in parallel and which alone, and print a table of tests that did not run.
 
-Under pytest-xdist several processes run tests at once. A test that depends on state of the whole machine is marked
-``alone``: no other test of the same run is at work then. Only tests of one run wait for each other. Other programs on
-the machine do what they like, and no test may fail because of them.
+Under pytest-xdist, several processes run tests at once. A test that depends on state of the whole machine is marked
+``alone``: no other test of the same run is running then. Only tests of one run wait for each other. Other programs on
+the machine are not controlled, and no test may fail because of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 
 MOST_WORKERS = 8
 TURNS = "CONCMEM_TEST_TURNS"
-"""The environment variable that tells the workers of one run the folder with their locks."""
+"""The environment variable with the folder of locks that the workers of one run share."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,13 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two for each CPU, for ``-n auto``: most tests wait for programs that sleep."""
+    """Use two workers per CPU for ``-n auto``: most tests wait for programs that sleep."""
     return min(MOST_WORKERS, 2 * len(os.sched_getaffinity(0)))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the tests that run alone at the end, all with one worker, where others have the least to wait for."""
+    """Move tests marked ``alone`` to the end and to one worker, so that other tests wait as little as possible."""
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
     for item in items:
         if item.get_closest_marker("long") and not config.option.long:
@@ -66,7 +66,7 @@ def _locked(path: Path, how: int) -> Iterator[None]:
 
 @contextmanager
 def _turn(folder: Path, *, alone: bool) -> Iterator[None]:
-    """Wait for a place among the tests that run; a test that waits to be alone lets no other begin before it."""
+    """Wait until the test may run. No other test begins while a test waits to be alone."""
     with ExitStack() as stack:
         with _locked(folder / "next", fcntl.LOCK_EX):
             stack.enter_context(_locked(folder / "running", fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
@@ -83,7 +83,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print how many tests did not run, by the reason, the most frequent first."""
+    """Print how many tests did not run and why, most frequent reason first."""
     reasons: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         _, _, reason = report.longrepr

@@ -1,4 +1,4 @@
-"""What a tree cannot have exceeded: the sum over those who can have been alive at once, on made-up processes."""
+"""The upper bound of a tree: the sum over processes that can have been alive together. The processes are made up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 
 def marks(read_mib: int, maxrss_mib: int | None, since_s: float, end_s: float, **more: Any) -> Marks:
-    """A process of which `read_mib` was read, as late as `hwm_read_s` (else its end), and `maxrss_mib` at its end."""
+    """Make a process with a largest reading, last read at `hwm_read_s` (by default its end), and a size at its end."""
     more.setdefault("hwm_read_s", end_s)
     return Marks(
         rss_bytes=read_mib * MIB,
@@ -34,9 +34,9 @@ def marks(read_mib: int, maxrss_mib: int | None, since_s: float, end_s: float, *
         ([marks(5, 5, 0, 1)], [], 5, 5),
         ([marks(5, 5, 0, 1), marks(7, 7, 0.5, 2)], [], 7, 12),
         ([marks(5, 5, 0, 1), marks(7, 7, 1.5, 2)], [], 7, 7),
-        # Not there at the tick of 0.9995, so it may have begun before the other's end at 1.
+        # First seen at 0.9995, so it may have started before the other process ended at 1.
         ([marks(5, 5, 0, 1), marks(7, 7, 0.9995, 2)], [], 7, 12),
-        # Grown after its last reading: told by the sampler's own wait, by its exit record, or by nobody.
+        # Grown after its last reading: the size is known from wait4, from its exit record, or not at all.
         ([marks(5, 9, 0, 1, hwm_read_s=0.9)], [], 9, 9),
         ([marks(5, None, 0, 1, hwm_read_s=0.9, exit_record_bytes=8 * MIB)], [], 20, 8),
         ([marks(5, None, 0, 1, hwm_read_s=0.9)], [], 20, 20),
@@ -44,12 +44,12 @@ def marks(read_mib: int, maxrss_mib: int | None, since_s: float, end_s: float, *
         ([marks(5, None, 0, 1, hwm_read_s=0.9), marks(6, 6, 0.1, 0.8)], [], 7, 11),
         # Never read at all.
         ([marks(0, None, 0, 1, hwm_read_s=0.0)], [], 20, 20),
-        # Came and went, three at most, while one was there, and two while nobody was.
+        # Up to three started and ended unseen while one process ran, and two while none ran.
         ([marks(5, 5, 0, 1)], [(0.4, 0.402, 3), (2.0, 2.002, 2)], 5, 20),
     ],
 )
 def test_largest_sum(processes: list[Marks], unseen: list[Any], largest_mib: int, sum_mib: int) -> None:
-    """Those who can have overlapped are summed, each with the most that it can have held at that time."""
+    """Processes that can have overlapped are summed, each with its largest possible size at that time."""
     assert largest_sum_bytes(processes, unseen, largest_mib * MIB) == sum_mib * MIB
 
 
@@ -97,7 +97,7 @@ SHELL = {"is_root": True, "reaped_others": True}
 
 
 def test_headline_of_several_has_both_ends() -> None:
-    """The lower end is the largest sum of PSS that was read, the upper one what they cannot have exceeded."""
+    """The lower end is the largest sum of PSS that was read, the upper end is the tree's upper bound."""
     figures = all_figures(tree(marks(2, 30, 0, 1, **SHELL), marks(30, None, 0.1, 0.9), pss_bytes=31 * MIB))
     peak = figures["peak"]
     assert (peak.status, peak.bytes, peak.source) == ("bounded", 31 * MIB, "smaps_rollup")
@@ -105,8 +105,8 @@ def test_headline_of_several_has_both_ends() -> None:
     assert peak.high_source == figures["tree_upper_bound"].source
 
 
-def test_what_cannot_be_shared_lifts_the_lower_end() -> None:
-    """The headline begins at the largest of what is known; where statm is not exact, that includes its error twice."""
+def test_unshared_memory_raises_the_lower_end() -> None:
+    """The lower end is the largest known lower bound. If statm is not exact, its error is subtracted twice."""
     processes = marks(2, 30, 0, 1, **SHELL), marks(30, None, 0.1, 0.9)
     figures = all_figures(tree(*processes, pss_bytes=31 * MIB, lower_bound_bytes=32 * MIB))
     peak = figures["peak"]
@@ -119,8 +119,8 @@ def test_what_cannot_be_shared_lifts_the_lower_end() -> None:
     assert (less.bytes, less.source) == (32 * MIB, "smaps_rollup")
 
 
-def test_those_who_came_and_went_are_allowed_for() -> None:
-    """As many as may have, each as large as the largest; unless somebody told of everyone."""
+def test_unseen_processes_raise_the_upper_bound() -> None:
+    """Each possible unseen process counts as the largest process, unless all exit records were received."""
     processes = marks(2, 30, 0, 1, **SHELL), marks(30, None, 0.1, 0.9)
     unseen = [(0.5, 0.502, 2)]
     upper = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB))["tree_upper_bound"]
@@ -132,12 +132,12 @@ def test_those_who_came_and_went_are_allowed_for() -> None:
     assert told.bytes == (2 + 30) * MIB
     alone = all_figures(tree(marks(30, 30, 0, 1, is_root=True), unseen=unseen))
     assert alone["peak"] == alone["largest_peak_rss"], (
-        "a stranger's number is no process of a tree that had no children"
+        "a tree without children has no unseen processes, whatever PIDs were allocated"
     )
 
 
-def test_an_end_that_nobody_heard() -> None:
-    """Children of a process that ignores SIGCHLD can have been of any size, and then there is no upper end."""
+def test_children_of_a_process_that_ignores_sigchld() -> None:
+    """The size of unread children of a process that ignores SIGCHLD is unknown, so there is no upper end."""
     forgetful = marks(2, 2, 0, 1, is_root=True, ignores_sigchld=True), marks(30, None, 0.1, 0.9)
     figures = all_figures(tree(*forgetful, pss_bytes=31 * MIB))
     for name in ("peak", "largest_peak_rss"):
@@ -149,7 +149,7 @@ def test_an_end_that_nobody_heard() -> None:
 
 
 def test_the_kernels_own_sum() -> None:
-    """It is exact, and no tree needed more than it; of processes with threads it is off by so many huge pages."""
+    """It is exact and an upper bound. With several threads, its error is one huge page per concurrent thread."""
     processes = marks(20, 20, 0, 1, **SHELL), marks(30, None, 0.1, 0.9)
     facts: dict[str, Any] = {"pss_bytes": 31 * MIB, "exact_sum_bytes": 45 * MIB}
     figures = all_figures(tree(*processes, **facts))
@@ -166,8 +166,8 @@ def test_the_kernels_own_sum() -> None:
     assert lossy.status == "sampled" and "3 changes" in lossy.note
 
 
-def test_windows_set_marks_back() -> None:
-    """ru_maxrss is then only the last window's; a window that was set back late leaves no upper end."""
+def test_windows_reset_marks() -> None:
+    """ru_maxrss then covers only the last window. A mark that was reset late leaves no upper end."""
     whole = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, hwm_read_s=1.0, end_s=1.0)
     figure = process_peak(whole, error_bytes=1000, windows=True)
     assert (figure.status, figure.bytes, figure.high_bytes) == ("bounded", 25 * MIB, 25 * MIB + 1000)
@@ -181,14 +181,14 @@ def test_windows_set_marks_back() -> None:
 
 
 def test_exit_records() -> None:
-    """A mark that the kernel told of is the process's own, whoever waited for it, and needs no reading."""
+    """The mark in an exit record is the process's own and needs no reading, whichever process waited for it."""
     figure = process_peak(Marks(0, 0, None, 7 * MIB), error_bytes=1000)
     assert (figure.status, figure.bytes, figure.source) == ("bounded", 7 * MIB, "taskstats hiwater_rss")
     assert (figure.low_bytes, figure.high_bytes) == (7 * MIB - 1000, 7 * MIB + 1000)
 
 
-def test_a_charge_keeps_its_own_name() -> None:
-    """What a control group was charged is no RSS: it stands apart, with what is inside."""
+def test_a_charge_is_a_figure_of_its_own() -> None:
+    """The charge of a control group is not RSS. It is a separate figure, and its note names its parts."""
     charge = Charge(300 * MIB, "cgroup v2 memory.peak", {"anon": MIB, "file": 299 * MIB, "sock": 0})
     figures = all_figures(tree(marks(3, 3, 0, 1, is_root=True), charge=charge))
     assert figures["peak"].bytes == 3 * MIB

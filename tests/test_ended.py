@@ -1,4 +1,4 @@
-"""A command that is ended before it is done: what it used until then, and the kernel's OOM killer."""
+"""A command that is killed: what it used until then, and the kernel's OOM killer."""
 
 from __future__ import annotations
 
@@ -60,35 +60,35 @@ def ended_by_itself() -> Measurement:
         (ended_by_itself, "by SIGUSR1"),
     ],
 )
-def test_what_was_ended_used_and_did_not_need(run: Any, by: str) -> None:
-    """The headline and the note of the peak say so; the range stays that of what was used."""
+def test_a_killed_command_used_at_least(run: Any, by: str) -> None:
+    """The headline and the note of the peak say "used until"; the range is that of what was used."""
     m = run()
     assert f" until it was ended {by}." in headline(m)
     assert " needed " not in headline(m)
     assert " used at least " in headline(m) or m.peak.status == "upper_bound"
     assert m.peak.note.startswith(f"what it used until it was ended {by}: it may need more")
     assert m.peak.low_bytes is not None
-    assert attrs.evolve(m) == m  # what is made at once and what is made later say the same
+    assert attrs.evolve(m) == m  # the early headline equals the one built later
     again = Measurement.from_dict(json.loads(json.dumps(m.to_dict())))
     assert headline(again) == headline(m)
 
 
-def test_what_ended_by_itself_needed(measured: Measurement) -> None:
-    """Also where it failed: no signal ended it."""
+def test_a_command_that_exits_needed(measured: Measurement) -> None:
+    """Also if it failed: no signal ended it."""
     assert " needed " in headline(measured)
     assert "until" not in measured.peak.note
     assert " needed " in headline(concmem.measure("exit 137"))
 
 
-def test_a_measurement_of_an_earlier_schema_says_so_too(measured: Measurement) -> None:
-    """It has no note, but how it ended is known."""
+def test_an_earlier_schema_says_used_at_least_too(measured: Measurement) -> None:
+    """It has no note, but its exit is known."""
     stored = {**attrs.evolve(measured, exit=Exit(None, 9, "timeout")).to_dict(), "schema": 2}
     del stored["oom"]
     assert "used at least" in headline(attrs.evolve(Measurement.from_dict(stored), peak=Figure(4096, "exact", "statm")))
 
 
-def test_the_limit_and_the_certainty_stand_in_the_headline(measured: Measurement) -> None:
-    """One sentence for the root, for one process and for several; a limit only where there is one."""
+def test_the_headline_names_limit_and_certainty(measured: Measurement) -> None:
+    """One sentence for the root, for one process and for several; the limit is named if there is one."""
     with_limit = attrs.evolve(measured.host, memory_limit_bytes=_LIMIT_BYTES)
     without = attrs.evolve(measured.host, memory_limit_bytes=None)
     sure, unsure = (OutOfMemory(2, "memory.events oom_kill", c) for c in (True, False))
@@ -106,7 +106,7 @@ def test_the_limit_and_the_certainty_stand_in_the_headline(measured: Measurement
 
 @pytest.fixture
 def limited_group() -> Iterator[Path]:
-    """A control group that may hold 100 MiB."""
+    """Make a control group with a memory limit of 100 MiB."""
     name = f"concmem-test-{uuid.uuid4().hex[:8]}"
     for parent, version in control_groups("memory"):
         limit = "memory.max" if version == 2 else "memory.limit_in_bytes"
@@ -144,7 +144,7 @@ def measured_in(group: Path, command: list[str], own_group: str) -> Measurement:
 
 @pytest.mark.parametrize("own_group", ["own group", "no group"])
 def test_the_oom_killer_ends_the_root(limited_group: Path, own_group: str) -> None:
-    """Its reason is told from another SIGKILL: by the group's own counter, else by the machine's, as a probability."""
+    """The reason is known from the group's own counter, or is probable from the machine's counter."""
     m = measured_in(limited_group, [sys.executable, "-c", _HOG], own_group)
     assert (m.exit.reason, m.exit.signal, m.exit.status, m.exit.ok) == ("oom", 9, 137, False)
     assert m.oom is not None and m.oom.kills == 1
@@ -155,7 +155,7 @@ def test_the_oom_killer_ends_the_root(limited_group: Path, own_group: str) -> No
 
 @pytest.mark.parametrize("own_group", ["own group", "no group"])
 def test_the_oom_killer_ends_a_child(limited_group: Path, own_group: str) -> None:
-    """The shell goes on and ends with 0, or with 137 where nothing but its status tells of its child's end."""
+    """The shell continues and exits with 0; or with 137, which is the only sign of its child's end."""
     last = "true" if own_group == "own group" else "exit $?"
     m = measured_in(limited_group, ["sh", "-c", f"{sys.executable} -c '{_HOG}'; {last}"], own_group)
     assert m.exit.reason == "exited"
@@ -167,17 +167,17 @@ def test_the_oom_killer_ends_a_child(limited_group: Path, own_group: str) -> Non
     assert m.peak.note.startswith("what it used until a process of it was ")
 
 
-def test_another_sigkill_is_not_the_oom_killer_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel has counted none, a SIGKILL is a signal like any other."""
+def test_other_sigkills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the kernel has counted no OOM kill, a SIGKILL is a signal like any other."""
     monkeypatch.setattr(
         "concmem._figures.measurement.oom_kills", lambda: 0
-    )  # that of other processes on this machine is possible
+    )  # other processes on this machine may have been killed
     m = concmem.measure("kill -9 $$")
     assert (m.exit.reason, m.oom) == ("signaled", None)
 
 
 def test_a_printed_measurement_is_a_few_lines() -> None:
-    """The headline, the figures that there are, and how it ended; each on a line."""
+    """The headline, the available figures, and how it ended, each on its own line."""
     m = concmem.measure(["sh", "-c", "sleep 0.1; exit 3"])
     first, *figures, last = str(m).splitlines()
     assert first == headline(m)

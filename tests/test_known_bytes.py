@@ -1,4 +1,4 @@
-"""Programs that hold a known number of bytes: the figures must say it, exactly or within their bound."""
+"""Programs that hold a known number of bytes: the figures must show it, exactly or within their error."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from concmem.testing import known, known_names
 MIB = 1 << 20
 
 TRUE_BYTES = 2 * MIB
-"""More than /bin/true ever needs (about 1 MiB: its pages of libc and the loader), less than any host here holds."""
+"""More than /bin/true needs (about 1 MiB: pages of libc and the loader), and less than any host here holds."""
 
 START_UP_JITTER_BYTES = 384 << 10
-"""By how much two starts of one program differ: the kernel maps up to 16 pages round each touched page of a file, and
-how many of these are there depends on where the loader put it and on what is in the page cache."""
+"""By how much two starts of one program differ. The kernel maps up to 16 pages around each touched page of a file. How
+many depends on where the loader put the file and on what is in the page cache."""
 
 HOLD_S = 0.15
-"""Long enough for many readings at 1 kHz, also when another process has the CPU for some of them."""
+"""Long enough for many readings at 1 kHz, even if another process has the CPU for some time."""
 
 small_sampler = pytest.mark.skipif(
     bool(os.environ.get("CONCMEM_SANITIZE")),
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("no_child_left")
 
 @functools.cache
 def start_up_bytes(threads: int) -> int:
-    """What `hold` needs for itself, its threads' stacks included."""
+    """Return the start-up size of `hold`, including the stacks of its threads."""
     peak = concmem.measure(known("hold", 0, threads, HOLD_S), stdout=subprocess.DEVNULL).root_peak_rss
     assert peak.high_bytes is not None
     return peak.high_bytes
@@ -46,7 +46,7 @@ def start_up_bytes(threads: int) -> int:
 @pytest.mark.parametrize("threads", [1, 8])
 @pytest.mark.parametrize("held_bytes", [10 * MIB, 100 * MIB, 1000 * MIB])
 def test_exact_bytes(held_bytes: int, threads: int) -> None:
-    """No less than the truth minus the stated error; no more than the truth plus the program's start-up size."""
+    """The figure is at least the true amount less its error, and at most the true amount plus the start-up size."""
     m = concmem.measure(known("hold", held_bytes, threads, HOLD_S), stdout=subprocess.DEVNULL)
     figure = m.root_peak_rss
     assert figure.status in ("exact", "bounded")
@@ -58,7 +58,7 @@ def test_exact_bytes(held_bytes: int, threads: int) -> None:
 
 
 def test_headline_of_one_process_is_its_high_water_mark() -> None:
-    """With one process alive at a time `peak` is the largest high-water mark, and the largest is the root's."""
+    """With one process at a time, `peak` is the largest high-water mark, which is that of the root."""
     m = concmem.measure(known("hold", 50 * MIB, 1, HOLD_S), stdout=subprocess.DEVNULL)
     assert m.max_alive == 1
     assert m.peak.bytes == m.largest_peak_rss.bytes == m.root_peak_rss.bytes
@@ -68,7 +68,7 @@ def test_headline_of_one_process_is_its_high_water_mark() -> None:
 
 
 def test_headline_of_processes_one_after_another() -> None:
-    """A shell that runs 30 MiB and then 60 MiB needed 60 MiB and its own size at once, not 90."""
+    """A shell that runs 30 MiB and then 60 MiB needed 60 MiB and its own size at once, not 90 MiB."""
     m = concmem.measure(
         f"{known('hold')[0]} {30 * MIB} 1 0.2; {known('hold')[0]} {60 * MIB} 1 0.2", stdout=subprocess.DEVNULL
     )
@@ -79,7 +79,7 @@ def test_headline_of_processes_one_after_another() -> None:
 
 
 def test_short_lived_processes_are_exact() -> None:
-    """Processes too short for any reading still show their size: it is the kernel that notes it."""
+    """Processes too short for any reading have the right size too: the kernel records it."""
     m = concmem.measure(known("hold", 20 * MIB, 1, 0), interval_s=0.2, stdout=subprocess.DEVNULL)
     figure = m.root_peak_rss
     assert figure.bytes is not None
@@ -98,7 +98,7 @@ print(json.dumps([rss, m.peak.bytes, m.root_peak_rss.high_bytes, m.exit.code]))
 @small_sampler
 @pytest.mark.parametrize("host_bytes", [500 * MIB, 4096 * MIB])
 def test_true_from_a_large_host(host_bytes: int, host_python: Callable[..., Any]) -> None:
-    """/bin/true is under 2 MiB whatever the host holds: nothing of the host's memory gets into the target's figure."""
+    """/bin/true is below 2 MiB, whatever the host holds: no memory of the host is in the target's figure."""
     if psutil.virtual_memory().available < host_bytes + (1 << 30):
         pytest.skip(f"a host of {host_bytes >> 20} MiB needs that much free memory and 1 GiB more")
     rss_bytes, peak_bytes, high_bytes, code = host_python(BIG_HOST, host_bytes)
@@ -110,14 +110,14 @@ def test_true_from_a_large_host(host_bytes: int, host_python: Callable[..., Any]
 
 @small_sampler
 def test_sampler_is_small() -> None:
-    """The sampler needs less than 1 MiB for itself, and at launch less than any dynamic program."""
+    """The sampler needs less than 1 MiB, and at launch less than any dynamic program."""
     m = concmem.measure(["/bin/sleep", "0.3"])
     assert 0 < m.sampler.rss_bytes < MIB
     assert 0 < m.sampler.floor_bytes < m.sampler.rss_bytes
 
 
 def test_known_programs_say_what_they_hold() -> None:
-    """Every program of known size opens with a comment that is its contract, beginning with its own name."""
+    """The first comment of every program of known size describes what it does and begins with its name."""
     assert set(known_names()) == {path.stem for path in (PROGRAMS / "known").glob("*.c")}
     for name in known_names():
         text = (PROGRAMS / "known" / f"{name}.c").read_text()
@@ -125,6 +125,6 @@ def test_known_programs_say_what_they_hold() -> None:
 
 
 def test_unknown_program_is_refused() -> None:
-    """A wrong name is one sentence that lists the right ones."""
+    """The error for an unknown name lists the known ones."""
     with pytest.raises(InvalidRequest, match=r"no program of known size 'nothing'.*hold"):
         known("nothing")

@@ -1,4 +1,4 @@
-"""Instances that are made in part at first are like any other, whatever is done with them."""
+"""Lazy instances behave like any other, whatever is done with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from concmem.testing import known
 
 @attrs.frozen
 class Pair(Lazy):
-    """Two fields, of which one has a default that `later` must not take."""
+    """Two fields. One has a default, which `create_lazy` must not use."""
 
     first: int
     second: list[int] = attrs.field(factory=list)
@@ -38,8 +38,8 @@ def pair(calls: list[str]) -> Pair:
     return Pair.create_lazy(make, first=1)
 
 
-def test_what_is_known_is_there_and_the_rest_is_made_once(pair: Pair, calls: list[str]) -> None:
-    """Nothing is made before it is asked for, and nothing twice."""
+def test_other_fields_are_built_once_on_first_use(pair: Pair, calls: list[str]) -> None:
+    """Known fields can be read at once. The others are built on first use, and once."""
     assert pair.first == 1
     assert calls == []
     assert pair.second == [2]
@@ -51,8 +51,8 @@ def test_what_is_known_is_there_and_the_rest_is_made_once(pair: Pair, calls: lis
     "same",
     [copy.copy, copy.deepcopy, attrs.evolve, lambda pair: pickle.loads(pickle.dumps(pair)), lambda pair: pair],
 )
-def test_copies_are_whole(same: Callable[[Any], Any], pair: Pair, calls: list[str]) -> None:
-    """Whatever copies one that is not whole yet gives one that is."""
+def test_copies_are_complete(same: Callable[[Any], Any], pair: Pair, calls: list[str]) -> None:
+    """Every way of copying gives a complete instance."""
     again = same(pair)
     assert again == Pair(1, [2]) == pair
     assert repr(again) == repr(Pair(1, [2]))
@@ -60,8 +60,8 @@ def test_copies_are_whole(same: Callable[[Any], Any], pair: Pair, calls: list[st
     assert calls == ["made"]
 
 
-def test_names_that_are_no_fields(pair: Pair, calls: list[str]) -> None:
-    """They are missing, as in any other instance, and asking for them makes nothing."""
+def test_unknown_attributes(pair: Pair, calls: list[str]) -> None:
+    """They raise an AttributeError, as in any other instance, and build nothing."""
     for each in (pair, Pair(1)):
         with pytest.raises(AttributeError, match=r"'Pair' object has no attribute 'third'"):
             each.third  # type: ignore[attr-defined]  # noqa: B018
@@ -69,15 +69,15 @@ def test_names_that_are_no_fields(pair: Pair, calls: list[str]) -> None:
     assert calls == []
 
 
-def test_it_is_frozen_all_the_same(pair: Pair) -> None:
-    """A field that has not been made cannot be set either."""
+def test_lazy_fields_are_frozen(pair: Pair) -> None:
+    """A field that has not been built cannot be set either."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         pair.second = []  # type: ignore[misc]
     assert pair.second == [2]
 
 
-def test_what_cannot_be_made_is_tried_again() -> None:
-    """An error comes to whoever asks, and leaves the instance as it was."""
+def test_a_failed_build_is_tried_again() -> None:
+    """The error reaches the caller, and the instance is unchanged."""
     results = [ValueError("not yet"), Pair(1, [3])]
 
     def make() -> Pair:
@@ -93,8 +93,8 @@ def test_what_cannot_be_made_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("command", [["/bin/true"], "sleep 0.02 & sleep 0.03; exit 4"])
-def test_a_measurement_that_nobody_has_read(command: Any) -> None:
-    """The headline is that of the other figures; what is read long after others have used the memory is its own."""
+def test_a_measurement_that_is_read_late(command: Any) -> None:
+    """All fields are its own, even after other measurements have reused the shared memory."""
     m = concmem.measure(command)
     peak = m.peak
     for _ in range(3):
@@ -127,8 +127,8 @@ def test_a_measurement_that_nobody_has_read(command: Any) -> None:
     ],
     ids=str,
 )
-def test_the_headline_that_is_made_first_is_that_of_all_figures(command: list[str], options: dict[str, Any]) -> None:
-    """What is left out for a process that was alone would have changed nothing."""
+def test_the_early_headline_equals_that_of_all_figures(command: list[str], options: dict[str, Any]) -> None:
+    """The short cut for a single process does not change the headline."""
     m = concmem.measure(command, stdout=concmem.DEVNULL, **options)
     first = m.peak, m.exit
     assert m.processes

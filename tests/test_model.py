@@ -1,4 +1,4 @@
-"""The words of a measurement: what a figure says, what an exit means, and that what is stored comes back."""
+"""The classes of a measurement: figures, exits, and that a stored measurement is the same when loaded."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def measured() -> concmem.Measurement:
     ],
 )
 def test_what_a_figure_bounds(figure: Figure, low: int | None, high: int | None) -> None:
-    """Each status says what the truth can be at least and at most."""
+    """Each status gives the smallest and the largest possible true amount."""
     assert (figure.low_bytes, figure.high_bytes) == (low, high)
 
 
-def test_how_a_figure_reads() -> None:
-    """A figure reads as a sentence; one that is missing says why."""
+def test_a_figure_as_text() -> None:
+    """A figure prints as a sentence; an unavailable one gives the reason."""
     bounded = Figure(3 * MIB, "bounded", "wait4 ru_maxrss", 1024)
     assert str(bounded) == "3.00 MiB (+1.00 KiB), bounded, from wait4 ru_maxrss"
     assert str(Figure(3 * MIB, "upper_bound", "status")) == "3.00 MiB, upper bound, from status"
@@ -68,11 +68,11 @@ def test_how_a_figure_reads() -> None:
     ],
 )
 def test_what_an_exit_means(end: Exit, status: int, ok: bool, text: str) -> None:
-    """The shell's number for it, whether it is a success, and how it reads."""
+    """The status as in a shell, whether it is a success, and its text."""
     assert (end.status, end.ok, str(end)) == (status, ok, text)
 
 
-def test_words_are_frozen(measured: concmem.Measurement) -> None:
+def test_measurements_are_frozen(measured: concmem.Measurement) -> None:
     """Nothing of a measurement can be changed."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         measured.exit.code = 0  # type: ignore[misc]
@@ -81,7 +81,7 @@ def test_words_are_frozen(measured: concmem.Measurement) -> None:
 
 
 def test_all_figures(measured: concmem.Measurement) -> None:
-    """Every figure is there, the headline first; one without bytes says why, one with bytes where from."""
+    """All figures exist, first the headline. One without bytes has a note, one with bytes a source."""
     assert list(measured.figures) == [
         "peak", "root_peak_rss", "largest_peak_rss", "tree_peak_pss",
         "tree_peak_rss_sum", "tree_upper_bound", "cgroup_peak", "tree_peak_swap",
@@ -95,7 +95,7 @@ def test_all_figures(measured: concmem.Measurement) -> None:
 
 
 def test_figures_do_not_contradict_each_other(measured: concmem.Measurement) -> None:
-    """What bounds another figure does bound it."""
+    """A figure that bounds another one is not below it."""
     values = {name: figure.bytes for name, figure in measured.figures.items() if figure.bytes is not None}
     largest = measured.largest_peak_rss
     assert values["root_peak_rss"] <= values["largest_peak_rss"]
@@ -106,8 +106,8 @@ def test_figures_do_not_contradict_each_other(measured: concmem.Measurement) -> 
         assert values["tree_peak_pss"] <= values["tree_upper_bound"]
 
 
-def test_facts_of_the_run(measured: concmem.Measurement) -> None:
-    """The command, its output, its end, the machine and the time are what they were."""
+def test_command_exit_times_and_host(measured: concmem.Measurement) -> None:
+    """The command, its output, its exit, the machine and the times are correct."""
     assert isinstance(measured.command, str) and measured.command.endswith("exit 3")
     assert measured.exit == Exit(3, None, "exited")
     assert (measured.stdout, measured.stderr) == (b"holding\ndone\n", None)
@@ -120,7 +120,7 @@ def test_facts_of_the_run(measured: concmem.Measurement) -> None:
 
 
 def test_dict_and_back(measured: concmem.Measurement) -> None:
-    """`to_dict` is plain JSON, carries the schema, and `from_dict` makes the same again, without the timeline."""
+    """`to_dict` returns plain JSON with the schema, and `from_dict` the same measurement without the timeline."""
     stored = json.loads(json.dumps(measured.to_dict(), allow_nan=False))
     assert stored["schema"] == SCHEMA
     again = concmem.Measurement.from_dict(stored)
@@ -129,7 +129,7 @@ def test_dict_and_back(measured: concmem.Measurement) -> None:
 
 
 def test_save_and_load(measured: concmem.Measurement, tmp_path: Path) -> None:
-    """What was saved is the same when loaded; nothing else is left beside the two files."""
+    """A saved measurement is the same when loaded. There are two files and no others."""
     measured.save(tmp_path / "run.json")
     measured.save(str(tmp_path / "run.json"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "run.npz"]
@@ -137,7 +137,7 @@ def test_save_and_load(measured: concmem.Measurement, tmp_path: Path) -> None:
 
 
 def test_loading_without_the_timeline(measured: concmem.Measurement, tmp_path: Path) -> None:
-    """The JSON alone is a measurement with an empty timeline."""
+    """Without the timeline's file, the timeline is empty."""
     measured.save(tmp_path / "run.json")
     (tmp_path / "run.npz").unlink()
     again = concmem.load(tmp_path / "run.json")
@@ -179,8 +179,8 @@ def damaged(stored: dict[str, Any], how: str) -> str:
         "an unknown status",
     ],
 )
-def test_what_is_no_measurement_is_refused(how: str, measured: concmem.Measurement, tmp_path: Path) -> None:
-    """A file that is not ours, damaged or from the future is one sentence that names it."""
+def test_other_files_are_refused(how: str, measured: concmem.Measurement, tmp_path: Path) -> None:
+    """A file that is damaged, newer or not from concmem gives one sentence that names it."""
     path = tmp_path / "run.json"
     path.write_text(damaged(measured.to_dict(), how))
     with pytest.raises(RecordingError) as raised:
@@ -195,7 +195,7 @@ def test_what_is_no_measurement_is_refused(how: str, measured: concmem.Measureme
 
 
 def test_a_damaged_timeline_is_refused(measured: concmem.Measurement, tmp_path: Path) -> None:
-    """A timeline file that is cut short is an error when it is loaded or used, never another timeline."""
+    """A truncated timeline is an error when it is loaded or used, never another timeline."""
     measured.save(tmp_path / "run.json")
     whole = (tmp_path / "run.npz").read_bytes()
     (tmp_path / "run.npz").write_bytes(whole[: len(whole) // 2])
@@ -204,18 +204,18 @@ def test_a_damaged_timeline_is_refused(measured: concmem.Measurement, tmp_path: 
 
 
 def test_a_missing_file_is_a_missing_file(tmp_path: Path) -> None:
-    """A path that is not there is what it is everywhere: FileNotFoundError, or ours that is one."""
+    """A path that does not exist raises a FileNotFoundError."""
     with pytest.raises((FileNotFoundError, RecordingError), match=r"missing\.json"):
         concmem.load(tmp_path / "missing.json")
 
 
 def test_measurements_pickle(measured: concmem.Measurement) -> None:
-    """A measurement goes to another process whole."""
+    """A pickled measurement is complete."""
     assert pickle.loads(pickle.dumps(measured)) == measured
 
 
-def test_names_with_dots_keep_their_timelines_apart(tmp_path: Path) -> None:
-    """`run-0.1` and `run-0.2` have a timeline each, and a name that ends in .npz is refused."""
+def test_names_with_dots_have_separate_timelines(tmp_path: Path) -> None:
+    """`run-0.1` and `run-0.2` have one timeline each. A name that ends in .npz is refused."""
     small, large = concmem.measure(["sleep", "0.05"]), concmem.measure(known("hold", 8 << 20, 1, 0.1))
     small.save(tmp_path / "run-0.1")
     large.save(tmp_path / "run-0.2")
@@ -224,8 +224,8 @@ def test_names_with_dots_keep_their_timelines_apart(tmp_path: Path) -> None:
         small.save(tmp_path / "x.npz")
 
 
-def test_files_have_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
-    """A stored measurement is as private as the user's other new files."""
+def test_files_have_the_mode_of_the_umask(tmp_path: Path) -> None:
+    """A stored measurement has the mode of any new file of the user."""
     before = os.umask(0o077)
     try:
         concmem.measure(["/bin/true"]).save(tmp_path / "run.json")

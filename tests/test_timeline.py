@@ -1,4 +1,4 @@
-"""The timeline: when memory was what, at the rate that was asked for, with the peak in its place."""
+"""The timeline has the right amounts at the right times, at the requested rate, and the peak at the right place."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ START_UP_BYTES = 2 * MIB
 """More than a known program of one thread needs for itself (about 1 MiB)."""
 
 CLOCK_SLACK_S = 0.05
-"""Between the root's start and its main: the exec, the loader, and the CPU that others have on a loaded machine."""
+"""The time between the root's start and its main: exec, loader, and waiting for the CPU on a loaded machine."""
 
 ROUNDS = 5
-"""Medians over so many runs count."""
+"""How many runs the medians are computed from."""
 
 MOST_COST = 30 if os.environ.get("CONCMEM_SANITIZE") else 3
-"""CPU time of one of the sampler's ticks, in readings of the barest loop; with sanitizers it is many times slower."""
+"""The CPU time of one tick, in readings of the bare loop. With sanitizers it is many times slower."""
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
 
 @pytest.mark.parametrize("idle_s", [0.4, pytest.param(10.0, marks=pytest.mark.long)])
 def test_one_spike(idle_s: float) -> None:
-    """One spike of 20 MiB, over in a few milliseconds, is in the peak, and in the timeline where it happened."""
+    """A spike of 20 MiB for a few milliseconds is in the peak, and in the timeline at the right time."""
     base, spike = 5 * MIB, 20 * MIB
     m = concmem.measure(known("spikes", 1, spike, 2, base, 1, idle_s * 1e3), stdout=subprocess.PIPE)
     from_s, top_s, down_s = (float(word) - m.start_monotonic_s for word in (m.stdout or b"").split()[1:])
@@ -46,11 +46,11 @@ def test_one_spike(idle_s: float) -> None:
 
     t, rss = m.timeline.t_s, m.timeline.rss_bytes
     high = t[rss >= base + spike // 2]
-    if down_s - top_s > slack_s:  # else other programs kept the sampler from reading all the while
+    if down_s - top_s > slack_s:  # else the sampler may have had no CPU during the whole spike
         assert len(high) > 0
         assert from_s <= m.timeline.peak_t_s <= down_s + slack_s
     assert all((from_s <= high) & (high <= down_s + slack_s))
-    # Outside the spike the program is as small as it is, and afterwards it sleeps for `idle_s`.
+    # Outside of the spike the program has its base size. After it, the program sleeps for `idle_s`.
     calm = rss[((t < from_s) | (t > down_s + slack_s)) & (rss.cumsum() > base) & (t < down_s + idle_s)]
     assert int(calm.max()) <= base + START_UP_BYTES
     assert base <= int(np.median(calm))
@@ -58,9 +58,9 @@ def test_one_spike(idle_s: float) -> None:
 
 def test_a_millisecond_interval(compiled: Callable[[str], str]) -> None:
     """
-    At 1 ms the sampler reads as often as the barest loop that reads beside it, at less than three times its CPU time.
+    At 1 ms the sampler reads as often as a bare loop that runs beside it, with less than three times its CPU time.
 
-    Both have the same load beside them, so that neither a slow machine nor a busy one changes what must hold.
+    Both run under the same load, so the result does not depend on how slow or busy the machine is.
     """
     barest = compiled("bare_ticks")
     rates, gaps, costs = [], [], []
@@ -75,7 +75,7 @@ def test_a_millisecond_interval(compiled: Callable[[str], str]) -> None:
         rates.append((len(t_s) - 1) / (t_s[-1] - t_s[0]) / ((readings - 1) / span_ns * 1e9))
         gaps.append(float(np.median(np.diff(t_s))) / (gap_ns / 1e9))
         costs.append(m.sampler.cpu_s / m.sampler.ticks / (cpu_ns / readings / 1e9))
-        # What is missing is counted: what was read and what was dropped is what was asked for.
+        # Readings made and readings dropped add up to the requested number.
         due = (m.tree_wall_s - 0.001) / 0.001
         assert due - 1 <= m.sampler.ticks + m.sampler.dropped_rows <= due + 2
         assert m.sampler.longest_gap_s >= np.diff(t_s).max() - 1e-6
@@ -85,7 +85,7 @@ def test_a_millisecond_interval(compiled: Callable[[str], str]) -> None:
 
 
 def test_the_interval_is_kept() -> None:
-    """A longer interval gives as many windows as fit, and never two closer than it says."""
+    """A longer interval gives as many windows as fit, and none are closer together."""
     m = concmem.measure(["/bin/sleep", "1"], interval_s=0.05)
     assert len(m.timeline) > 2
     assert m.sampler.ticks + m.sampler.dropped_rows == pytest.approx(m.tree_wall_s / 0.05, abs=2)
@@ -93,8 +93,8 @@ def test_the_interval_is_kept() -> None:
     assert m.sampler.interval_s == 0.05
 
 
-def test_readings_that_were_missed_are_counted() -> None:
-    """A sampler that is stopped for a while drops as many readings as that takes, and says when it was late."""
+def test_missed_readings_are_counted() -> None:
+    """A sampler that is stopped for a while counts the readings that it dropped, and the late ones."""
     stopped_s = 0.3
     with concmem.start(["/bin/sleep", "1"]) as running:
         assert running.root_pid is not None
@@ -110,18 +110,18 @@ def test_readings_that_were_missed_are_counted() -> None:
     assert report.late_ticks >= 1
     assert report.longest_gap_s >= stopped_s
     assert report.ticks + report.dropped_rows == pytest.approx(m.tree_wall_s / 0.001, abs=3)
-    assert report.ticks - 1 <= len(m.timeline) <= report.ticks  # the last can find nobody
+    assert report.ticks - 1 <= len(m.timeline) <= report.ticks  # the last tick may find no process
 
 
 def test_a_ramp() -> None:
-    """A ramp to 100 MiB in 1 s rises with time, at the speed at which it does."""
+    """A ramp to 100 MiB in 1 s rises with time, at its actual speed."""
     m = concmem.measure(known("ramp", 100 * MIB, 1, 200), stdout=subprocess.DEVNULL)
     t, rss = m.timeline.t_s, m.timeline.rss_bytes
     alive = t < m.wall_s - CLOCK_SLACK_S
     t, rss = t[alive], rss[alive]
     assert np.all(np.diff(t) > 0)
     assert np.all(np.diff(rss.astype(np.int64)) >= 0)
-    # A step of 5 ms is never early, however busy the machine; each can be late.
+    # On a busy machine a step of 5 ms can be late, but never early.
     assert np.all(rss <= (t + 0.005 + m.sampler.longest_gap_s) * 100 * MIB + START_UP_BYTES)
     assert int(m.timeline.rss_bytes.max()) >= 100 * MIB
     assert len(np.unique(rss)) > 20
@@ -129,7 +129,7 @@ def test_a_ramp() -> None:
 
 
 def test_arrays() -> None:
-    """All arrays are read-only, as long as one another, in order of time, and minima do not exceed maxima."""
+    """All arrays are read-only, equally long and in order of time, and minima do not exceed maxima."""
     m = concmem.measure(known("hold", 20 * MIB, 1, 0.4), stdout=subprocess.DEVNULL, pss_budget=0.2)
     timeline = m.timeline
     for array in (timeline.t_s, timeline.rss_bytes, timeline.rss_min_bytes, timeline.pss_t_s, timeline.pss_bytes):
@@ -155,7 +155,7 @@ def test_arrays() -> None:
     ],
 )
 def test_tracks(source: str, columns: list[str]) -> None:
-    """Each source's track has its time, its count of readings, and three values of every column."""
+    """Each track has times, counts of readings, and three values of every column."""
     m = concmem.measure(known("hold", 20 * MIB, 1, 0.4), stdout=subprocess.DEVNULL)
     track = m.timeline.track(source)
     assert track.dtype.names == ("t_ns", "n", *(f"{c}_{kind}" for c in columns for kind in ("min", "max", "last")))
@@ -167,21 +167,21 @@ def test_tracks(source: str, columns: list[str]) -> None:
 
 
 def test_the_track_of_the_high_water_mark() -> None:
-    """The high-water mark is in its track in bytes, and never below what was resident."""
+    """The track of VmHWM is in bytes, and never below the resident size."""
     m = concmem.measure(known("hold", 20 * MIB, 4, 0.4), stdout=subprocess.DEVNULL)
     assert 20 * MIB <= int(m.timeline.track("status")["hwm_max"].max()) <= 20 * MIB + START_UP_BYTES
     assert int(m.timeline.track("status")["threads_max"].max()) == 5
 
 
 def test_an_unknown_track_is_one_sentence() -> None:
-    """A wrong name is refused with the right ones."""
+    """The error for an unknown track lists the existing ones."""
     m = concmem.measure(["/bin/true"])
     with pytest.raises((concmem.ConcmemError, KeyError), match="statm"):
         m.timeline.track("nothing")
 
 
-def test_the_ring_round_the_record() -> None:
-    """Round the largest reading every single one is kept."""
+def test_single_readings_around_the_largest() -> None:
+    """All single readings around the largest one are kept."""
     m = concmem.measure(known("spike", 5 * MIB, 20 * MIB, 0.5, 5), stdout=subprocess.DEVNULL)
     t, rss = m.timeline.ring
     assert len(t) == len(rss) > 10
@@ -193,7 +193,7 @@ def test_the_ring_round_the_record() -> None:
 
 
 def test_all_agree_on_the_peak() -> None:
-    """`peak_t_s`, the windows and the figure are about the same moment and amount."""
+    """`peak_t_s`, the windows and the figure agree on time and amount."""
     m = concmem.measure(known("ramp", 40 * MIB, 0.4, 40), stdout=subprocess.DEVNULL)
     top = int(m.timeline.rss_bytes.max())
     assert m.tree_peak_rss_sum.bytes == top
@@ -203,7 +203,7 @@ def test_all_agree_on_the_peak() -> None:
 
 
 def test_a_very_short_target_has_a_timeline() -> None:
-    """A target that is over before the first reading has figures, and arrays that may be short but are there."""
+    """A target that ends before the first reading has figures, and arrays that may be short."""
     for _ in range(20):
         m = concmem.measure(["/bin/true"], interval_s=1)
         assert len(m.timeline.t_s) == len(m.timeline.rss_bytes)
@@ -211,7 +211,7 @@ def test_a_very_short_target_has_a_timeline() -> None:
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
-    """A timeline that was saved is the same when loaded, ring and tracks included."""
+    """A saved timeline is the same when loaded, including ring and tracks."""
     m = concmem.measure(known("ramp", 10 * MIB, 0.3), stdout=subprocess.DEVNULL)
     m.save(tmp_path / "m.json")
     again: Any = concmem.load(tmp_path / "m.json").timeline

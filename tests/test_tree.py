@@ -1,4 +1,4 @@
-"""The tree: who belongs to it, what it holds together, and that nobody is lost."""
+"""The tree: which processes belong to it, what they hold together, and that none is missed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from concmem.testing import known
 MIB = 1 << 20
 
 HOLD_S = 0.6
-"""Long enough to be seen by a loaded machine's sampler, and for a reading of smaps_rollup or two."""
+"""Long enough for readings on a loaded machine, including one or two of smaps_rollup."""
 
 COUNTERS_BYTES = MIB
-"""What a high-water mark can lack of the truth, with the per-CPU counters of a few CPUs."""
+"""By how much a high-water mark can be too low, with the per-CPU counters of a few CPUs."""
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
 
 def holding(m: concmem.Measurement, held_bytes: int) -> list[concmem.Process]:
-    """The processes that are shown to have held `held_bytes`, as far as the kernel's counters can show it."""
+    """Return the processes with a peak of at least `held_bytes`, less the error of the kernel's counters."""
     return [p for p in m.processes if p.peak.bytes is not None and p.peak.bytes >= held_bytes - COUNTERS_BYTES]
 
 
 def test_chain_of_processes_is_summed() -> None:
-    """10, 20, 30 and 40 MiB, each process having given up what it inherited, are 100 MiB at once."""
+    """Processes of 10, 20, 30 and 40 MiB that share nothing are 100 MiB at once."""
     m = concmem.measure(known("chain", 1.5, *(n * MIB for n in (10, 20, 30, 40))), stdout=subprocess.DEVNULL)
     assert m.peak.bytes is not None and m.tree_peak_rss_sum.bytes is not None
     assert 100 * MIB <= m.peak.bytes <= 104 * MIB
@@ -45,7 +45,7 @@ def test_chain_of_processes_is_summed() -> None:
 
 
 def test_forked_pages_are_counted_once_in_pss() -> None:
-    """200 MiB shared by fork among 1 + 4 processes is a footprint of 200 MiB, though the sum of RSS says 1,000."""
+    """200 MiB shared by fork among 1 + 4 processes is a footprint of 200 MiB; the sum of RSS is 1,000 MiB."""
     m = concmem.measure(known("fork-share", 200 * MIB, 4, 2), stdout=subprocess.DEVNULL)
     assert m.tree_peak_pss.bytes is not None and m.tree_peak_rss_sum.bytes is not None and m.peak.bytes is not None
     assert 200 * MIB <= m.tree_peak_pss.bytes <= 206 * MIB
@@ -56,7 +56,7 @@ def test_forked_pages_are_counted_once_in_pss() -> None:
 
 ONCE = {
     "forked and not written to": ("fork-share", 100 * MIB, 4, HOLD_S),
-    # With this seed each idles for more than half of the 200 ms before it touches its own: it is met by then.
+    # With this seed each process idles for over 100 ms before it touches its own pages, so it is seen before that.
     "a part of each one's own": ("workers", 4, 20 * MIB, 20 * MIB, 1, HOLD_S * 1000, 22, 200),
     "shared on purpose": ("shared", 100 * MIB, 4, HOLD_S),
 }
@@ -65,14 +65,14 @@ ONCE = {
 @pytest.mark.parametrize("pss_budget", [0, 0.01])
 @pytest.mark.parametrize("args", ONCE.values(), ids=ONCE)
 def test_lower_end_without_pss(args: tuple[object, ...], pss_budget: float) -> None:
-    """What cannot be shared is told by statm alone, and all that can be counts once: 100 MiB in each case."""
+    """From statm alone, memory that can be shared counts once: 100 MiB in each case."""
     m = concmem.measure(known(*map(str, args)), stdout=subprocess.DEVNULL, pss_budget=pss_budget)
     assert m.peak.low_bytes is not None
     assert 100 * MIB <= m.peak.low_bytes <= 104 * MIB
 
 
 def test_nothing_is_shared_after_an_exec() -> None:
-    """Three programs that grow to 30 MiB, started by a shell, are 90 MiB, whatever the shell had."""
+    """Three programs of 30 MiB, started by a shell, are 90 MiB, whatever the size of the shell."""
     ramp = " ".join(known("ramp", 30 * MIB, HOLD_S, 30))
     m = concmem.measure(f"{ramp} & {ramp} & {ramp} & wait", pss_budget=0, stdout=subprocess.DEVNULL)
     assert m.peak.low_bytes is not None
@@ -88,8 +88,8 @@ LAUNCHES = {
 }
 
 
-def test_children_however_started_belong_and_die(marked: Any) -> None:
-    """Children started plainly, in a subshell, by nohup, setsid and double fork are all seen, and dead at the end."""
+def test_all_kinds_of_children_are_seen_and_end(marked: Any) -> None:
+    """Children started directly, in a subshell, by nohup, setsid and double fork are all seen, and have ended."""
     script = "\n".join(LAUNCHES.values()).format(
         sleep="sleep 987654", daemonize=" ".join(known("daemonize", 7 * MIB, 987654))
     )
@@ -105,7 +105,7 @@ def test_children_however_started_belong_and_die(marked: Any) -> None:
 
 
 def test_daemon_outlives_the_root() -> None:
-    """A double-forked daemon is waited for: it is measured, and `tree_wall_s` goes on after `wall_s`."""
+    """The measurement waits for a double-forked daemon and includes it; `tree_wall_s` is longer than `wall_s`."""
     m = concmem.measure(known("daemonize", 60 * MIB, HOLD_S), stdout=subprocess.DEVNULL)
     assert m.tree_wall_s >= max(HOLD_S, m.wall_s + 0.1)
     assert m.exit.code == 0
@@ -133,14 +133,14 @@ over.set()
 
 
 def test_short_lived_children_of_many_threads() -> None:
-    """Of 400 threads each new one forks a child of 50 ms: it is found though its thread has not had its turn."""
+    """Children of 50 ms, forked by new threads among 400, are found before the lists of these threads are read."""
     m = concmem.measure([sys.executable, "-c", MANY_THREADS])
     assert m.exit.ok and m.max_threads > 400
     assert sum(process.comm == "sleep" for process in m.processes) >= 10  # of 20, on a machine with much other work
 
 
 def test_child_of_a_thread() -> None:
-    """A child forked by a thread that is not the main one is found, and its memory is in the sums."""
+    """A child forked by a thread other than the main thread is found, and its memory is in the sums."""
     m = concmem.measure(known("thread-fork", 60 * MIB, HOLD_S), stdout=subprocess.DEVNULL)
     assert m.max_alive == 2
     (child,) = holding(m, 60 * MIB)
@@ -149,7 +149,7 @@ def test_child_of_a_thread() -> None:
 
 
 def test_exec_renames_a_process() -> None:
-    """A process keeps its row over exec and shows what it became; the children it had before stay found."""
+    """A process keeps its row over exec and shows its new name; its earlier children stay in the list."""
     m = concmem.measure("sleep 0.5 & exec sleep 0.7")
     assert len(m.processes) == 2
     assert m.processes[0].comm == "sleep"
@@ -158,7 +158,7 @@ def test_exec_renames_a_process() -> None:
 
 
 def test_times_of_processes() -> None:
-    """A process begins and ends when it does, within the time between two readings."""
+    """Start and end of a process are right to within the time between two readings."""
     m = concmem.measure("sleep 0.3; sleep 0.4")
     root, first, second = m.processes
     slack_s = 0.02 + m.sampler.longest_gap_s  # the kernel's clock for starts ticks 100 times a second
@@ -174,7 +174,7 @@ CROWD = """
 import subprocess, sys, time
 begun = time.monotonic()
 crowd = [subprocess.Popen(["sleep", "987"]) for _ in range(int(sys.argv[1]))]
-# All have exec'd. Their arguments are read again after twice their age at most.
+# All have called exec. Their arguments are read again after at most twice their age.
 time.sleep(2 * (time.monotonic() - begun) + 1)
 for child in crowd:
     child.kill()
@@ -184,12 +184,12 @@ for child in crowd:
 
 
 def crowd(count: int) -> list[str]:
-    """A Python with `count` children, all alive together until they must be known, however slow the machine is."""
+    """Run a Python with `count` children, all alive together until the sampler must have seen them."""
     return [sys.executable, "-c", CROWD, str(count)]
 
 
 def test_wide_tree() -> None:
-    """1,200 children at once are all found, none twice, none missing: their list is several pieces to read."""
+    """1,200 children at once are all found, none twice. Their list takes several reads."""
     m = concmem.measure(crowd(1200))
     assert m.exit.ok
     assert m.max_alive == 1201  # and their parent
@@ -206,14 +206,14 @@ print(json.dumps([m.max_alive, len(m.processes), m.tree_peak_rss_sum.bytes]))
 
 
 def test_more_processes_than_file_descriptors(host_python: Callable[..., Any]) -> None:
-    """Where the hard limit of open files is below what kept ones need, all processes are still found and summed."""
+    """With a hard limit on open files that is too low to keep all files open, all processes are still summed."""
     alive, seen, rss_sum_bytes = host_python(FEW_FILES, *crowd(100))
     assert (alive, seen) == (101, 101)
     assert rss_sum_bytes >= 101 * (512 << 10)
 
 
-def test_processes_too_short_to_see_are_reaped_and_counted() -> None:
-    """The largest of many short children is in `largest_peak_rss`, seen or not: its parent's rusage tells."""
+def test_processes_too_short_to_be_seen_count() -> None:
+    """The largest of many short children is in `largest_peak_rss` even if unseen, from its parent's rusage."""
     hold = " ".join(known("hold", 40 * MIB, 1, 0))
     m = concmem.measure(
         f"{hold}; for i in 1 2 3 4 5 6 7 8; do /bin/true; done", interval_s=0.5, stdout=subprocess.DEVNULL

@@ -1,4 +1,4 @@
-"""Amounts as people write and read them."""
+"""Formatting and parsing of amounts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from concmem.units import (
     ],
 )
 def test_format_bytes(count: int, text: str) -> None:
-    """Three or four digits, the unit that makes the number readable, and never 1024 of a smaller one."""
+    """Three or four digits in a unit that keeps the number below 1024."""
     assert format_bytes(count) == text
 
 
@@ -54,7 +54,7 @@ def test_format_bytes(count: int, text: str) -> None:
     ],
 )
 def test_format_error(status: str, error_bytes: int, over_bytes: int, text: str) -> None:
-    """Both margins where there are two; what is open at an end says so, and gives no margin for that end."""
+    """Both margins if there are two. An open end is named, and has no margin."""
     assert format_error(status, error_bytes, over_bytes) == text
 
 
@@ -72,13 +72,13 @@ def test_format_error(status: str, error_bytes: int, over_bytes: int, text: str)
     ],
 )
 def test_format_seconds(seconds: float, text: str) -> None:
-    """Below a minute with a unit, from then on as a clock shows it."""
+    """Below a minute with a unit, from a minute on as a clock shows it."""
     assert format_seconds(seconds) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0"), (999, "999"), (1000, "1 000"), (1_000_000, "1 000 000")])
 def test_format_count(count: int, text: str) -> None:
-    """Thousands are set apart by spaces."""
+    """Thousands are separated by spaces."""
     assert format_count(count) == text
 
 
@@ -114,28 +114,28 @@ def test_parse_bytes(text: str, count: int) -> None:
     [("1ms", 0.001), ("1", 1), ("0.5s", 0.5), (".5", 0.5), ("250us", 0.00025), ("2m", 120), ("1h", 3600)],
 )
 def test_parse_seconds(text: str, seconds: float) -> None:
-    """Seconds where no unit is given."""
+    """Without a unit, the number is in seconds."""
     assert parse_seconds(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
     "text", ["", "k", "-1", "1.0005k", "1e3", "ten", "1 000", "10x", "0x10", "nan", "inf", "\u0661"]
 )
-def test_what_is_no_number_is_refused(text: str) -> None:
-    """Anything else is one sentence that quotes it, for counts and bytes alike."""
+def test_invalid_counts_and_bytes_are_refused(text: str) -> None:
+    """Other text gives one sentence that quotes it."""
     for parse in (parse_count, parse_bytes):
         with pytest.raises(InvalidRequest, match="is not"):
             parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1s", "1d", "nan", "inf", "1e-3"])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    """Nor is anything else a time."""
+def test_invalid_times_are_refused(text: str) -> None:
+    """Other text is not a time."""
     with pytest.raises(InvalidRequest, match="is not a time"):
         parse_seconds(text)
 
 
 @pytest.mark.parametrize("count", [0, 1, 512, 4096, 1 << 20, 3 << 29, 7 << 40])
-def test_what_is_formatted_can_be_parsed(count: int) -> None:
-    """Amounts that fit the digits shown come back as they were."""
+def test_formatted_bytes_can_be_parsed(count: int) -> None:
+    """An amount that fits into the digits is the same after formatting and parsing."""
     assert parse_bytes(format_bytes(count)) == count
