@@ -57,7 +57,7 @@ SMALL = {"go": 2.0, "rust_threads": 2.1, "rust_tokio": 2.2, "rust_async_std": 2.
 @pytest.mark.parametrize(
     ("others", "verdict", "said"),
     [
-        (SMALL, HOLDS, "the least of the other 6: "),
+        (SMALL, HOLDS, "the smallest of the other 6: "),
         (SMALL | {"rust_tokio": 41.0}, NOT, "rust-tokio 41.0 MiB"),
         (SMALL | {"python": 1.0}, NOT, "python 1.00 MiB"),
     ],
@@ -73,7 +73,7 @@ def test_one_counterexample_is_enough_and_one_gap_is_not() -> None:
     most = [row for row in alike(ARTICLE, 1, 40.0, **SMALL) if row.program != "elixir"]
     found = judged("go-and-rust-least", *most)
     assert (found.verdict, found.why) == (UNKNOWN, "elixir at 1 is not in this study")
-    assert "the least of the other 5" in found.found
+    assert "the smallest of the other 5" in found.found
     refuted = [row for row in most if row.program != "python"] + [a_row("python", 1, 1.0)]
     assert judged("go-and-rust-least", *refuted).verdict == NOT
 
@@ -82,12 +82,12 @@ def test_dotnet_needs_most() -> None:
     """C# above all others; below one of them; in one range with one."""
     assert judged("dotnet-most", *alike(ARTICLE, 1, 40.0, csharp=131.0)).verdict == HOLDS
     below = judged("dotnet-most", *alike(ARTICLE, 1, 40.0, csharp=25.0))
-    assert below.verdict == NOT and below.found == "csharp 25.0 MiB; the most of the other 9: elixir 40.0 MiB"
+    assert below.verdict == NOT and below.found == "csharp 25.0 MiB; the largest of the other 9: elixir 40.0 MiB"
     rows = alike(ARTICLE, 1, 40.0, csharp=131.0)
     near = [row for row in rows if row.program != "elixir"] + [a_row("elixir", 1, 120, 130, 132)]
     found = judged("dotnet-most", *near)
     assert found.verdict == UNKNOWN
-    assert found.why == "the ranges allow both: elixir 120 MiB to 132 MiB, csharp 131 MiB to 131 MiB"
+    assert found.why == "the ranges allow both answers: elixir 120 MiB to 132 MiB, csharp 131 MiB to 131 MiB"
 
 
 def test_mono_is_not_dotnet() -> None:
@@ -111,7 +111,7 @@ def test_java_threads_take_about_250_mb(mib: tuple[float, ...], verdict: str) ->
     if len(mib) == 3 and verdict == HOLDS:
         assert found.found == "java-threads 240 MiB (252 MB)"
     if verdict == UNKNOWN:
-        assert found.why == ("it lies between 300 MiB and 320 MiB" if mib else "java-threads at 10 000: it was stopped")
+        assert found.why == ("its range is 300 MiB to 320 MiB" if mib else "java-threads at 10 000: it was stopped")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_java_threads_take_about_250_mb(mib: tuple[float, ...], verdict: str) ->
     [
         ({"csharp": 131, "elixir": 57}, HOLDS, "50.0 MiB; more with one task: elixir 57.0 MiB, csharp 131 MiB"),
         ({"csharp": 131}, NOT, "50.0 MiB; more with one task: csharp 131 MiB"),
-        ({}, NOT, "50.0 MiB; no other runtime needs more with one task, the most is elixir 40.0 MiB"),
+        ({}, NOT, "50.0 MiB; no other runtime needs more with one task; the largest is elixir 40.0 MiB"),
         ({"csharp": 131, "java_threads": 0}, UNKNOWN, "more with one task: csharp 131 MiB"),
     ],
 )
@@ -155,20 +155,20 @@ def test_goroutines_in_both_wordings(go: tuple[float, ...], half_again: str, ove
 def test_native_threads_cannot_run(program: str) -> None:
     """A failure is what is claimed, with its reason; a figure refutes it; what was never tried says nothing."""
     key = f"{program}-cannot-run"
-    limit = "kernel.pid_max is 32768, 102048 are needed"
+    limit = "kernel.pid_max is 32768, but 102048 is needed"
     failed = judged(key, a_row(program, 100_000, reason="stopped", limit=limit))
     assert (failed.verdict, failed.found) == (HOLDS, f"{limit}; stopped")
     broken = judged(key, a_row(program, 100_000, reason="error while loading shared libraries (exit code 127)"))
     assert broken.verdict == UNKNOWN, "a failure is no limit"
     ran = judged(key, a_row(program, 100_000, 900.0, runs=3, status="partly", reason="once too slow"))
-    assert (ran.verdict, ran.found) == (NOT, f"1 of 3 runs went well: {program} 900 MiB")
-    skipped = a_row(program, 100_000, status="skipped", reason="not tried: it could not run with 50 000 tasks already")
+    assert (ran.verdict, ran.found) == (NOT, f"1 of 3 runs succeeded: {program} 900 MiB")
+    skipped = a_row(program, 100_000, status="skipped", reason="not tried: it failed with 50 000 tasks: no more")
     assert judged(key, attrs.evolve(skipped, limit=limit)).verdict == HOLDS
     assert judged(key, skipped, a_row(program, 50_000, reason="pid_max", limit=limit)).verdict == UNKNOWN
     absent = judged(key)
     assert (absent.verdict, absent.why) == (UNKNOWN, f"{program} at 100 000 is not in this study")
-    later = judged(key, a_row(program, 100_000, status="not run", reason="the study has not come to it"))
-    assert (later.verdict, later.why) == (UNKNOWN, f"{program} at 100 000: the study has not come to it")
+    later = judged(key, a_row(program, 100_000, status="not run", reason="the study is not finished"))
+    assert (later.verdict, later.why) == (UNKNOWN, f"{program} at 100 000: the study is not finished")
 
 
 @pytest.mark.parametrize(
@@ -213,18 +213,17 @@ def test_csharp_is_competitive() -> None:
     """The fourth of eight is, the fifth is not, whoever is missing among those that cannot change it."""
     fourth = judged("csharp-competitive", *ranked(350))
     assert fourth.verdict == HOLDS
-    assert fourth.found == (
-        "csharp 350 MiB, number 4 of 8 after rust-tokio 100 MiB, rust-async-std 200 MiB, go 300 MiB"
-    )
+    assert fourth.found == ("csharp 350 MiB, rank 4 of 8 after rust-tokio 100 MiB, rust-async-std 200 MiB, go 300 MiB")
     assert judged("csharp-competitive", *ranked(450)).verdict == NOT
-    assert judged("csharp-competitive", *ranked(50)).found == "csharp 50.0 MiB, number 1 of 8"
+    assert judged("csharp-competitive", *ranked(50)).found == "csharp 50.0 MiB, rank 1 of 8"
     assert judged("csharp-competitive", *ranked(350, elixir=0)).verdict == UNKNOWN
     assert judged("csharp-competitive", *ranked(250, elixir=0)).verdict == HOLDS
 
 
 @pytest.mark.parametrize(
     ("csharp", "verdict", "beaten"),
-    [((461,), HOLDS, "; beaten: rust-async-std"), ((150,), HOLDS, "; beaten: rust-tokio and rust-async-std"),
+    [((461,), HOLDS, "; C# needs less than rust-async-std"),
+     ((150,), HOLDS, "; C# needs less than rust-tokio and rust-async-std"),
      ((600,), NOT, ""), ((500, 550), UNKNOWN, ""), ((), UNKNOWN, "")],
 )  # fmt: skip
 def test_csharp_beats_one_rust_runtime(csharp: tuple[float, ...], verdict: str, beaten: str) -> None:
@@ -256,7 +255,10 @@ def test_tokio_needs_least() -> None:
     """Less than the seven others that can run a million."""
     assert judged("tokio-least", *alike(LARGE, 1_000_000, 500.0, rust_tokio=200.0)).verdict == HOLDS
     found = judged("tokio-least", *alike(LARGE, 1_000_000, 500.0, rust_tokio=437.0, rust_async_std=365.0))
-    assert (found.verdict, found.found) == (NOT, "rust-tokio 437 MiB; the least of the other 7: rust-async-std 365 MiB")
+    assert (found.verdict, found.found) == (
+        NOT,
+        "rust-tokio 437 MiB; the smallest of the other 7: rust-async-std 365 MiB",
+    )
     gap = a_row("go", 1_000_000, status="skipped", reason="too large")
     rows = [row for row in alike(LARGE, 1_000_000, 500.0, rust_tokio=200.0) if row.program != "go"]
     assert judged("tokio-least", *rows, gap).why == "go at 1 000 000: too large"
@@ -294,12 +296,12 @@ def test_out_of_the_box() -> None:
     """A limit that stopped one, or a flag that one needs, is enough; where all ran as installed it does not hold."""
     every = alike(ARTICLE, 1_000_000, 100.0)
     key = "not-all-out-of-the-box"
-    assert judged(key, *every).verdict == NOT and judged(key, *every).found == "as installed: 10 of 10"
+    assert judged(key, *every).verdict == NOT and judged(key, *every).found == "run as installed: 10 of 10"
     assert judged(key, *every[1:]).verdict == UNKNOWN
     flagged = judged(key, *every[:-1], a_row("elixir", 1_000_000, 100, flags=("+P", "2")))
-    assert (flagged.verdict, flagged.found) == (HOLDS, "given a flag: elixir (+P 2); as installed: 9 of 10")
+    assert (flagged.verdict, flagged.found) == (HOLDS, "run with a flag: elixir (+P 2); run as installed: 9 of 10")
     stopped = judged(key, a_row("rust-threads", 1_000_000, limit="pid_max is 9"), *every[1:])
-    assert stopped.found == "stopped by a limit: rust-threads (pid_max is 9); as installed: 9 of 10"
+    assert stopped.found == "stopped by a limit: rust-threads (pid_max is 9); run as installed: 9 of 10"
     assert judged(key, a_row("rust-threads", 1_000_000, reason="crash"), *every[1:]).verdict == UNKNOWN
 
 
@@ -314,7 +316,7 @@ def test_good_with_few_or_with_many() -> None:
     turned = judged("few-or-many", *few, *many((*LARGE[-1:], *LARGE[1:-1], *LARGE[:1])))
     assert turned.verdict == HOLDS
     assert turned.found == (
-        f"in the better half with 1 alone: {LARGE[0]}; in the better half with 1 000 000 alone: {LARGE[-1]}"
+        f"in the better half only with 1 task: {LARGE[0]}; in the better half only with 1 000 000 tasks: {LARGE[-1]}"
     )
     assert judged("few-or-many", *few[1:], *many((*LARGE[-1:], *LARGE[1:-1], *LARGE[:1]))).verdict == UNKNOWN
 
@@ -323,16 +325,15 @@ def test_a_tie_has_no_place() -> None:
     """Those within range and error of C# are named, and its place is given as far as it is known."""
     rows = [row for row in ranked(350) if row.program != "nodejs"]
     found = judged("csharp-competitive", *rows, a_row("nodejs", 1_000_000, 340, 360))
-    assert "number 4 to 5 of 8 after " in found.found and found.found.endswith(
-        "within range and error of nodejs 360 MiB"
-    )
+    assert "rank 4 to 5 of 8 after " in found.found
+    assert found.found.endswith(", tied within range and error with nodejs 360 MiB")
 
 
 def test_a_verdict_that_hangs_on_a_version_says_so() -> None:
     """With figures of the other version the claim is judged by these as well; without them, what is known is said."""
     rows = alike(LARGE, 1_000_000, 500.0, rust_tokio=437.0, rust_async_std=366.0)
     known = judged("tokio-least", *rows)
-    assert (known.verdict, known.version.partition(",")[0]) == (NOT, "1 000 000 tasks of Tokio 1.28")
+    assert (known.verdict, known.version.partition(",")[0]) == (NOT, "1 000 000 tasks take 224 MiB with Tokio 1.28")
     other = a_row("rust-tokio-1-28", 1_000_000, 220, title="Tokio 1.28", toolchain="tokio 1.28.2")
     judged_too = judged("tokio-least", *rows, other)
     assert judged_too.verdict == NOT and judged_too.found == known.found
@@ -362,7 +363,7 @@ def test_at_least_is_right_whatever_the_unknown_turn_out_to_be(count: int) -> No
             expected, () if expected is not None else ("why",)
         )
     many = [at_least(1, [Answer(None, (f"gap {i}", f"gap {i + 1}")) for i in part]) for part in ((0, 1), (1, 2))]
-    assert at_least(2, many).obstacle == "gap 0; gap 1; and 2 more such", "each is said once"
+    assert at_least(2, many).obstacle == "gap 0; gap 1; and 2 more", "each is said once"
 
 
 def test_a_side_without_a_figure_is_named() -> None:
@@ -405,7 +406,7 @@ def test_another_workload_is_not_judged(make_study: Make) -> None:
     """Programs that do something else than sleep say nothing about the article, nor of what others published."""
     study = of_the_article(make_study, plan={"workload": "spawn"})
     assert {(each.verdict, each.why) for each in claims(study)} == {
-        (UNKNOWN, "it is about tasks that sleep, and the workload of this study is spawn")
+        (UNKNOWN, "the claim is about tasks that sleep, but the workload of this study is spawn")
     }
     assert not [each for each in beside(study) if each.ours]
 

@@ -14,7 +14,7 @@ from concmem.report.tables import peaks as tables
 from concmem.study import Plan, Progress, bench, largest_rows
 from concmem.study.limits.kinds import MEMORY, Obstacle
 from concmem.study.plan import Cell
-from concmem.study.running.find_largest import Sought, guesses, sought
+from concmem.study.running.find_largest import Search, find_searches, guesses
 from concmem.study.store.records import Run
 
 LIMITED = """
@@ -39,16 +39,16 @@ def made(tasks: int, status: str, alive: int | None = None, **more: object) -> R
 
 def test_guesses_go_down_from_what_there_can_be() -> None:
     """Two significant digits, at most five, never what has run already."""
-    assert list(guesses(Sought("x", 100_000, 32_443, 10_000))) == [31_000, 27_000, 24_000, 21_000, 18_000]
-    assert list(guesses(Sought("x", 100_000, 16_343, 15_000))) == [16_000]
-    assert list(guesses(Sought("x", 9, 8, 1))) == [7, 6, 5, 4, 3]
+    assert list(guesses(Search("x", 100_000, 32_443, 10_000))) == [31_000, 27_000, 24_000, 21_000, 18_000]
+    assert list(guesses(Search("x", 100_000, 16_343, 15_000))) == [16_000]
+    assert list(guesses(Search("x", 9, 8, 1))) == [7, 6, 5, 4, 3]
 
 
 def test_it_is_looked_for_below_what_was_alive() -> None:
     """Of the least planned number that no run of reached, from the most that were alive in any of its runs."""
     runs = [made(10, "ok", 10), made(100, "failed", 50), made(100, "failed", 55, index=1), made(1000, "failed", 80)]
-    assert sought(PLAN, runs) == [Sought("x", 100, 55, 10)]
-    assert sought(PLAN, [*runs, made(100, "ok", 100, index=2)]) == [], "fewer than what did run"
+    assert find_searches(PLAN, runs) == [Search("x", 100, 55, 10)]
+    assert find_searches(PLAN, [*runs, made(100, "ok", 100, index=2)]) == [], "fewer than what did run"
 
 
 def test_it_is_looked_for_below_a_limit_that_was_foreseen() -> None:
@@ -56,8 +56,10 @@ def test_it_is_looked_for_below_a_limit_that_was_foreseen() -> None:
     memory = Obstacle(MEMORY, 20 << 20, 40 << 20, 500)
     mappings = Obstacle("vm.max_map_count", 65530, 200_000, 600, "sysctl")
     skipped = made(1000, "skipped", obstacles=(memory, mappings))
-    assert sought(PLAN, [made(10, "ok"), made(100, "ok"), skipped]) == [Sought("x", 1000, 500, 100)]
-    assert sought(PLAN, [made(10, "ok"), made(100, "failed", obstacles=(mappings,))]) == [Sought("x", 100, 100, 10)]
+    assert find_searches(PLAN, [made(10, "ok"), made(100, "ok"), skipped]) == [Search("x", 1000, 500, 100)]
+    assert find_searches(PLAN, [made(10, "ok"), made(100, "failed", obstacles=(mappings,))]) == [
+        Search("x", 100, 100, 10)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -65,15 +67,15 @@ def test_it_is_looked_for_below_a_limit_that_was_foreseen() -> None:
 )
 def test_nothing_is_looked_for_that_no_limit_stopped(run: Run) -> None:
     """Not what has no toolchain, say, nor where no more were alive than ran."""
-    assert sought(PLAN, [made(10, "ok", 10), run]) == []
+    assert find_searches(PLAN, [made(10, "ok", 10), run]) == []
 
 
 def test_what_has_been_found_is_not_looked_for_again() -> None:
     """Once it has as many runs as were planned."""
     runs = [made(10, "ok", 10), made(100, "failed", 50)]
     found = [made(49, "ok", 49, instead_of=100, index=index) for index in (0, 1)]
-    assert sought(PLAN, [*runs, found[0]]) == [Sought("x", 100, 50, 10)]
-    assert sought(PLAN, [*runs, *found]) == []
+    assert find_searches(PLAN, [*runs, found[0]]) == [Search("x", 100, 50, 10)]
+    assert find_searches(PLAN, [*runs, *found]) == []
 
 
 @pytest.mark.usefixtures("own_machine")
@@ -145,5 +147,5 @@ def test_looking_for_it_takes_time(tmp_path: Path, write_programs: Callable[...,
     assert len(tries) >= 2
     assert all(left_s >= 0.4 for _, left_s in tries)
     assert tries[0][1] >= 0.8, "two runs of it are to be made"
-    assert any("limited: 400 tasks cannot run; looking for the largest number that can" in n for n in progress.notes)
-    assert f"limited: trying {tries[0][0]}" in progress.notes
+    assert any("limited: 400 tasks cannot run; searching for the largest number that can" in n for n in progress.notes)
+    assert f"limited: trying {tries[0][0]} tasks" in progress.notes

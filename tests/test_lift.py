@@ -22,18 +22,18 @@ from concmem.cli.doctor import doctor
 from concmem.errors import ConcmemError
 from concmem.study import StudyError
 from concmem.study.limits.kinds import Limit
-from concmem.study.limits.lift import NOTES, PUT_BACK, lifted, restore
+from concmem.study.limits.lift import NOTES, PUT_BACK, raised_limits, restore
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can raise limits of the machine")
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from concmem.study.limits.lift import lifted
+from concmem.study.limits.lift import raised_limits
 from concmem.study.limits.kinds import Limit
 file, notes = map(Path, sys.argv[1:])
-with lifted(lambda: [Limit("kernel.pid_max", int(file.read_text()), file, 1 << 22)], 100_000, notes):
-    print("lifted", flush=True)
+with raised_limits(lambda: [Limit("kernel.pid_max", int(file.read_text()), file, 1 << 22)], 100_000, notes):
+    print("raised", flush=True)
     time.sleep(60)
 """
 WAITING = """
@@ -65,7 +65,7 @@ def killed(file: Path, notes: Path) -> Callable[[Path], None]:
 
     def kill(notes: Path = notes) -> None:
         with subprocess.Popen([sys.executable, "-c", HOLD, file, notes], stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None and child.stdout.readline() == "lifted\n"
+            assert child.stdout is not None and child.stdout.readline() == "raised\n"
             child.send_signal(signal.SIGKILL)
         assert file.read_text() == "102048\n"
 
@@ -103,13 +103,13 @@ def limit(file: Path) -> Limit:
 @needs_root
 def test_limits_are_lifted_and_put_back(file: Path, notes: Path) -> None:
     """Within the block they are as high as needed; after it, and after Ctrl-C, as they were."""
-    with pytest.raises(KeyboardInterrupt), lifted(lambda: [limit(file)], 100_000, notes) as changes:
+    with pytest.raises(KeyboardInterrupt), raised_limits(lambda: [limit(file)], 100_000, notes) as changes:
         assert (file.read_text(), len(changes)) == ("102048\n", 1)
         raise KeyboardInterrupt
     assert file.read_text() == "32768\n"
-    with lifted(lambda: [limit(file)], 1000, notes) as changes:
+    with raised_limits(lambda: [limit(file)], 1000, notes) as changes:
         assert (file.read_text(), changes) == ("32768\n", [])
-    with lifted(lambda: [limit(file)], 10_000_000, notes):
+    with raised_limits(lambda: [limit(file)], 10_000_000, notes):
         assert file.read_text() == f"{1 << 22}\n", "no further than it goes"
     assert file.read_text() == "32768\n"
 
@@ -117,8 +117,11 @@ def test_limits_are_lifted_and_put_back(file: Path, notes: Path) -> None:
 @needs_root
 def test_two_studies_do_not_lift_at_once(file: Path, notes: Path) -> None:
     """The second is refused, and does not take the first for dead."""
-    with lifted(lambda: [limit(file)], 100_000, notes):
-        with pytest.raises(StudyError, match="another study has lifted"), lifted(lambda: [], 200_000, notes):
+    with raised_limits(lambda: [limit(file)], 100_000, notes):
+        with (
+            pytest.raises(StudyError, match="another study has raised the limits"),
+            raised_limits(lambda: [], 200_000, notes),
+        ):
             pass
         assert restore(notes) == []
         assert file.read_text() == "102048\n"
@@ -130,7 +133,7 @@ def test_what_cannot_be_raised_leaves_the_others_as_they_were(file: Path, notes:
     closed = Limit("kernel.threads-max", 5, tmp_path / "none" / "threads-max", 1 << 22)
     with (
         pytest.raises(StudyError, match=r"threads-max cannot be set to 102048: No such file"),
-        lifted(lambda: [limit(file), closed], 100_000, notes),
+        raised_limits(lambda: [limit(file), closed], 100_000, notes),
     ):
         pass
     assert file.read_text() == "32768\n"
@@ -159,7 +162,7 @@ def test_what_somebody_else_has_set_since_is_left_alone(killed: Callable[[], Non
 def test_the_next_to_lift_begins_with_what_was_before(killed: Callable[[], None], file: Path, notes: Path) -> None:
     """What a dead study raised is not taken for the machine's own."""
     killed()
-    with lifted(lambda: [limit(file)], 200_000, notes) as changes:
+    with raised_limits(lambda: [limit(file)], 200_000, notes) as changes:
         assert [(change.before, change.raised) for change in changes] == [(32768, 202_048)]
     assert file.read_text() == "32768\n"
 
@@ -185,12 +188,12 @@ MOMENT = f"""
 import json
 from pathlib import Path
 from concmem.host import describe
-from concmem.study.limits.lift import lifted
+from concmem.study.limits.lift import raised_limits
 from concmem.study.limits.kinds import Limit
 file = Path("{KERNEL}")
 def limits():
     return [int(file.read_text()), describe().limits["pid_max"]]
-with lifted(lambda: [Limit("kernel.pid_max", int(file.read_text()), file, 1 << 22)], 40_000):
+with raised_limits(lambda: [Limit("kernel.pid_max", int(file.read_text()), file, 1 << 22)], 40_000):
     inside = limits()
 print(json.dumps([inside, limits()]))
 """
@@ -240,5 +243,5 @@ def test_an_ordinary_user_is_told(
     with pytest.raises(SystemExit) as ended:
         main(["bench", "--lift-limits", "--programs", "python", "--out", str(tmp_path / "study")])
     assert ended.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == "concmem: only root can lift the machine's limits"
+    assert capsys.readouterr().err.splitlines()[-1] == "concmem: only root can raise the machine's limits"
     assert not (tmp_path / "study").exists()

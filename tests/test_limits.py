@@ -127,7 +127,7 @@ def test_memory_is_a_limit_that_nothing_lifts() -> None:
     assert limit.room == (20 << 30) // ((8 << 10) + KERNEL_BYTES_EACH)
     (obstacle,) = obstacles([limit], 1_000_000)
     assert (obstacle.name, obstacle.lift) == ("memory", "")
-    assert str(obstacle) == "34.3 GiB of memory are needed, 20.0 GiB are free"
+    assert str(obstacle) == "34.3 GiB of memory is needed, 20.0 GiB is free"
     assert obstacles([limit], 500_000) == []
 
 
@@ -139,7 +139,7 @@ def test_the_limit_that_was_met_is_named(tmp_path: Path) -> None:
         return limit_reached(threads, found, on_machine)
 
     assert said(32_500, 32_700) == said(32_700, 0) == "kernel.pid_max is 32768"
-    assert said(12_000, 32_700) == "kernel.pid_max is 32768, and others had 20 700 threads"
+    assert said(12_000, 32_700) == "kernel.pid_max is 32768, and other processes had 20 700 threads"
     assert said(16_367, 16_500) == "vm.max_map_count is 65530"
     assert said(18_990, 19_100) == f"pids.max of {tmp_path / GROUPS} is 20000"
     assert said(5_000, 5_150) == limit_reached(32_500, [], 32_700) == ""

@@ -22,7 +22,7 @@ from concmem.study.judging.verdicts import Answer, Cells
 from concmem.study.running import attempt as attempts
 from concmem.study.running import backend as places
 from concmem.study.running import other_work
-from concmem.study.running.other_work import BUSY_SHARE, OtherWork, Watch, look_around
+from concmem.study.running.other_work import BUSY_SHARE, CpuMeter, OtherWork, measure_now
 from concmem.study.store.directory import Store
 
 HZ = os.sysconf("SC_CLK_TCK")
@@ -73,9 +73,9 @@ class Machine:
             rest[0], rest[6], rest[11], rest[12], rest[36] = "S", str(flags), "0", str(round(cpu_s * HZ)), str(cpu)
             (self.proc / str(pid) / "stat").write_text(f"{pid} (k) x) {' '.join(rest)}\n")
 
-    def watch(self) -> Watch:
+    def watch(self) -> CpuMeter:
         """Begin to watch."""
-        return Watch(lambda: self.at_s, lambda: self.own_s)
+        return CpuMeter(lambda: self.at_s, lambda: self.own_s)
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path)
 
 
-def seen(watch: Watch) -> OtherWork:
-    found = watch.so_far()
+def seen(watch: CpuMeter) -> OtherWork:
+    found = watch.read()
     assert found is not None
     return found
 
@@ -150,15 +150,15 @@ def test_a_machine_that_does_not_tell(stat: str | None, machine: Machine) -> Non
     (machine.proc / "stat").unlink()
     if stat is not None:
         (machine.proc / "stat").write_text(stat)
-    assert watch.so_far() is None and machine.watch().so_far() is None
+    assert watch.read() is None and machine.watch().read() is None
 
 
 def test_columns_that_nothing_is_counted_in_say_nothing(machine: Machine) -> None:
     """A sandbox's /proc/stat, always the same, is no busy machine."""
     watch = machine.watch()
-    assert watch.so_far() is None  # no time has passed
+    assert watch.read() is None  # no time has passed
     machine.at_s += 10
-    assert watch.so_far() is None
+    assert watch.read() is None
 
 
 def test_looking_around_takes_a_moment(machine: Machine) -> None:
@@ -166,7 +166,7 @@ def test_looking_around_takes_a_moment(machine: Machine) -> None:
         assert seconds < 1
         machine.work(10, user=18, idle=2)
 
-    found = look_around(pause, machine.watch)
+    found = measure_now(pause, machine.watch)
     assert found is not None and found.share == pytest.approx(0.9) and found.is_busy
     assert "took 90% of the CPU time" in str(OtherWork(0.9, 0.0, 0.0))
     assert str(OtherWork(0.2, 0.3, 0.0)) == "other processes took 20% of the CPU time, the hypervisor 30%"
@@ -176,9 +176,9 @@ def test_what_a_real_tree_takes_is_subtracted() -> None:
     """However busy the machine is: the tree's part and that of others make no more than all there is."""
     script = "import os, time\nos.fork()\nos.fork()\nwhile time.process_time() < 0.2: pass\n"
     begun_s = time.monotonic()
-    watch = Watch()
+    watch = CpuMeter()
     measured = concmem.measure([sys.executable, "-S", "-c", script])
-    found = watch.so_far()
+    found = watch.read()
     all_s = (time.monotonic() - begun_s) * len(os.sched_getaffinity(0))
     if found is None:
         pytest.skip("/proc/stat counts nothing here")
@@ -194,10 +194,10 @@ def stored(
 
     def make(found: OtherWork | None) -> Path:
         class Fake:
-            def so_far(self) -> OtherWork | None:
+            def read(self) -> OtherWork | None:
                 return found
 
-        monkeypatch.setattr(attempts, "Watch", Fake)
+        monkeypatch.setattr(attempts, "CpuMeter", Fake)
         folder = write_programs(GOOD, "one") if not (tmp_path / "programs").exists() else tmp_path / "programs"
         plan = Plan(programs=("one",), programs_dirs=(str(folder),), tasks=(1,), sleep_s=0.1, seed=1)
         return bench(plan, tmp_path / f"study-{found is None}").path
@@ -242,14 +242,14 @@ def test_a_busy_machine_is_told_before_the_first_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """And of each run that it is marked."""
-    monkeypatch.setattr(places, "look_around", lambda: BUSY)
+    monkeypatch.setattr(places, "measure_now", lambda: BUSY)
     folder = write_programs(GOOD, "one")
 
     class Fake:
-        def so_far(self) -> OtherWork:
+        def read(self) -> OtherWork:
             return BUSY
 
-    monkeypatch.setattr(attempts, "Watch", Fake)
+    monkeypatch.setattr(attempts, "CpuMeter", Fake)
     options = ["--programs-dir", str(folder), "--programs", "one", "--tasks", "1", "--sleep", "0.1"]
     with pytest.raises(SystemExit, match="0"):
         main(["bench", *options, "--out", str(tmp_path / "study")])

@@ -126,7 +126,7 @@ def test_what_must_be_built_counts_once(machine: Machine) -> None:
     assert (first.to_build, later.to_build) == (("rust-threads", "go"), ())
     assert first.seconds - later.seconds == pytest.approx(first.first_s) and first.first_s > 1
     assert first.disk_bytes - later.disk_bytes == first.first_bytes > 1 << 20
-    assert "; of that, building 2 programs takes about " in str(first) and "the first time only" in str(first)
+    assert "; this includes building 2 programs: about " in str(first) and "the first time only" in str(first)
     assert "building" not in str(later)
 
 
@@ -135,10 +135,10 @@ def test_what_must_be_installed_counts_where_it_will_be(machine: Machine) -> Non
     machine.missing = {"go"}
     without, with_it = machine.outlook(), machine.outlook(install=True)
     assert (without.runs, without.missing, without.to_install) == (4, ("go",), ())
-    assert str(without).endswith("; not counted, as their toolchains are missing: go")
+    assert str(without).endswith("; not included, because their toolchains are missing: go")
     assert (with_it.runs, with_it.missing, with_it.to_install, with_it.to_build) == (6, (), ("Go",), ("go",))
     assert with_it.first_s > 15 and with_it.first_bytes > 200_000_000
-    assert "of that, installing toolchains of Go and building 1 program takes about " in str(with_it)
+    assert "this includes installing toolchains of Go and building 1 program: about " in str(with_it)
 
 
 def test_a_resumed_study_counts_what_is_left(

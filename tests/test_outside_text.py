@@ -85,7 +85,7 @@ def study(measured: Measurement, tmp_path: Path) -> Study:
         ),
     )  # fmt: skip
     store = Store(made.path)
-    with store.begun():
+    with store.created():
         store.write(made)
         for each in made.runs:
             store.add(each)

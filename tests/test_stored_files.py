@@ -137,7 +137,7 @@ def study(measured: Measurement, folder: Path) -> Study:
         runs=(run("one", 1, status="ok"), run("one", 10, status="ok"), run("two", 1, status="failed", reason="broke")),
     )  # fmt: skip
     store = Store(made.path)
-    with store.begun():
+    with store.created():
         store.write(made)
         for each in made.runs:
             store.add(each)

@@ -20,14 +20,15 @@ from concmem._escaping import escape_text
 from concmem.cli import main
 from concmem.study import MachineBusy, Plan, StudyError, bench, load_study  # fmt: skip
 from concmem.study.running import machine_lock as lock
-from concmem.study.running.machine_lock import Holder, alone, alone_in_turn, find_holder
+from concmem.study.running.machine_lock import Holder, find_holder, lock_machine, wait_for_machine
 
 pytestmark = pytest.mark.usefixtures("own_machine")
 
 FOLDER = "/srv/stud\u00ed es/\x1b[31m@:one\udcff"
 SHOWN = escape_text(FOLDER)
 HOLDER = (
-    f"from concmem.study.running.machine_lock import alone\nwith alone({FOLDER!r}):\n    print(flush=True)\n    input()"
+    "from concmem.study.running.machine_lock import lock_machine\n"
+    f"with lock_machine({FOLDER!r}):\n    print(flush=True)\n    input()"
 )
 SINCE = r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 GOOD = """\
@@ -56,7 +57,7 @@ def holder() -> Iterator[subprocess.Popen[str]]:
 
 def test_a_machine_has_one_study(holder: subprocess.Popen[str]) -> None:
     """The second to ask is told which process has it, where and since when, and has it as soon as that one is dead."""
-    with pytest.raises(MachineBusy) as caught, alone():
+    with pytest.raises(MachineBusy) as caught, lock_machine():
         pass
     assert re.fullmatch(said_of(holder), str(caught.value))
     assert caught.value.holder.pid == holder.pid and caught.value.exit_code == 75
@@ -64,13 +65,13 @@ def test_a_machine_has_one_study(holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()
     with (
-        alone("/here"),
+        lock_machine("/here"),
         pytest.raises(MachineBusy, match=f"process {os.getpid()} is running a study in /here"),
-        alone(),
+        lock_machine(),
     ):
         pass
     assert find_holder() is None
-    with alone():
+    with lock_machine():
         pass
 
 
@@ -78,7 +79,7 @@ def test_the_holder_is_named_however_many_wait(holder: subprocess.Popen[str]) ->
     """Nothing of what those that wait do adds up in the holder, which never answers: it may even be stopped."""
     holder.send_signal(signal.SIGSTOP)
     for _ in range(5000):
-        with pytest.raises(MachineBusy) as caught, alone():
+        with pytest.raises(MachineBusy) as caught, lock_machine():
             pass
         assert caught.value.holder.pid == holder.pid
 
@@ -93,7 +94,7 @@ def test_another_user_waits_and_is_told_the_same(holder: subprocess.Popen[str]) 
             os.setgid(65534)
             os.setuid(65534)
             try:
-                with alone():
+                with lock_machine():
                     pass
             except MachineBusy as busy:
                 status = 0 if re.fullmatch(said_of(holder), str(busy)) else 2
@@ -104,7 +105,7 @@ def test_another_user_waits_and_is_told_the_same(holder: subprocess.Popen[str]) 
 def test_a_long_folder_is_named_in_full() -> None:
     """More than fits into one name; what is put together is never a part of it, nor a mixture with a stale one."""
     folder = "/" + "/".join(f"part-{n}" for n in range(400))
-    with alone(folder):
+    with lock_machine(folder):
         found = find_holder()
         assert found is not None and found.folder == folder
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:
@@ -122,7 +123,7 @@ def test_names_that_others_bind_end_nothing(part: str) -> None:
     with contextlib.ExitStack() as stack:
         for name in (lock._NAME, f"{lock._NAME}:{part}"):
             stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)).bind(name)
-        with pytest.raises(MachineBusy, match=r"^another process is running a study on this machine$"), alone():
+        with pytest.raises(MachineBusy, match=r"^another process is running a study on this machine$"), lock_machine():
             pass
 
 
@@ -140,7 +141,7 @@ def test_the_error_travels_from_a_worker() -> None:
 
 
 def test_who_waits_says_for_whom(holder: subprocess.Popen[str]) -> None:
-    """`alone_in_turn` says once which process has the machine, and goes on when that one has ended."""
+    """`wait_for_machine` says once which process has the machine, and goes on when that one has ended."""
     notes: list[str] = []
 
     def note(sentence: str) -> None:
@@ -149,10 +150,10 @@ def test_who_waits_says_for_whom(holder: subprocess.Popen[str]) -> None:
         holder.stdin.write("\n")
         holder.stdin.flush()
 
-    with alone_in_turn(note):
+    with wait_for_machine(note):
         assert holder.wait(30) == 0
     (said,) = notes
-    assert re.fullmatch(f"waiting: {said_of(holder)}, and one machine measures one program at a time", said)
+    assert re.fullmatch(f"waiting: {said_of(holder)}; a machine measures one program at a time", said)
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 60.0])
@@ -166,11 +167,11 @@ def test_waiting_has_an_end(holder: subprocess.Popen[str], wait_s: float) -> Non
 
     with (
         pytest.raises(MachineBusy) as caught,
-        alone_in_turn(notes.append, wait_s=wait_s, clock=lambda: now_s[0], pause=pause),
+        wait_for_machine(notes.append, wait_s=wait_s, clock=lambda: now_s[0], pause=pause),
     ):
         pass
     assert now_s[0] == 1000 + wait_s and len(notes) == bool(wait_s)
-    after = "; it had not ended after 1:00" if wait_s else ""
+    after = "; it was still running after 1:00" if wait_s else ""
     assert re.fullmatch(said_of(holder) + after, str(caught.value))
 
 
@@ -196,7 +197,7 @@ def test_a_study_builds_and_then_waits_for_the_machine(
         assert lines[0].startswith("1 run to make: about ") and lines[1] == "Writing the study to study"
         assert f"{lines[-1]}".startswith(f"waiting: process {holder.pid} is running a study in {SHOWN}")
         building = lines.index("preparing one")
-        assert any(line.endswith("programs are built now, and measured when it has ended") for line in lines[:building])
+        assert any(line.endswith("programs are built now and measured when it has ended") for line in lines[:building])
         assert [path.name for path in (tmp_path / "study").iterdir()] == ["study.json"]
         process.send_signal(signal.SIGINT)
         said = "concmem: interrupted; 0 runs stored. To continue: concmem bench --resume --out study"
@@ -219,7 +220,7 @@ def test_a_study_need_not_wait(
     done = subprocess.run(command, cwd=tmp_path, timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == 75
     *_, last = done.stderr.splitlines()
-    after = r"; it had not ended after [\d.]+ ms; 0 runs stored\. To continue: .*--resume.*" if begun else ""
+    after = r"; it was still running after [\d.]+ ms; 0 runs stored\. To continue: .*--resume.*" if begun else ""
     assert re.fullmatch(f"concmem: {said_of(holder)}{after}", last)
     assert (tmp_path / "study").exists() == begun
     assert ("preparing one" in done.stderr) == begun
@@ -270,6 +271,6 @@ def test_the_machine_is_free_as_soon_as_its_holder_is_killed(holder: subprocess.
     holder.kill()
     holder.wait()
     begun_s = time.monotonic()
-    with alone_in_turn(lambda sentence: pytest.fail(sentence)):
+    with wait_for_machine(lambda sentence: pytest.fail(sentence)):
         assert find_holder() is not None
     assert time.monotonic() - begun_s < 30

@@ -70,6 +70,7 @@ worker.drivers.detect = lambda program: attrs.evolve(detect(program), label="Pyt
 """
 
 
+INVALID_ADDRESS = "concmem: the scheduler's address must be like tcp://host:8786 or tls://host:8786, not "
 SETTLE_S = 120.0
 """How long an end may take on a busy machine."""
 
@@ -215,7 +216,7 @@ def test_workers_may_come_while_it_runs(cluster: Cluster) -> None:
 
     progress = Late()
     study = cluster.bench(progress, runs=3)
-    assert progress.notes == [f"there is no worker to use at {cluster.address}; waiting 30 s for one"]
+    assert progress.notes == [f"there is no usable worker at {cluster.address}; waiting 30 s for one"]
     assert {run.status for run in study.runs} == {"ok"}
     made = {name: sum(run.machine == name for run in study.runs) for name in study.hosts}
     assert made.keys() == {"alpha", "beta"} and min(made.values()) >= 1, made
@@ -231,7 +232,7 @@ def test_the_cell_of_a_worker_that_is_killed_is_run_again(cluster: Cluster) -> N
     assert [run.status for run in study.runs] == ["ok"] * 4
     (again,) = (cell for cell in set(progress.running_cells) if progress.running_cells.count(cell) == 2)
     assert len(progress.running_cells) == 5 and again.tasks == 2
-    assert progress.notes == [f"worker {dead} has been lost; {again.program} 2 is to be run again"]
+    assert progress.notes == [f"worker {dead} was lost; {again.program} 2 will be run again"]
     assert {run.machine for run in study.runs if run.cell == again} == {"alpha", "beta"} - {dead}
     assert {run.machine for run in study.runs} <= study.hosts.keys() == {"alpha", "beta"}
     assert cluster.programs_running() == []
@@ -261,9 +262,9 @@ def test_workers_that_do_not_compare_are_not_used(cluster: Cluster) -> None:
     assert {run.measurement.host.kernel for run in study.runs if run.measurement} == {describe().kernel}
     assert sorted(progress.notes) == [
         "worker bare is not used: it was not started with --resources concmem=1",
-        "worker newer is not used: one is not as on the first worker: "
+        "worker newer is not used: one differs from the first worker: "
         f"toolchain is Python 9 there and {study.programs[0].toolchain} here",
-        f"worker old is not used: it has concmem 0.0.1, but the study is run by {study.version}",
+        f"worker old is not used: it has concmem 0.0.1, but the study runs with {study.version}",
         f"worker other is not used: it is on another kind of machine: kernel is 2.4 there and {describe().kernel} here",
     ]
 
@@ -300,11 +301,11 @@ def test_a_resumed_study_takes_workers_of_its_own_kind(cluster: Cluster, monkeyp
     cluster.worker("other", OTHER_KERNEL)
     cluster.worker("newer", OTHER_TOOLCHAIN)
     progress = Notes()
-    with pytest.raises(ClusterError, match="in 1 s no worker has come to"):
+    with pytest.raises(ClusterError, match="no usable worker came to"):
         cluster.bench(progress, resume=True)
     told = sorted(progress.notes)
-    assert told[0].startswith("there is no worker to use at tcp://127.0.0.1:")
-    assert "made with Python 3" in told[1] and "here is Python 9: begin a new study" in told[1]
+    assert told[0].startswith("there is no usable worker at tcp://127.0.0.1:")
+    assert "made with Python 3" in told[1] and "but this machine has Python 9: start a new study" in told[1]
     assert told[2].startswith("worker other is not used: it is on another kind of machine: kernel is 2.4 there and ")
     cluster.worker("good")
     study = cluster.bench(resume=True)
@@ -357,9 +358,9 @@ def test_who_cannot_be_reached(
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         for given, code, said in (
-            (address, 1, f"concmem: no scheduler has answered at {address} in 0.5 s"),
-            ("host", 2, "concmem: 'host' is no address of a scheduler: one is tcp://host:8786, or tls://host:8786"),
-            ("tcp://host:x", 2, "concmem: 'tcp://host:x' is no address of a scheduler: one is tcp://host:8786"),
+            (address, 1, f"concmem: no scheduler answered at {address} within 0.5 s"),
+            ("host", 2, f"{INVALID_ADDRESS}'host'"),
+            ("tcp://host:x", 2, f"{INVALID_ADDRESS}'tcp://host:x'"),
         ):
             with pytest.raises(SystemExit) as caught:
                 main(["bench", "--programs", "python", "--out", "study", "--scheduler", given])
@@ -376,8 +377,8 @@ def test_no_worker_at_all(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ClusterError) as caught:
         cluster.bench(progress)
     assert caught.value.exit_code == 1
-    assert progress.notes == [f"there is no worker to use at {cluster.address}; waiting 1 s for one"]
+    assert progress.notes == [f"there is no usable worker at {cluster.address}; waiting 1 s for one"]
     assert str(caught.value) == (
-        f"in 1 s no worker has come to {cluster.address} that can be used; on each machine run: "
+        f"no usable worker came to {cluster.address} within 1 s; on each machine run: "
         f"dask worker {cluster.address} --nthreads 1 --resources concmem=1"
     )

@@ -30,7 +30,7 @@ print(f"done {tasks}", flush=True)
 """
 DIES_BEFORE_A_FILE = """\
 import os, signal, sys
-from concmem._files import atomic as _atomic
+from concmem._files import atomic
 from concmem.__main__ import main
 
 left, replace = [int(sys.argv.pop(1))], os.replace
@@ -41,7 +41,7 @@ def dying(*paths):
         os.kill(os.getpid(), signal.SIGKILL)
     replace(*paths)
 
-_atomic.os.replace = dying
+atomic.os.replace = dying
 main()
 """
 FULL_DISK = """\

@@ -159,7 +159,7 @@ def test_a_folder_in_use_is_refused_an_empty_one_is_taken(make: Make, tmp_path: 
     with pytest.raises(StudyError, match="a is not empty: resume the study in it, or choose another"):
         merge([a.path], a.path)
     (tmp_path / "file").touch()
-    with pytest.raises(StudyError, match="file cannot hold the study: Not a directory"):
+    with pytest.raises(StudyError, match="file cannot be used for a study: Not a directory"):
         merge([a.path], tmp_path / "file")
     assert merge([a.path], tmp_path / "new" / "deep").runs == a.runs
 

@@ -9,7 +9,7 @@ from concmem.errors import InvalidRequest
 from concmem.study import Plan, Run, cells
 from concmem.study.limits.memory import _left_in_cgroups, available_bytes, margin_bytes
 from concmem.study.plan import difference
-from concmem.study.running.eta import Eta
+from concmem.study.running.progress import Eta
 
 PLAN = Plan(programs=("a", "b", "c", "d"), tasks=(100, 1, 10), runs=3, seed=7)
 
@@ -39,8 +39,8 @@ def test_the_seed_decides_the_order() -> None:
     ("wrong", "said"),
     [
         ({"tasks": ()}, "at least one number of tasks"),
-        ({"tasks": (0, 1)}, "cannot start 0 tasks"),
-        ({"runs": 0}, "cannot make 0 runs"),
+        ({"tasks": (0, 1)}, "the number of tasks must be between 1 and 2147483647, not 0"),
+        ({"runs": 0}, "the number of runs must be at least 1, not 0"),
         ({"sleep_s": 0}, "sleep_s must be"),
         ({"sleep_s": float("nan")}, "sleep_s must be"),
         ({"finish_limit_s": float("inf")}, "finish_limit_s must be"),

@@ -42,7 +42,7 @@ from concmem.study.limits.kinds import Limit
 from concmem.study.limits.memory import estimate_bytes
 from concmem.study.plan import Cell
 from concmem.study.running import runner as runner_module
-from concmem.study.running.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, attempt
+from concmem.study.running.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, run_once
 from concmem.study.running.reasons import own_message, why_failed
 from concmem.study.workloads import WORKLOADS
 from concmem.units import format_bytes
@@ -183,7 +183,10 @@ def test_who_never_launches_in_time_has_no_figure(harness: Bench) -> None:
     (run,) = harness.run(tasks=(2,), longest_sleep_s=0.3).runs
     assert time.monotonic() - begun < 80, "a run is ended as soon as it is known to have launched too late"
     assert (run.status, run.attempts, run.sleep_s, run.peak) == ("failed", 2, 0.3, None)
-    assert run.reason == ("not all alive at once: launching took longer than 0.3 s (most threads alive at once: 1)")
+    assert run.reason == (
+        "not all tasks were alive at once: launching took longer than the sleep of 0.3 s "
+        "(most threads alive at once: 1)"
+    )
     assert run.exit is not None and run.exit.reason == "interrupted"
 
 
@@ -199,14 +202,14 @@ def test_who_begins_no_task_before_all_are_created_may_launch_longer(harness: Be
     [
         (BROKEN, "could not start thread 3: out of luck (exit code 1)"),
         (SAY + "say('started 2'); raise MemoryError('so much')", "MemoryError: so much (exit code 1)"),
-        (SAY + "sys.exit(7)", "it gave no reason (exit code 7)"),
-        (SAY + "say(f'done {n}')", "said 'done 2' where 'started 2' had to come"),
-        (SAY + "say('hello')", "exited with 0 but never said 'started 2'"),
+        (SAY + "sys.exit(7)", "it printed no reason (exit code 7)"),
+        (SAY + "say(f'done {n}')", "printed 'done 2' where 'started 2' was expected"),
+        (SAY + "say('hello')", "exited with 0 but did not print 'started 2'"),
         (GOOD + "; say('bye')", "exited with 0 but its last line is not 'done 2': 'bye'"),
-        (GOOD.replace("done {n}", "done 1"), "said 'done 1' where 'done 2' had to come"),
+        (GOOD.replace("done {n}", "done 1"), "printed 'done 1' where 'done 2' was expected"),
         (
             SAY + "import os; os.kill(os.getpid(), 11)",
-            "it gave no reason (killed by SIGSEGV; it used at least X until it was ended)",
+            "it printed no reason (killed by SIGSEGV; it used at least X until then)",
         ),
     ],
 )
@@ -227,8 +230,8 @@ def test_a_program_that_does_not_end_is_ended(harness: Bench) -> None:
     assert run.status == "failed"
     assert run.measurement is not None
     assert run.reason == (
-        "had not ended 500.0 ms after its last task was launched, and was stopped; it used at least "
-        f"{format_bytes(run.measurement.peak.low_bytes or 0)} until it was ended"
+        "did not end within 500.0 ms after its last task was launched, and was stopped; it used at least "
+        f"{format_bytes(run.measurement.peak.low_bytes or 0)} until then"
     )
     assert run.measurement.peak.note.startswith("what it used until it was ended by an interrupt: it may need more")
 
@@ -308,7 +311,7 @@ def test_an_interrupt_during_a_run_ends_its_tree(monkeypatch: pytest.MonkeyPatch
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     try:
         with pytest.raises(KeyboardInterrupt):
-            attempt(["/bin/sh", "-c", "sleep 60"], {"PATH": os.defpath}, 1, Limits(60, 60))
+            run_once(["/bin/sh", "-c", "sleep 60"], {"PATH": os.defpath}, 1, Limits(60, 60))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -320,7 +323,7 @@ def test_a_study_is_not_mixed_with_another(harness: Bench) -> None:
     """A used folder, another plan and another toolchain are refused with one sentence that names the difference."""
     harness.scripts = {"one": GOOD}
     harness.run(tasks=(1,))
-    with pytest.raises(StudyError, match="study is not empty: resume the study in it, or choose another"):
+    with pytest.raises(StudyError, match="study is not empty: resume the study in it, or choose another directory"):
         harness.run(tasks=(1,))
     with pytest.raises(StudyError, match="another plan: tasks is 1 there and 1,2 here"):
         harness.run(tasks=(1, 2), resume=True)
@@ -339,7 +342,7 @@ def test_runs_of_two_toolchains_are_not_mixed(harness: Bench) -> None:
     with pytest.raises(KeyboardInterrupt):
         harness.run(progress=Interrupting(1))
     harness.label = "Python as it will be"
-    with pytest.raises(StudyError, match="made with Python as it is; here is Python as it will be"):
+    with pytest.raises(StudyError, match="made with Python as it is, but this machine has Python as it will be"):
         harness.run(resume=True)
 
 
@@ -375,8 +378,8 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
     ("key", "value", "said"),
     [
         ("tasks", 0, r"damaged: .*tasks"),
-        ("tasks", 2, r"of another run than its name says"),
-        ("program", "two", r"of another run than its name says"),
+        ("tasks", 2, r"it holds another run than its name says"),
+        ("program", "two", r"it holds another run than its name says"),
         ("index", -1, r"damaged: .*index"),
         ("sleep_s", -1.0, r"damaged: .*sleep_s"),
         ("launch_s", float("nan"), r"not JSON: NaN is not a JSON number$"),
@@ -411,7 +414,7 @@ def test_a_run_of_a_program_that_the_study_has_not_is_refused(harness: Bench) ->
     study = harness.run(tasks=(1,))
     path = study.path / "runs" / "one-1-0.json"
     path.with_name("alien-1-0.json").write_text(path.read_text().replace('"program": "one"', '"program": "alien"'))
-    with pytest.raises(RecordingError, match=r"alien-1-0\.json: of 'alien', which is no program of the study"):
+    with pytest.raises(RecordingError, match=r"alien-1-0\.json: its program 'alien' is not in the study"):
         load_study(study.path)
 
 
@@ -424,7 +427,7 @@ def test_what_would_not_fit_is_skipped_with_its_figures(harness: Bench, monkeypa
     small, large = study.runs
     assert (small.status, large.status, large.attempts) == ("ok", "skipped", 0)
     assert large.reason.startswith("1 000 000 tasks would need about ")
-    assert "judged by its run with 2 000 tasks; 500 MiB are free, of which 100 MiB stay so" in large.reason
+    assert "estimated from its run with 2 000 tasks; 500 MiB is free, and 100 MiB of it must stay free" in large.reason
 
 
 def test_what_failed_at_a_smaller_size_is_not_said_to_be_too_large(
@@ -436,7 +439,7 @@ def test_what_failed_at_a_smaller_size_is_not_said_to_be_too_large(
     monkeypatch.setattr(runner_module, "available_bytes", lambda: 500 * MIB)
     small, failed, large = harness.run(tasks=(2000, 3000, 1_000_000)).runs
     assert (small.status, failed.status, large.status, large.attempts) == ("ok", "failed", "skipped", 0)
-    assert large.reason == f"not tried: it could not run with 3 000 tasks already: {failed.reason}"
+    assert large.reason == f"not tried: it failed with 3 000 tasks: {failed.reason}"
     assert "thread limit reached" in large.reason
 
 
@@ -491,7 +494,7 @@ def test_a_program_that_needs_more_than_is_free_is_stopped(harness: Bench, monke
     (run,) = harness.run(tasks=(1,), sleep_s=5).runs
     assert run.status == "failed"
     assert run.reason.startswith("used more memory than was free, and was stopped; it used at least ")
-    assert run.reason.endswith(" until it was ended")
+    assert run.reason.endswith(" until then")
 
 
 def test_the_estimate_comes_from_smaller_sizes(measured: Measurement) -> None:
@@ -508,7 +511,7 @@ def test_the_estimate_comes_from_smaller_sizes(measured: Measurement) -> None:
     line = estimate_bytes([of(1, 40), of(10_000, 140)], "a", 1_000_000)
     assert line is not None and 10_000 * MIB < line[0] < 10_100 * MIB
     assert estimate_bytes([of(10_000, 100), of(100_000, 70)], "a", 10**6) == (70 * MIB, "its run with 100 000 tasks")
-    assert estimate_bytes([of(1, 40), of(1, 42)], "a", 1) == (42 * MIB, "its run before")
+    assert estimate_bytes([of(1, 40), of(1, 42)], "a", 1) == (42 * MIB, "its earlier run")
     others = [of(10_000, 9, program="b"), of(10_000, 9, status="failed"), of(10**6, 9)]
     assert estimate_bytes(others, "a", 100_000) is None
 
@@ -538,9 +541,9 @@ def test_what_cannot_be_started_is_a_row(
 def test_a_flood_of_output_is_kept_in_bounds() -> None:
     """Of 20 MB without a newline, and of many lines, little is kept, and the last line is known."""
     script = "import sys; w = sys.stdout.write; w('x' * 20_000_000 + '\\nstarted 1\\n' + 'y\\n' * 100_000 + 'done 1')"
-    seen = attempt([sys.executable, "-S", "-c", script], {}, 1, Limits(30, 30))
+    seen = run_once([sys.executable, "-S", "-c", script], {}, 1, Limits(30, 30))
     assert seen.measurement.exit.ok
-    assert seen.last_line == "done 1" and set(seen.said) == {"started", "done"}
+    assert seen.last_line == "done 1" and set(seen.messages) == {"started", "done"}
     assert len(seen.lines) == KEPT_LINES
     assert max(map(len, seen.lines)) <= LINE_BYTES
 
@@ -548,16 +551,16 @@ def test_a_flood_of_output_is_kept_in_bounds() -> None:
 def test_threads_of_the_machine_are_seen() -> None:
     """While a program runs, at least its own threads and ours are counted."""
     script = "import threading, time; [threading.Thread(target=time.sleep, args=(2,)).start() for _ in range(40)]"
-    seen = attempt([sys.executable, "-S", "-c", script], {}, 1, Limits(30, 30))
+    seen = run_once([sys.executable, "-S", "-c", script], {}, 1, Limits(30, 30))
     assert seen.measurement.max_threads == 41
-    assert seen.most_on_machine > 41
+    assert seen.max_machine_threads > 41
 
 
 def test_a_command_that_is_not_there_is_an_error() -> None:
     """It is `CommandNotFound`, and no descriptor is left open."""
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(CommandNotFound):
-        attempt(["/nowhere/program"], {}, 1, Limits(1, 1))
+        run_once(["/nowhere/program"], {}, 1, Limits(1, 1))
     assert set(os.listdir("/proc/self/fd")) <= before, "those of earlier tests may be closed in between"
 
 
@@ -565,8 +568,8 @@ def _attempt(measured: Measurement, errors: Sequence[str] = (), lines: Sequence[
     return Attempt(
         measurement=attrs.evolve(measured, **changes),
         begun_s=0.0,
-        said={},
-        most_on_machine=0,
+        messages={},
+        max_machine_threads=0,
         ended="",
         wrong="",
         last_line="",
@@ -609,15 +612,15 @@ def test_the_limit_that_was_met_stands_in_the_reason(measured: Measurement) -> N
 def test_a_kill_for_want_of_memory_is_told_from_another(measured: Measurement) -> None:
     """SIGKILL is put down to the kernel only where the kernel counted one."""
     measured = attrs.evolve(measured, peak=Figure(5 << 20, "bounded", "status VmHWM"))
-    used = "; it used at least 5.00 MiB until it was ended"
+    used = "; it used at least 5.00 MiB until then"
     for oom, words in (
         (None, ""),
-        (OutOfMemory(1, "memory.events oom_kill", certain=True), ", by the kernel for want of memory"),
-        (OutOfMemory(1, "/proc/vmstat oom_kill", certain=False), ", probably by the kernel for want of memory"),
+        (OutOfMemory(1, "memory.events oom_kill", certain=True), ", by the kernel because memory ran out"),
+        (OutOfMemory(1, "/proc/vmstat oom_kill", certain=False), ", probably by the kernel because memory ran out"),
     ):
         killed = _attempt(measured, exit=Exit(None, 9, "oom" if oom else "signaled"), oom=oom)
         said = why_failed(killed, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
-        assert said == f"it gave no reason (killed by SIGKILL{words}{used})"
+        assert said == f"it printed no reason (killed by SIGKILL{words}{used})"
 
 
 def test_what_could_not_be_ended_stands_in_the_reason(measured: Measurement) -> None:
@@ -625,7 +628,7 @@ def test_what_could_not_be_ended_stands_in_the_reason(measured: Measurement) -> 
     sampler = attrs.evolve(measured.sampler, survivors=(Survivor(7, "java", "frozen"), Survivor(8, "java", "frozen")))
     stopped = _attempt(measured, exit=Exit(None, None, "interrupted"), sampler=sampler)
     said = why_failed(stopped, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
-    assert said.startswith("it gave no reason (it has not ended)")
+    assert said.startswith("it printed no reason (still running)")
     assert said.endswith(f"; could not be killed: 7 (java): {sampler.survivors[0].sentence} (and 1 more)")
 
 
@@ -653,12 +656,12 @@ def test_the_command_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
         (["--variant", "odd"], "concmem: there is no variant 'odd'; there are: article, "),
         (["--workload", "dance"], "concmem: there is no workload 'dance'; there are: sleep, spawn, channel"),
         (["--runs", "two"], "concmem: Invalid value for '--runs': must be a number of runs"),
-        (["--runs", "2,3:1"], "concmem: runs are given for 3 tasks, which are none of"),
+        (["--runs", "2,3:1"], "concmem: runs are given for 3 tasks, but the study has no such number"),
         (["--programs", "c-threads", "--workload", "spawn"], "concmem: c-threads has no workload 'spawn'; "),
         (["--programs", "cobol"], "concmem: there is no program 'cobol'; there are: rust-threads, "),
         (["--tasks", "many"], "concmem: 'many' is not a number"),
-        (["--tasks", "0"], "concmem: a program cannot start 0 tasks"),
-        (["--tasks", "3G"], "concmem: a program cannot start 3000000000 tasks: the most is 2147483647"),
+        (["--tasks", "0"], "concmem: the number of tasks must be between 1 and 2147483647, not 0"),
+        (["--tasks", "3G"], "concmem: the number of tasks must be between 1 and 2147483647, not 3000000000"),
         (["--sleep", "0"], "concmem: sleep_s must be"),
         (["--out", "used"], "concmem: used is not empty: choose another"),
         (["--resume"], "concmem: there is no study to resume in"),
@@ -681,7 +684,7 @@ def test_the_command_goes_from_plan_to_table(tmp_path: Path) -> None:
     assert {"study.json", "runs", "table.md", "table.csv"} <= written
     again = _concmem("bench", "--resume", "--out", "small", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert "2 of 2 runs are there already" in again.stderr
+    assert "2 of 2 runs are stored already" in again.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How much memory do N concurrent tasks need? The study: its plan, its runs, its store, the claims that it judges."""
+"""How much memory do N concurrent tasks need? The study: its plan, runs and store, and the article's claims."""
 
 from concmem.study.judging.article import Verdict, claims
 from concmem.study.judging.others import Published, Source, published

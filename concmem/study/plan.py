@@ -1,4 +1,4 @@
-"""What a study runs, and in which order."""
+"""The runs of a study and their order."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["WHICH_RUNS", "Cell", "Plan", "StudyError", "cells", "difference", "d
 
 
 WHICH_RUNS = frozenset({"variants", "programs", "tasks", "runs", "runs_at", "seed", "programs_dirs"})
-"""Attributes of a plan that say which runs are made, and in which order; all others say how one is made."""
+"""The attributes of a plan that choose the runs and their order; all others set how a run is made."""
 
 MOST_TASKS = 2**31 - 1
-"""What every language's ordinary integer can count to."""
+"""The largest number that the ordinary integer type of every language holds."""
 
 
 class StudyError(ConcmemError, ValueError):
-    """A study that cannot be begun, continued or read as it was asked for."""
+    """The study cannot be started, continued or read as requested."""
 
     exit_code = 2
 
@@ -29,12 +29,12 @@ class StudyError(ConcmemError, ValueError):
 @attrs.frozen
 class Cell:
     """
-    One run that is to be made.
+    One run of a plan.
 
     Attributes:
         program: The program's name.
-        tasks: How many tasks it starts.
-        index: Which repetition this is, from 0.
+        tasks: The number of tasks that it starts.
+        index: The number of the repetition, from 0.
     """
 
     program: str
@@ -57,21 +57,21 @@ def _unique(names: Iterable[str]) -> tuple[str, ...]:
 @attrs.frozen(kw_only=True)
 class Plan:
     """
-    What a study runs.
+    The programs, sizes and times of a study.
 
     Attributes:
         workload: What the tasks do: see `concmem.study.workloads`.
-        variants: Which variants of programs; empty means those that make up the article's study.
-        programs: Names of programs; empty means every program of these variants, ``all`` every program there is.
+        variants: Variants of programs; empty means the programs of the article.
+        programs: Names of programs; empty means every program of these variants, ``all`` every known program.
         tasks: The numbers of tasks, kept in ascending order.
-        runs: Runs of every program at every number of tasks,
-        runs_at: but of these numbers so many: pairs of a number of tasks and its runs.
-        sleep_s: How long each task sleeps; the seconds of another workload.
-        seed: Of the order of programs; None lets the study draw one, which it stores.
+        runs: The number of runs of every program at every number of tasks.
+        runs_at: Exceptions to `runs`: pairs of a number of tasks and its number of runs.
+        sleep_s: How long each task sleeps; with another workload, its seconds.
+        seed: The seed of the order of programs; None: the study draws one and stores it.
         programs_dirs: Folders with further programs.
         longest_sleep_s: A run that has not launched all its tasks within its sleep is repeated with twice
             the sleep, up to this.
-        launch_limit_s: For programs in which no task begins before all are created: how long that may take.
+        launch_limit_s: How long launching may take in programs that create all tasks before any begins.
         finish_limit_s: How long a program may take to end after its sleep.
     """
 
@@ -91,42 +91,41 @@ class Plan:
     def __attrs_post_init__(self) -> None:
         workload(self.workload)
         if not self.tasks:
-            raise InvalidRequest("the study needs at least one number of tasks")
-        if self.tasks[0] < 1:
-            raise InvalidRequest(f"a program cannot start {self.tasks[0]} tasks: the least is 1")
-        if self.tasks[-1] > MOST_TASKS:
-            raise InvalidRequest(f"a program cannot start {self.tasks[-1]} tasks: the most is {MOST_TASKS}")
+            raise InvalidRequest("a study needs at least one number of tasks")
+        for tasks in (self.tasks[0], self.tasks[-1]):
+            if not 1 <= tasks <= MOST_TASKS:
+                raise InvalidRequest(f"the number of tasks must be between 1 and {MOST_TASKS}, not {tasks}")
         if self.seed is not None and abs(self.seed) >= 1 << 63:
-            raise InvalidRequest(f"the seed must be a number of at most 63 bits, not {self.seed}")
+            raise InvalidRequest(f"the seed must be an integer of at most 63 bits, not {self.seed}")
         for runs in (self.runs, *(runs for _, runs in self.runs_at)):
             if runs < 1:
-                raise InvalidRequest(f"a study cannot make {runs} runs of a program: the least is 1")
+                raise InvalidRequest(f"the number of runs must be at least 1, not {runs}")
         for tasks, _ in self.runs_at:
             if tasks not in self.tasks:
-                raise InvalidRequest(f"runs are given for {tasks} tasks, which are none of the study's numbers")
+                raise InvalidRequest(f"runs are given for {tasks} tasks, but the study has no such number of tasks")
         for name in ("sleep_s", "longest_sleep_s", "launch_limit_s", "finish_limit_s"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InvalidRequest(f"{name} must be a finite number of seconds above 0, not {getattr(self, name)}")
 
     def runs_of(self, tasks: int) -> int:
-        """How many runs there are to be with so many tasks."""
+        """Return the planned number of runs of a program with this number of tasks."""
         return dict(self.runs_at).get(tasks, self.runs)
 
 
 def cells(plan: Plan) -> list[Cell]:
     """
-    All runs of a plan, in the order in which they are made.
+    Return all runs of a plan, in the order in which they are made.
 
-    Every cell has its first run before any has its second, so that a machine that changes over hours changes
-    for all programs alike. Within such a round small numbers of tasks come first: they are quick, and what
-    they needed tells whether the next size fits into memory. Within one size the programs are shuffled by
-    the plan's seed, anew each time, so that none always follows the same neighbour.
+    Every cell has its first run before any has its second, so changes of the machine over hours affect all
+    programs alike. Within such a round small numbers of tasks come first: they are quick, and their memory
+    shows whether the next size fits. Within one size the programs are shuffled anew each time with the plan's
+    seed, so that no program always follows the same neighbour.
 
     Raises:
         InvalidRequest: The plan has no seed yet.
     """
     if plan.seed is None:
-        raise InvalidRequest("a plan without a seed has no order")
+        raise InvalidRequest("the plan has no seed, so its order is unknown")
     shuffle = random.Random(plan.seed)
     order: list[Cell] = []
     for index in range(max(map(plan.runs_of, plan.tasks))):
@@ -138,17 +137,17 @@ def cells(plan: Plan) -> list[Cell]:
 
 
 def differences(there: Plan, here: Plan) -> dict[str, tuple[str, str]]:
-    """What tells two plans apart: of each attribute that does, what it is there and here."""
+    """Return each attribute in which two plans differ, with both values as text."""
     both = {field.name: (getattr(there, field.name), getattr(here, field.name)) for field in attrs.fields(Plan)}
-    return {name: (_shown(one), _shown(other)) for name, (one, other) in both.items() if one != other}
+    return {name: (_as_text(one), _as_text(other)) for name, (one, other) in both.items() if one != other}
 
 
-def difference(stored: Plan, wanted: Plan) -> str:
-    """The first of `differences`, as ``"runs is 1 there and 3 here"``; empty where there is none."""
-    return next((f"{name} is {a} there and {b} here" for name, (a, b) in differences(stored, wanted).items()), "")
+def difference(stored: Plan, requested: Plan) -> str:
+    """Return the first of `differences`, as ``"runs is 1 there and 3 here"``; "" if there is none."""
+    return next((f"{name} is {a} there and {b} here" for name, (a, b) in differences(stored, requested).items()), "")
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
 """
-What several runs say together: an interval for their median, and what one task costs beside the runtime's floor.
+Statistics over several runs: an interval for their median, and the memory of one task and of the runtime without tasks.
 
-Everything is deterministic: the same runs give the same intervals.
+All functions are deterministic: the same runs give the same intervals.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 __all__ = ["ENOUGH_RUNS", "WIDE_SPREAD", "Cost", "cost", "median_interval", "ratio_interval"]
 
 ENOUGH_RUNS = 5
-"""With fewer good runs than these a figure is not one to publish."""
+"""A figure of fewer successful runs is marked as one that should not be published."""
 WIDE_SPREAD = 0.1
-"""A range of more than this part of the median is worth a remark."""
+"""A range of more than this part of the median gets a remark."""
 
 _CONFIDENCE = 0.95
 _RESAMPLES = 10_000
-# Student's t, two-sided 95 %, by degrees of freedom; beyond them the normal distribution's is near enough.
+# Student's t, two-sided 95 %, by degrees of freedom; with more of them the normal distribution is used.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 _NORMAL = 1.96
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """
-    Where the median of many runs would lie, with 95 % confidence, by the percentile bootstrap.
+    Return the interval that holds the median of many runs with 95 % confidence, by the percentile bootstrap.
 
     Args:
-        values: One of each run; the unit is theirs.
+        values: One value of each run, in any unit.
 
     Returns:
-        The ends, or None with fewer than two values. With few values they are nearly the range, and hold the truth
-        somewhat less often than stated: of 15 values in 9 cases of 10.
+        The ends, or None with fewer than two values. With few values the interval is nearly the range, and holds the
+        true median less often than stated: with 15 values in 9 cases of 10.
     """
     if len(values) < 2:
         return None
@@ -49,14 +49,14 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 def ratio_interval(over: Sequence[float], under: Sequence[float]) -> tuple[float, float] | None:
     """
-    Where the ratio of the medians of many runs would lie, with 95 % confidence: both sides resampled by themselves.
+    Return the interval that holds the ratio of two medians with 95 % confidence; each side is resampled separately.
 
     Args:
-        over: One value of each run, all above 0.
-        under: Likewise, of the other side; there may be more or fewer.
+        over: The dividend: one value of each run, all above 0.
+        under: The divisor, likewise; the numbers of runs may differ.
 
     Returns:
-        The ends, or None with fewer than two values on either side. What `median_interval` says of few values holds.
+        The ends, or None with fewer than two values on either side. With few values see `median_interval`.
     """
     if len(over) < 2 or len(under) < 2:
         return None
@@ -67,41 +67,41 @@ def ratio_interval(over: Sequence[float], under: Sequence[float]) -> tuple[float
 
 
 def _medians(values: Sequence[float], generator: np.random.Generator) -> NDArray[np.float64]:
-    """The medians of so many samples as large as that of `values`, drawn from it, shape (_RESAMPLES,)."""
+    """Return the medians of `_RESAMPLES` samples drawn from `values`, each as large as `values`."""
     import numpy as np
 
-    drawn = generator.choice(np.asarray(values, dtype=float), size=(_RESAMPLES, len(values)))
-    medians: NDArray[np.float64] = np.median(drawn, axis=1)
+    samples = generator.choice(np.asarray(values, dtype=float), size=(_RESAMPLES, len(values)))
+    medians: NDArray[np.float64] = np.median(samples, axis=1)
     return medians
 
 
-def _middle(drawn: NDArray[np.float64]) -> tuple[float, float]:
-    """Between which ends `_CONFIDENCE` of them lie."""
+def _middle(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends between which the middle `_CONFIDENCE` of the values lies."""
     import numpy as np
 
     tail = 50 * (1 - _CONFIDENCE)
-    low, high = np.percentile(drawn, [tail, 100 - tail])
+    low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
 
 
 @attrs.frozen
 class Cost:
     """
-    A program's memory as a line over the number of tasks: a floor, and so much for each task.
+    A program's memory as a line over the number of tasks: a floor, and an amount for each task.
 
-    The line is that of least squares of the *relative* deviations, so that a cell with one task counts as much as one
-    with a million. Its intervals are those of 95 % confidence, from how far the cells stray from the line; they are
-    wide where memory does not grow in proportion (lists double, collectors wait). No amount of memory is below 0, and
-    a floor is not above what the cell with the fewest tasks needed: within these bounds the line is the nearest.
+    The line minimizes the squares of the *relative* deviations, so that a cell with one task counts as much as one with
+    a million. The 95 % intervals come from the distance of the cells from the line. They are wide where memory does not
+    grow in proportion (lists double, collectors wait). The floor is kept between 0 and the figure of the cell with the
+    fewest tasks; if it is at such a bound, the line is the nearest one with that floor.
 
     Attributes:
-        floor_bytes: What it would need with no task.
-        floor_low_bytes, floor_high_bytes: The interval; None with two cells, through which a line always fits.
-        each_bytes: What a task adds.
-        each_low_bytes, each_high_bytes: The interval, likewise.
+        floor_bytes: The memory without any task.
+        floor_low_bytes, floor_high_bytes: Its interval; None with two cells, which every line fits.
+        each_bytes: The memory that a task adds.
+        each_low_bytes, each_high_bytes: Its interval, likewise.
         tasks: The numbers of tasks of the cells.
         worst: The largest relative deviation of a cell from the line, as a part of the cell's figure.
-        worst_tasks: The cell with that.
+        worst_tasks: The number of tasks of that cell.
     """
 
     floor_bytes: float
@@ -117,13 +117,13 @@ class Cost:
 
 def cost(medians: Mapping[int, int]) -> Cost | None:
     """
-    What a program's cells say of its floor and of a task.
+    Fit a line through a program's cells.
 
     Args:
-        medians: Bytes by number of tasks.
+        medians: The median of each cell in bytes, by its number of tasks.
 
     Returns:
-        None with fewer than two cells.
+        The line, or None with fewer than two cells.
     """
     if len(medians) < 2:
         return None
@@ -137,16 +137,16 @@ def cost(medians: Mapping[int, int]) -> Cost | None:
     most = float(needed[0])
     if not 0 <= floor <= most:
         floor = min(max(float(floor), 0.0), most)
-        # The slope of the line that is nearest to the cells of all that begin there.
+        # The slope of the nearest line that begins at this floor.
         slopes = design[:, 1]
         each = float(slopes @ (1 - floor * design[:, 0]) / (slopes @ slopes))
-    off = design @ (floor, each) - 1
+    deviations = design @ (floor, each) - 1
     half: list[float] | None = None
     if freedom := len(counts) - 2:
-        covariance = np.linalg.inv(design.T @ design) * float(off @ off) / freedom
+        covariance = np.linalg.inv(design.T @ design) * float(deviations @ deviations) / freedom
         width = _T[freedom - 1] if freedom <= len(_T) else _NORMAL
         half = [width * float(variance) ** 0.5 for variance in np.diag(covariance)]
-    worst = int(np.abs(off).argmax())
+    worst = int(np.abs(deviations).argmax())
     return Cost(
         floor_bytes=float(floor),
         floor_low_bytes=None if half is None else max(0.0, float(floor) - half[0]),
@@ -155,6 +155,6 @@ def cost(medians: Mapping[int, int]) -> Cost | None:
         each_low_bytes=None if half is None else max(0.0, float(each) - half[1]),
         each_high_bytes=None if half is None else float(each) + half[1],
         tasks=tuple(counts),
-        worst=float(abs(off[worst])),
+        worst=float(abs(deviations[worst])),
         worst_tasks=counts[worst],
     )

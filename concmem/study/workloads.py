@@ -1,4 +1,4 @@
-"""What the tasks of a program do, and what the program says meanwhile."""
+"""What the tasks of a program do, and the lines that the program prints."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["WORKLOADS", "Workload", "workload"]
 @attrs.frozen
 class Workload:
     """
-    One way to use a program's tasks.
+    One kind of work for a program's tasks.
 
-    A program is started with the number of tasks and a number of seconds; it says one line for each of `words`, the
-    word and a count, in this order, and nothing else; it exits with 0.
+    A program is started with the number of tasks and a number of seconds. It prints one line for each of `words`, the
+    word and a count, in this order, and nothing else. It exits with 0.
 
     Attributes:
-        name: What the command line calls it.
+        name: Its name on the command line.
         title: What the tasks do, with ``{seconds}`` in it.
-        words: What it says. The count is the number of tasks, but of ``passed`` the number of messages.
-        launched: The word with which all that the tasks' start needs is over.
-        begins: The word with which the steady time begins, over which `plateau` is taken.
-        ends: The word with which it ends at the latest.
-        rate: The words between which time is taken for `Run.rate_per_s`, the count being that of the second.
-        rate_of: What that counts; "" where there is no rate.
+        words: The words. The count is the number of tasks; for ``passed`` it is the number of messages.
+        launched: The word that is printed when all tasks have been launched.
+        begins: The word that begins the steady time, over which `plateau` is taken.
+        ends: The word that ends the steady time, if nothing ends it earlier.
+        rate: The two words between which time is taken for `Run.rate_per_s`; the count is that of the second.
+        rate_of: What the rate counts; "" without a rate.
     """
 
     name: str
@@ -41,21 +41,21 @@ class Workload:
     rate_of: str = ""
 
     def line(self, word: str, tasks: int) -> str:
-        """The line with that word in a run with so many tasks."""
+        """Return the line with that word in a run with this number of tasks."""
         return f"{word} {'M' if word == _COUNTED else tasks}"
 
     def parse(self, line: str) -> tuple[str, str] | None:
-        """One of the words and the number behind it; None for any other line."""
+        """Return the word and the number of a line; None if the line does not belong to the workload."""
         word, _, count = line.partition(" ")
         return (word, count) if word in self.words and re.fullmatch(r"[0-9]{1,18}", count) else None
 
-    def wrong(self, word: str, count: str, tasks: int, said: Collection[str]) -> str:
-        """What is wrong with that, once these words have been said; "" where it had to come."""
-        if len(said) == len(self.words):
-            return f"said '{word} {count}' after it was done"
-        expected = self.words[len(said)]
+    def wrong(self, word: str, count: str, tasks: int, printed: Collection[str]) -> str:
+        """Say why this line is wrong after the words that were printed before; "" if it is the expected one."""
+        if len(printed) == len(self.words):
+            return f"printed '{word} {count}' after its last expected line"
+        expected = self.words[len(printed)]
         if word != expected or (word != _COUNTED and count != str(tasks)):
-            return f"said '{word} {count}' where '{self.line(expected, tasks)}' had to come"
+            return f"printed '{word} {count}' where '{self.line(expected, tasks)}' was expected"
         return ""
 
 
@@ -93,15 +93,15 @@ WORKLOADS = {
         ),
     )
 }
-"""By name; a program that sleeps is what every language has."""
+"""The workloads by name. Every language has a program for ``sleep``."""
 
 
 def workload(name: str) -> Workload:
     """
-    The workload of that name.
+    Return the workload of that name.
 
     Raises:
-        InvalidRequest: There is none.
+        InvalidRequest: There is no such workload.
     """
     if name not in WORKLOADS:
         raise InvalidRequest(f"there is no workload {name!r}; there are: {', '.join(WORKLOADS)}")

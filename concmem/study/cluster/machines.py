@@ -1,4 +1,4 @@
-"""When figures of two machines compare: when these are of one kind."""
+"""Whether figures of two machines compare: the machines must be of the same kind."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["MEMORY_TOLERANCE", "entry_difference", "kind_difference"]
 
 _KIND = ("kernel", "machine", "cpu_model", "cpus_allowed", "page_bytes", "thp")
 MEMORY_TOLERANCE = 0.05
-"""What firmware and kernel keep for themselves differs a little from one machine to its twin."""
+"""The memory that firmware and kernel reserve differs a little between identical machines."""
 
 
 def kind_difference(there: Host, here: Host) -> str:
     """
-    Why two machines are not of one kind, as ``"kernel is 6.1 there and 6.8 here"``; empty where they are.
+    Say why two machines are of different kinds, as ``"kernel is 6.1 there and 6.8 here"``; return "" if they are alike.
 
-    Of one kind are those of one kernel, one processor and as many CPUs, one page size and one mode of transparent
-    huge pages, and of about as much memory.
+    Machines of the same kind have the same kernel, processor, number of CPUs, page size and mode of transparent huge
+    pages, and about the same memory.
     """
     for name in _KIND:
         if (a := getattr(there, name)) != (b := getattr(here, name)):
@@ -31,10 +31,10 @@ def kind_difference(there: Host, here: Host) -> str:
 
 
 def entry_difference(there: Entry, here: Entry) -> str:
-    """Why runs of a program on two machines do not compare, in the same form; empty where they do."""
+    """Say why runs of a program on two machines do not compare, in the same form; return "" if they do."""
     if bool(there.missing) != bool(here.missing):
         return f"missing is {there.missing or 'nothing'} there and {here.missing or 'nothing'} here"
-    for name in (field.name for field in attrs.fields(Entry) if field.name != "missing"):  # which may name folders
+    for name in (field.name for field in attrs.fields(Entry) if field.name != "missing"):  # it may name folders
         if (a := getattr(there, name)) != (b := getattr(here, name)):
             return f"{name} is {a} there and {b} here"
     return ""

@@ -1,7 +1,8 @@
 """
-What a Dask worker does for a study: the functions that `concmem.study.cluster.dask` has it run.
+The functions that a Dask worker runs for a study.
 
-`look_over` comes first, and refuses a study of another version of concmem; all else may change from one to the next.
+`describe_site` is called first and refuses a study of another version of concmem, so the others may change from one
+version to the next.
 """
 
 from __future__ import annotations
@@ -19,30 +20,30 @@ from concmem._version import __version__
 from concmem.drivers import programs as drivers
 from concmem.host import Host, describe
 from concmem.study.plan import Cell, Plan
-from concmem.study.running.machine_lock import alone
+from concmem.study.running.machine_lock import lock_machine
 from concmem.study.running.runner import Runner
 from concmem.study.store.records import Entry, Run
 
-__all__ = ["Site", "Unusable", "look_over", "prepare", "run"]
+__all__ = ["Site", "Unusable", "describe_site", "prepare", "run"]
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Unusable(Exception):
-    """Why a worker cannot take part, in words that follow "is not used: "."""
+    """Why a worker cannot be used; the text follows "is not used: "."""
 
 
-class _Unwanted(Exception):
-    """Nobody waits for what is being run."""
+class _Cancelled(Exception):
+    """The study no longer waits for this run."""
 
 
 @attrs.frozen
 class Site:
     """
-    Where a worker runs.
+    The machine of a worker.
 
     Attributes:
-        boot_id: The same for all workers on one kernel, whatever containers they are in.
+        boot_id: The same for all workers on one kernel, even in different containers.
         node: The machine's name (``uname -n``).
         host: The machine.
     """
@@ -52,62 +53,62 @@ class Site:
     host: Host
 
 
-def look_over(version: str) -> Site:
+def describe_site(version: str) -> Site:
     """
-    Say where this is.
+    Describe this worker's machine.
 
     Args:
-        version: Of the concmem that runs the study.
+        version: The version of concmem that runs the study.
 
     Raises:
-        Unusable: This is another.
+        Unusable: This worker has another version.
     """
     if version != __version__:
-        raise Unusable(f"it has concmem {__version__}, but the study is run by {version}")
-    drivers.forget()  # a worker may be older than a toolchain that has been installed since
+        raise Unusable(f"it has concmem {__version__}, but the study runs with {version}")
+    drivers.forget()  # a toolchain may have been installed since the worker was started
     return Site(_BOOT_ID.read_text().strip(), platform.node(), describe())
 
 
 def prepare(study: str, plan: Plan, program: str) -> Entry:
     """
-    As `Runner.prepare`.
+    Do the same as `Runner.prepare`.
 
     Args:
-        study: A name that no other study has.
-        plan: The study's.
-        program: Its name.
+        study: A unique name of the study.
+        plan: The study's plan.
+        program: The program's name.
 
     Raises:
-        ManifestError, Unusable: The program's folder is not there, or not as it must be.
+        ManifestError, Unusable: The program's folder is missing or invalid.
     """
     return _prepared(study, plan, program)
 
 
-def run(study: str, plan: Plan, cell: Cell, before: Sequence[Run], folder: str) -> tuple[Run, float]:
+def run(study: str, plan: Plan, cell: Cell, earlier_runs: Sequence[Run], folder: str) -> tuple[Run, float]:
     """
-    As `Runner.run`, while no other study measures on the machine; with the seconds that it took.
+    Do the same as `Runner.run`, holding the machine lock; return the run and the seconds that it took.
 
     Args:
         study: As in `prepare`.
-        plan: The study's.
+        plan: The study's plan.
         cell: As in `Runner.run`.
-        before: As in `Runner.run`.
-        folder: Where the study is stored.
+        earlier_runs: As in `Runner.run`.
+        folder: The folder of the study.
 
     Raises:
-        MachineBusy: Another study has the machine.
+        MachineBusy: Another study holds the machine lock.
     """
-    _prepared(study, plan, cell.program)  # no work but on a worker that has been replaced at its address
-    with alone(folder):
+    _prepared(study, plan, cell.program)  # cached, unless the worker has been replaced by a new one at its address
+    with lock_machine(folder):
         begun_s = time.monotonic()
-        return _runner(study, plan).run(cell, before), time.monotonic() - begun_s
+        return _runner(study, plan).run(cell, earlier_runs), time.monotonic() - begun_s
 
 
 @cache
 def _prepared(study: str, plan: Plan, name: str) -> Entry:
     programs = drivers.load_programs([Path(folder) for folder in plan.programs_dirs])
     if name not in programs:
-        raise Unusable(f"there is no program {name} on it")
+        raise Unusable(f"it has no program {name}")
     return _runner(study, plan).prepare(programs[name])
 
 
@@ -115,15 +116,15 @@ def _prepared(study: str, plan: Plan, name: str) -> Entry:
 def _runner(study: str, plan: Plan) -> Runner:
     worker = get_worker()
 
-    def tell(cell: Cell, sleep_s: float, attempt: int) -> None:
+    def on_start(cell: Cell, sleep_s: float, attempt: int) -> None:
         worker.log_event(study, [*attrs.astuple(cell), sleep_s, attempt])
 
-    return Runner(plan, tell, _look)
+    return Runner(plan, on_start, _check_wanted)
 
 
-def _look() -> None:
-    """End what runs for a study that has gone, or on a worker that is about to go."""
+def _check_wanted() -> None:
+    """Raise an exception, which ends the run, if the study is gone or this worker is about to end."""
     worker = get_worker()
     task = worker.state.tasks.get(worker.get_current_task())
     if worker.status in (Status.closing, Status.closed, Status.failed) or task is None or task.state == "cancelled":
-        raise _Unwanted
+        raise _Cancelled

@@ -1,1 +1,1 @@
-"""The article's claims, and how a study's figures judge them."""
+"""The article's claims, and what a study's figures say about them."""

@@ -1,8 +1,8 @@
 """
-The article's claims, each judged by a study's figures.
+The article's claims, judged by a study's figures.
 
 The article is "How Much Memory Do You Need to Run 1 Million Concurrent Tasks?" of 2023; `concmem.study.published` has
-its figures. Every claim is one entry of `CLAIMS`: what is said, how that is read, and what judges it.
+its figures. Every claim is one entry of `CLAIMS`: the claim, the condition under which it holds, and its judge.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ __all__ = ["CLAIMS", "Claim", "Verdict", "Version", "claims"]
 @attrs.frozen
 class Verdict:
     """
-    What a study says of a claim.
+    The verdict of a study on a claim.
 
     Attributes:
         key: The claim's short name.
         tasks: The number of tasks that it is about.
-        claim: What is claimed, in our words.
-        found: What was found, with figures.
-        verdict: In these words.
-        why: How that was judged, or why it cannot be.
-        version: On which version that hangs, and what another gives; "" where on none that is known.
+        claim: The claim, in our words.
+        found: The figures that were found.
+        verdict: The verdict.
+        why: The condition under which the claim holds, or why it cannot be judged.
+        version: The version on which the verdict depends, and the verdict with another one; "" if none is known.
     """
 
     key: str
@@ -66,11 +66,13 @@ class Verdict:
 @attrs.frozen
 class Version:
     """
-    A version on which a verdict hangs.
+    A version on which a verdict depends.
 
     Attributes:
-        known: What is known of other versions, in one sentence with its source; told where the study has no figure.
-        program, other: A program, and the same with another version, whose figures are then judged in its place.
+        known: What is known about other versions, in one sentence with its source. It is shown if the study has no
+            figure of `other`.
+        program, other: A program, and the same program with another version. The claim is judged with the figures of
+            `other` too.
     """
 
     known: str
@@ -86,10 +88,10 @@ class Claim:
     Attributes:
         key: A short name.
         tasks: The number of tasks that it is about.
-        claim: What is claimed, in our words.
-        reading: What must be so for it to hold.
-        judge: Judges it.
-        versions: On which versions that hangs.
+        claim: The claim, in our words.
+        reading: The condition under which it holds.
+        judge: The function that judges it.
+        versions: The versions on which the verdict depends.
     """
 
     key: str
@@ -100,16 +102,16 @@ class Claim:
     versions: tuple[Version, ...] = ()
 
     def verdict(self, cells: Cells) -> Verdict:
-        """What these figures say of it."""
+        """Judge the claim by these figures."""
         answer, found = self.judge(cells, self.tasks)
-        version = "; ".join(self._of_version(cells, each) for each in self.versions)
+        version = "; ".join(self._with_version(cells, each) for each in self.versions)
         why = answer.obstacle if answer.holds is None else self.reading
         return Verdict(self.key, self.tasks, self.claim, found, _WORDS[answer.holds], why, version)
 
-    def _of_version(self, cells: Cells, version: Version) -> str:
+    def _with_version(self, cells: Cells, version: Version) -> str:
         if not (rows := cells.good((version.other, self.tasks))):
             return version.known
-        answer, found = self.judge(cells.instead(version.program, version.other), self.tasks)
+        answer, found = self.judge(cells.with_replaced(version.program, version.other), self.tasks)
         return f"with {rows[0].toolchain} it {_WORDS[answer.holds]}: {found}"
 
 
@@ -121,9 +123,9 @@ _WORDS: dict[bool | None, Literal["holds", "does not hold", "cannot be judged"]]
 
 
 def claims(study: Study) -> list[Verdict]:
-    """Every claim, judged by the figures of a study, finished or not; those about few tasks first."""
+    """Judge every claim by the figures of a study, finished or not; claims about few tasks come first."""
     if study.plan.workload != "sleep":
-        why = f"it is about tasks that sleep, and the workload of this study is {study.plan.workload}"
+        why = f"the claim is about tasks that sleep, but the workload of this study is {study.plan.workload}"
         return [Verdict(each.key, each.tasks, each.claim, "no figure", "cannot be judged", why) for each in CLAIMS]
     cells = Cells(rows(study))
     return [claim.verdict(cells) for claim in CLAIMS]
@@ -135,17 +137,17 @@ def _but(programs: tuple[str, ...], *without: str) -> tuple[str, ...]:
 
 _QUARTER = 0.25
 _NO_LIMIT = float("inf")
-# The article does not say whether its MB are of 10^6 or of 2^20 bytes: either will do.
+# The article does not say whether its MB are 10^6 or 2^20 bytes, so both are accepted.
 _ABOUT_250_MB = 250e6 * (1 - _QUARTER), 250 * (1 << 20) * (1 + _QUARTER)
 _ABOUT_HALF_AGAIN = 1.5 * (1 - _QUARTER), 1.5 * (1 + _QUARTER)
 _TOKIO = Version(
-    "1 000 000 tasks of Tokio 1.28, that of the article's year, take 224 MiB, and of 1.38 437 MiB (measured apart; a "
-    "study with rust-tokio-1-28 judges by both)",
+    "1 000 000 tasks take 224 MiB with Tokio 1.28, the version of the article's year, and 437 MiB with 1.38 (measured "
+    "separately; a study with rust-tokio-1-28 judges by both)",
     "rust-tokio",
     "rust-tokio-1-28",
 )
 _DOTNET = Version(
-    "the article's .NET 6.0 took 131 MB with 1, 10 000 and 100 000 tasks, .NET 9 is published with "
+    "the article's .NET 6.0 took 131 MB with 1, 10 000 and 100 000 tasks; published figures of .NET 9 are "
     "24.4, 28.1 and 50.1 MiB (hez2010, take 2, without Task.Run)"
 )  # fmt: skip
 
@@ -162,43 +164,45 @@ CLAIMS = (
     ),
     Claim(
         "async-over-threads", 10_000, "Asynchronous programs can take more memory than threads (the title).",
-        "one or more of the eight programs without native threads needs more than Rust's native threads",
+        "at least one of the eight programs without native threads needs more than Rust's native threads",
         any_above("rust-threads", LARGE),
     ),
     Claim(
         "threads-lose", 10_000, "Threads were expected to lose.",
-        "this comes true, which by the article's own figures it does not: both programs with native threads need more "
-        "than each of the other eight",
+        "both programs with native threads need more than each of the other eight (by the article's own figures this "
+        "expectation is wrong)",
         all_below(LARGE, THREADS),
     ),
     Claim(
         "java-threads-250-mb", 10_000, "Java threads take about 250 MB.",
-        f"they take {' to '.join(map(format_bytes, _ABOUT_250_MB))}: within a quarter, MB being 10^6 or 2^20 bytes",
+        f"they take {' to '.join(map(format_bytes, _ABOUT_250_MB))}: 250 MB within a quarter, with MB as 10^6 or 2^20 "
+        "bytes",
         is_within("java-threads", *_ABOUT_250_MB),
     ),
     Claim(
         "rust-threads-under-idle", 10_000, "Rust threads take less than many other runtimes take idle.",
-        "two or more of Go, Java, .NET, Node.js, Python and Elixir take more for one task, as in the article's figures",
+        "at least two of Go, Java, .NET, Node.js, Python and Elixir take more for one task (by the article's own "
+        "figures two do)",
         under_idle,
     ),
     Claim(
-        "goroutines-half-again", 10_000, "As it is retold, goroutines take about 50 % more than Rust threads.",
+        "goroutines-half-again", 10_000, "As often quoted: goroutines take about 50 % more than Rust threads.",
         f"Go needs {' to '.join(map(str, _ABOUT_HALF_AGAIN))} times as much: within a quarter of 1.5 times",
         times("go", "rust-threads", *_ABOUT_HALF_AGAIN),
     ),
     Claim(
-        "goroutines-over-half", 10_000, "As it is written, goroutines take more than 50 % of what Rust threads take.",
+        "goroutines-over-half", 10_000, "As written: goroutines take more than 50 % of what Rust threads take.",
         "Go needs more than 0.5 times as much",
         times("go", "rust-threads", 0.5, _NO_LIMIT),
     ),
     Claim(
-        "rust-threads-cannot-run", 100_000, "So many Rust threads cannot run.",
-        "no run had all of them alive at once, and a limit of the machine is below so many",
+        "rust-threads-cannot-run", 100_000, "This many Rust threads cannot run.",
+        "no run had all of them alive at once, and a limit of the machine is below this number",
         cannot_run("rust-threads"),
     ),
     Claim(
-        "java-threads-cannot-run", 100_000, "So many Java threads cannot run.",
-        "no run had all of them alive at once, and a limit of the machine is below so many",
+        "java-threads-cannot-run", 100_000, "This many Java threads cannot run.",
+        "no run had all of them alive at once, and a limit of the machine is below this number",
         cannot_run("java-threads"),
     ),
     Claim(
@@ -253,19 +257,20 @@ CLAIMS = (
     ),
     Claim(
         "most-over-12-s", 1_000_000, "Most programs take over 12 s.",
-        "more than half of the eight take over 2 s longer than their tasks sleep, which was 10 s there; by the median",
+        "more than half of the eight programs without native threads take over 2 s longer than their tasks sleep "
+        "(10 s in the article), by the median of their runs",
         most_are_late,
     ),
     Claim(
         "not-all-out-of-the-box", 1_000_000, "Not all runtimes handle extreme concurrency out of the box.",
-        "one or more of the ten programs is stopped by a limit of the machine, or needs a flag of its runtime",
+        "at least one of the ten programs is stopped by a limit of the machine, or needs a flag of its runtime",
         needs_more_than_installed,
     ),
     Claim(
         "few-or-many", 1_000_000, "Some are good with few tasks, others at scale.",
-        "of the eight programs without native threads, one or more needs less than half of the others with 1 task and "
-        "more than half of them with 1 000 000, and one or more the other way round",
+        "of the eight programs without native threads, at least one is in the better half with 1 task and in the worse "
+        "half with 1 000 000 tasks, and at least one the other way round",
         ranks_change(1),
     ),
 )  # fmt: skip
-"""All of them, those about few tasks first."""
+"""All claims; those about few tasks come first."""

@@ -1,4 +1,4 @@
-"""The ways in which the article's claims are judged; what they are is in `concmem.study.claims`."""
+"""The functions that judge the article's claims; the claims are in `concmem.study.judging.article`."""
 
 from __future__ import annotations
 
@@ -31,39 +31,39 @@ __all__ = [
 
 RUST_ASYNC = ("rust-tokio", "rust-async-std")
 NATIVE = ("rust-threads", *RUST_ASYNC, "go")
-"""Those that are compiled to machine code beforehand."""
+"""The programs that are compiled to machine code in advance."""
 ARTICLE = (*NATIVE, "java-threads", "java-virtual-threads", "csharp", "nodejs", "python", "elixir")
 """The ten programs of the article."""
 THREADS = ("rust-threads", "java-threads")
 LARGE = tuple(program for program in ARTICLE if program not in THREADS)
-"""The eight that it compares at 100,000 tasks and more."""
+"""The eight programs that the article compares at 100,000 tasks and more."""
 _RUNTIMES = ("go", "java-threads", "csharp", "nodejs", "python", "elixir")
-"""A program of each runtime but Rust's."""
+"""One program of each runtime except Rust's."""
 _LATE_S = 2
-"""What is over 12 s with tasks that sleep 10 s."""
+"""The article's "over 12 s", with tasks that sleep 10 s."""
 _NO_FIGURE = "no figure"
 _SHOWN = 4
-"""So many programs on one side of a comparison are shown in full."""
+"""Up to this number of programs on one side of a comparison are all shown."""
 
 Judge = Callable[[Cells, int], tuple[Answer, str]]
-"""From the figures and the number of tasks: whether the claim holds, and what was found."""
+"""Takes the figures and the number of tasks; returns whether the claim holds, and what was found."""
 
 
 def all_below(lesser: Sequence[str], greater: Sequence[str]) -> Judge:
-    """Every one of `lesser` needs less than every one of `greater`."""
+    """Judge whether every one of `lesser` needs less than every one of `greater`."""
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         below, above = ([(program, tasks) for program in side] for side in (lesser, greater))
         answers = [cells.below(less, more) for less in below for more in above]
-        found = [_side(cells, below, "most", -1), _side(cells, above, "least", 0)]
+        sides = [_side(cells, below, "largest", -1), _side(cells, above, "smallest", 0)]
         # The programs that the claim is about come first: they are fewer.
-        return at_least(len(answers), answers), _both(*(found if len(lesser) <= len(greater) else found[::-1]))
+        return at_least(len(answers), answers), _both(*(sides if len(lesser) <= len(greater) else sides[::-1]))
 
     return judge
 
 
 def times(one: str, other: str, low: float, high: float, *, other_tasks: int | None = None) -> Judge:
-    """`one` needs more than `low` times and less than `high` times what `other` needs, with `other_tasks` tasks."""
+    """Judge whether `one` needs more than `low` and less than `high` times what `other` needs with `other_tasks`."""
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         keys = (one, tasks), (other, other_tasks or tasks)
@@ -73,7 +73,7 @@ def times(one: str, other: str, low: float, high: float, *, other_tasks: int | N
 
 
 def times_the_best(program: str, others: Sequence[str], low: float) -> Judge:
-    """`program` needs more than `low` times what one of the others needs."""
+    """Judge whether `program` needs more than `low` times what one of the others needs."""
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         own, keys = (program, tasks), [(other, tasks) for other in others]
@@ -85,20 +85,20 @@ def times_the_best(program: str, others: Sequence[str], low: float) -> Judge:
 
 
 def any_above(program: str, others: Sequence[str]) -> Judge:
-    """One of `others` or more needs more than `program`."""
+    """Judge whether at least one of `others` needs more than `program`."""
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         own, keys = (program, tasks), [(other, tasks) for other in others]
         answers = {key: cells.below(own, key) for key in keys}
         above = cells.good(*(key for key, answer in answers.items() if answer.holds))
-        shown = f"more: {_amounts(above)}" if above else _side(cells, keys, "most", -1)
-        return at_least(1, list(answers.values())), _both(_side(cells, [own], "most", -1), shown)
+        shown = f"more: {_amounts(above)}" if above else _side(cells, keys, "largest", -1)
+        return at_least(1, list(answers.values())), _both(_side(cells, [own], "largest", -1), shown)
 
     return judge
 
 
 def is_within(program: str, low: float, high: float) -> Judge:
-    """`program` needs between `low` and `high` bytes."""
+    """Judge whether `program` needs between `low` and `high` bytes."""
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         if why := cells.why_not((program, tasks)):
@@ -106,20 +106,20 @@ def is_within(program: str, low: float, high: float) -> Judge:
         (row,) = cells.good((program, tasks))
         ends = span(row)
         holds = ends.within(low, high)
-        between = f"it lies between {format_bytes(ends.low)} and {format_bytes(ends.high)}"
+        between = f"its range is {format_bytes(ends.low)} to {format_bytes(ends.high)}"
         return Answer(holds, () if holds is not None else (between,)), f"{_amounts([row])} ({median(row) / 1e6:.3g} MB)"
 
     return judge
 
 
 def cannot_run(program: str) -> Judge:
-    """No run of `program` had all its tasks alive at once, and a limit of the machine is below so many."""
+    """Judge whether no run of `program` had all tasks alive at once, with a limit of the machine below this number."""
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         key = program, tasks
         row = cells.row(key)
         if row is not None and row.median_bytes is not None:
-            return Answer(False), f"{row.figure_runs} of {row.runs} runs went well: {_amounts([row])}"
+            return Answer(False), f"{row.figure_runs} of {row.runs} runs succeeded: {_amounts([row])}"
         if row is not None and row.status in ("failed", "skipped") and row.limit:
             return Answer(True), f"{row.limit}; {row.reason}"
         return Answer(None, (cells.why_not(key),)), _amounts([])
@@ -128,35 +128,35 @@ def cannot_run(program: str) -> Judge:
 
 
 def under_idle(cells: Cells, tasks: int) -> tuple[Answer, str]:
-    """Rust threads need less than two runtimes or more need for one task."""
+    """Judge whether Rust threads need less than at least two other runtimes need for one task."""
     threads = ("rust-threads", tasks)
     idle = {(runtime, 1): cells.below(threads, (runtime, 1)) for runtime in _RUNTIMES}
     above = cells.good(*(key for key, answer in idle.items() if answer.holds))
     shown = f"more with one task: {_amounts(above)}"
     if not above:
-        shown = f"no other runtime needs more with one task, the most is {_amounts(cells.good(*idle)[-1:])}"
+        shown = f"no other runtime needs more with one task; the largest is {_amounts(cells.good(*idle)[-1:])}"
     return at_least(2, list(idle.values())), f"{_amounts(cells.good(threads))}; {shown}"
 
 
 def is_competitive(cells: Cells, tasks: int) -> tuple[Answer, str]:
-    """C# is among the better half."""
+    """Judge whether C# is among the better half."""
     own, others = ("csharp", tasks), [(program, tasks) for program in LARGE if program != "csharp"]
     answer = at_least(len(LARGE) - len(LARGE) // 2, [cells.below(own, other) for other in others])
     found = _amounts(cells.good(own))
     if cells.good(own):
         order = cells.good(own, *others)
-        before = [row for row in order if cells.below((row.program, tasks), own).holds]
-        beside = [
+        smaller = [row for row in order if cells.below((row.program, tasks), own).holds]
+        tied = [
             row for row in order if row.program != "csharp" and cells.below((row.program, tasks), own).holds is None
         ]
-        number = f"{len(before) + 1}" + (f" to {len(before) + len(beside) + 1}" if beside else "")
-        found += f", number {number} of {len(order)}" + (f" after {_amounts(before)}" if before else "")
-        found += f", within range and error of {_amounts(beside)}" if beside else ""
+        rank = f"{len(smaller) + 1}" + (f" to {len(smaller) + len(tied) + 1}" if tied else "")
+        found += f", rank {rank} of {len(order)}" + (f" after {_amounts(smaller)}" if smaller else "")
+        found += f", tied within range and error with {_amounts(tied)}" if tied else ""
     return answer, found
 
 
 def needs_more_than_installed(cells: Cells, tasks: int) -> tuple[Answer, str]:
-    """One of the ten or more is stopped by a limit of the machine, or needs a flag of its runtime."""
+    """Judge whether at least one of the ten is stopped by a limit of the machine, or needs a flag of its runtime."""
     answers, stopped, flagged = list[Answer](), list[str](), list[str]()
     for key in [(program, tasks) for program in ARTICLE]:
         row = cells.row(key)
@@ -168,30 +168,31 @@ def needs_more_than_installed(cells: Cells, tasks: int) -> tuple[Answer, str]:
             answers.append(Answer(True))
         else:
             answers.append(Answer(None, (why,)) if (why := cells.why_not(key)) else Answer(False))
-    said = [f"stopped by a limit: {', '.join(stopped)}"] if stopped else []
-    said += [f"given a flag: {', '.join(flagged)}"] if flagged else []
+    parts = [f"stopped by a limit: {', '.join(stopped)}"] if stopped else []
+    parts += [f"run with a flag: {', '.join(flagged)}"] if flagged else []
     as_installed = sum(answer.holds is False for answer in answers)
-    return at_least(1, answers), "; ".join([*said, f"as installed: {as_installed} of {len(ARTICLE)}"])
+    return at_least(1, answers), "; ".join([*parts, f"run as installed: {as_installed} of {len(ARTICLE)}"])
 
 
 def ranks_change(few: int) -> Judge:
-    """Of those without native threads, some are in the better half with `few` tasks alone, some with many alone."""
+    """Judge whether some programs are in the better half only with `few` tasks, and others only with many."""
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
-        answers, said = [], []
+        answers, parts = [], []
         for good_at, bad_at in ((few, tasks), (tasks, few)):
-            of_it = {program: _changes(cells, program, good_at, bad_at) for program in LARGE}
-            rows = [row for program in LARGE if of_it[program].holds and (row := cells.row((program, good_at)))]
-            answers.append(at_least(1, list(of_it.values())))
-            named = ", ".join(row.title for row in rows) or "none"
-            said.append(f"in the better half with {format_count(good_at)} alone: {named}")
-        return at_least(2, answers), "; ".join(said)
+            changes = {program: _changes(cells, program, good_at, bad_at) for program in LARGE}
+            rows = [row for program in LARGE if changes[program].holds and (row := cells.row((program, good_at)))]
+            answers.append(at_least(1, list(changes.values())))
+            names = ", ".join(row.title for row in rows) or "none"
+            size = f"{format_count(good_at)} task{'' if good_at == 1 else 's'}"
+            parts.append(f"in the better half only with {size}: {names}")
+        return at_least(2, answers), "; ".join(parts)
 
     return judge
 
 
 def _changes(cells: Cells, program: str, good_at: int, bad_at: int) -> Answer:
-    """Whether it needs less than half of the others or more with one number of tasks, and more with the other."""
+    """Return whether a program is in the better half with one number of tasks and in the worse half with the other."""
     half, others = len(LARGE) // 2, [other for other in LARGE if other != program]
     below = at_least(half, [cells.below((program, good_at), (other, good_at)) for other in others])
     above = at_least(half, [cells.below((other, bad_at), (program, bad_at)) for other in others])
@@ -199,29 +200,29 @@ def _changes(cells: Cells, program: str, good_at: int, bad_at: int) -> Answer:
 
 
 def beats_a_rust_runtime(cells: Cells, tasks: int) -> tuple[Answer, str]:
-    """C# needs less than one of Rust's asynchronous programs."""
+    """Judge whether C# needs less than one of Rust's asynchronous programs."""
     own = ("csharp", tasks)
     answers = {(runtime, tasks): cells.below(own, (runtime, tasks)) for runtime in RUST_ASYNC}
     beaten = cells.good(*(key for key, answer in answers.items() if answer.holds))
     found = _amounts(cells.good(own, *answers))
     if beaten:
-        found += f"; beaten: {' and '.join(row.title for row in beaten)}"
+        found += f"; C# needs less than {' and '.join(row.title for row in beaten)}"
     return at_least(1, list(answers.values())), found
 
 
 def most_are_late(cells: Cells, tasks: int) -> tuple[Answer, str]:
-    """More than half take longer than their tasks sleep by more than `_LATE_S`."""
+    """Judge whether more than half take over `_LATE_S` longer than their tasks sleep."""
     keys = [(program, tasks) for program in LARGE]
     answers = [
         Answer(None, (why,)) if (why := cells.why_not(key)) else Answer(_is_late(cells.good(key)[0])) for key in keys
     ]
     good = sorted(cells.good(*keys), key=_wall_s)
     late = [row for row in good if _is_late(row)]
-    named = ", ".join(
+    times_s = ", ".join(
         f"{row.title} {format_seconds(_wall_s(row))}" + (f" (slept {row.sleep_s:g} s)" if row.sleep_s != 10 else "")
         for row in late
     )
-    found = f"{len(late)} of {len(good)}" + (f": {named}" if late else "")
+    found = f"{len(late)} of {len(good)}" + (f": {times_s}" if late else "")
     return at_least(len(LARGE) // 2 + 1, answers), found if good else _amounts([])
 
 
@@ -234,30 +235,30 @@ def _is_late(row: Row) -> bool:
     return row.beyond_s is not None and row.beyond_s > _LATE_S
 
 
-def _amounts(of_them: Iterable[Row]) -> str:
-    return ", ".join(f"{row.title} {format_bytes(median(row))}" for row in of_them) or _NO_FIGURE
+def _amounts(rows: Iterable[Row]) -> str:
+    return ", ".join(f"{row.title} {format_bytes(median(row))}" for row in rows) or _NO_FIGURE
 
 
 def _side(cells: Cells, keys: Sequence[Key], outermost: str, nearest: int) -> str:
-    """Those on one side of a comparison; of many, the one that stands nearest to the other side."""
-    of_it = cells.good(*keys)
-    if not of_it:
+    """Return the amounts on one side of a comparison; with many programs, only the one nearest to the other side."""
+    rows = cells.good(*keys)
+    if not rows:
         programs = [program for program, _ in keys]
         return f"{_NO_FIGURE} for {', '.join(programs) if len(keys) <= _SHOWN else f'the other {len(keys)}'}"
-    if len(of_it) <= _SHOWN:
-        return _amounts(of_it)
-    return f"the {outermost} of the other {len(of_it)}: {_amounts([of_it[nearest]])}"
+    if len(rows) <= _SHOWN:
+        return _amounts(rows)
+    return f"the {outermost} of the other {len(rows)}: {_amounts([rows[nearest]])}"
 
 
 def _both(one: str, other: str) -> str:
-    """The two sides of a comparison, as `_side` gives them."""
+    """Join the two sides of a comparison that `_side` returned."""
     return _NO_FIGURE if one.startswith(_NO_FIGURE) and other.startswith(_NO_FIGURE) else f"{one}; {other}"
 
 
 def _compared(cells: Cells, *keys: Key) -> str:
-    """What each needs and, of two, the first as a multiple of the second."""
+    """Return the amount of each cell and, with two cells, the ratio of the first to the second."""
     rows = [row for key in keys for row in cells.good(key)]
     sizes = len({tasks for _, tasks in keys}) > 1
-    told = [_amounts([row]) + (f" with {format_count(row.tasks)}" if sizes else "") for row in rows]
+    amounts = [_amounts([row]) + (f" with {format_count(row.tasks)}" if sizes else "") for row in rows]
     ratio = f": {median(rows[0]) / median(rows[1]):.3g} times" if len(rows) == 2 else ""
-    return (", ".join(told) or _NO_FIGURE) + ratio
+    return (", ".join(amounts) or _NO_FIGURE) + ratio

@@ -1,4 +1,4 @@
-"""What others have published about the same question: the article of 2023, and those who measured again."""
+"""Figures that others have published: the article of 2023, and later measurements of the same question."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["Published", "Source", "published"]
 @attrs.frozen(kw_only=True)
 class Source:
     """
-    Where figures were published, and under what conditions they were made.
+    A publication with figures, and the conditions under which they were measured.
 
     Attributes:
         key: A short name.
-        author, title, year, address: Of the publication.
-        machine, versions, method: As far as they are told.
-        unit: As it stands there.
-        unit_bytes: How many bytes that is.
-        unit_why: How that is known.
+        author, title, year, address: The author, title, year and URL of the publication.
+        machine, versions, method: The conditions, as far as the publication states them.
+        unit: The unit that the publication uses.
+        unit_bytes: The unit in bytes.
+        unit_why: How the unit is known.
     """
 
     key: str
@@ -45,7 +45,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What a table calls it: ``hez2010, take 2 (2024)``."""
+        """The name for tables: ``hez2010, take 2 (2024)``."""
         _, take, number = self.key.partition("-take-")
         return f"{self.author}{', take ' if take else ''}{number} ({self.year})"
 
@@ -56,13 +56,13 @@ class Published:
     One published figure.
 
     Attributes:
-        source: Where.
-        there: What the program is called there.
-        program: The program of ours that does the same; None where there is none.
-        differs: What it does instead, where there is none.
-        tasks: How many tasks it started.
-        stated: The figure as it stands there, in the source's unit; None where it says that there is none.
-        bytes: The same in bytes.
+        source: The publication.
+        there: The name of the program in the publication.
+        program: Our program that does the same; None if there is none.
+        differs: What the published program does differently, if there is none.
+        tasks: The number of tasks.
+        stated: The figure as published, in the source's unit; None if there is no figure.
+        bytes: The figure in bytes.
         reason: Why there is no figure.
     """
 
@@ -90,14 +90,14 @@ _CONVERTER.register_structure_hook(float | str, lambda value, _: value if isinst
 
 @cache
 def published() -> tuple[Published, ...]:
-    """Every published figure that concmem knows, source by source, oldest first."""
+    """Return every published figure that concmem knows, source by source, oldest first."""
     stored = tomllib.loads(Path(__file__).with_name("others.toml").read_text(encoding="utf-8"))
     return tuple(
         _figure(source, series, tasks, value)
         for entry in stored["source"]
-        for counts, every in [(entry.pop("tasks"), _CONVERTER.structure(entry.pop("series"), list[_Series]))]
+        for counts, all_series in [(entry.pop("tasks"), _CONVERTER.structure(entry.pop("series"), list[_Series]))]
         for source in [_CONVERTER.structure(entry, Source)]
-        for series in every
+        for series in all_series
         for tasks, value in zip(counts, series.figures, strict=True)
     )
 

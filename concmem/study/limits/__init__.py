@@ -1,1 +1,1 @@
-"""Limits of the machine that stop a program at N tasks: find them, name them, raise them."""
+"""Limits of the machine that stop a program at N tasks: find them, print them, raise them."""

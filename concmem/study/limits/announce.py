@@ -1,4 +1,4 @@
-"""This machine, and how many tasks there is room for on it: said before a study runs, or made."""
+"""This machine as the backend of a study: print the limits that the study will meet, or raise them first."""
 
 from __future__ import annotations
 
@@ -8,38 +8,40 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from concmem.drivers.programs import Program
 from concmem.host import threads_on_machine
 from concmem.study.limits.kinds import Limit, commands, limits_here, obstacles
-from concmem.study.limits.lift import lifted
-from concmem.study.running.backend import Order, Place, here
+from concmem.study.limits.lift import raised_limits
+from concmem.study.running.backend import Backend, StudyContext, local_backend
 from concmem.units import format_count
 
-__all__ = ["here_with_room"]
+__all__ = ["local_backend_with_limits"]
 
 
-def here_with_room(programs: Collection[Program], *, lift: bool) -> Callable[[Order], AbstractContextManager[Place]]:
+def local_backend_with_limits(
+    programs: Collection[Program], *, lift: bool
+) -> Callable[[StudyContext], AbstractContextManager[Backend]]:
     """
-    As `here`, and whoever watches the study is told which limits its largest number of tasks will meet.
+    Return `local_backend`, extended by a note of the limits that the study's largest number of tasks will meet.
 
     Args:
-        programs: Those of the study.
-        lift: Raise the limits as far as is needed for as long as the machine is the study's own; nobody else's study
-            runs meanwhile, so that no other has them raised.
+        programs: The programs of the study.
+        lift: Raise the limits as far as needed while the study holds the machine lock. No other study runs in that
+            time, so no other study runs with raised limits.
     """
 
     def limits() -> list[Limit]:
         return limits_here(programs, of_others=threads_on_machine())
 
     @contextmanager
-    def room(order: Order) -> Iterator[None]:
-        most = order.plan.tasks[-1]
+    def announce_limits(context: StudyContext) -> Iterator[None]:
+        most = context.plan.tasks[-1]
         with ExitStack() as stack:
             if lift:
-                for change in stack.enter_context(lifted(limits, most)):
-                    order.note(f"raised until the study has ended: {change}")
-            if met := obstacles(limits(), most):
+                for change in stack.enter_context(raised_limits(limits, most)):
+                    context.note(f"raised until the study ends: {change}")
+            if narrow := obstacles(limits(), most):
                 names = ", ".join(program.name for program in programs if program.mappings)
-                order.note(f"{format_count(most)} tasks of {names} will not run: {'; '.join(map(str, met))}")
-                if lifts := commands(met):
-                    order.note(f"to let them run: {'; '.join(lifts)} (--lift-limits does it for one study)")
+                context.note(f"{names} cannot run {format_count(most)} tasks: {'; '.join(map(str, narrow))}")
+                if lifts := commands(narrow):
+                    context.note(f"to raise the limits: {'; '.join(lifts)} (or --lift-limits, for this study only)")
             yield
 
-    return lambda order: here(order, room)
+    return lambda context: local_backend(context, announce_limits)

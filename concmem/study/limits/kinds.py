@@ -1,10 +1,10 @@
 """
-What of the machine stops N tasks: found out before they are started.
+The limits of the machine that stop N tasks, found before these are started.
 
-A thread takes a number from `kernel.pid_max` and counts against `kernel.threads-max`, against ``pids.max`` of every
-control group around it (systemd's ``TasksMax``) and, of an ordinary user, against ``RLIMIT_NPROC``. And it takes
-memory, most of it the kernel's own, which no figure of RSS shows. A stack with guard pages beside it, of a thread or of
-a fiber, takes mappings, of which an address space has `vm.max_map_count`. Tasks of other kinds meet none of these.
+A thread takes a PID below `kernel.pid_max`. It counts against `kernel.threads-max`, against ``pids.max`` of every
+enclosing control group (systemd's ``TasksMax``) and, without root, against ``RLIMIT_NPROC``. It also takes memory, most
+of it the kernel's own, which RSS does not show. The stack of a thread or of a fiber, with its guard pages, takes
+mappings; an address space has at most `vm.max_map_count`. Tasks of other kinds meet none of these limits.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ MEMORY = "memory"
 
 KERNEL_BYTES_EACH = 28 << 10
 """
-What the kernel keeps for a thread, measured with 10,000 of them: its stack (16 KiB), its task structures and the page
-tables of a stack of its own.
+Kernel memory of one thread, measured with 10,000 threads: its kernel stack (16 KiB), its task structures and the page
+tables of its user stack.
 """
 _MOST_PIDS = 1 << 22
 _MOST_THREADS = (1 << 30) - 1
 _MOST = (1 << 31) - 1
 _SLACK = 2048
-"""What a runtime and the machine may start or map besides."""
+"""Allowance for other threads and mappings of the runtime and the machine."""
 
 
 @attrs.frozen
 class Limit:
     """
-    One limit on how many tasks there can be.
+    One limit on the number of tasks.
 
     Attributes:
-        name: As in documentation: ``kernel.pid_max``.
-        value: What it is set to.
-        file: Where it is set, or None where it is no file.
-        most: What it can be set to.
-        each: How many a task takes.
-        taken: How many are taken by others.
-        slack: How many are taken besides.
+        name: The name in its documentation: ``kernel.pid_max``.
+        value: Its current value.
+        file: The file that sets it, or None if no file does.
+        most: The highest value that it can be set to.
+        each: How much of it a task takes.
+        taken: How much of it others have taken.
+        slack: An allowance for anything else that takes from it.
         of_machine: Whether it counts every thread of the machine.
     """
 
@@ -65,25 +65,25 @@ class Limit:
 
     @property
     def room(self) -> int:
-        """How many tasks fit below it."""
+        """The number of tasks that fit under it."""
         return max(0, self.value - self.taken) // self.each
 
     def needed(self, tasks: int) -> int:
-        """What it must be for so many, and for what there is besides."""
+        """Return the value that this number of tasks needs, others and the allowance included."""
         return tasks * self.each + self.taken + self.slack
 
 
 @attrs.frozen(field_transformer=escape_fields)
 class Obstacle:
     """
-    What keeps a program from having N tasks.
+    A limit that N tasks of a program would exceed.
 
     Attributes:
-        name: Of the limit.
-        value: What it is set to.
-        needed: What it would have to be.
-        room: How many tasks fit below it.
-        lift: The command that sets it to what is needed; "" where nothing can.
+        name: The name of the limit.
+        value: Its current value.
+        needed: The value that N tasks need.
+        room: The number of tasks that fit under it.
+        lift: The command that sets it to `needed`; "" if it cannot be set so high.
     """
 
     name: str
@@ -94,74 +94,74 @@ class Obstacle:
 
     def __str__(self) -> str:
         if self.name == MEMORY:
-            return f"{format_bytes(self.needed)} of memory are needed, {format_bytes(self.value)} are free"
-        return f"{self.name} is {self.value}, {self.needed} are needed"
+            return f"{format_bytes(self.needed)} of memory is needed, {format_bytes(self.value)} is free"
+        return f"{self.name} is {self.value}, but {self.needed} is needed"
 
 
 def limits_here(programs: Iterable[Program], *, of_others: int, root: str = "/") -> list[Limit]:
     """
-    The limits of this machine that tasks of any of these programs meet.
+    Return the limits of this machine that apply to tasks of any of these programs.
 
     Args:
-        programs: Which.
-        of_others: How many threads the machine has already.
-        root: What stands for the root of the file system.
+        programs: The programs.
+        of_others: The number of threads that the machine has already.
+        root: The root of the file system; tests give another folder.
     """
-    meant = list(programs)
-    threads = any(program.kind == "thread" for program in meant)
-    mappings = max((program.mappings for program in meant), default=0)
+    programs = list(programs)
+    threads = any(program.kind == "thread" for program in programs)
+    mappings = max((program.mappings for program in programs), default=0)
     kernel, vm = Path(root, "proc/sys/kernel"), Path(root, "proc/sys/vm")
-    found: list[Limit] = []
+    limits: list[Limit] = []
     if threads:
         for name, most in (("pid_max", _MOST_PIDS), ("threads-max", _MOST_THREADS)):
-            found += _from_file(f"kernel.{name}", kernel / name, most, taken=of_others, of_machine=True)
+            limits += _from_file(f"kernel.{name}", kernel / name, most, taken=of_others, of_machine=True)
     if mappings:
-        found += _from_file("vm.max_map_count", vm / "max_map_count", _MOST, each=mappings)
+        limits += _from_file("vm.max_map_count", vm / "max_map_count", _MOST, each=mappings)
     if threads:
         for group, _ in control_groups("pids", str(Path(root, "proc/self"))):
             taken = _number(group / "pids.current") or 0
-            found += _from_file(f"pids.max of {group}", group / "pids.max", _MOST_PIDS, taken=taken)
-        found += _of_user()
-    return found
+            limits += _from_file(f"pids.max of {group}", group / "pids.max", _MOST_PIDS, taken=taken)
+        limits += _of_user()
+    return limits
 
 
 def _of_user() -> Iterator[Limit]:
-    """What an ordinary user may have; the kernel holds nobody to it who is root."""
+    """Yield the limit on the threads of the user. The kernel does not apply it to root."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     if os.geteuid() == 0 or soft == resource.RLIM_INFINITY:
         return
-    own = [each.info for each in psutil.process_iter(["uids", "num_threads"])]
-    taken = sum(info["num_threads"] or 0 for info in own if info["uids"] and info["uids"].real == os.getuid())
+    processes = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
+    taken = sum(info["num_threads"] or 0 for info in processes if info["uids"] and info["uids"].real == os.getuid())
     yield Limit("RLIMIT_NPROC", soft, None, _MOST if hard == resource.RLIM_INFINITY else hard, taken=taken)
 
 
 def memory_limit(each_bytes: int, free_bytes: int) -> Limit:
     """
-    What is free, as a limit on threads.
+    Return the free memory as a limit on threads.
 
     Args:
-        each_bytes: What one has resident; what the kernel keeps for it (`KERNEL_BYTES_EACH`) comes on top.
-        free_bytes: What can be used.
+        each_bytes: The resident memory of one thread; its kernel memory (`KERNEL_BYTES_EACH`) is added.
+        free_bytes: The memory that can be used.
     """
     return Limit(MEMORY, free_bytes, None, free_bytes, each=each_bytes + KERNEL_BYTES_EACH, slack=0)
 
 
 def obstacles(limits: Sequence[Limit], tasks: int) -> list[Obstacle]:
-    """Which of these limits so many tasks would meet, the narrowest first."""
-    met = [limit for limit in limits if limit.room < tasks]
+    """Return the limits that this number of tasks would exceed, the narrowest first."""
+    exceeded = [limit for limit in limits if limit.room < tasks]
     return [
         Obstacle(limit.name, limit.value, limit.needed(tasks), limit.room, _command(limit, tasks))
-        for limit in sorted(met, key=lambda limit: limit.room)
+        for limit in sorted(exceeded, key=lambda limit: limit.room)
     ]
 
 
-def commands(met: Iterable[Obstacle]) -> list[str]:
-    """What lifts all of these, a command a limit; empty where nothing does."""
-    widest: dict[str, Obstacle] = {}
-    for obstacle in met:
-        if obstacle.lift and (obstacle.name not in widest or obstacle.needed > widest[obstacle.name].needed):
-            widest[obstacle.name] = obstacle
-    return [obstacle.lift for obstacle in widest.values()]
+def commands(found: Iterable[Obstacle]) -> list[str]:
+    """Return the commands that raise these limits, one for each limit that can be raised."""
+    highest: dict[str, Obstacle] = {}
+    for obstacle in found:
+        if obstacle.lift and (obstacle.name not in highest or obstacle.needed > highest[obstacle.name].needed):
+            highest[obstacle.name] = obstacle
+    return [obstacle.lift for obstacle in highest.values()]
 
 
 def _command(limit: Limit, tasks: int) -> str:
@@ -184,7 +184,7 @@ def _from_file(
 
 
 def _number(file: Path) -> int | None:
-    """None where there is no such file, or where it says "max"."""
+    """Return the number in a file; None if there is no such file or it holds "max"."""
     try:
         return int(file.read_text())
     except (OSError, ValueError):

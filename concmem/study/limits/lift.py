@@ -1,8 +1,8 @@
 """
-Raise limits of the machine for a study, and put them back: at its end, or where it was killed at the next one's start.
+Raise limits of the machine for a study, and restore them at its end.
 
-What is changed is written down, on the disk, before it is changed. The note lies under ``/run``, which a restart
-empties as it resets the limits. Only root can do this.
+The previous values are written to a file before a limit is changed, so that the next study can restore them if this
+one is killed. The file is under ``/run``: a restart empties that and resets the limits too. All this requires root.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from concmem.host import forget
 from concmem.study.limits.kinds import Limit
 from concmem.study.plan import StudyError
 
-__all__ = ["NOTES", "PUT_BACK", "Change", "check_allowed", "lifted", "restore"]
+__all__ = ["NOTES", "PUT_BACK", "Change", "check_allowed", "raised_limits", "restore"]
 
 NOTES = Path("/run/concmem")
-PUT_BACK = "put back what a study that was killed had raised"
+PUT_BACK = "restored a limit that a killed study had raised"
 
 
 @attrs.frozen
@@ -36,9 +36,9 @@ class Change:
     One limit that was raised.
 
     Attributes:
-        file: Where.
-        before: What it was.
-        raised: What it was set to.
+        file: The file that sets it.
+        before: Its previous value.
+        raised: The value that it was set to.
     """
 
     file: str
@@ -51,72 +51,73 @@ class Change:
 
 def check_allowed() -> None:
     """
-    See to it that limits can be lifted at all.
+    Raise an error if this user cannot raise limits.
 
     Raises:
-        StudyError: Not by this user.
+        StudyError: The user is not root.
     """
     if os.geteuid() != 0:
-        raise StudyError("only root can lift the machine's limits")
+        raise StudyError("only root can raise the machine's limits")
 
 
 @contextlib.contextmanager
-def lifted(find: Callable[[], Sequence[Limit]], tasks: int, notes: Path = NOTES) -> Iterator[list[Change]]:
+def raised_limits(find: Callable[[], Sequence[Limit]], tasks: int, notes: Path = NOTES) -> Iterator[list[Change]]:
     """
-    Raise those of the limits that so many threads would meet, as far as they go, until the block ends.
+    Raise the limits that this number of threads would exceed, as far as they can be raised, until the block ends.
 
     Args:
-        find: Gives the limits of the machine, as they are then.
-        tasks: How many threads there are to be.
-        notes: The folder for the note of what was changed.
+        find: Returns the current limits of the machine.
+        tasks: The number of threads.
+        notes: The folder of the file with the previous values.
 
     Raises:
-        StudyError: Not root, or somebody else has raised them at this moment, or they cannot be written.
+        StudyError: The user is not root, another study has raised the limits, or they cannot be written.
     """
     check_allowed()
-    with _alone(notes) as free:
-        if not free:
-            raise StudyError("another study has lifted the limits at this moment: wait until it has ended")
-        _put_back(notes)
+    with _lock(notes) as is_free:
+        if not is_free:
+            raise StudyError("another study has raised the limits: wait until it has ended")
+        _restore(notes)
         changes = [
             Change(str(limit.file), limit.value, min(limit.needed(tasks), limit.most))
             for limit in find()
             if limit.file is not None and limit.room < tasks and limit.value < limit.most
         ]
-        _note(notes, changes)
+        _write_note(notes, changes)
         try:
             for change in changes:
                 _write(change.file, change.raised)
             forget()
             yield changes
         finally:
-            _put_back(notes)
+            _restore(notes)
             forget()
 
 
 def restore(notes: Path = NOTES) -> list[Change]:
     """
-    Put back what a killed study raised; nothing where none was, where one is at it now, or where that is not allowed.
+    Restore the limits that a killed study raised.
 
-    A limit that somebody has changed since is left as it is.
+    Does nothing without root, or while a running study has the limits raised. A limit that was changed again since then
+    is left as it is.
 
     Returns:
-        What was put back.
+        The limits that were restored.
     """
     if os.geteuid() != 0 or not notes.is_dir():
         return []
-    with _alone(notes) as free:
-        if not free:
+    with _lock(notes) as is_free:
+        if not is_free:
             return []
-        put_back = _put_back(notes)
-    if put_back:
+        restored = _restore(notes)
+    if restored:
         forget()
-    return put_back
+    return restored
 
 
 @contextlib.contextmanager
-def _alone(notes: Path) -> Iterator[bool]:
-    """Whether nobody else is at it; a process that dies lets go."""
+def _lock(notes: Path) -> Iterator[bool]:
+    """Yield whether this process has the lock on the limits. The kernel frees it when the process ends."""
     try:
         notes.mkdir(mode=0o755, exist_ok=True)
         lock = os.open(notes / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -133,30 +134,30 @@ def _alone(notes: Path) -> Iterator[bool]:
         os.close(lock)
 
 
-def _note(notes: Path, changes: Sequence[Change]) -> None:
+def _write_note(notes: Path, changes: Sequence[Change]) -> None:
     with replacing(notes / "raised.json") as file:
         file.write(json.dumps([attrs.asdict(change) for change in changes], indent=1).encode() + b"\n")
 
 
-def _put_back(notes: Path) -> list[Change]:
+def _restore(notes: Path) -> list[Change]:
     note = notes / "raised.json"
     try:
         changes = strict_converter().structure(read_json_file(note), list[Change])
     except FileNotFoundError:
         return []
     except (OSError, ValueError, cattrs.BaseValidationError) as error:
-        raise StudyError(f"{note} cannot be read, which says what limits were before: {error}") from error
-    put_back = [change for change in changes if _read(change.file) == change.raised]
-    refused: list[StudyError] = []
-    for change in put_back:
+        raise StudyError(f"{note}, which has the previous values of limits, cannot be read: {error}") from error
+    restored = [change for change in changes if _read(change.file) == change.raised]
+    errors: list[StudyError] = []
+    for change in restored:
         try:
             _write(change.file, change.before)
-        except StudyError as error:  # the others are put back all the same
-            refused.append(error)
-    if refused:
-        raise refused[0]
+        except StudyError as error:  # restore the others first
+            errors.append(error)
+    if errors:
+        raise errors[0]
     note.unlink()
-    return put_back
+    return restored
 
 
 def _read(file: str) -> int | None:

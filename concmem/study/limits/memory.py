@@ -1,4 +1,4 @@
-"""Will it fit? What the machine has free, and what a run will probably need."""
+"""The machine's free memory, and an estimate of what a run will need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from concmem.units import format_count
 __all__ = ["available_bytes", "each_bytes", "estimate_bytes", "margin_bytes"]
 
 _LEAST_MARGIN_BYTES = 256 << 20
-_TELLING_TASKS = 1000
+_ENOUGH_TASKS = 1000
+"""With fewer tasks most of the memory is the runtime's own."""
 _LEAST_EACH_BYTES = 8192
 _FILES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -25,16 +26,16 @@ _FILES = {
 
 def available_bytes() -> int:
     """
-    What can be used without driving anybody into swap or the out-of-memory killer.
+    Return how much memory can be used without swapping or invoking the out-of-memory killer.
 
-    MemAvailable, or what the surrounding control groups leave, whichever is less.
+    This is MemAvailable, or what the limits of the enclosing control groups leave, whichever is less.
     """
     with whole_proc():
         return min([psutil.virtual_memory().available, *_left_in_cgroups()])
 
 
 def margin_bytes() -> int:
-    """What is to stay free: a twentieth of the memory, 256 MiB at least, an eighth on a machine too small for that."""
+    """Return how much memory must stay free: a twentieth, at least 256 MiB, but at most an eighth."""
     with whole_proc():
         total = psutil.virtual_memory().total
     return min(max(total // 20, _LEAST_MARGIN_BYTES), total // 8)
@@ -42,16 +43,17 @@ def margin_bytes() -> int:
 
 def estimate_bytes(runs: Iterable[Run], program: str, tasks: int) -> tuple[int, str] | None:
     """
-    What a run will probably need, and a phrase that says from what that is known.
+    Estimate how much memory a run will need, with a phrase that names the run that this is estimated from.
 
-    The largest peak of the same program and size where there is one; else the line through its two largest smaller
-    sizes; else in proportion to one smaller size, if it was large enough (1,000 tasks) for the runtime's own memory
-    not to be all of it. None where nothing of that is there: then only the limit during the run protects the machine.
+    The estimate is the largest peak of the same program and size. Without one, it is on the line through the two
+    largest smaller sizes, or in proportion to the only smaller size. The larger of these must have 1,000 tasks or more:
+    with fewer, most memory is the runtime's own. Otherwise there is no estimate, and only the memory limit of the run
+    protects the machine.
 
     Args:
-        runs: Runs that were made; only those that have a figure count.
-        program: Which program.
-        tasks: How many tasks it will start.
+        runs: Earlier runs; those without a figure do not count.
+        program: The program's name.
+        tasks: The number of tasks of the coming run.
     """
     peaks: dict[int, int] = {}
     for run in runs:
@@ -62,8 +64,8 @@ def estimate_bytes(runs: Iterable[Run], program: str, tasks: int) -> tuple[int, 
         return None
     *smaller, largest = sorted(peaks)
     if largest == tasks:
-        return peaks[tasks], "its run before"
-    if largest < _TELLING_TASKS:
+        return peaks[tasks], "its earlier run"
+    if largest < _ENOUGH_TASKS:
         return None
     floor_tasks, floor = (smaller[-1], peaks[smaller[-1]]) if smaller else (0, 0)
     each = max(0.0, (peaks[largest] - floor) / (largest - floor_tasks))
@@ -71,18 +73,18 @@ def estimate_bytes(runs: Iterable[Run], program: str, tasks: int) -> tuple[int, 
 
 
 def each_bytes(runs: Iterable[Run], program: str) -> int:
-    """What one task has resident, judged by the run with the most tasks; two pages where none has 1,000 or more."""
+    """Return the resident memory of one task, by the run with the most tasks; two pages if none has 1,000 or more."""
     peaks = {
         run.tasks: run.peak.bytes
         for run in runs
         if run.program == program and run.peak is not None and run.peak.bytes is not None
     }
     largest = max(peaks, default=0)
-    return peaks[largest] // largest if largest >= _TELLING_TASKS else _LEAST_EACH_BYTES
+    return peaks[largest] // largest if largest >= _ENOUGH_TASKS else _LEAST_EACH_BYTES
 
 
 def _left_in_cgroups(proc: str = "/proc/self") -> Iterable[int]:
-    """What each control group around us with a limit of its own still gives; file cache counts as free."""
+    """Yield what the limit of each enclosing control group leaves; its file cache counts as free."""
     for group, version in control_groups("memory", proc):
         if (left := _left(group, *_FILES[version])) is not None:
             yield left
@@ -93,7 +95,7 @@ def _left(group: Path, limit: str, usage: str, cache: str) -> int | None:
         most = int((group / limit).read_text())
         used = int((group / usage).read_text())
         lines = (group / "memory.stat").read_text().splitlines()
-    except (OSError, ValueError):  # no such group in this namespace, or the limit is "max"
+    except (OSError, ValueError):  # the group is outside of this namespace, or its limit is "max"
         return None
     free = sum(int(line.split()[1]) for line in lines if line.split()[0] == cache)
     return max(0, most - used + free)

@@ -1,1 +1,1 @@
-"""What all runs of a study say together."""
+"""Results of a study, computed from its runs."""

@@ -1,4 +1,4 @@
-"""What a run's timeline says beyond its peak: the steady time, and what stays when all tasks have ended."""
+"""Figures from a run's timeline besides its peak: the memory of the steady time, and the memory left over."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 __all__ = ["left_over", "plateau"]
 
 _SOURCE = "statm"
-_HEARING_S = 0.01
+_ARRIVAL_S = 0.01
 
 
 def plateau(measurement: Measurement, from_s: float, to_s: float) -> Figure:
     """
-    The median of the tree's RSS over a time in which nothing should happen.
+    Return the median of the tree's RSS over the steady time.
 
-    Its error says how far the RSS strayed meanwhile: from the least to the largest reading.
+    Its error is the distance to the smallest and the largest reading.
 
-    Kernel source: statm, every tick. Of several processes what they share is taken off as it is at the peak, so that
-    the two compare.
+    Kernel source: statm, every tick. With several processes, the memory that they share at the peak is subtracted, so
+    that plateau and peak compare.
 
     Args:
-        measurement: Of the run, its timeline included.
-        from_s: When that time began, from the start of the root.
-        to_s: When it ended.
+        measurement: The measurement of the run, with its timeline.
+        from_s: The begin of the steady time, from the start of the root.
+        to_s: Its end.
     """
     import numpy as np
 
@@ -36,10 +36,10 @@ def plateau(measurement: Measurement, from_s: float, to_s: float) -> Figure:
     if not inside.any():
         return Figure(None, "unavailable", _SOURCE, note=f"no reading from {from_s:.3f} to {to_s:.3f} s")
     middle = round(float(np.median(timeline.track("statm")["rss_last"][inside])))
-    note = "the median of a time, its error the least and the largest reading"
+    note = "the median over the steady time; its error is the smallest and the largest reading"
     shared_bytes = _shared_bytes(measurement)
     if shared_bytes:
-        note += "; less what its processes share at their peak, and the error by so much more"
+        note += "; memory that the processes share at the peak is subtracted, and added to the error"
     return Figure(
         max(0, middle - shared_bytes),
         "bounded",
@@ -51,7 +51,7 @@ def plateau(measurement: Measurement, from_s: float, to_s: float) -> Figure:
 
 
 def _shared_bytes(measurement: Measurement) -> int:
-    """By how much the sum of RSS, in which a shared page counts once a process, exceeds the peak."""
+    """Return by how much the sum of RSS, which counts a shared page once for each process, exceeds the peak."""
     sum_bytes, peak_bytes = measurement.tree_peak_rss_sum.bytes, measurement.peak.bytes
     if measurement.max_alive <= 1 or sum_bytes is None or peak_bytes is None:
         return 0
@@ -60,26 +60,26 @@ def _shared_bytes(measurement: Measurement) -> int:
 
 def left_over(after: Figure, timeline: Timeline, before_s: float) -> Figure:
     """
-    How much more a program holds after its tasks than it did before them; less than nothing counts as nothing.
+    Return how much more memory a program holds after its tasks than before them, at least 0.
 
     Args:
-        after: The plateau behind the last task's end.
-        timeline: Of the run.
+        after: The plateau after the end of the last task.
+        timeline: The timeline of the run.
         before_s: The last moment before the first task, from the start of the root.
     """
     if after.bytes is None:
         return after
-    # That it is ready is heard some time after it said so, and the first tasks may have begun by then.
+    # The line "ready" arrives some time after it was printed, and the first tasks may have begun by then.
     readings = timeline.track("statm")["rss_last"]
-    heard, surely = (int((timeline.t_s <= at_s).sum()) for at_s in (before_s, before_s - _HEARING_S))
-    if not surely:
+    until_arrival, until_printed = (int((timeline.t_s <= at_s).sum()) for at_s in (before_s, before_s - _ARRIVAL_S))
+    if not until_printed:
         return Figure(None, "unavailable", _SOURCE, note=f"no reading in the {before_s:.3f} s before the first task")
-    before, perhaps = int(readings[surely - 1]), int(readings[heard - 1])
+    before, at_arrival = int(readings[until_printed - 1]), int(readings[until_arrival - 1])
     return Figure(
         max(0, after.bytes - before),
         after.status,
         _SOURCE,
-        error_bytes=after.error_bytes + max(0, before - perhaps),
-        over_bytes=after.over_bytes + max(0, perhaps - before),
-        note="the median after all tasks less the last reading before the first",
+        error_bytes=after.error_bytes + max(0, before - at_arrival),
+        over_bytes=after.over_bytes + max(0, at_arrival - before),
+        note="the median after all tasks, less the last reading before the first task",
     )

@@ -1,4 +1,4 @@
-"""Every program at every number of tasks as one row, all its runs taken together."""
+"""The rows of a study: one for each program and number of tasks, computed from all its runs."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ class Row:
     One program at one number of tasks.
 
     Attributes:
-        program, title, language, kind, variant, toolchain: Which program, and what ran it.
-        flags: Flags of the runtime that belong to the row.
-        remarks: What else a reader of the row must know, as the program's manifest says it.
-        tasks: How many tasks were alive at once.
+        program, title, language, kind, variant, toolchain: The program, and the toolchain that ran it.
+        flags: Flags of the runtime that the table shows.
+        remarks: Remarks from the program's manifest.
+        tasks: The number of tasks that were alive at once.
         sleep_s: The longest sleep that a run needed.
-        runs: How many runs are stored.
+        runs: The number of stored runs.
         status: ``ok``, ``partly`` (some runs failed: the figures are those of the others), ``failed``, ``skipped``,
             or ``not run`` (the study is not finished).
-        good_runs: How many of them the figures are made of: those that have one, and were not made while the machine
-            was busy with other work, unless all were.
-        busy_runs: How many runs have a figure, but were made while the machine was busy with other work.
-        is_busy: Whether all of them were: such a row is shown, but judges no claim, and has no rank.
-        other_share: The most of the CPUs' time that others took in a run that the figures are made of; None where that
-            is not known.
-        instead_of: The planned number of tasks in whose place, as it could not run, this was the largest that did.
+        good_runs: The number of runs that the figures come from. These are the runs with a figure, without those made
+            while the machine was busy with other work, unless all were.
+        busy_runs: The number of runs with a figure that were made while the machine was busy with other work.
+        is_busy: Whether the figures come from such runs. The row is shown, but judges no claim and has no rank.
+        other_share: The largest part of the CPU time that others took in a run that the figures come from; None if
+            unknown.
+        instead_of: The planned number of tasks that could not run, for which this is the largest number that ran.
         median_bytes, min_bytes, max_bytes: Of the peaks; None without a figure.
-        error_bytes: By how much the truth can exceed a run's figure: the largest of the runs.
-        over_bytes: By how much a figure can exceed the truth.
+        error_bytes: By how much the true value can exceed a run's figure: the largest of the runs.
+        over_bytes: By how much a run's figure can exceed the true value, likewise.
         figure_status, source: Of the figures; several are joined by " / ".
-        interval_low_bytes, interval_high_bytes: Where the median of many runs would lie (`stats.median_interval`);
-            None with fewer than two.
+        interval_low_bytes, interval_high_bytes: The interval for the median of many runs (`stats.median_interval`);
+            None with fewer than two runs.
         plateau_bytes: The median of the runs' plateaus (`Run.plateau`).
-        left_over_bytes: The median of what the runs held more after their tasks (`Run.left_over`).
-        rate_per_s, rate_min_per_s, rate_max_per_s: Of `Run.rate_per_s`: median, least, most.
+        left_over_bytes: The median of the memory left over after the tasks (`Run.left_over`).
+        rate_per_s, rate_min_per_s, rate_max_per_s: Median, smallest and largest `Run.rate_per_s`.
         beyond_s: The median of how much longer the runs took than they slept.
-        limit: Which limit of the machine so many tasks meet, where runs failed or were skipped; "" where none.
+        limit: The limit of the machine that this number of tasks exceeds, if runs failed or were skipped; "" if none.
         wall_s, cpu_s, launch_s, overshoot_s, peak_at_s: Medians; None without a figure.
-        alive: The most tasks that were seen alive at once in every run, where they can be counted.
+        alive: The number of tasks that every run was seen to have at once, if they can be counted.
         threads: The most threads that any run had.
         minor_faults, major_faults: Medians of the page faults.
-        reason: Why not ``ok``, in one sentence.
+        reason: Why the status is not ``ok``, in one sentence.
     """
 
     program: str
@@ -103,39 +103,39 @@ class Row:
 
     @property
     def figure_runs(self) -> int:
-        """How many runs have a figure."""
+        """The number of runs with a figure."""
         return self.good_runs if self.is_busy else self.good_runs + self.busy_runs
 
     @property
     def has_rank(self) -> bool:
-        """Whether it has a figure that may be compared with those of others."""
+        """Whether the row has a figure that may be compared with other rows."""
         return self.median_bytes is not None and not self.is_busy
 
     @property
     def spread(self) -> float | None:
-        """The range as a part of the median; None without a figure."""
+        """The range divided by the median; None without a figure."""
         if not self.median_bytes or self.min_bytes is None or self.max_bytes is None:
             return None
         return (self.max_bytes - self.min_bytes) / self.median_bytes
 
     @property
     def conditions(self) -> str:
-        """Flags and remarks in one line; "" where there are none."""
+        """Flags and remarks in one line; "" if there are none."""
         return "; ".join(filter(None, (" ".join(self.flags), *self.remarks)))
 
     @property
     def is_wide(self) -> bool:
-        """Whether the range is so wide that a reader must be told."""
+        """Whether the range is so wide that it gets a remark."""
         return self.spread is not None and self.spread > WIDE_SPREAD
 
     @property
     def is_enough(self) -> bool:
-        """Whether so many runs went well that the figure can be published."""
+        """Whether there are enough runs to publish the figure."""
         return self.good_runs >= ENOUGH_RUNS
 
 
 def rows(study: Study) -> list[Row]:
-    """All rows of a study: programs in the plan's order, for each the numbers of tasks in ascending order."""
+    """Return all rows of a study: programs in the plan's order, for each the numbers of tasks in ascending order."""
     entries = {entry.name: entry for entry in study.programs}
     stored: dict[tuple[str, int], list[Run]] = {}
     for run in study.runs:
@@ -149,34 +149,35 @@ def rows(study: Study) -> list[Row]:
 
 
 def largest_rows(study: Study) -> list[Row]:
-    """The largest numbers of tasks that ran, of programs for which a planned number was too large."""
+    """Return a row for the largest number of tasks that ran, for each program that could not run a planned number."""
     entries = {entry.name: entry for entry in study.programs}
-    found: dict[tuple[str, int, int], list[Run]] = {}
+    groups: dict[tuple[str, int, int], list[Run]] = {}
     for run in study.runs:
         if run.instead_of is not None:
-            found.setdefault((run.program, run.tasks, run.instead_of), []).append(run)
+            groups.setdefault((run.program, run.tasks, run.instead_of), []).append(run)
     return [
         attrs.evolve(_row(entries[program], tasks, runs, study.plan.sleep_s), instead_of=instead_of)
-        for (program, tasks, instead_of), runs in found.items()
+        for (program, tasks, instead_of), runs in groups.items()
     ]
 
 
 def rows_of_runs(study: Study) -> dict[tuple[str, int], list[Row]]:
-    """Each run with a figure as a row of its own, by program and number of tasks: between them lies a row's range."""
+    """Return a row for each single run with a figure, by program and number of tasks."""
     entries = {entry.name: entry for entry in study.programs}
-    found: dict[tuple[str, int], list[Row]] = {}
+    run_rows: dict[tuple[str, int], list[Row]] = {}
     for run in study.runs:
         if run.peak is not None and not run.was_busy and run.program in entries:
             row = _row(entries[run.program], run.tasks, [run], study.plan.sleep_s)
-            found.setdefault((run.program, run.tasks), []).append(row)
-    return found
+            run_rows.setdefault((run.program, run.tasks), []).append(row)
+    return run_rows
 
 
 def costs(study: Study) -> dict[str, Cost]:
     """
-    What a task costs in each program that has a figure at two numbers of tasks or more, and needs more with more.
+    Return the cost of a task in each program with figures at two or more numbers of tasks.
 
-    Of the workload ``spawn`` nothing: its tasks are never alive together.
+    Programs whose memory does not grow with the number of tasks are left out. With the workload ``spawn`` there are no
+    costs: its tasks are never alive together.
     """
     if study.plan.workload == "spawn":
         return {}
@@ -184,19 +185,19 @@ def costs(study: Study) -> dict[str, Cost]:
     for row in (*rows(study), *largest_rows(study)):
         if row.has_rank and row.median_bytes is not None:
             medians.setdefault(row.program, {})[row.tasks] = row.median_bytes
-    found = {program: line for program, of_it in medians.items() if (line := cost(of_it)) is not None}
-    return {program: line for program, line in found.items() if line.each_bytes > 0}
+    lines = {program: line for program, by_tasks in medians.items() if (line := cost(by_tasks)) is not None}
+    return {program: line for program, line in lines.items() if line.each_bytes > 0}
 
 
 def counted_runs(runs: Sequence[Run]) -> list[Run]:
-    """The runs of a cell that its figures are made of: those of a busy machine only where there is no other."""
+    """Return the runs of a cell that its figures come from: runs on a busy machine only if there are no others."""
     with_figure = [run for run in runs if run.peak is not None and run.peak.bytes is not None]
     return [run for run in with_figure if not run.was_busy] or with_figure
 
 
 def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
-    of_any = [run for run in runs if run.peak is not None and run.peak.bytes is not None]
-    good = counted_runs(of_any)
+    with_figure = [run for run in runs if run.peak is not None and run.peak.bytes is not None]
+    good = counted_runs(with_figure)
     figures = [figure for run in good if (figure := run.peak) is not None]
     shares = [run.other_work.taken_share for run in good if run.other_work is not None]
     row = Row(
@@ -211,21 +212,21 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         tasks=tasks,
         sleep_s=max((run.sleep_s for run in good or runs), default=sleep_s),
         runs=len(runs),
-        status=_status(runs, len(of_any)),
+        status=_status(runs, len(with_figure)),
         good_runs=len(good),
-        busy_runs=sum(run.was_busy for run in of_any),
+        busy_runs=sum(run.was_busy for run in with_figure),
         is_busy=bool(good) and all(run.was_busy for run in good),
         other_share=max(shares, default=None),
         limit=next((str(run.obstacles[0]) for run in runs if run.status != "ok" and run.obstacles), ""),
-        reason=_reasons(_why_none(run) for run in runs if run not in of_any)
+        reason=_reasons(_why_no_figure(run) for run in runs if run not in with_figure)
         if runs
-        else "the study has not come to it",
+        else "the study is not finished",
     )
     if not figures:
         return row
     peaks = [figure.bytes for figure in figures if figure.bytes is not None]
     interval = median_interval(peaks)
-    made = [run.measurement for run in good if run.measurement is not None]
+    measurements = [run.measurement for run in good if run.measurement is not None]
     rates = [run.rate_per_s for run in good if run.rate_per_s is not None]
     return attrs.evolve(
         row,
@@ -238,31 +239,31 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         over_bytes=max(figure.over_bytes for figure in figures),
         figure_status=_joined(figure.status for figure in figures),
         source=_joined(figure.source for figure in figures),
-        plateau_bytes=_whole(run.plateau.bytes for run in good if run.plateau is not None),
-        left_over_bytes=_whole(run.left_over.bytes for run in good if run.left_over is not None),
+        plateau_bytes=_median_int(run.plateau.bytes for run in good if run.plateau is not None),
+        left_over_bytes=_median_int(run.left_over.bytes for run in good if run.left_over is not None),
         rate_per_s=_median(rates),
         rate_min_per_s=min(rates, default=None),
         rate_max_per_s=max(rates, default=None),
         beyond_s=_median(run.measurement.wall_s - run.sleep_s for run in good if run.measurement is not None),
-        wall_s=_median(each.wall_s for each in made),
-        cpu_s=_median(each.user_s + each.system_s for each in made),
+        wall_s=_median(each.wall_s for each in measurements),
+        cpu_s=_median(each.user_s + each.system_s for each in measurements),
         launch_s=_median(run.launch_s for run in good),
         overshoot_s=_median(run.overshoot_s for run in good),
         peak_at_s=_median(run.peak_at_s for run in good),
         alive=min((run.alive for run in good if run.alive is not None), default=None),
-        threads=max(each.max_threads for each in made),
-        minor_faults=_whole(each.minor_faults for each in made),
-        major_faults=_whole(each.major_faults for each in made),
+        threads=max(each.max_threads for each in measurements),
+        minor_faults=_median_int(each.minor_faults for each in measurements),
+        major_faults=_median_int(each.major_faults for each in measurements),
     )
 
 
 def _median(values: Iterable[float | None]) -> float | None:
-    """Of those that are there; None where none is."""
-    there = [value for value in values if value is not None]
-    return statistics.median(there) if there else None
+    """Return the median of the values that are not None; None if all are."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
-def _whole(values: Iterable[int | None]) -> int | None:
+def _median_int(values: Iterable[int | None]) -> int | None:
     middle = _median(values)
     return None if middle is None else round(middle)
 
@@ -275,7 +276,7 @@ def _status(runs: Sequence[Run], good: int) -> RowStatus:
     return "failed" if any(run.status != "skipped" for run in runs) else "skipped"
 
 
-def _why_none(run: Run) -> str:
+def _why_no_figure(run: Run) -> str:
     if run.reason:
         return run.reason
     figure = run.peak
@@ -283,7 +284,7 @@ def _why_none(run: Run) -> str:
 
 
 def _reasons(texts: Iterable[str]) -> str:
-    """Of those that differ in nothing but numbers the first."""
+    """Join the reasons; of those that differ only in numbers, keep the first."""
     first: dict[str, str] = {}
     for text in texts:
         first.setdefault(re.sub(r"\d[\d ,.]*", "0", text), text)

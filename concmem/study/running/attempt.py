@@ -1,4 +1,4 @@
-"""One start of one program: what it said and when, what it needed, and whether it was ended early."""
+"""One start of one program: its output and when it arrived, its memory, and whether it was stopped."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from concmem._escaping import escape_bytes
 from concmem._native.resources import OpenFile
 from concmem.host import threads_on_machine
 from concmem.model import Measurement
-from concmem.study.running.other_work import OtherWork, Watch
+from concmem.study.running.other_work import CpuMeter, OtherWork
 from concmem.study.workloads import WORKLOADS, Workload
 
-__all__ = ["Attempt", "Limits", "Said", "attempt"]
+__all__ = ["Attempt", "Limits", "Message", "run_once"]
 
 KEPT_LINES = 20
 LINE_BYTES = 500
-_LOOK_S = 0.1
+_POLL_S = 0.1
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 @attrs.frozen
 class Limits:
     """
-    When to end a run that does not end by itself.
+    When to stop a run that does not end by itself.
 
     Attributes:
-        launch_s: From the start of the root until all tasks must be launched.
-        finish_s: From then until the program must have ended.
-        memory_bytes: What the tree may need, or None.
+        launch_s: The time from the start of the root until all tasks must be launched.
+        finish_s: The time from then until the program must have ended.
+        memory_bytes: The memory limit of the tree, or None.
     """
 
     launch_s: float
@@ -46,12 +46,12 @@ class Limits:
 
 
 @attrs.frozen
-class Said:
+class Message:
     """
-    A line of a program's that belongs to its workload.
+    A line of output that belongs to the workload.
 
     Attributes:
-        at_s: When it arrived.
+        at_s: When it arrived, from `Attempt.begun_s`.
         count: The number in it.
     """
 
@@ -62,28 +62,28 @@ class Said:
 @attrs.frozen
 class Attempt:
     """
-    What one start gave.
+    The result of one start.
 
     Attributes:
-        measurement: What it needed.
+        measurement: The measurement.
         begun_s: CLOCK_MONOTONIC just before the start of the root.
-        said: When each word of its workload arrived first, from `begun_s`, with the count behind it. Upper bounds:
-            what the runtime needs to start, and the way through the pipe, are in them.
-        most_on_machine: The most threads that were seen on the whole machine meanwhile, looked at a few times a second;
-            they count against limits of the machine.
-        ended: Which limit of `Limits` ended it: ``launch``, ``finish``; ``wrong`` where it said what it must not; or ""
-            where it ended by itself.
-        wrong: What that was.
+        messages: The line of each word of the workload. The times are upper bounds: they contain the start of the
+            runtime and the way through the pipe.
+        max_machine_threads: The most threads that were seen on the whole machine during the run, which count against
+            its limits. They are read a few times a second.
+        ended: Why the program was stopped: ``launch`` or ``finish`` (that limit of `Limits` was exceeded), ``wrong``
+            (it printed a wrong line), or "" (it was not stopped).
+        wrong: Why the line was wrong.
         last_line: The last line on its standard output.
         lines: The last lines of both streams, in order of arrival.
         errors: The last lines of standard error alone.
-        other_work: What others took of the CPUs meanwhile, or None.
+        other_work: The CPU time of other processes during the run, or None if unknown.
     """
 
     measurement: Measurement
     begun_s: float
-    said: Mapping[str, Said]
-    most_on_machine: int
+    messages: Mapping[str, Message]
+    max_machine_threads: int
     ended: Literal["", "launch", "finish", "wrong"]
     wrong: str
     last_line: str
@@ -91,13 +91,13 @@ class Attempt:
     errors: tuple[str, ...]
     other_work: OtherWork | None = None
 
-    def said_s(self, word: str) -> float | None:
-        """When it said that word, or None."""
-        return self.said[word].at_s if word in self.said else None
+    def message_s(self, word: str) -> float | None:
+        """Return when the line with that word arrived, or None."""
+        return self.messages[word].at_s if word in self.messages else None
 
 
 class _Stream:
-    """The lines of one pipe, in bounded room however much arrives."""
+    """The lines of one pipe, in bounded memory however much arrives."""
 
     def __init__(self, reader: OpenFile) -> None:
         self._reader = reader
@@ -106,7 +106,7 @@ class _Stream:
         self._rest = b""
 
     def read(self) -> list[str]:
-        """Lines that are complete now; the last one need not end in a newline once the pipe is closed."""
+        """Return the lines that are complete; at the end of the pipe the last one needs no newline."""
         try:
             data = os.read(self.descriptor, 65536)
         except BlockingIOError:
@@ -126,64 +126,64 @@ def _printable(line: bytes) -> str:
     return escape_bytes(_COLOUR.sub(b"", line).expandtabs().rstrip())
 
 
-class _Listener:
-    """What a program has said so far."""
+class _Output:
+    """The output of a program so far."""
 
     def __init__(self, workload: Workload, tasks: int, begun_s: float) -> None:
         self._workload, self._tasks, self.begun_s = workload, tasks, begun_s
-        self.said: dict[str, Said] = {}
+        self.messages: dict[str, Message] = {}
         self.wrong = ""
-        self.most_on_machine = 0
+        self.max_machine_threads = 0
         self.last_line = ""
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self.errors: deque[str] = deque(maxlen=KEPT_LINES)
 
-    def hear(self, stream: _Stream, is_error: bool) -> None:
+    def read_lines(self, stream: _Stream, is_error: bool) -> None:
         for line in stream.read():
             self.lines.append(line)
             if is_error:
                 self.errors.append(line)
                 continue
             self.last_line = line
-            if self.wrong or (heard := self._workload.parse(line)) is None:
+            if self.wrong or (parsed := self._workload.parse(line)) is None:
                 continue
-            self.wrong = self._workload.wrong(*heard, self._tasks, self.said)
+            word, count = parsed
+            self.wrong = self._workload.wrong(word, count, self._tasks, self.messages)
             if not self.wrong:
-                self.said[heard[0]] = Said(self.now_s(), int(heard[1]))
+                self.messages[word] = Message(self.now_s(), int(count))
 
     @property
     def launch_s(self) -> float | None:
-        """When all was launched."""
-        launched = self.said.get(self._workload.launched)
+        """When all tasks were launched."""
+        launched = self.messages.get(self._workload.launched)
         return None if launched is None else launched.at_s
 
     def now_s(self) -> float:
         return time.monotonic() - self.begun_s
 
 
-def attempt(
+def run_once(
     command: Sequence[str],
     env: Mapping[str, str],
     tasks: int,
     limits: Limits,
     work: Workload = WORKLOADS["sleep"],
-    look: Callable[[], None] = lambda: None,
+    poll: Callable[[], None] = lambda: None,
 ) -> Attempt:
     """
-    Start a program, listen to it, and end it when it passes a limit.
+    Start a program, read its output, and stop it when it exceeds a limit.
 
-    An exception (Ctrl-C, or what `look` raises, which is called several times a second) ends the whole tree before it
-    travels on.
+    `poll` is called several times a second. If it raises an exception, or Ctrl-C does, the whole tree is killed first.
 
     Raises:
-        ConcmemError: It could not be started.
+        ConcmemError: The program could not be started.
     """
     pipes = [OpenFile.pipe(), OpenFile.pipe()]
     streams = [_Stream(reader) for reader, _ in pipes]
     try:
-        watch = Watch()
-        # The clock starts before the root does: every time taken from it errs on the long side.
-        listener = _Listener(work, tasks, time.monotonic())
+        cpu_meter = CpuMeter()
+        # The clock starts before the root does, so times from it are never too short.
+        output = _Output(work, tasks, time.monotonic())
         try:
             running = concmem.start(
                 list(command),
@@ -198,75 +198,75 @@ def attempt(
             for _, writer in pipes:
                 writer.close()
         with running:
-            ended = _listen(running, listener, streams, limits, look)
+            ended = _read_until_end(running, output, streams, limits, poll)
             measurement = running.wait()
     finally:
         for stream in streams:
             stream.close()
     return Attempt(
         measurement=measurement,
-        begun_s=listener.begun_s,
-        said=dict(listener.said),
-        most_on_machine=listener.most_on_machine,
+        begun_s=output.begun_s,
+        messages=dict(output.messages),
+        max_machine_threads=output.max_machine_threads,
         ended=ended,
-        wrong=listener.wrong,
-        last_line=listener.last_line,
-        lines=tuple(listener.lines),
-        errors=tuple(listener.errors),
-        other_work=watch.so_far(),
+        wrong=output.wrong,
+        last_line=output.last_line,
+        lines=tuple(output.lines),
+        errors=tuple(output.errors),
+        other_work=cpu_meter.read(),
     )
 
 
-def _listen(
+def _read_until_end(
     running: concmem.Running,
-    listener: _Listener,
+    output: _Output,
     streams: Sequence[_Stream],
     limits: Limits,
-    look: Callable[[], None],
+    poll: Callable[[], None],
 ) -> Literal["", "launch", "finish", "wrong"]:
-    """Listen until the tree has ended; say which limit ended it."""
+    """Read the output until the tree has ended; return why the program was stopped, or ""."""
     ended: Literal["", "launch", "finish", "wrong"] = ""
     with selectors.DefaultSelector() as selector:
-        over = selector.register(running.fileno(), selectors.EVENT_READ)
+        tree_end = selector.register(running.fileno(), selectors.EVENT_READ)
         for stream, is_error in zip(streams, (False, True), strict=True):
             selector.register(stream.descriptor, selectors.EVENT_READ, (stream, is_error))
         while True:
-            timeout_s = _LOOK_S if ended else max(0.0, _limit_s(listener, limits) - listener.now_s())
-            events = selector.select(min(timeout_s, _LOOK_S))
-            look()
-            listener.most_on_machine = max(listener.most_on_machine, threads_on_machine())
+            timeout_s = _POLL_S if ended else max(0.0, _limit_s(output, limits) - output.now_s())
+            events = selector.select(min(timeout_s, _POLL_S))
+            poll()
+            output.max_machine_threads = max(output.max_machine_threads, threads_on_machine())
             for key, _ in events:
                 if key.data is not None:
                     stream, is_error = key.data
-                    listener.hear(stream, is_error)
+                    output.read_lines(stream, is_error)
                     if not stream.open:
                         selector.unregister(stream.descriptor)
-            if any(key.fd == over.fd for key, _ in events):
+            if any(key.fd == tree_end.fd for key, _ in events):
                 break
             if not ended:
-                ended = _passed(listener, limits)
+                ended = _why_stop(output, limits)
                 if ended:
                     running.stop()
     for stream, is_error in zip(streams, (False, True), strict=True):
-        _drain(stream, is_error, listener)
+        _drain(stream, is_error, output)
     return ended
 
 
-def _limit_s(listener: _Listener, limits: Limits) -> float:
-    return limits.launch_s if listener.launch_s is None else listener.launch_s + limits.finish_s
+def _limit_s(output: _Output, limits: Limits) -> float:
+    return limits.launch_s if output.launch_s is None else output.launch_s + limits.finish_s
 
 
-def _passed(listener: _Listener, limits: Limits) -> Literal["", "launch", "finish", "wrong"]:
-    if listener.wrong:
+def _why_stop(output: _Output, limits: Limits) -> Literal["", "launch", "finish", "wrong"]:
+    if output.wrong:
         return "wrong"
-    if listener.now_s() < _limit_s(listener, limits):
+    if output.now_s() < _limit_s(output, limits):
         return ""
-    return "launch" if listener.launch_s is None else "finish"
+    return "launch" if output.launch_s is None else "finish"
 
 
-def _drain(stream: _Stream, is_error: bool, listener: _Listener) -> None:
-    """Hear what is still in the pipe, without waiting for a survivor that keeps its other end open."""
+def _drain(stream: _Stream, is_error: bool, output: _Output) -> None:
+    """Read what is left in the pipe, without waiting for a surviving process that keeps its other end open."""
     with selectors.DefaultSelector() as selector, suppress(OSError):
         selector.register(stream.descriptor, selectors.EVENT_READ)
         while stream.open and selector.select(0):
-            listener.hear(stream, is_error)
+            output.read_lines(stream, is_error)

@@ -1,4 +1,4 @@
-"""Where the runs of a study are made: `here`, on this machine, or as another module has it."""
+"""The backend makes the runs of a study: `local_backend` on this machine; `concmem.study.cluster` has another one."""
 
 from __future__ import annotations
 
@@ -16,45 +16,54 @@ from concmem.errors import ConcmemError
 from concmem.host import Host, describe
 from concmem.study.cluster.machines import kind_difference
 from concmem.study.plan import Cell, Plan, StudyError
-from concmem.study.running.machine_lock import MachineBusy, alone_in_turn, find_holder
-from concmem.study.running.other_work import look_around
-from concmem.study.running.runner import Runner, Tell
+from concmem.study.running.machine_lock import MachineBusy, find_holder, wait_for_machine
+from concmem.study.running.other_work import measure_now
+from concmem.study.running.runner import OnStart, Runner
 from concmem.study.store.records import Entry, Run
 
-__all__ = ["Check", "ClusterError", "ClusterExtraMissing", "Inside", "Made", "Order", "Place", "here"]
+__all__ = [
+    "Backend",
+    "Check",
+    "ClusterError",
+    "ClusterExtraMissing",
+    "FinishedRun",
+    "StudyContext",
+    "WhileLocked",
+    "local_backend",
+]
 
 Check = Callable[[Entry], None]
-"""Raises StudyError where a program was found as it must not be."""
+"""Raises StudyError if the study must not use this program as it is on the machine."""
 
 
 class ClusterError(ConcmemError, OSError):
-    """The scheduler of several machines cannot be reached, or has no worker to use."""
+    """The scheduler of several machines cannot be reached, or has no usable worker."""
 
     exit_code = 1
 
 
 class ClusterExtraMissing(ConcmemError, ImportError):
-    """What runs a study on several machines is not installed."""
+    """Dask, which runs a study on several machines, is not installed."""
 
 
 @attrs.frozen
-class Order:
+class StudyContext:
     """
-    What a study wants of a place.
+    What a backend must know of the study.
 
     Attributes:
-        plan: The study's.
-        like: The machine whose runs the study has already, or None.
-        tell: See `Tell`.
-        note: Told one sentence about what the reader should know.
-        folder: Where the study is stored.
-        wait_s: How long to wait for a machine that another study has; None for as long as it takes.
-        watch: Is given what a compiler on this machine says while it works.
+        plan: The study's plan.
+        stored_host: The machine of the stored runs, or None.
+        on_start: See `OnStart`.
+        note: Called with one sentence for the user.
+        folder: The folder of the study.
+        wait_s: How long to wait for a machine that another study uses; None without limit.
+        watch: Called with the output of a compiler that runs on this machine.
     """
 
     plan: Plan
-    like: Host | None
-    tell: Tell
+    stored_host: Host | None
+    on_start: OnStart
     note: Callable[[str], None]
     folder: str = ""
     wait_s: float | None = None
@@ -62,27 +71,27 @@ class Order:
 
 
 @attrs.frozen
-class Made:
+class FinishedRun:
     """
-    A run that has been made.
+    A finished run.
 
     Attributes:
-        run: It.
-        took_s: How long that took, all attempts included.
+        run: The run.
+        took_s: How long it took, all attempts included.
     """
 
     run: Run
     took_s: float
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """
     One machine or several, ready for a study.
 
     Attributes:
-        host: The machine; of several, the one that the others are like.
-        hosts: All that are or were ready, by their names.
-        at_once: How many runs are made at once.
+        host: The machine; with several, the one that the others must be like.
+        hosts: All machines that are or were ready, by their names.
+        at_once: The number of runs that are made at the same time.
     """
 
     @property
@@ -95,71 +104,75 @@ class Place(Protocol):
     def at_once(self) -> int: ...  # noqa: D102
 
     def prepare(self, program: drivers.Program, check: Check) -> Entry:
-        """As `Runner.prepare`, but where there are several machines, `check` may be called after the build."""
+        """Do the same as `Runner.prepare`; with several machines, `check` may be called after the build."""
 
-    def alone(self) -> AbstractContextManager[None]:
+    def lock_machine(self) -> AbstractContextManager[None]:
         """
-        Keep other studies from measuring on the machine: runs are made inside of this block alone, programs are
-        prepared outside.
+        Keep other studies from measuring on the machine.
+
+        Runs are made only inside of this block; programs are prepared outside.
         """
 
-    def make(self, cells: Sequence[Cell], before: Collection[Run]) -> Iterator[Made]:
+    def run_cells(self, cells: Sequence[Cell], earlier_runs: Collection[Run]) -> Iterator[FinishedRun]:
         """
-        All these runs, begun in this order, each as soon as it is made.
+        Start these runs in this order, and yield each as soon as it is finished.
 
         Args:
-            cells: Which; their programs have been prepared.
-            before: The runs of the study that are known. Whoever iterates adds to them.
+            cells: The runs; their programs have been prepared.
+            earlier_runs: The runs of the study so far. The caller adds each run that is yielded.
         """
 
 
-Inside = Callable[[Order], AbstractContextManager[None]]
-"""What is entered as soon as the machine is the study's own, and left before it is given back."""
+WhileLocked = Callable[[StudyContext], AbstractContextManager[None]]
+"""A context that is entered when the study has got the machine lock, and left before the lock is released."""
 
 
-class _Here:
-    def __init__(self, order: Order, inside: Inside) -> None:
+class _LocalBackend:
+    def __init__(self, context: StudyContext, while_locked: WhileLocked) -> None:
         self.host = describe()
         self.hosts = {platform.node(): self.host}
         self.at_once = 1
-        self._order = order
-        self._inside = inside
-        self._runner = Runner(order.plan, order.tell, watch=order.watch)
+        self._context = context
+        self._while_locked = while_locked
+        self._runner = Runner(context.plan, context.on_start, watch=context.watch)
         self.prepare = self._runner.prepare
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        order = self._order
-        with alone_in_turn(order.note, folder=order.folder, wait_s=order.wait_s), self._inside(order):
-            if (seen := look_around()) is not None and seen.is_busy:
-                order.note(f"the machine is busy: {seen} just now; runs are marked while it is, and judge no claim")
+    def lock_machine(self) -> Iterator[None]:
+        context = self._context
+        lock = wait_for_machine(context.note, folder=context.folder, wait_s=context.wait_s)
+        with lock, self._while_locked(context):
+            if (other_work := measure_now()) is not None and other_work.is_busy:
+                context.note(f"the machine is busy: {other_work} just now; runs on a busy machine judge no claim")
             yield
 
-    def make(self, cells: Sequence[Cell], before: Collection[Run]) -> Iterator[Made]:
+    def run_cells(self, cells: Sequence[Cell], earlier_runs: Collection[Run]) -> Iterator[FinishedRun]:
         for cell in cells:
             begun_s = time.monotonic()
-            run = self._runner.run(cell, before)
-            yield Made(run, time.monotonic() - begun_s)
+            run = self._runner.run(cell, earlier_runs)
+            yield FinishedRun(run, time.monotonic() - begun_s)
 
 
 @contextmanager
-def here(order: Order, inside: Inside = lambda order: nullcontext()) -> Iterator[Place]:
+def local_backend(
+    context: StudyContext, while_locked: WhileLocked = lambda context: nullcontext()
+) -> Iterator[Backend]:
     """
-    This machine.
+    Make the runs on this machine.
 
     Args:
-        order: What the study wants.
-        inside: See `Inside`.
+        context: What the backend must know of the study.
+        while_locked: See `WhileLocked`.
 
     Raises:
-        StudyError: It is of another kind than the one whose runs the study has.
-        MachineBusy: Another study measures on it, and is not to be waited for.
+        StudyError: The machine is of another kind than the machine of the stored runs.
+        MachineBusy: Another study measures on the machine, and `wait_s` is 0.
     """
-    place = _Here(order, inside)
-    if order.like is not None and (differs := kind_difference(order.like, place.host)):
-        raise StudyError(f"the study is of another machine: {differs}")
+    backend = _LocalBackend(context, while_locked)
+    if context.stored_host is not None and (differs := kind_difference(context.stored_host, backend.host)):
+        raise StudyError(f"the study was made on another kind of machine: {differs}")
     if holder := find_holder():
-        if order.wait_s == 0:
+        if context.wait_s == 0:
             raise MachineBusy(holder)
-        order.note(f"{holder}: programs are built now, and measured when it has ended")
-    yield place
+        context.note(f"{holder}; programs are built now and measured when it has ended")
+    yield backend

@@ -1,9 +1,9 @@
 """
-One machine measures one program of a study at a time: the lock, its holder, and waiting for it.
+The machine lock: only one study measures on a machine at a time.
 
-The lock is an abstract socket name: it needs no folder that all users may write to, and the kernel frees it as soon as
-its holder has ended, however that happened. The holder describes itself in the names of further sockets, which every
-user can read in /proc/net/unix, however many processes wait, and which end with the holder as well.
+The lock is an abstract socket name. It needs no folder that all users may write to, and the kernel frees it as soon as
+the holding process has ended in any way. The holder describes itself in the names of further sockets. Every user can
+read these in /proc/net/unix, any number of processes can wait, and the names end with the holder.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ import attrs
 from concmem.errors import ConcmemError
 from concmem.units import format_seconds
 
-__all__ = ["Holder", "MachineBusy", "alone", "alone_in_turn", "find_holder"]
+__all__ = ["Holder", "MachineBusy", "find_holder", "lock_machine", "wait_for_machine"]
 
 _NAME = "\0concmem-bench"
-_LOOK_S = 0.5
+_POLL_S = 0.5
 _NAME_BYTES = 107
 """The length of the longest abstract name that Python and unix(7) both take."""
 _SOCKETS = "/proc/net/unix"
-_ASKS, _ASK_S = 20, 0.01
+_READS, _READ_PAUSE_S = 20, 0.01
 
 
 @attrs.frozen
 class Holder:
     """
-    The process that has the machine.
+    The process that holds the machine lock.
 
     Attributes:
-        pid: Its PID; 0 where it does not say.
-        folder: Where it stores its study; "" where it does not say.
-        since_s: When it got the machine, in seconds since the epoch; 0 where it does not say.
-        pid_namespace: The PID namespace that `pid` belongs to, by its inode number.
+        pid: Its PID; 0 if unknown.
+        folder: The folder of its study; "" if unknown.
+        since_s: When it got the lock, in seconds since the epoch; 0 if unknown.
+        pid_namespace: The inode number of the PID namespace that `pid` belongs to.
     """
 
     pid: int = 0
@@ -65,7 +65,7 @@ class MachineBusy(ConcmemError):
     Another study is measuring on this machine.
 
     Attributes:
-        holder: The process that has the machine.
+        holder: The process that holds the machine lock.
     """
 
     exit_code = 75
@@ -76,38 +76,38 @@ class MachineBusy(ConcmemError):
         self.holder, self._waited_s = holder, waited_s
 
     def _sentence(self) -> str:
-        waited = f"; it had not ended after {format_seconds(self._waited_s)}" if self._waited_s else ""
+        waited = f"; it was still running after {format_seconds(self._waited_s)}" if self._waited_s else ""
         return f"{self.holder}{waited}"
 
 
 @contextmanager
-def alone(folder: str = "") -> Iterator[None]:
+def lock_machine(folder: str = "") -> Iterator[None]:
     """
-    Have the machine, among all studies of all users that share its network namespace.
+    Hold the machine lock, which excludes all studies of all users in this network namespace.
 
     Args:
-        folder: Where the study is stored, for those that wait.
+        folder: The folder of the study, which is shown to waiting processes.
 
     Raises:
-        MachineBusy: Another process has it.
+        MachineBusy: Another process holds the lock.
     """
     with contextlib.ExitStack() as stack:
-        # Closed last, after the description: a description that can be read is that of the present holder.
-        held = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        # Closed last, after the description, so that a readable description always is that of the current holder.
+        lock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
-            held.bind(_NAME)
+            lock.bind(_NAME)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            raise MachineBusy(_ask_holder()) from None
-        with contextlib.suppress(OSError):  # out of descriptors: then it has no description
+            raise MachineBusy(_wait_for_description()) from None
+        with contextlib.suppress(OSError):  # out of descriptors: the lock works without a description
             for name in _names(Holder(os.getpid(), folder, int(time.time()), _pid_namespace())):
                 stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)).bind(name)
         yield
 
 
 @contextmanager
-def alone_in_turn(
+def wait_for_machine(
     note: Callable[[str], None],
     *,
     folder: str = "",
@@ -116,73 +116,73 @@ def alone_in_turn(
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
     """
-    As `alone`, but wait for the process that has the machine, and say which one that is.
+    Hold the machine lock like `lock_machine`, but wait for the process that holds it, and say which one that is.
 
     Args:
         note: Called with one sentence for each process that is waited for.
-        folder: Where the study is stored.
-        wait_s: How long to wait; None for as long as it takes, 0 for not at all.
-        clock: Tells the time.
-        pause: Passes it.
+        folder: The folder of the study.
+        wait_s: How long to wait: None without limit, 0 not at all.
+        clock: Returns the time in seconds.
+        pause: Waits for a number of seconds.
 
     Raises:
-        MachineBusy: That was not long enough.
+        MachineBusy: Another process still holds the lock after `wait_s`.
     """
     begun_s = clock()
     with contextlib.ExitStack() as stack:
         waits_for: Holder | None = None
         while True:
             try:
-                stack.enter_context(alone(folder))
+                stack.enter_context(lock_machine(folder))
                 break
             except MachineBusy as busy:
                 waited_s = clock() - begun_s
                 if wait_s is not None and waited_s >= wait_s:
                     raise MachineBusy(busy.holder, waited_s if wait_s else 0.0) from None
                 if busy.holder != waits_for:
-                    note(f"waiting: {busy}, and one machine measures one program at a time")
+                    note(f"waiting: {busy}; a machine measures one program at a time")
                 waits_for = busy.holder
-                pause(_LOOK_S if wait_s is None else min(_LOOK_S, wait_s - waited_s))
+                pause(_POLL_S if wait_s is None else min(_POLL_S, wait_s - waited_s))
         yield
 
 
 def find_holder() -> Holder | None:
-    """The process that has the machine now; None where it is free."""
+    """Return the process that holds the machine lock; None if it is free."""
     names = _bound_names()
-    return _described(names) or Holder() if _shown(_NAME) in names else None
+    return _find_description(names) or Holder() if _as_listed(_NAME) in names else None
 
 
-def _ask_holder() -> Holder:
-    """A process that has just got the machine describes itself a moment later."""
-    for _ in range(_ASKS):
-        if holder := _described(_bound_names()):
+def _wait_for_description() -> Holder:
+    """Return the holder; one that has just got the lock has no description for a moment."""
+    for _ in range(_READS):
+        if holder := _find_description(_bound_names()):
             return holder
-        time.sleep(_ASK_S)
+        time.sleep(_READ_PAUSE_S)
     return Holder()
 
 
 def _names(holder: Holder) -> list[str]:
-    """The names that describe a holder; they contain no byte that /proc/net/unix would show as another."""
-    # The names of a holder that is being killed may exist for a moment beside those of the next: each has a mark.
-    before = f"{_NAME}:{holder.pid:x}-{holder.since_s:x}:"
-    length = _NAME_BYTES - len(before) - len("9999:9999:")
+    """Return the names that describe a holder, without any byte that /proc/net/unix would show as another."""
+    # The names of a killed holder may still exist beside those of the next one: PID and time tell them apart.
+    prefix = f"{_NAME}:{holder.pid:x}-{holder.since_s:x}:"
+    length = _NAME_BYTES - len(prefix) - len("9999:9999:")
     text = quote(json.dumps(attrs.astuple(holder)))
     parts = [text[start : start + length] for start in range(0, len(text), length)]
-    return [f"{before}{number}:{len(parts)}:{part}" for number, part in enumerate(parts)]
+    return [f"{prefix}{number}:{len(parts)}:{part}" for number, part in enumerate(parts)]
 
 
-def _described(names: set[str]) -> Holder | None:
-    """The holder that these names describe; None where none does. Any user can bind a name: its text is untrusted."""
-    pattern = re.compile(re.escape(_shown(_NAME)) + r":([\da-f-]{1,20}):(\d{1,4}):(\d{1,4}):([\w.~/%-]+)", re.ASCII)
-    of_mark: dict[str, dict[int, tuple[int, str]]] = {}
+def _find_description(names: set[str]) -> Holder | None:
+    """Return the holder that these names describe, or None. Any user can bind a name, so the text is untrusted."""
+    pattern = re.compile(re.escape(_as_listed(_NAME)) + r":([\da-f-]{1,20}):(\d{1,4}):(\d{1,4}):([\w.~/%-]+)", re.ASCII)
+    parts_by_holder: dict[str, dict[int, tuple[int, str]]] = {}
     for name in names:
         if match := pattern.fullmatch(name):
-            of_mark.setdefault(match[1], {})[int(match[2])] = int(match[3]), match[4]
-    holders = [holder for parts in of_mark.values() if (holder := _put_together(parts))]
+            parts_by_holder.setdefault(match[1], {})[int(match[2])] = int(match[3]), match[4]
+    holders = [holder for parts in parts_by_holder.values() if (holder := _join_parts(parts))]
     return max(holders, key=lambda holder: holder.since_s, default=None)
 
 
-def _put_together(parts: dict[int, tuple[int, str]]) -> Holder | None:
+def _join_parts(parts: dict[int, tuple[int, str]]) -> Holder | None:
     if set(parts) != set(range(len(parts))) or {count for count, _ in parts.values()} != {len(parts)}:
         return None
     try:
@@ -201,8 +201,8 @@ def _bound_names() -> set[str]:
         return set()
 
 
-def _shown(name: str) -> str:
-    """A name as the kernel lists it: with ``@`` for each NUL."""
+def _as_listed(name: str) -> str:
+    """Return a name as the kernel lists it, with ``@`` for each NUL."""
     return name.replace("\0", "@")
 
 

@@ -1,9 +1,9 @@
 """
-How much of the CPUs' time went to others while a run was made.
+How much CPU time other processes took during a run.
 
-From /proc/stat, whose idle time the kernel keeps exactly, less what the run itself took: its tree, the sampler and this
-process. Pressure (/proc/pressure/cpu) cannot be used: it counts every task that waits, and a program with more threads
-than there are CPUs makes its own tasks wait.
+This is the time in /proc/stat, in which the kernel counts idle time exactly, less that of the run itself: its tree, the
+sampler and this process. Pressure (/proc/pressure/cpu) cannot be used: it counts every task that waits, and a program
+with more threads than CPUs makes its own tasks wait.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 import attrs
 from attrs.validators import ge, le
 
-__all__ = ["BUSY_SHARE", "OtherWork", "Watch", "look_around"]
+__all__ = ["BUSY_SHARE", "CpuMeter", "OtherWork", "measure_now"]
 
 BUSY_SHARE = 0.1
 """
-From this share on a machine is busy.
+A machine is busy if others take a larger share than this.
 
-Daemons of a machine at rest take 1 or 2 %. One foreign process that computes takes 50 % of two CPUs, 25 % of four and
-12 % of eight, and a program that has a thread for each CPU then waits for one of them; on 16 CPUs and more it leaves so
-many free that it takes none away.
+The daemons of an idle machine take 1 or 2 %. One foreign process that computes takes 50 % of two CPUs, 25 % of four and
+12 % of eight, and a program with a thread for each CPU then waits for one of them. On 16 CPUs and more enough CPUs
+stay free.
 """
 
 _PROC = Path("/proc")
@@ -33,20 +33,21 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _COLUMNS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _IS_KERNEL_THREAD = 0x00200000
 """PF_KTHREAD in the flags of /proc/PID/stat."""
-_COUNTED = 0.25
-"""Where less of the time that has passed is counted at all, the columns are not the kernel's: a sandbox's, say."""
-_LOOK_S = 0.3
+_LEAST_COUNTED = 0.25
+"""If all columns together counted less of the elapsed time, they are not the kernel's but a sandbox's, for example."""
+_SAMPLE_S = 0.3
 
 
 @attrs.frozen
 class OtherWork:
     """
-    What others took of the CPUs that a run was allowed to use, as parts of all their time.
+    The part of the CPU time that others took, on the CPUs that the run was allowed to use.
 
     Attributes:
-        share: Processes outside of the run. Not in it: interrupts and kernel threads, which serve the run as well.
-        steal_share: The hypervisor, for other virtual machines.
-        error_share: By how much both together may be too large: the kernel counts in ticks.
+        share: The part of processes outside of the run. Interrupts and kernel threads, which serve the run as well, are
+            not in it.
+        steal_share: The part that the hypervisor took for other virtual machines.
+        error_share: By how much both together may be too large, as the kernel counts in ticks.
     """
 
     share: float = attrs.field(validator=[ge(0), le(1)])
@@ -55,12 +56,12 @@ class OtherWork:
 
     @property
     def taken_share(self) -> float:
-        """What others took altogether."""
+        """The part that others took in all."""
         return self.share + self.steal_share
 
     @property
     def is_busy(self) -> bool:
-        """Whether that is surely more than `BUSY_SHARE`."""
+        """Whether others certainly took more than `BUSY_SHARE`."""
         return self.taken_share - self.error_share > BUSY_SHARE
 
     def __str__(self) -> str:
@@ -76,13 +77,13 @@ class _Reading:
     columns: dict[str, float]
 
 
-class Watch:
+class CpuMeter:
     """
-    Watches the CPUs that the calling thread may use, from its making on.
+    Measures other work on the CPUs that the calling thread may use, from the creation of the object on.
 
     Args:
-        clock: Tells the time that passes, in seconds.
-        own_s: Tells the CPU time of this process and of all that it waited for.
+        clock: Returns the time in seconds.
+        own_s: Returns the CPU time of this process and of all processes that it has waited for, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, own_s: Callable[[], float] | None = None) -> None:
@@ -91,21 +92,21 @@ class Watch:
         self._cpus = os.sched_getaffinity(0)
         self._begun = self._read()
 
-    def so_far(self) -> OtherWork | None:
-        """What others took since the beginning; None where the machine does not tell."""
+    def read(self) -> OtherWork | None:
+        """Return what others took since the creation; None if the machine does not show it."""
         begun, now = self._begun, self._read()
         if begun is None or now is None or now.at_s <= begun.at_s:
             return None
         all_s = (now.at_s - begun.at_s) * len(self._cpus)
-        # Idle time that is read on another CPU can be behind, and is ahead at the next reading.
+        # Idle time that is read from another CPU can lag behind and catch up at the next reading.
         took = {name: max(0.0, now.columns[name] - begun.columns[name]) for name in _COLUMNS}
         slack_s = 2 * _TICK_S * len(self._cpus)
-        if sum(took.values()) + slack_s < _COUNTED * all_s:
+        if sum(took.values()) + slack_s < _LEAST_COUNTED * all_s:
             return None
-        not_of_processes_s = sum(took[name] for name in ("idle", "iowait", "irq", "softirq", "steal"))
+        not_processes_s = sum(took[name] for name in ("idle", "iowait", "irq", "softirq", "steal"))
         kernel_s = sum(took_s - begun.kernel_threads.get(pid, 0.0) for pid, took_s in now.kernel_threads.items())
         own_s = now.own_s - begun.own_s + max(0.0, kernel_s)
-        share = min(1.0, max(0.0, all_s - not_of_processes_s - own_s) / all_s)
+        share = min(1.0, max(0.0, all_s - not_processes_s - own_s) / all_s)
         return OtherWork(share, min(1.0, took["steal"] / all_s), slack_s / all_s)
 
     def _read(self) -> _Reading | None:
@@ -115,44 +116,46 @@ class Watch:
         return None if columns is None else _Reading(self._clock(), own_s, kernel_threads, columns)
 
 
-def look_around(pause: Callable[[float], None] = time.sleep, begin: Callable[[], Watch] = Watch) -> OtherWork | None:
-    """What others take at this moment; None where the machine does not tell."""
-    watch = begin()
-    pause(_LOOK_S)
-    return watch.so_far()
+def measure_now(
+    pause: Callable[[float], None] = time.sleep, make_meter: Callable[[], CpuMeter] = CpuMeter
+) -> OtherWork | None:
+    """Return what others take at this moment; None if the machine does not show it."""
+    cpu_meter = make_meter()
+    pause(_SAMPLE_S)
+    return cpu_meter.read()
 
 
 def _own_s() -> float:
-    """Of this process, and of the trees that it measured: their sampler waited for them, and it for the sampler."""
+    """Return the CPU time of this process and of the trees that it measured, which its samplers have waited for."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _columns(cpus: Collection[int]) -> dict[str, float] | None:
-    """The seconds of each of `_COLUMNS`, of these CPUs together; None where one of them is not listed."""
+    """Return the seconds in each of `_COLUMNS`, summed over these CPUs; None if one of them is not listed."""
     try:
         lines = [line.split() for line in (_PROC / "stat").read_text().splitlines() if line.startswith("cpu")]
         listed = {fields[0]: [int(field) for field in fields[1:9]] for fields in lines}
         amounts = [listed[f"cpu{cpu}"] for cpu in cpus]
     except (OSError, ValueError, KeyError):
         return None
-    if any(len(of_cpu) < len(_COLUMNS) for of_cpu in amounts):
+    if any(len(ticks) < len(_COLUMNS) for ticks in amounts):
         return None
-    return {name: sum(of_cpu[n] for of_cpu in amounts) * _TICK_S for n, name in enumerate(_COLUMNS)}
+    return {name: sum(ticks[n] for ticks in amounts) * _TICK_S for n, name in enumerate(_COLUMNS)}
 
 
 def _kernel_threads(cpus: Collection[int]) -> dict[str, float]:
     """
-    The CPU time of each kernel thread that ran last on one of these CPUs, by its PID.
+    Return the CPU time of each kernel thread that ran last on one of these CPUs, by its PID.
 
-    They reclaim pages, run callbacks and write files for the run as well as for others.
+    Kernel threads reclaim pages, run callbacks and write files for the run as well as for others.
     """
-    found = {}
+    times_s = {}
     for folder in _PROC.glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
             if int(fields[6]) & _IS_KERNEL_THREAD and int(fields[36]) in cpus:
-                found[folder.name] = (int(fields[11]) + int(fields[12])) * _TICK_S
-        except (OSError, ValueError, IndexError):  # it has ended
+                times_s[folder.name] = (int(fields[11]) + int(fields[12])) * _TICK_S
+        except (OSError, ValueError, IndexError):  # the process has ended
             continue
-    return found
+    return times_s

@@ -1,9 +1,10 @@
-"""What a study tells while it runs: a bar on a terminal, a line a run elsewhere."""
+"""The output of a study while it runs: a bar on a terminal, else one line for each run; and the time that is left."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import IO, Any, cast
 
@@ -16,44 +17,82 @@ from rich.text import Text
 
 from concmem._escaping import escape_text
 from concmem.drivers.long_command import so_far
-from concmem.study.plan import Cell
+from concmem.study.plan import Cell, Plan
 from concmem.study.store.records import Run
 from concmem.units import format_bytes, format_count, format_rough_time, format_seconds
 
-__all__ = ["BarProgress", "LineProgress", "Progress", "make_progress", "told"]
+__all__ = ["BarProgress", "Eta", "LineProgress", "Progress", "describe_run", "make_progress"]
 
 
 _STEP_S = 30.0
 _STEP_LENGTH = 50
+_FIRST_GUESS_S = 0.5
+_GUESS_PER_TASK_S = 5e-6
 
 
 class Progress:
-    """What a study calls while it runs, always from the thread that runs it. This one says nothing."""
+    """The methods that a study calls while it runs, always from the thread that runs it. This class prints nothing."""
 
     def begin(self, total: int, stored: int) -> None:
-        """The study has so many runs, of which so many are stored already."""
+        """The study begins: it has `total` runs, and `stored` of them are stored already."""
 
     def note(self, sentence: str) -> None:
-        """Something besides the runs that whoever watches should know."""
+        """A sentence for the user that is not about a finished run."""
 
     def preparing(self, program: str) -> None:
         """A program is being built or warmed up."""
 
     def step(self, elapsed_s: float, line: str) -> None:
-        """The compiler that prepares it has been at work for so long, and said this last; about once a second."""
+        """The compiler has run for `elapsed_s` and printed `line` last; called about once a second."""
 
     def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
-        """A run starts; this one and all after it will take about `left_s`."""
+        """A run starts; it and all runs after it will take about `left_s`."""
 
     def finished(self, run: Run, took_s: float, done: int, total: int, left_s: float) -> None:
-        """A run is stored; so many are."""
+        """A run has been stored; `done` runs are stored now."""
 
     def end(self) -> None:
-        """Nothing more will come, whether the study is complete or not."""
+        """The study ends, complete or not. No other method is called after this one."""
 
 
-def told(run: Run, took_s: float) -> str:
-    """A finished run in one line."""
+class Eta:
+    """
+    Estimates how long the rest of a study will take.
+
+    It learns from every run how much longer than the planned sleep a program takes. A size without a run is estimated
+    from the largest smaller size of the same program.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._sleep_s = plan.sleep_s
+        self._over_s: dict[tuple[str, int], float] = {}
+
+    def learn(self, run: Run, took_s: float) -> None:
+        """Note how long a run took, all attempts included."""
+        self._over_s[run.program, run.tasks] = took_s - self._sleep_s
+
+    def left_s(self, cells: Iterable[Cell]) -> float:
+        """Return how long these runs will take together."""
+        return sum(self.run_s(cell) for cell in cells)
+
+    def run_s(self, cell: Cell, sleep_s: float | None = None) -> float:
+        """Return how long a run will take if its tasks sleep for `sleep_s`; by default as planned."""
+        longer_s = 0.0 if sleep_s is None else sleep_s - self._sleep_s
+        return max(0.0, self._sleep_s + self._over(cell) + longer_s)
+
+    def _over(self, cell: Cell) -> float:
+        known = [tasks for program, tasks in self._over_s if program == cell.program and tasks <= cell.tasks]
+        if not known:
+            return _FIRST_GUESS_S + _GUESS_PER_TASK_S * cell.tasks
+        nearest = max(known)
+        over_s = self._over_s[cell.program, nearest]
+        if nearest == cell.tasks or over_s <= 0:
+            return over_s
+        return over_s + _GUESS_PER_TASK_S * (cell.tasks - nearest)
+
+
+def describe_run(run: Run, took_s: float) -> str:
+    """Describe a finished run in one line."""
     name = f"{run.program} {format_count(run.tasks)}"
     figure = run.peak
     if figure is not None and figure.bytes is not None:
@@ -65,8 +104,8 @@ def told(run: Run, took_s: float) -> str:
     return f"{name}: failed: {run.reason}" if run.reason else f"{name}: no figure"
 
 
-class _Enduring:
-    """A text file that can go away, as a terminal or the reader of a pipe does, without ending who writes to it."""
+class _TolerantFile:
+    """A text file whose write errors are ignored, because its terminal or the reader of its pipe may be gone."""
 
     def __init__(self, file: IO[str] | None) -> None:
         self._file = file
@@ -84,69 +123,68 @@ class _Enduring:
             self._file.flush()  # type: ignore[union-attr]
 
 
-def _enduring(file: IO[str] | None) -> IO[str]:
-    return cast(IO[str], _Enduring(file))
+def _tolerant(file: IO[str] | None) -> IO[str]:
+    return cast(IO[str], _TolerantFile(file))
 
 
 @attrs.define
 class LineProgress(Progress):
     """
-    One plain line for every run, as soon as it is stored.
+    Prints one plain line for every run as soon as it is stored.
 
     Attributes:
-        file: Where to; standard error unless told otherwise. That it cannot be written to ends nothing.
-        heading: What to say first, once the study has begun.
+        file: The file to write to, by default standard error. Write errors are ignored.
+        heading: A line to print first, when the study begins.
     """
 
-    file: IO[str] = attrs.field(factory=lambda: sys.stderr, converter=_enduring)
+    file: IO[str] = attrs.field(factory=lambda: sys.stderr, converter=_tolerant)
     heading: str = ""
-    _told_s: float = attrs.field(default=0.0, init=False)
+    _printed_s: float = attrs.field(default=0.0, init=False)
 
     def begin(self, total: int, stored: int) -> None:
-        """Say how much there is to do."""
+        """Print the heading, and how many runs are stored."""
         if self.heading:
-            self._say(self.heading)
+            self._print(self.heading)
         if stored:
-            self._say(f"{stored} of {total} runs are there already")
+            self._print(f"{stored} of {total} runs are stored already")
 
     def note(self, sentence: str) -> None:
-        """Say it."""
-        self._say(sentence)
+        """Print the sentence."""
+        self._print(sentence)
 
     def preparing(self, program: str) -> None:
-        """Say what is built or warmed up."""
-        self._told_s = 0.0
-        self._say(f"preparing {program}")
+        """Print the program's name."""
+        self._printed_s = 0.0
+        self._print(f"preparing {program}")
 
     def step(self, elapsed_s: float, line: str) -> None:
-        """Say it every half minute."""
-        if elapsed_s < self._told_s:  # the next command
-            self._told_s = 0.0
-        if elapsed_s - self._told_s >= _STEP_S:
-            self._told_s = elapsed_s
-            self._say(f"  {so_far(elapsed_s, escape_text(line))}")
+        """Print the compiler's last line every half minute."""
+        if elapsed_s < self._printed_s:  # the next command
+            self._printed_s = 0.0
+        if elapsed_s - self._printed_s >= _STEP_S:
+            self._printed_s = elapsed_s
+            self._print(f"  {so_far(elapsed_s, escape_text(line))}")
 
     def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
-        """Say that launching outlasted the sleep; the first attempt needs no line."""
+        """Print that a run is repeated with a longer sleep; the first attempt needs no line."""
         if attempt > 1:
-            self._say(
-                f"{cell.program} {format_count(cell.tasks)}: launching outlasted the sleep; again with {sleep_s:g} s"
-            )
+            name = f"{cell.program} {format_count(cell.tasks)}"
+            self._print(f"{name}: launching took longer than the sleep; repeating with a sleep of {sleep_s:g} s")
 
     def finished(self, run: Run, took_s: float, done: int, total: int, left_s: float) -> None:
-        """Say what came out."""
+        """Print the result."""
         left = f" (about {format_rough_time(left_s)} left)" if left_s or done < total else ""
-        self._say(f"[{done:{len(str(total))}}/{total}] {told(run, took_s)}{left}")
+        self._print(f"[{done:{len(str(total))}}/{total}] {describe_run(run, took_s)}{left}")
 
     def end(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to close."""
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         print(escape_text(line), file=self.file, flush=True)
 
 
 class _LeftColumn(ProgressColumn):
-    """Counts down from the last estimate; where that is over, it counts up what the run has taken."""
+    """Counts down from the last estimate; when that has passed, shows how long the run has taken."""
 
     def render(self, task: RichTask) -> Text:
         if not task.fields["left_s"]:
@@ -159,10 +197,10 @@ class _LeftColumn(ProgressColumn):
 
 
 class BarProgress(Progress):
-    """A bar that names the current run and says how long the rest will take; finished runs scroll above it."""
+    """A bar with the current run and the time that is left; finished runs are printed above it."""
 
     def __init__(self, console: Console, heading: str = "") -> None:
-        console.file = _enduring(console.file)
+        console.file = _tolerant(console.file)
         self._heading = heading
         self._bar = RichProgress(
             BarColumn(bar_width=20),
@@ -183,36 +221,36 @@ class BarProgress(Progress):
         self._bar.start()
 
     def note(self, sentence: str) -> None:
-        """Print it above the bar."""
+        """Print the sentence above the bar."""
         self._bar.console.print(Text(escape_text(sentence), style="yellow"))
 
     def preparing(self, program: str) -> None:
-        """Name what is built or warmed up."""
+        """Show the program's name."""
         self._preparing = program
         self._bar.update(self._task, description=f"preparing {program}")
 
     def step(self, elapsed_s: float, line: str) -> None:
-        """Show it behind the program's name."""
-        said = escape_text(line)[:_STEP_LENGTH]
-        self._bar.update(self._task, description=f"preparing {self._preparing}, {so_far(elapsed_s, said)}")
+        """Show the compiler's last line behind the program's name."""
+        shown = escape_text(line)[:_STEP_LENGTH]
+        self._bar.update(self._task, description=f"preparing {self._preparing}, {so_far(elapsed_s, shown)}")
 
     def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
-        """Name the run."""
+        """Show the run's name."""
         again = f", sleep {sleep_s:g} s" if attempt > 1 else ""
         name = f"{cell.program} {format_count(cell.tasks)}{again}"
         self._bar.update(self._task, description=name, left_s=left_s, at=time.monotonic())
 
     def finished(self, run: Run, took_s: float, done: int, total: int, left_s: float) -> None:
-        """Print what came out above the bar."""
+        """Print the result above the bar."""
         style = {"ok": "", "failed": "red", "skipped": "yellow"}[run.status]
-        self._bar.console.print(Text(told(run, took_s), style=style))
+        self._bar.console.print(Text(describe_run(run, took_s), style=style))
         self._bar.update(self._task, completed=done, left_s=left_s, at=time.monotonic())
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
 
 def make_progress(console: Console, heading: str = "") -> Progress:
-    """A bar where the console is a terminal, lines where it is not; below `heading`, if there is one."""
+    """Return a bar if the console is a terminal, else lines, below the heading."""
     return BarProgress(console, heading) if console.is_terminal else LineProgress(console.file, heading)

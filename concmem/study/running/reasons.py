@@ -1,4 +1,4 @@
-"""Why a run is not one of N tasks alive at once, in one sentence."""
+"""Why a run failed, in one sentence: it was not a run of N tasks that were alive at once and ended well."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from concmem.units import format_bytes, format_count, format_seconds, signal_nam
 
 __all__ = ["limit_reached", "not_seen", "own_message", "too_late", "too_soon", "why_failed"]
 
-# First what names a cause, then what only names the failure.
-_TELLING = (
+# First the words of a cause, then the words of any failure.
+_FAILURE_WORDS = (
     re.compile(r"could not|cannot|can't|unable|limit|denied|not found|out of|too many|os error|errno", re.I),
     re.compile(r"error|exception|panic|fatal|killed|\*\*", re.I),
 )
@@ -24,20 +24,21 @@ _QUOTED = 240
 _ARRIVAL_S = 0.05
 _NEAR = 0.98
 _SEEN_S = 0.2
+"""Threads that sleep for a shorter time than this need not be seen."""
 
 
 def own_message(attempt: Attempt) -> str:
     """
-    The line in which the program itself says what went wrong, or "".
+    Return the line in which the program itself says what went wrong, or "".
 
-    The last unindented line that sounds like a cause, else like a failure: below it stand stack traces and hints. Some
-    runtimes write theirs to standard output, so that is looked through too, after standard error.
+    This is the last line that is not indented and has a word of a cause, else one of a failure. Stack traces and hints
+    are printed below it. Some runtimes write to standard output, so that is searched too, after standard error.
     """
     for lines in (attempt.errors, attempt.lines):
         plain = [line for line in lines if not _TRACE.match(line) and not re.fullmatch(r"(started|done) \d+", line)]
         if plain:
-            telling = ([line for line in plain if pattern.search(line)] for pattern in _TELLING)
-            return next(filter(None, telling), plain)[-1].rstrip(".")[:_QUOTED]
+            matching = ([line for line in plain if pattern.search(line)] for pattern in _FAILURE_WORDS)
+            return next(filter(None, matching), plain)[-1].rstrip(".")[:_QUOTED]
     return ""
 
 
@@ -51,15 +52,15 @@ def why_failed(
     of_machine: Sequence[Limit] = (),
 ) -> str:
     """
-    Why an attempt failed; "" where it did what a program must do, whenever it launched.
+    Say why an attempt failed; return "" if the program did what it must, however late it launched its tasks.
 
     Args:
-        attempt: What happened.
-        tasks: How many tasks it had to start.
+        attempt: The attempt.
+        tasks: The number of tasks that it had to start.
         kind: The program's kind.
-        work: What they had to do.
-        limits: How long it had for that.
-        of_machine: The limits that its tasks meet.
+        work: The workload.
+        limits: The limits of the attempt.
+        of_machine: The limits of the machine on these tasks.
     """
     reason = _why_failed(attempt, tasks, kind, work, limits, of_machine)
     survivors = attempt.measurement.sampler.survivors
@@ -82,81 +83,81 @@ def _why_failed(
     if attempt.wrong:
         return attempt.wrong
     if attempt.ended == "finish":
-        late = f"had not ended {format_seconds(limits.finish_s)} after its last task was launched"
+        late = f"did not end within {format_seconds(limits.finish_s)} after its last task was launched"
         return f"{late}, and was stopped{_used(measurement)}"
     if attempt.ended == "launch":
-        late = f"had not launched all tasks after {format_seconds(limits.launch_s)}"
+        late = f"did not launch all tasks within {format_seconds(limits.launch_s)}"
         return f"{late}, and was stopped{_used(measurement)}"
     if done.reason == "memory_limit":
         return f"used more memory than was free, and was stopped{_used(measurement)}"
     if done.ok:
         for word in work.words[:-1]:
-            if word not in attempt.said:
-                return f"exited with 0 but never said '{work.line(word, tasks)}'"
+            if word not in attempt.messages:
+                return f"exited with 0 but did not print '{work.line(word, tasks)}'"
         if attempt.last_line != f"done {tasks}":
             return f"exited with 0 but its last line is not 'done {tasks}': {attempt.last_line[:_QUOTED]!r}"
         return ""
-    how = "it has not ended" if done.code is None else f"exit code {done.code}"
+    how = "still running" if done.code is None else f"exit code {done.code}"
     if done.signal is not None:
         how = f"killed by {signal_name(done.signal)}"
     if measurement.oom is not None:
-        child = "" if done.reason == "oom" else "a process of it was killed "
-        how += f", {child}{'' if measurement.oom.certain else 'probably '}by the kernel for want of memory"
+        child = "" if done.reason == "oom" else "one of its processes was killed "
+        how += f", {child}{'' if measurement.oom.certain else 'probably '}by the kernel because memory ran out"
     if done.signal is not None or measurement.oom is not None:
         how += _used(measurement)
-    parts = [f"{own_message(attempt) or 'it gave no reason'} ({how})"]
+    parts = [f"{own_message(attempt) or 'it printed no reason'} ({how})"]
     if kind in _THREAD_KINDS and measurement.max_threads > 1:
         parts.append(f"most threads alive at once: {format_count(measurement.max_threads)}")
-        if limit := limit_reached(measurement.max_threads, of_machine, attempt.most_on_machine):
+        if limit := limit_reached(measurement.max_threads, of_machine, attempt.max_machine_threads):
             parts.append(limit)
     return "; ".join(parts)
 
 
 def too_late(attempt: Attempt, kind: str, sleep_s: float) -> str:
-    """Why a program that launched too slowly even for the longest sleep has no figure."""
-    reason = f"not all alive at once: launching took longer than {sleep_s:g} s"
+    """Say that launching took longer than the longest sleep."""
+    reason = f"not all tasks were alive at once: launching took longer than the sleep of {sleep_s:g} s"
     if kind in _THREAD_KINDS:
         reason += f" (most threads alive at once: {format_count(attempt.measurement.max_threads)})"
     return reason
 
 
 def too_soon(attempt: Attempt, work: Workload, seconds: float) -> str:
-    """Why a program that did all in less time than it needs did not do it; "" where it took that long."""
+    """Say that the program finished sooner than its tasks can have; return "" if it took long enough."""
     before, last = work.words[-2:]
-    resting_s = attempt.said[last].at_s - (attempt.said[before].at_s if work.name == "spawn" else 0.0)
-    # Arrival is later than the saying, by what the pipe and a busy machine take, and not always by the same.
-    if resting_s < 0.99 * seconds - _ARRIVAL_S:
-        return f"said 'done' after {format_seconds(resting_s)}, too soon for what takes {format_seconds(seconds)}"
+    took_s = attempt.messages[last].at_s - (attempt.messages[before].at_s if work.name == "spawn" else 0.0)
+    # A line arrives later than it is printed, and how much later depends on the pipe and on how busy the machine is.
+    if took_s < 0.99 * seconds - _ARRIVAL_S:
+        return f"printed 'done' too soon: after {format_seconds(took_s)} instead of {format_seconds(seconds)}"
     return ""
 
 
 def not_seen(attempt: Attempt, tasks: int, kind: str, sleep_s: float) -> str:
-    """Why a program that says that all its threads sleep is not believed; "" where they were seen, or had no time."""
+    """Say that fewer threads were seen than the program printed; return "" if all were, or they slept too briefly."""
     threads = attempt.measurement.max_threads
-    slept_s = sleep_s - attempt.said["started"].at_s
+    slept_s = sleep_s - attempt.messages["started"].at_s
     if kind not in _THREAD_KINDS or threads >= tasks or slept_s < _SEEN_S:
         return ""
-    return f"said that {format_count(tasks)} threads sleep, but no more than {format_count(threads)} were seen at once"
+    return f"printed 'started {tasks}', but its highest number of threads was {format_count(threads)}"
 
 
 def limit_reached(threads: int, limits: Iterable[Limit], on_machine: int) -> str:
     """
-    Which limit a program met that had so many threads, or "" where none is near.
+    Name the limit that a program with this number of threads has reached, or return "" if none is near.
 
     Args:
-        threads: The most threads that it had at once.
-        limits: Those of the machine, as they were before its start.
-        on_machine: The most that the whole machine had.
+        threads: The most threads that the program had at once.
+        limits: The limits of the machine, read before the start.
+        on_machine: The most threads that the whole machine had.
     """
     for limit in limits:
         used = max(threads, on_machine) if limit.of_machine else threads * limit.each + limit.taken
         if _NEAR * limit.value <= used <= limit.value / _NEAR:
             others = on_machine - threads if limit.of_machine else 0
-            shared = f", and others had {format_count(others)} threads" if others > 0.05 * on_machine else ""
+            shared = f", and other processes had {format_count(others)} threads" if others > 0.05 * on_machine else ""
             return f"{limit.name} is {limit.value}{shared}"
     return ""
 
 
 def _used(measurement: Measurement) -> str:
     low_bytes = measurement.peak.low_bytes
-    return "" if not low_bytes else f"; it used at least {format_bytes(low_bytes)} until it was ended"
+    return "" if not low_bytes else f"; it used at least {format_bytes(low_bytes)} until then"

@@ -1,7 +1,7 @@
 """
-One run of a study on this machine: checked before it starts, started, judged.
+Make one run of a study on this machine: check that it fits, start it, judge it.
 
-Whoever has a plan and a `Runner` can make any of its runs; nothing here knows of a store.
+A plan and a `Runner` are enough to make any run of the plan; no store is needed.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from concmem.study.limits.kinds import KERNEL_BYTES_EACH, MEMORY, Limit, limits_
 from concmem.study.limits.memory import available_bytes, each_bytes, estimate_bytes, margin_bytes
 from concmem.study.plan import Cell, Plan
 from concmem.study.results.quantities import left_over, plateau
-from concmem.study.running.attempt import Attempt, Limits, attempt
+from concmem.study.running.attempt import Attempt, Limits, run_once
 from concmem.study.running.reasons import not_seen, too_late, too_soon, why_failed
 from concmem.study.store.records import Entry, Run
 from concmem.study.workloads import workload
 from concmem.units import format_bytes, format_count
 
-__all__ = ["Runner", "Tell"]
+__all__ = ["OnStart", "Runner"]
 
 _WARM_UP = Limits(launch_s=120.0, finish_s=60.0)
 _REASON_LENGTH = 600
 _SHORTEST_RATE_S = 0.01
 
-Tell = Callable[[Cell, float, int], None]
-"""Told of each start: which run, how long its tasks sleep, which attempt."""
+OnStart = Callable[[Cell, float, int], None]
+"""Called for each start with the run, the sleep of its tasks, and the number of the attempt."""
 
 
 def _one_line(text: str) -> str:
     return escape_text(" ".join(text.split()))[:_REASON_LENGTH]
 
 
-def _said(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return _one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     return _one_line(str(error))
@@ -49,25 +49,25 @@ def _said(error: Exception) -> str:
 
 class Runner:
     """
-    Programs that are ready on this machine, and the way to make one run of one of them.
+    The programs that are ready on this machine; makes their runs.
 
     Args:
-        plan: The study's.
-        tell: See `Tell`.
-        look: Called several times a second while a program runs; what it raises ends the program and travels on.
-        watch: Is given what a compiler says while it works.
+        plan: The study's plan.
+        on_start: See `OnStart`.
+        poll: Called several times a second while a program runs; an exception that it raises ends the program.
+        watch: Called with the output of a compiler while it runs.
     """
 
     def __init__(
         self,
         plan: Plan,
-        tell: Tell = lambda cell, sleep_s, attempt: None,
-        look: Callable[[], None] = lambda: None,
+        on_start: OnStart = lambda cell, sleep_s, attempt: None,
+        poll: Callable[[], None] = lambda: None,
         watch: Watch = unwatched,
     ) -> None:
         self._plan = plan
-        self._tell = tell
-        self._look = look
+        self._on_start = on_start
+        self._poll = poll
         self._watch = watch
         self._workload = workload(plan.workload)
         self._missing: dict[str, str] = {}
@@ -79,11 +79,11 @@ class Runner:
         Build a program.
 
         Args:
-            program: Which.
-            check: Called with what was found before anything is built; what it raises travels on.
+            program: The program.
+            check: Called with the entry before anything is built; it may raise an exception.
 
         Returns:
-            What was found: a missing toolchain and a build that fails are `Entry.missing`.
+            The program's entry; `Entry.missing` says if its toolchain is missing or its build failed.
         """
         entry = Entry(
             name=program.name,
@@ -112,21 +112,21 @@ class Runner:
         return entry
 
     def _warm_up(self, prepared: drivers.Prepared) -> None:
-        """Run it once unrecorded, so that the page cache is as warm for its first run as later."""
+        """Run a program once unrecorded, so that the page cache is as warm for its first run as for later ones."""
         if prepared.program.name not in self._cold:
             return
         self._cold.remove(prepared.program.name)
-        # What goes wrong here goes wrong in the run too, which keeps the reason.
+        # An error here occurs in the run too, which stores the reason.
         with contextlib.suppress(ConcmemError):
-            attempt(prepared.command(1, 0.0), prepared.env, 1, _WARM_UP, self._workload, self._look)
+            run_once(prepared.command(1, 0.0), prepared.env, 1, _WARM_UP, self._workload, self._poll)
 
-    def run(self, cell: Cell, before: Iterable[Run]) -> Run:
+    def run(self, cell: Cell, earlier_runs: Iterable[Run]) -> Run:
         """
-        One cell: checked, started, started again with a longer sleep where needed, judged.
+        Make one run: check that it fits, start it, start it again with a longer sleep if needed, judge it.
 
         Args:
-            cell: Which; its program has been prepared.
-            before: Runs of the same study on machines like this one, which tell how much memory this one will need.
+            cell: The run; its program has been prepared.
+            earlier_runs: Runs of the same study on machines like this one, from which its memory is estimated.
         """
         run = Run(
             program=cell.program,
@@ -140,22 +140,23 @@ class Runner:
             return attrs.evolve(run, reason=f"could not run: {self._missing[cell.program]}")
         prepared = self._prepared[cell.program]
         run = attrs.evolve(run, flags=prepared.flags(cell.tasks))
-        made = tuple(before)
+        earlier = tuple(earlier_runs)
         limits = limits_here([prepared.program], of_others=threads_on_machine())
-        run = attrs.evolve(run, obstacles=tuple(obstacles([*limits, *_memory(prepared.program, made)], cell.tasks)))
-        if too_large := _too_large(cell, made):
+        memory = _thread_memory_limit(prepared.program, earlier)
+        run = attrs.evolve(run, obstacles=tuple(obstacles([*limits, *memory], cell.tasks)))
+        if too_large := _too_large(cell, earlier):
             return attrs.evolve(run, reason=too_large)
-        # Where another limit stops it sooner, it stops by itself, and says where.
+        # If another limit is narrower, the program fails by itself, and its output shows how far it came.
         if run.obstacles and run.obstacles[0].name == MEMORY:
             return attrs.evolve(run, reason=f"{format_count(cell.tasks)} threads: {run.obstacles[0]}")
         self._warm_up(prepared)
         longest_s = max(self._plan.longest_sleep_s, self._plan.sleep_s)
-        # All runs of a cell sleep equally long, once it is known how long that must be.
-        alike = [other.sleep_s for other in made if other.status == "ok" and _same(other, cell)]
-        sleep_s = max(alike, default=self._plan.sleep_s)
+        # All runs of a cell sleep equally long, once a run has shown how long that must be.
+        sleeps = [other.sleep_s for other in earlier if other.status == "ok" and _same(other, cell)]
+        sleep_s = max(sleeps, default=self._plan.sleep_s)
         attempts = 1
         while True:
-            self._tell(cell, sleep_s, attempts)
+            self._on_start(cell, sleep_s, attempts)
             run = attrs.evolve(run, sleep_s=sleep_s, attempts=attempts)
             outcome = self._attempt(run, prepared, limits)
             if outcome is not None:
@@ -164,10 +165,10 @@ class Runner:
             attempts += 1
 
     def _attempt(self, run: Run, prepared: drivers.Prepared, of_machine: Sequence[Limit]) -> Run | None:
-        """The run, judged, or None where it is to be repeated with a longer sleep."""
+        """Make one attempt; return the judged run, or None if it must be repeated with a longer sleep."""
         plan, kind = self._plan, prepared.program.kind
-        # A task begins after the root does, so that whoever has launched all of them before `sleep_s` has passed since
-        # the root's start had all of them alive at that moment. Later, the first may have ended before the last began.
+        # Tasks begin after the root. So if all were launched within `sleep_s` from the root's start, none had ended by
+        # then: all were alive at that moment. Later, the first may have ended before the last began.
         races = plan.workload == "sleep" and not prepared.program.begins_together
         limits = Limits(
             launch_s=run.sleep_s if races else plan.launch_limit_s,
@@ -176,64 +177,64 @@ class Runner:
         )
         command = prepared.command(run.tasks, run.sleep_s)
         try:
-            seen = attempt(command, prepared.env, run.tasks, limits, self._workload, self._look)
-        except SamplerError as error:  # nothing is learnt about the program: a resumed study tries it again
-            return attrs.evolve(run, status="skipped", reason=f"could not be measured: {_said(error)}")
+            result = run_once(command, prepared.env, run.tasks, limits, self._workload, self._poll)
+        except SamplerError as error:  # this says nothing about the program, so a resumed study tries it again
+            return attrs.evolve(run, status="skipped", reason=f"could not be measured: {_error_line(error)}")
         except ConcmemError as error:
-            return attrs.evolve(run, status="failed", reason=_said(error))
+            return attrs.evolve(run, status="failed", reason=_error_line(error))
         reason = ""
-        if races and _late(seen, run.sleep_s):
+        if races and _late(result, run.sleep_s):
             if run.sleep_s < plan.longest_sleep_s:
                 return None
-            reason = too_late(seen, kind, run.sleep_s)
+            reason = too_late(result, kind, run.sleep_s)
         reason = (
             reason
-            or why_failed(seen, run.tasks, kind, self._workload, limits, of_machine=of_machine)
-            or too_soon(seen, self._workload, run.sleep_s)
-            or (not_seen(seen, run.tasks, kind, run.sleep_s) if plan.workload == "sleep" else "")
+            or why_failed(result, run.tasks, kind, self._workload, limits, of_machine=of_machine)
+            or too_soon(result, self._workload, run.sleep_s)
+            or (not_seen(result, run.tasks, kind, run.sleep_s) if plan.workload == "sleep" else "")
         )
-        return self._judged(run, seen, reason, kind)
+        return self._judged(run, result, reason, kind)
 
     def _memory_limit_bytes(self, run: Run, kind: str) -> int:
-        """What the tree may have resident; threads must leave room for what the kernel keeps for them."""
+        """Return the memory limit of the tree; threads must leave memory for their kernel stacks and structures."""
         kernel_bytes = run.tasks * KERNEL_BYTES_EACH if kind == "thread" else 0
         return max(1, available_bytes() - margin_bytes() - min(kernel_bytes, available_bytes() // 2))
 
-    def _judged(self, run: Run, seen: Attempt, reason: str, kind: str) -> Run:
-        work, measurement = self._workload, seen.measurement
+    def _judged(self, run: Run, result: Attempt, reason: str, kind: str) -> Run:
+        work, measurement = self._workload, result.measurement
         run = attrs.evolve(
             run,
             status="failed" if reason else "ok",
             reason=reason,
-            launch_s=seen.said_s(work.launched),
-            done_s=seen.said_s("done"),
+            launch_s=result.message_s(work.launched),
+            done_s=result.message_s("done"),
             alive=measurement.max_threads if kind == "thread" else None,
             peak_at_s=measurement.timeline.peak_t_s,
-            last_lines=seen.lines,
+            last_lines=result.lines,
             exit=measurement.exit,
-            other_work=seen.other_work,
+            other_work=result.other_work,
             measurement=measurement,
         )
         if reason:
             return run
-        # What it said is timed from just before its start, its timeline from its start.
-        ahead_s = measurement.start_monotonic_s - seen.begun_s
-        begins_s, ends_s = (at_s - ahead_s for at_s in self._steady_s(run, seen))
+        # The times of its lines count from just before its start, those of its timeline from its start.
+        ahead_s = measurement.start_monotonic_s - result.begun_s
+        begins_s, ends_s = (at_s - ahead_s for at_s in self._steady_s(run, result))
         run = attrs.evolve(run, plateau=plateau(measurement, begins_s, ends_s))
         if work.rate is not None:
-            from_, to = (seen.said[word] for word in work.rate)
-            if to.at_s - from_.at_s >= _SHORTEST_RATE_S:
-                run = attrs.evolve(run, rate_per_s=to.count / (to.at_s - from_.at_s))
+            first, last = (result.messages[word] for word in work.rate)
+            if last.at_s - first.at_s >= _SHORTEST_RATE_S:
+                run = attrs.evolve(run, rate_per_s=last.count / (last.at_s - first.at_s))
         if work.name == "spawn" and run.plateau is not None:
-            before_s = seen.said["ready"].at_s - ahead_s
+            before_s = result.messages["ready"].at_s - ahead_s
             run = attrs.evolve(run, left_over=left_over(run.plateau, measurement.timeline, before_s))
         return run
 
-    def _steady_s(self, run: Run, seen: Attempt) -> tuple[float, float]:
-        """From when to when nothing should have happened, from just before the program's start."""
-        begins_s, ends_s = seen.said[self._workload.begins].at_s, seen.said[self._workload.ends].at_s
+    def _steady_s(self, run: Run, result: Attempt) -> tuple[float, float]:
+        """Return the begin and end of the steady time, from just before the program's start."""
+        begins_s, ends_s = result.messages[self._workload.begins].at_s, result.messages[self._workload.ends].at_s
         if self._workload.name == "sleep":
-            # Once the first task may be awake, not all sleep; where none begins before all are there, that is later.
+            # It ends when the first task may wake up: later if no task begins before all are created.
             together = self._prepared[run.program].program.begins_together
             ends_s = min(ends_s, run.sleep_s + (begins_s if together else 0.0))
         return begins_s, ends_s
@@ -243,41 +244,41 @@ def _same(run: Run, cell: Cell) -> bool:
     return (run.program, run.tasks) == (cell.program, cell.tasks)
 
 
-def _memory(program: drivers.Program, before: Sequence[Run]) -> Iterator[Limit]:
-    """What is free, where the kernel takes memory for each task that the figures of its runs do not show."""
+def _thread_memory_limit(program: drivers.Program, earlier_runs: Sequence[Run]) -> Iterator[Limit]:
+    """Yield the free memory as a limit if the tasks are threads, whose kernel memory RSS does not show."""
     if program.kind == "thread":
-        yield memory_limit(each_bytes(before, program.name), max(0, available_bytes() - margin_bytes()))
+        yield memory_limit(each_bytes(earlier_runs, program.name), max(0, available_bytes() - margin_bytes()))
 
 
-def _too_large(cell: Cell, before: Sequence[Run]) -> str:
-    """Why a run should not be started on a machine with so much memory; "" where nothing speaks against it."""
-    estimate = estimate_bytes(before, cell.program, cell.tasks)
+def _too_large(cell: Cell, earlier_runs: Sequence[Run]) -> str:
+    """Say why a run would not fit into the machine's memory; return "" if it fits or no estimate is possible."""
+    estimate = estimate_bytes(earlier_runs, cell.program, cell.tasks)
     if estimate is None:
         return ""
     needed, basis = estimate
     free = available_bytes()
     if needed <= free - margin_bytes():
         return ""
-    if failed := _failed_before(cell, before):
-        # The line through what did run says nothing about what cannot.
+    if failed := _failed_before(cell, earlier_runs):
+        # An estimate from smaller runs says nothing about a size that fails for another reason.
         return (
-            f"not tried: it could not run with {format_count(failed.tasks)} tasks already: "
+            f"not tried: it failed with {format_count(failed.tasks)} tasks: "
             f"{failed.reason.removeprefix('could not run: ')}"
         )
     return (
-        f"{format_count(cell.tasks)} tasks would need about {format_bytes(needed)}, judged by {basis}; "
-        f"{format_bytes(free)} are free, of which {format_bytes(margin_bytes())} stay so"
+        f"{format_count(cell.tasks)} tasks would need about {format_bytes(needed)}, estimated from {basis}; "
+        f"{format_bytes(free)} is free, and {format_bytes(margin_bytes())} of it must stay free"
     )
 
 
-def _failed_before(cell: Cell, before: Sequence[Run]) -> Run | None:
-    """A failed run of the largest smaller size at which the program has none that went well."""
-    runs = [run for run in before if run.program == cell.program and run.tasks < cell.tasks]
+def _failed_before(cell: Cell, earlier_runs: Sequence[Run]) -> Run | None:
+    """Return a failed run of the largest smaller size at which no run of the program succeeded, or None."""
+    runs = [run for run in earlier_runs if run.program == cell.program and run.tasks < cell.tasks]
     good = {run.tasks for run in runs if run.status == "ok"}
     failed = [run for run in runs if run.status == "failed" and run.tasks not in good]
     return max(failed, key=lambda run: run.tasks, default=None)
 
 
-def _late(seen: Attempt, sleep_s: float) -> bool:
-    started_s = seen.said_s("started")
-    return seen.ended == "launch" or (started_s is not None and started_s > sleep_s)
+def _late(result: Attempt, sleep_s: float) -> bool:
+    started_s = result.message_s("started")
+    return result.ended == "launch" or (started_s is not None and started_s > sleep_s)

@@ -1,1 +1,1 @@
-"""A study's directory: its files, how they are read and checked, and how two are merged."""
+"""The directory of a study: read, check, write and merge its files."""

@@ -1,9 +1,9 @@
 """
-One directory a study, one file a run: readable by ``jq``, comparable by git.
+The directory of a study: one file for each run, which ``jq`` can read and git can compare.
 
-``study.json`` holds the plan, the machine and the toolchains; ``runs/<program>-<tasks>-<index>.json`` one run, with
-its timeline beside it as ``.npz``. Every file appears whole or not at all, the JSON of a run last: where it is, the
-run is complete.
+``study.json`` holds the plan, the machine and the toolchains; ``runs/<program>-<tasks>-<index>.json`` holds one run,
+with its timeline beside it as ``.npz``. Every file appears whole or not at all. The JSON of a run is written last, so
+a run with its JSON is complete.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Store", "StudyNotStored", "default_directory", "load_study"]
 
 
 class StudyNotStored(ConcmemError, OSError):
-    """A file of a study could not be written: the disk is full, say. What had been stored before is whole."""
+    """A file of a study could not be written, for example because the disk is full. Files stored before are whole."""
 
     def _sentence(self) -> str:
         return f"{self.filename} could not be stored: {self.strerror}"
@@ -52,7 +52,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 class Store:
     """
-    The directory of a study, for the one process that runs it.
+    Reads and writes the directory of a study.
 
     Attributes:
         path: The directory.
@@ -63,58 +63,58 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether a study has been begun here."""
+        """Whether the directory has a study."""
         return (self.path / "study.json").exists()
 
     @contextlib.contextmanager
-    def begun(self) -> Iterator[None]:
+    def created(self) -> Iterator[None]:
         """
-        Make the directory; where nothing has come to stand in it by the end, it goes again.
+        Create the directory; remove it at the end of the block if it is still empty.
 
         Raises:
-            StudyError: It holds something already, or cannot be made.
+            StudyError: The directory is not empty, or cannot be created.
         """
         self.check_empty()
-        made = not self.path.exists()
+        is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StudyError(f"{self.path} cannot hold the study: {error.strerror}") from error
+            raise StudyError(f"{self.path} cannot be used for a study: {error.strerror}") from error
         try:
             yield
         finally:
-            if made:
-                with contextlib.suppress(OSError):  # it is not empty, as it should be
+            if is_new:
+                with contextlib.suppress(OSError):  # usually it is not empty
                     self.path.rmdir()
 
     def check_empty(self) -> None:
         """
-        See to it that nothing is lost when a study is begun here.
+        Raise an error if a new study must not be written here.
 
         Raises:
-            StudyError: The directory holds something already, or is none.
+            StudyError: The directory is not empty, or is not a directory.
         """
         try:
-            there = set(self.path.iterdir()) - set(unfinished(self.path))
+            content = set(self.path.iterdir()) - set(unfinished(self.path))
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StudyError(f"{self.path} cannot hold the study: {error.strerror}") from error
-        if there:
-            hint = "resume the study in it, or choose another" if self.exists else "choose another"
+            raise StudyError(f"{self.path} cannot be used for a study: {error.strerror}") from error
+        if content:
+            hint = "resume the study in it, or choose another directory" if self.exists else "choose another directory"
             raise StudyError(f"{self.path} is not empty: {hint}")
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """
-        Be the only one who writes into it; what processes that were killed left unfinished is removed.
+        Lock the directory, and remove the unfinished files of killed processes.
 
         Raises:
             StudyError: Another process runs the study.
         """
         with OpenFile.of(self.path, os.O_RDONLY) as folder:
             try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # which ends with the process, however that ends
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel frees it when the process ends
             except BlockingIOError:
                 raise StudyError(f"the study in {self.path} is being run by another process") from None
             except OSError:  # a file system without locks
@@ -126,30 +126,30 @@ class Store:
 
     def plan(self) -> Plan:
         """
-        The stored plan.
+        Return the stored plan.
 
         Raises:
-            StudyError: No study has been begun here.
+            StudyError: There is no study here.
             RecordingError: It cannot be read.
         """
         return self._header().plan
 
-    def check(self, wanted: Plan) -> None:
+    def check_same_plan(self, requested: Plan) -> None:
         """
-        See to it that what is wanted is what was begun here.
+        Raise an error if the stored plan differs from this one.
 
         Raises:
-            StudyError: Another plan was.
+            StudyError: The plans differ.
         """
-        if differs := difference(self.plan(), wanted):
+        if differs := difference(self.plan(), requested):
             raise StudyError(f"the study in {self.path} has another plan: {differs}")
 
     def write(self, study: Study) -> None:
-        """Store everything but the runs."""
+        """Store the study without its runs."""
         _write_json(self.path / "study.json", study_content(study))
 
     def add(self, run: Run) -> None:
-        """Store a run, in place of the one that there is, if any; its timeline too, where it has one."""
+        """Store a run and its timeline, if it has one; replace a stored run of the same cell."""
         path = run_path(self.path, run.cell)
         with _storing(path):
             path.parent.mkdir(exist_ok=True)
@@ -158,7 +158,7 @@ class Store:
         _write_json(path, run_content(run))
 
     def copy(self, run: Run, timeline: Path) -> None:
-        """Store a run of another study, and its timeline where there is one."""
+        """Store a run of another study, and its timeline if that file exists."""
         path = run_path(self.path, run.cell)
         with _storing(path):
             path.parent.mkdir(exist_ok=True)
@@ -168,10 +168,10 @@ class Store:
 
     def read(self) -> Study:
         """
-        The whole study.
+        Return the whole study.
 
         Raises:
-            StudyError: No study has been begun here.
+            StudyError: There is no study here.
             RecordingError: A file in it cannot be read.
         """
         study = self._header()
@@ -180,12 +180,12 @@ class Store:
         for path in (self.path / "runs").glob("[!.]*.json"):
             run: Run = structure(path, read_json(path, "concmem run"), Run)
             if path.name != run_path(self.path, run.cell).name:
-                raise RecordingError(f"{path}: of another run than its name says: {run.cell}")
+                raise RecordingError(f"{path}: it holds another run than its name says: {run.cell}")
             if run.program not in known:
-                raise RecordingError(f"{path}: of {run.program!r}, which is no program of the study")
+                raise RecordingError(f"{path}: its program {run.program!r} is not in the study")
             runs.append(run)
-        place = {name: i for i, name in enumerate(study.plan.programs)}
-        runs.sort(key=lambda run: (place.get(run.program, len(place)), run.program, run.tasks, run.index))
+        position = {name: i for i, name in enumerate(study.plan.programs)}
+        runs.sort(key=lambda run: (position.get(run.program, len(position)), run.program, run.tasks, run.index))
         return attrs.evolve(study, runs=tuple(runs))
 
     def _header(self) -> Study:
@@ -199,12 +199,12 @@ class Store:
 
 def load_study(directory: str | Path) -> Study:
     """
-    The study that `bench` stored in a directory, finished or not.
+    Read the study that `bench` stored in a directory, finished or not.
 
-    The measurements come without their timelines: `Study.timeline_path` says where these are.
+    The measurements come without their timelines: see `Study.timeline_path`.
 
     Raises:
-        StudyError: No study has been begun there.
+        StudyError: There is no study in the directory.
         RecordingError: A file in it cannot be read.
     """
     return Store(Path(directory)).read()
@@ -212,24 +212,24 @@ def load_study(directory: str | Path) -> Study:
 
 def default_directory(*, resume: bool = False, base: str | Path = ".") -> Path:
     """
-    Where a study goes when nobody says where.
+    Return the default directory of a study.
 
     Args:
-        resume: Give the folder of the study that was begun last instead of a new one.
-        base: The folder to put it into.
+        resume: Return the directory of the latest study instead of a new one.
+        base: The folder that contains it.
 
     Returns:
-        ``study-<date>``, with a number behind it where that is taken.
+        ``study-<date>``, with a number behind it if that exists.
 
     Raises:
         StudyError: There is no study to resume.
     """
     base = Path(base)
     if resume:
-        begun = [path for path in base.glob("study-*") if Store(path).exists]
-        if not begun:
+        studies = [path for path in base.glob("study-*") if Store(path).exists]
+        if not studies:
             raise StudyError(f"there is no study to resume in {base.resolve()}")
-        return max(begun, key=lambda path: (path / "study.json").stat().st_mtime)
+        return max(studies, key=lambda path: (path / "study.json").stat().st_mtime)
     name = f"study-{datetime.date.today().isoformat()}"
     path, number = base / name, 1
     while path.exists():

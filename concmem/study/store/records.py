@@ -1,4 +1,4 @@
-"""What a study keeps: of each program, of each run, and of all together."""
+"""The records of a study: its programs, its runs, and the study itself."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ RunStatus = Literal["ok", "failed", "skipped"]
 @attrs.frozen(field_transformer=escape_fields)
 class Entry:
     """
-    One program of a study, as it was found on this machine.
+    One program of a study on one machine.
 
     Attributes:
         name, title, language, kind, variant, begins_together, remarks: As in its manifest.
-        toolchain: What builds and runs it, with versions; "" where there is none.
-        missing: Why it cannot run here, with the command that would change that; "" where it can.
+        toolchain: The toolchain with its versions; "" if there is none.
+        missing: Why the program cannot run, with a command that helps; "" if it can run.
     """
 
     name: str = attrs.field(validator=check_name)
@@ -50,29 +50,30 @@ class Run:
     One run of one program with one number of tasks.
 
     Attributes:
-        program, tasks, index: Which run.
+        program, tasks, index: The cell and the number of the repetition.
         status: ``ok`` (all tasks were alive at once, and it ended well), ``failed``, or ``skipped`` (never started).
-        reason: One sentence, where the status is not ``ok``.
-        sleep_s: How long the tasks slept in the end: more than planned where launching took longer.
-        attempts: How many times it was started for that.
-        flags: Flags of the runtime that belong to the row.
-        launch_s: From the start of the program until it said that all tasks are launched (of the workload ``spawn``:
-            have ended): the time that launching took, the runtime's own start included, or None.
-        done_s: Until it said that all tasks are done, or None.
-        alive: How many of its tasks were seen alive at once, where they can be counted from outside: threads.
-        rate_per_s: Tasks started and ended a second (``spawn``), messages handed over a second (``channel``); None
-            where all took less than 10 ms, for which the arrival of lines is no clock.
-        plateau: The median RSS while nothing should happen: while all tasks sleep, after all have ended
-            (``spawn``), while the message goes round (``channel``).
-        left_over: How much more it held after its tasks than before them (``spawn``).
+        reason: One sentence, if the status is not ``ok``.
+        sleep_s: How long the tasks slept: more than planned if launching took longer.
+        attempts: How many times the program was started, with longer and longer sleeps.
+        flags: Flags of the runtime that the table shows.
+        launch_s: The time from the start of the program until it printed that all tasks are launched (with the workload
+            ``spawn``: have ended), the start of the runtime included, or None.
+        done_s: The time until it printed that all tasks are done, or None.
+        alive: How many of its tasks were seen alive at once, if they are threads; others cannot be counted from
+            outside.
+        rate_per_s: Tasks started and ended per second (``spawn``), or messages handed over per second (``channel``);
+            None if all took less than 10 ms, for which the arrival of lines is too inexact.
+        plateau: The median RSS during the steady time: while all tasks sleep, after all have ended (``spawn``), while
+            the message goes round (``channel``).
+        left_over: How much more memory it held after its tasks than before them (``spawn``).
         peak_at_s: When the largest RSS was seen, from the start of the program.
-        machine: The name of the machine that made it (``uname -n``), by which `Study.hosts` describes it.
-        instead_of: The planned number of tasks in whose place, as it could not run, this number was found.
-        obstacles: Limits of the machine that so many threads would meet, found before the start.
-        last_lines: The end of what it wrote, both streams.
-        exit: How it ended, or None where it was never started.
-        other_work: What others took of the CPUs meanwhile; None where that is not known.
-        measurement: What it needed, or None where it was never started. Of a failed run it says nothing about
+        machine: The name of the machine (``uname -n``), which is its key in `Study.hosts`.
+        instead_of: The planned number of tasks that could not run, for which this number was found.
+        obstacles: Limits of the machine that this number of tasks would exceed, found before the start.
+        last_lines: The last lines of both streams.
+        exit: How it ended, or None if it was never started.
+        other_work: The CPU time that others took during the run; None if unknown.
+        measurement: The measurement, or None if it was never started. After a failed run it says nothing about
             `tasks` tasks: use `peak`.
     """
 
@@ -101,24 +102,24 @@ class Run:
 
     @property
     def was_busy(self) -> bool:
-        """Whether the machine was busy with other work meanwhile: then it judges no claim, and has no rank."""
+        """Whether the machine was busy with other work. Such a run judges no claim and has no rank."""
         return self.other_work is not None and self.other_work.is_busy
 
     @property
     def cell(self) -> Cell:
-        """Which run of the plan this is."""
+        """The run of the plan that this is."""
         return Cell(self.program, self.tasks, self.index)
 
     @property
     def overshoot_s(self) -> float | None:
-        """By how much its end came later than the last launched task's sleep allows; only of the workload ``sleep``."""
+        """By how much it ended later than the sleep of the task launched last; only for the workload ``sleep``."""
         if self.launch_s is None or self.done_s is None:
             return None
         return self.done_s - self.launch_s - self.sleep_s
 
     @property
     def peak(self) -> Figure | None:
-        """What `tasks` tasks needed at once; None unless the run is one of exactly so many."""
+        """The peak memory of exactly `tasks` tasks at once; None if the run did not have them."""
         return self.measurement.peak if self.status == "ok" and self.measurement is not None else None
 
 
@@ -128,7 +129,7 @@ def _check_time(_instance: object, field: attrs.Attribute[str], time: str) -> No
     except ValueError:
         offset = None
     if offset is None:
-        raise ValueError(f"{field.name}: {time!r} is not a time of ISO 8601 with its UTC offset")
+        raise ValueError(f"{field.name} must be an ISO 8601 time with its UTC offset, not {time!r}")
 
 
 @attrs.frozen(kw_only=True, field_transformer=escape_fields)
@@ -138,13 +139,13 @@ class Study:
 
     Attributes:
         path: Its directory.
-        plan: What was to be run, the seed included.
-        host: The machine; of several, which are all of its kind, the first.
+        plan: The plan, with its seed.
+        host: The machine; with several, the first. All are of the same kind.
         hosts: The machines that took part, by their names.
-        programs: What was found of each program.
-        runs: The runs that are there, in the order of the plan's programs, tasks and indexes.
-        started_at: When it was begun, as ISO 8601 with its UTC offset.
-        version: Of concmem.
+        programs: The entry of each program.
+        runs: The stored runs, in the order of the plan's programs, tasks and indexes.
+        started_at: When the study was started, as ISO 8601 with its UTC offset.
+        version: The version of concmem.
     """
 
     path: Path
@@ -157,16 +158,16 @@ class Study:
     hosts: dict[str, Host] = attrs.field(factory=dict, repr=False)
 
     def timeline_path(self, run: Run) -> Path:
-        """Where the timeline of a run is stored."""
+        """Return the path of a run's timeline."""
         return run_path(self.path, run.cell).with_suffix(".npz")
 
 
 def run_path(directory: Path, cell: Cell) -> Path:
     """
-    Where a run is stored; its timeline lies beside it, with the ending ``.npz``.
+    Return the path of a run's file; its timeline is beside it, with the ending ``.npz``.
 
     Raises:
-        StudyError: The program's name would lead to another folder.
+        StudyError: The program's name is not a valid file name.
     """
     if not is_name(cell.program):
         raise StudyError(f"{cell.program!r} is not {NAME_RULE}")

@@ -1,4 +1,4 @@
-"""The stored form of a study's files: attrs classes to JSON and back, and one sentence for anything else."""
+"""The stored form of a study's files: convert attrs classes to JSON and back; report any other content in one line."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ __all__ = ["SCHEMA", "read_json", "run_content", "structure", "study_content"]
 
 SCHEMA = 1
 """
-The number of the stored form, in every file that is written.
+The version of the stored form, written into every file.
 
-1: the first.
+1: the first version.
 """
 
 
 @lru_cache(maxsize=1)
 def _converter() -> cattrs.Converter:
-    made = make_stored_converter()
-    made.register_unstructure_hook(Measurement, lambda m: m.to_dict())
-    made.register_structure_hook(Measurement, lambda d, _: Measurement.from_dict(d))
-    plan = structure_class(made, Plan)
-    made.register_structure_hook(Plan, lambda d, kind: _with_names(plan(d, kind)))
-    return made
+    converter = make_stored_converter()
+    converter.register_unstructure_hook(Measurement, lambda m: m.to_dict())
+    converter.register_structure_hook(Measurement, lambda d, _: Measurement.from_dict(d))
+    structure_plan = structure_class(converter, Plan)
+    converter.register_structure_hook(Plan, lambda d, kind: _check_names(structure_plan(d, kind)))
+    return converter
 
 
-def _with_names(plan: Plan) -> Plan:
+def _check_names(plan: Plan) -> Plan:
     for name in plan.programs:
         check_name(None, attrs.fields(Plan).programs, name)
     return plan
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
-    """What a file says that it is, and of no later schema."""
+    """Read a JSON file; raise RecordingError unless it is a `what` of a schema that this version knows."""
     try:
         content = read_json_file(path)
     except OSError as error:
@@ -58,24 +58,24 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if type(schema) is not int:
         raise RecordingError(f"{path}: it has no schema number")
     if schema > SCHEMA:
-        raise RecordingError(f"{path}: of schema {schema}; this concmem reads up to {SCHEMA}")
+        raise RecordingError(f"{path}: it has schema {schema}; this version of concmem reads up to {SCHEMA}")
     return content
 
 
 def run_content(run: Run) -> dict[str, Any]:
-    """What is stored of a run, as plain JSON types."""
+    """Return the stored form of a run, in plain JSON types."""
     return {"what": "concmem run", "schema": SCHEMA, **_converter().unstructure(run)}
 
 
 def study_content(study: Study) -> dict[str, Any]:
-    """What is stored of a study apart from its runs, as plain JSON types."""
+    """Return the stored form of a study without its runs, in plain JSON types."""
     stored = _converter().unstructure(attrs.evolve(study, runs=()))
     del stored["path"], stored["runs"]
     return {"what": "concmem study", "schema": SCHEMA, **stored}
 
 
 def structure(path: Path, content: dict[str, Any], kind: type[Any]) -> Any:
-    """An instance of `kind`; what a later version has added is left out."""
+    """Return an instance of `kind`; ignore keys that a later version has added."""
     known = {field.name for field in attrs.fields(kind)}
     try:
         return _converter().structure({name: value for name, value in content.items() if name in known}, kind)
@@ -90,6 +90,6 @@ def structure(path: Path, content: dict[str, Any], kind: type[Any]) -> Any:
 
 
 def _first(error: BaseException) -> BaseException:
-    """The first error of a group of groups."""
+    """Return the first error of nested exception groups."""
     inner = getattr(error, "exceptions", ())
     return _first(inner[0]) if inner else error
