@@ -1,6 +1,7 @@
 # make bench    the study, and its figures:   make bench ARGS="--tasks 1,10k --sleep 1"
 # make test     the tests:                    make test ARGS="-k tree"
 # make test-all those that take long as well
+# make check    style, types and every C file's warnings, in under a minute
 # make fuzz     stored files that lie, for long: make fuzz EXAMPLES=100000
 # make known-table   the documentation's table of known programs, measured anew:   make known-table ARGS="--runs 20"
 # All need a checkout, Python 3.10 or later and a C compiler; all else they get, into $(VENV) and the cache folder.
@@ -18,7 +19,7 @@ MINUTES := 19
 venv := $(abspath $(VENV))
 sources := pyproject.toml setup.py $(wildcard csrc/* csrc/*/*)
 
-.PHONY: bench test test-all fuzz known-table clean
+.PHONY: bench test test-all check fuzz known-table clean
 
 bench: $(venv)/.installed-report
 	$(venv)/bin/concmem bench --install-toolchains $(INSTALL_TOOLCHAINS) $(ARGS)
@@ -36,6 +37,15 @@ test-all: say-how-long $(venv)/.installed-report,test
 .PHONY: say-how-long
 say-how-long:
 	@echo "The tests take at most $(MINUTES) minutes on two idle CPUs, and a minute or two more to install what they need."
+
+c_files := $(wildcard csrc/*.h csrc/*/*.[ch])
+
+check: $(venv)/.installed-report,test
+	$(venv)/bin/ruff check .
+	$(venv)/bin/ruff format --check .
+	$(venv)/bin/mypy --strict concmem
+	$(venv)/bin/clang-format --dry-run -Werror $(c_files)
+	for file in $(filter %.c,$(c_files)); do $(CC) -fsyntax-only -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Icsrc $$file || exit 1; done
 
 EXAMPLES ?= 20000
 fuzz: $(venv)/.installed-report,test
