@@ -52,8 +52,8 @@
 #define CM_PROCESS_IGNORES_SIGCHLD 8
 #define CM_PROCESS_HAS_EXIT_RECORD 16
 #define CM_PROCESS_ARGUMENTS_CUT 32 /* only some of its arguments were kept */
-#define CM_PROCESS_SURVIVED 64 /* it could not be killed */
-#define CM_PROCESS_LEFT 128    /* it was left running, as the request says */
+#define CM_PROCESS_SURVIVED 64      /* it could not be killed */
+#define CM_PROCESS_LEFT 128         /* it was left running, as the request says */
 
 /* A value in a window is a 32-bit multiple of `scale` (a page, a KiB, one), so that 16 TiB fit and rows stay small. */
 struct cm_column {

@@ -83,6 +83,8 @@ static long third(va_list list)
     return value;
 }
 
+/* One system call a line. */
+/* clang-format off */
 #define VARIADIC(last) ({ va_list list; va_start(list, last); third(list); })
 
 int open(const char *file, int flags, ...) { return (int)CALL(SYS_openat, AT_FDCWD, file, flags); }
@@ -126,6 +128,8 @@ pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)
     return (pid_t)CALL(SYS_wait4, pid, status, options, usage);
 }
 
+/* clang-format on */
+
 /* There are only 64 signals; the kernel takes a set as one word. */
 int sigemptyset(sigset_t *set)
 {
@@ -137,7 +141,10 @@ int sigaddset(sigset_t *set, int number)
     set->__val[0] |= 1ul << (number - 1);
     return 0;
 }
-int signalfd(int fd, const sigset_t *set, int flags) { return (int)CALL(SYS_signalfd4, fd, set, 8, flags); }
+int signalfd(int fd, const sigset_t *set, int flags)
+{
+    return (int)CALL(SYS_signalfd4, fd, set, 8, flags);
+}
 
 /* Used for SIG_DFL only, which needs no return from a handler. */
 __sighandler_t signal(int number, __sighandler_t handler)

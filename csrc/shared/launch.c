@@ -57,7 +57,7 @@ static int place_fds(const struct cm_spawn *spawn)
             continue;
         copies[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, CM_MAX_FDS);
         if (copies[i] < 0 && errno == EBADF && i <= STDERR_FILENO) /* the host runs without this standard file */
-            copies[i] = open("/dev/null", O_RDWR); /* open may return descriptor i itself */
+            copies[i] = open("/dev/null", O_RDWR);                 /* open may return descriptor i itself */
         if (copies[i] < 0)
             return errno;
     }

@@ -34,9 +34,8 @@ static const char NO_TRACEPOINT[] =
     "this kernel has no tracepoint kmem:rss_stat: rss_stat needs Linux 5.12 or later with tracing";
 static const char BAD_FORMAT[] =
     "the tracepoint kmem:rss_stat of this kernel has a format that concmem does not support";
-static const char NO_RIGHTS[] =
-    "it needs root, or CAP_BPF, CAP_PERFMON and a readable tracefs (else CAP_SYS_ADMIN), "
-    "in a kernel that is not locked down";
+static const char NO_RIGHTS[] = "it needs root, or CAP_BPF, CAP_PERFMON and a readable tracefs (else CAP_SYS_ADMIN), "
+                                "in a kernel that is not locked down";
 static const char NO_MAPS[] =
     "the kernel cannot make eBPF maps: rss_stat needs Linux 5.12 or later with CONFIG_BPF_SYSCALL";
 static const char NO_GROUP[] = "the tree's control group is not one of cgroup v2";

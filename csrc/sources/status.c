@@ -9,11 +9,8 @@
 #include "shared/internal.h"
 
 static const char *const fields[] = {
-    [CM_STATUS_HWM] = "VmHWM",
-    [CM_STATUS_SWAP] = "VmSwap",
-    [CM_STATUS_THREADS] = "Threads",
-    [CM_STATUS_PAGE_TABLES] = "VmPTE",
-    [CM_STATUS_HUGETLB] = "HugetlbPages",
+    [CM_STATUS_HWM] = "VmHWM",         [CM_STATUS_SWAP] = "VmSwap",          [CM_STATUS_THREADS] = "Threads",
+    [CM_STATUS_PAGE_TABLES] = "VmPTE", [CM_STATUS_HUGETLB] = "HugetlbPages",
 };
 enum { FIELDS = sizeof fields / sizeof *fields };
 
