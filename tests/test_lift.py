@@ -1,4 +1,4 @@
-"""Limits of the machine that a study raises are put back, however the study ends."""
+"""Limits of the machine that a study raises are restored, however the study ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ KERNEL = Path("/proc/sys/kernel/pid_max")
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Stands for a file of limits, set to 32768."""
+    """A file in place of a limit, set to 32768."""
     file = tmp_path / "pid_max"
     file.write_text("32768\n")
     return file
@@ -101,8 +101,8 @@ def limit(file: Path) -> Limit:
 
 
 @needs_root
-def test_limits_are_lifted_and_put_back(file: Path, notes: Path) -> None:
-    """Within the block they are as high as needed; after it, and after Ctrl-C, as they were."""
+def test_limits_are_raised_and_restored(file: Path, notes: Path) -> None:
+    """Inside of the block they are as high as needed; after it, and after Ctrl-C, as before."""
     with pytest.raises(KeyboardInterrupt), raised_limits(lambda: [limit(file)], 100_000, notes) as changes:
         assert (file.read_text(), len(changes)) == ("102048\n", 1)
         raise KeyboardInterrupt
@@ -115,8 +115,8 @@ def test_limits_are_lifted_and_put_back(file: Path, notes: Path) -> None:
 
 
 @needs_root
-def test_two_studies_do_not_lift_at_once(file: Path, notes: Path) -> None:
-    """The second is refused, and does not take the first for dead."""
+def test_two_studies_do_not_raise_limits_at_once(file: Path, notes: Path) -> None:
+    """The second is refused, and does not restore the limits of the first."""
     with raised_limits(lambda: [limit(file)], 100_000, notes):
         with (
             pytest.raises(StudyError, match="another study has raised the limits"),
@@ -128,8 +128,8 @@ def test_two_studies_do_not_lift_at_once(file: Path, notes: Path) -> None:
 
 
 @needs_root
-def test_what_cannot_be_raised_leaves_the_others_as_they_were(file: Path, notes: Path, tmp_path: Path) -> None:
-    """The error names it; what had been raised by then is put back, and nothing is left to be restored."""
+def test_a_limit_that_cannot_be_raised_leaves_the_others_as_they_were(file: Path, notes: Path, tmp_path: Path) -> None:
+    """The error names it; the limits raised before are restored, and nothing is left to restore."""
     closed = Limit("kernel.threads-max", 5, tmp_path / "none" / "threads-max", 1 << 22)
     with (
         pytest.raises(StudyError, match=r"threads-max cannot be set to 102048: No such file"),
@@ -141,8 +141,8 @@ def test_what_cannot_be_raised_leaves_the_others_as_they_were(file: Path, notes:
 
 
 @needs_root
-def test_a_killed_study_s_limits_are_put_back_later(killed: Callable[[], None], file: Path, notes: Path) -> None:
-    """SIGKILL leaves them raised; the next who looks puts them back and says so, once."""
+def test_a_killed_study_s_limits_are_restored_later(killed: Callable[[], None], file: Path, notes: Path) -> None:
+    """SIGKILL leaves them raised; the next `restore` restores them and returns them, once."""
     killed()
     assert [str(change) for change in restore(notes)] == [f"{file} from 32768 to 102048"]
     assert file.read_text() == "32768\n"
@@ -150,8 +150,8 @@ def test_a_killed_study_s_limits_are_put_back_later(killed: Callable[[], None], 
 
 
 @needs_root
-def test_what_somebody_else_has_set_since_is_left_alone(killed: Callable[[], None], file: Path, notes: Path) -> None:
-    """Only a limit that is as the killed study set it is put back."""
+def test_a_limit_that_was_changed_since_is_left_as_it_is(killed: Callable[[], None], file: Path, notes: Path) -> None:
+    """Only a limit that still has the value of the killed study is restored."""
     killed()
     file.write_text("77777\n")
     assert restore(notes) == []
@@ -159,8 +159,8 @@ def test_what_somebody_else_has_set_since_is_left_alone(killed: Callable[[], Non
 
 
 @needs_root
-def test_the_next_to_lift_begins_with_what_was_before(killed: Callable[[], None], file: Path, notes: Path) -> None:
-    """What a dead study raised is not taken for the machine's own."""
+def test_the_next_study_starts_from_the_previous_values(killed: Callable[[], None], file: Path, notes: Path) -> None:
+    """The values of a killed study are not taken for the machine's own."""
     killed()
     with raised_limits(lambda: [limit(file)], 200_000, notes) as changes:
         assert [(change.before, change.raised) for change in changes] == [(32768, 202_048)]
@@ -168,10 +168,10 @@ def test_the_next_to_lift_begins_with_what_was_before(killed: Callable[[], None]
 
 
 @needs_root
-def test_doctor_puts_back_what_a_killed_study_raised(
+def test_doctor_restores_limits_of_a_killed_study(
     monkeypatch: pytest.MonkeyPatch, killed: Callable[[], None], file: Path, notes: Path
 ) -> None:
-    """Before it looks at the machine, in one line."""
+    """It prints one line before it examines the machine."""
 
     def examine(**_: object) -> None:
         raise ConcmemError("that was all")
@@ -200,18 +200,18 @@ print(json.dumps([inside, limits()]))
 
 
 @needs_root
-def test_the_machine_s_own_limit_is_lifted_and_put_back(real_limit: RealLimit, host_python: Callable[..., Any]) -> None:
-    """For a moment; what is measured then names it as it is then."""
+def test_the_machine_s_own_limit_is_raised_and_restored(real_limit: RealLimit, host_python: Callable[..., Any]) -> None:
+    """A description of the machine has the value of that moment."""
     assert host_python(MOMENT, python=(*real_limit.enter, sys.executable)) == [[42_048] * 2, [32_768] * 2]
     assert real_limit.read() == 32_768
 
 
 @needs_root
 @pytest.mark.slow
-def test_the_command_lifts_and_the_next_puts_back_after_a_kill(
+def test_the_command_restores_limits_or_the_next_one_does(
     real_limit: RealLimit, tmp_path: Path, write_programs: Callable[..., Path], request: pytest.FixtureRequest
 ) -> None:
-    """The real command on the machine's limit: SIGTERM puts it back; after SIGKILL the next study does, unasked."""
+    """SIGTERM restores the limit; after SIGKILL the next study restores it."""
     request.getfixturevalue("own_machine")
     before = real_limit.read()
     programs = write_programs(WAITING, "waiting", kind="thread", begins_together=False)
@@ -235,10 +235,10 @@ def test_the_command_lifts_and_the_next_puts_back_after_a_kill(
     assert f"{PUT_BACK}: {KERNEL} from {before} to {raised}" in done.stderr.splitlines()
 
 
-def test_an_ordinary_user_is_told(
+def test_raising_limits_without_root_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """One sentence, exit code 2, and no folder is begun."""
+    """One sentence, exit code 2, and no folder is created."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SystemExit) as ended:
         main(["bench", "--lift-limits", "--programs", "python", "--out", str(tmp_path / "study")])

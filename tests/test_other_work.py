@@ -1,4 +1,4 @@
-"""What others take of the CPUs: read from made-up files of /proc, stored with each run, and what is made of it."""
+"""Other work on the CPUs: read from test files of /proc, stored with each run, and used by rows and claims."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Machine:
         self.write()
 
     def work(self, seconds: float, *, own_s: float = 0.0, **columns: float) -> None:
-        """Let so much time pass: of each column so many seconds, over both CPUs; the third one is always busy."""
+        """Let time pass: add these seconds to each column, spread over both CPUs; the third CPU is always busy."""
         self.at_s += seconds
         self.own_s += own_s
         for name, amount in columns.items():
@@ -61,7 +61,7 @@ class Machine:
         self.write()
 
     def write(self) -> None:
-        """Write the files as they are now."""
+        """Write the files of this moment."""
         lines = ["cpu  0 0 0 0 0 0 0 0 0 0"]
         for cpu in range(3):
             amounts = " ".join(str(round(of_cpu[cpu] * HZ)) for of_cpu in self.columns.values())
@@ -74,7 +74,7 @@ class Machine:
             (self.proc / str(pid) / "stat").write_text(f"{pid} (k) x) {' '.join(rest)}\n")
 
     def watch(self) -> CpuMeter:
-        """Begin to watch."""
+        """Return a meter that starts now."""
         return CpuMeter(lambda: self.at_s, lambda: self.own_s)
 
 
@@ -86,21 +86,21 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def seen(watch: CpuMeter) -> OtherWork:
-    found = watch.read()
-    assert found is not None
-    return found
+    result = watch.read()
+    assert result is not None
+    return result
 
 
-def test_a_tree_that_uses_all_cores_is_not_others(machine: Machine) -> None:
-    """Its own time is subtracted, whatever there is of it; what the kernel does for it, too."""
+def test_a_tree_that_uses_all_cpus_is_not_other_work(machine: Machine) -> None:
+    """The tree's own time is subtracted, however much it is, and the kernel's work for it too."""
     watch = machine.watch()
     machine.work(10, own_s=19.5, user=15, system=4.5, softirq=0.3, irq=0.2)
-    found = seen(watch)
-    assert found.share == pytest.approx(0, abs=1e-9) and not found.is_busy
+    result = seen(watch)
+    assert result.share == pytest.approx(0, abs=1e-9) and not result.is_busy
 
 
-def test_kernel_threads_on_these_cpus_are_not_others(machine: Machine) -> None:
-    """Those on other CPUs are nothing to these; what is no kernel's thread counts."""
+def test_kernel_threads_on_these_cpus_are_not_other_work(machine: Machine) -> None:
+    """Kernel threads on other CPUs do not matter; processes that are not kernel threads count."""
     kernel = 0x00200000
     machine.threads = {7: (50.0, kernel | 0x40, 1), 8: (3.0, kernel, 2), 9: (4.0, 0x40, 0)}
     machine.write()
@@ -131,21 +131,21 @@ def test_what_others_take(
 ) -> None:
     watch = machine.watch()
     machine.work(10, own_s=own_s, **columns)
-    found = seen(watch)
-    assert found.steal_share == pytest.approx(steal)
-    assert (found.is_busy, found.taken_share - steal) == (busy, pytest.approx(share, abs=0.01))
+    result = seen(watch)
+    assert result.steal_share == pytest.approx(steal)
+    assert (result.is_busy, result.taken_share - steal) == (busy, pytest.approx(share, abs=0.01))
 
 
-def test_few_ticks_say_little(machine: Machine) -> None:
-    """In 50 ms a tick here and a tick there is no other work: what is not sure is not marked."""
+def test_few_ticks_mark_no_run(machine: Machine) -> None:
+    """In 50 ms a few ticks are no proof of other work, so the run is not marked."""
     watch = machine.watch()
     machine.work(0.05, user=0.04, idle=0.06)
-    found = seen(watch)
-    assert found.share == pytest.approx(0.4) and found.error_share > 0.3 and not found.is_busy
+    result = seen(watch)
+    assert result.share == pytest.approx(0.4) and result.error_share > 0.3 and not result.is_busy
 
 
 @pytest.mark.parametrize("stat", [None, "", "cpu0 1 2\ncpu1 1 2\n", "cpu0 a b c d e f g h\n", "cpu1 1 2 3 4 5 6 7 8\n"])
-def test_a_machine_that_does_not_tell(stat: str | None, machine: Machine) -> None:
+def test_unreadable_columns_give_no_result(stat: str | None, machine: Machine) -> None:
     watch = machine.watch()
     (machine.proc / "stat").unlink()
     if stat is not None:
@@ -153,59 +153,59 @@ def test_a_machine_that_does_not_tell(stat: str | None, machine: Machine) -> Non
     assert watch.read() is None and machine.watch().read() is None
 
 
-def test_columns_that_nothing_is_counted_in_say_nothing(machine: Machine) -> None:
-    """A sandbox's /proc/stat, always the same, is no busy machine."""
+def test_columns_that_never_change_give_no_result(machine: Machine) -> None:
+    """A sandbox's /proc/stat that never changes does not make the machine busy."""
     watch = machine.watch()
     assert watch.read() is None  # no time has passed
     machine.at_s += 10
     assert watch.read() is None
 
 
-def test_looking_around_takes_a_moment(machine: Machine) -> None:
+def test_a_measurement_of_other_work_takes_less_than_a_second(machine: Machine) -> None:
     def pause(seconds: float) -> None:
         assert seconds < 1
         machine.work(10, user=18, idle=2)
 
-    found = measure_now(pause, machine.watch)
-    assert found is not None and found.share == pytest.approx(0.9) and found.is_busy
+    result = measure_now(pause, machine.watch)
+    assert result is not None and result.share == pytest.approx(0.9) and result.is_busy
     assert "took 90% of the CPU time" in str(OtherWork(0.9, 0.0, 0.0))
     assert str(OtherWork(0.2, 0.3, 0.0)) == "other processes took 20% of the CPU time, the hypervisor 30%"
 
 
-def test_what_a_real_tree_takes_is_subtracted() -> None:
-    """However busy the machine is: the tree's part and that of others make no more than all there is."""
+def test_the_time_of_a_real_tree_is_subtracted() -> None:
+    """On a machine with any load, the tree's part and that of others are no more than all time."""
     script = "import os, time\nos.fork()\nos.fork()\nwhile time.process_time() < 0.2: pass\n"
     begun_s = time.monotonic()
     watch = CpuMeter()
     measured = concmem.measure([sys.executable, "-S", "-c", script])
-    found = watch.read()
+    result = watch.read()
     all_s = (time.monotonic() - begun_s) * len(os.sched_getaffinity(0))
-    if found is None:
+    if result is None:
         pytest.skip("/proc/stat counts nothing here")
     own_s = measured.user_s + measured.system_s
-    assert own_s > 0.5 and found.share <= 1 - own_s / all_s
+    assert own_s > 0.5 and result.share <= 1 - own_s / all_s
 
 
 @pytest.fixture
 def stored(
     monkeypatch: pytest.MonkeyPatch, own_machine: None, write_programs: Callable[..., Path], tmp_path: Path
 ) -> Callable[[OtherWork | None], Path]:
-    """Make a study of one run, during which others took so much; gives its folder."""
+    """Return a function that makes a study of one run with this other work, and returns its folder."""
 
-    def make(found: OtherWork | None) -> Path:
+    def make(result: OtherWork | None) -> Path:
         class Fake:
             def read(self) -> OtherWork | None:
-                return found
+                return result
 
         monkeypatch.setattr(attempts, "CpuMeter", Fake)
         folder = write_programs(GOOD, "one") if not (tmp_path / "programs").exists() else tmp_path / "programs"
         plan = Plan(programs=("one",), programs_dirs=(str(folder),), tasks=(1,), sleep_s=0.1, seed=1)
-        return bench(plan, tmp_path / f"study-{found is None}").path
+        return bench(plan, tmp_path / f"study-{result is None}").path
 
     return make
 
 
-def test_each_run_keeps_what_others_took(stored: Callable[[OtherWork | None], Path]) -> None:
+def test_each_run_stores_its_other_work(stored: Callable[[OtherWork | None], Path]) -> None:
     path = stored(BUSY)
     (run,) = load_study(path).runs
     assert (run.other_work, run.was_busy) == (BUSY, True)
@@ -216,7 +216,7 @@ def test_each_run_keeps_what_others_took(stored: Callable[[OtherWork | None], Pa
 
 
 @pytest.mark.parametrize("wrong", [2.0, -0.1, "much", [], float("nan"), {"share": 1}])
-def test_a_stored_share_that_is_none_is_refused(wrong: object, stored: Callable[[OtherWork | None], Path]) -> None:
+def test_a_stored_share_that_is_invalid_is_refused(wrong: object, stored: Callable[[OtherWork | None], Path]) -> None:
     path = next((stored(BUSY) / "runs").glob("*.json"))
     content = json.loads(path.read_text())
     content["other_work"]["share"] = wrong
@@ -225,7 +225,7 @@ def test_a_stored_share_that_is_none_is_refused(wrong: object, stored: Callable[
         load_study(path.parent.parent)
 
 
-def test_runs_of_before_load_without_it(stored: Callable[[OtherWork | None], Path]) -> None:
+def test_runs_of_earlier_versions_load_without_it(stored: Callable[[OtherWork | None], Path]) -> None:
     path = next((stored(BUSY) / "runs").glob("*.json"))
     content = json.loads(path.read_text())
     del content["other_work"]
@@ -234,14 +234,14 @@ def test_runs_of_before_load_without_it(stored: Callable[[OtherWork | None], Pat
     assert run.other_work is None and not run.was_busy
 
 
-def test_a_busy_machine_is_told_before_the_first_run(
+def test_a_busy_machine_is_reported_before_the_first_run(
     own_machine: None,
     write_programs: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """And of each run that it is marked."""
+    """The line of each marked run says so too."""
     monkeypatch.setattr(places, "measure_now", lambda: BUSY)
     folder = write_programs(GOOD, "one")
 
@@ -253,13 +253,13 @@ def test_a_busy_machine_is_told_before_the_first_run(
     options = ["--programs-dir", str(folder), "--programs", "one", "--tasks", "1", "--sleep", "0.1"]
     with pytest.raises(SystemExit, match="0"):
         main(["bench", *options, "--out", str(tmp_path / "study")])
-    said = capsys.readouterr()
+    message = capsys.readouterr()
     busy = "other processes took 40% of the CPU time, the hypervisor 10%"
-    lines = said.err.splitlines()
+    lines = message.err.splitlines()
     (note,) = [n for n, line in enumerate(lines) if line.startswith(f"the machine is busy: {busy} just now")]
     (run,) = [n for n, line in enumerate(lines) if line.endswith(f"; the machine was busy: {busy}")]
     assert note < run
-    assert "the machine was busy with other work, which took up to 50% of the CPU time" in " ".join(said.out.split())
+    assert "the machine was busy with other work, which took up to 50% of the CPU time" in " ".join(message.out.split())
     page = (tmp_path / "study" / "index.html").read_text()
     assert page.count("the machine was busy") > 1
 
@@ -269,7 +269,7 @@ Shares = Sequence["OtherWork | None"]
 
 @pytest.fixture
 def make(make_study: Callable[..., Study]) -> Callable[..., Study]:
-    """A study of these cells: of each run what it needed, in MiB, and what others took."""
+    """Return a function that makes a study of these cells: for each run its peak in MiB and its other work."""
 
     def made(cells: dict[tuple[str, int], Sequence[tuple[float, OtherWork | None]]]) -> Study:
         study = make_study("s", {cell: [mib for mib, _ in of_it] for cell, of_it in cells.items()})
@@ -280,7 +280,7 @@ def make(make_study: Callable[..., Study]) -> Callable[..., Study]:
     return made
 
 
-def test_figures_are_made_of_the_runs_of_a_machine_at_rest(make: Callable[..., Study]) -> None:
+def test_figures_come_from_runs_on_an_idle_machine(make: Callable[..., Study]) -> None:
     study = make({("go", 1): [(10, IDLE), (90, BUSY), (12, None), (14, IDLE), (95, BUSY)]})
     (row,) = rows(study)
     assert (row.median_bytes, row.max_bytes) == (12 << 20, 14 << 20)
@@ -290,8 +290,8 @@ def test_figures_are_made_of_the_runs_of_a_machine_at_rest(make: Callable[..., S
     assert "2 more runs were made while the machine was busy with other work, and are not counted" in markdown(study)
 
 
-def test_a_cell_of_a_busy_machine_alone_is_shown_but_judges_nothing(make: Callable[..., Study]) -> None:
-    """The smallest figure of all is no winner; no claim rests on it; what a task costs is not made of it."""
+def test_a_cell_with_marked_runs_only_is_shown_but_judges_nothing(make: Callable[..., Study]) -> None:
+    """Its figure has no rank, judges no claim and enters no cost, even if it is the smallest of all."""
     calm, disturbed = (
         make(
             {
@@ -314,8 +314,8 @@ def test_a_cell_of_a_busy_machine_alone_is_shown_but_judges_nothing(make: Callab
     assert "Go" not in headline(rows(disturbed)) and "Go" not in bars_title(rows(disturbed))
     assert "Go" in headline(rows(calm))
     text = markdown(disturbed)
-    said = "the machine was busy with other work, which took up to 50% of the CPU time"
-    assert f"{said}; the figure has no rank and is not used for claims" in text and "1.00 MiB" in text
+    message = "the machine was busy with other work, which took up to 50% of the CPU time"
+    assert f"{message}; the figure has no rank and is not used for claims" in text and "1.00 MiB" in text
     go, python = ("go", 1), ("python", 1)
     assert Cells(rows(calm)).below(go, python) == Answer(True)
     why = "go at 1: all its runs were made while the machine was busy with other work"
@@ -323,19 +323,19 @@ def test_a_cell_of_a_busy_machine_alone_is_shown_but_judges_nothing(make: Callab
     assert why in " ".join(verdict.why for verdict in claims(disturbed))
 
 
-def test_no_program_at_rest_is_no_winner(make: Callable[..., Study]) -> None:
+def test_without_an_idle_machine_no_program_is_named_as_the_smallest(make: Callable[..., Study]) -> None:
     study = make({("go", 1): [(1, BUSY)], ("python", 1): [(20, BUSY)]})
     assert finding(rows(study)) == "At 1 task, no program was measured on an idle machine"
     assert headline(rows(study)) == finding(rows(study))
     assert not any(verdict.verdict != "cannot be judged" for verdict in claims(study))
 
 
-def test_the_threshold_is_between_a_machine_at_rest_and_one_more_process_on_eight_cpus() -> None:
+def test_the_threshold_is_between_an_idle_machine_and_one_process_on_eight_cpus() -> None:
     assert 0.02 < BUSY_SHARE < 1 / 8
 
 
 def test_the_committed_study_has_no_marks() -> None:
-    """It was measured before runs had any, and loads."""
+    """It was measured before runs were marked, and it loads."""
     path = Path(__file__).resolve().parent.parent / "docs" / "study"
     if not Store(path).exists:
         pytest.skip("the study is not beside the tests")

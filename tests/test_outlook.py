@@ -1,4 +1,4 @@
-"""What a study says that it will take, before it begins."""
+"""The estimate that a study prints before it begins."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Machine:
         return toolchains.Plan(here, names, {}, "", 10_000_000, 200_000_000, 15.0 if absent else 0.0)
 
     def outlook(self, *, install: bool = False, **options: object) -> Outlook:
-        """Of a plan with the three programs."""
+        """Return the estimate for a plan with the three programs."""
         plan = Plan(**{"programs": PROGRAMS, "tasks": (1, 1_000_000), "seed": 1, **options})  # type: ignore[arg-type]
         seen = look_ahead(plan, self.out, install=install)
         assert seen is not None
@@ -74,15 +74,15 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
 
 def test_runs_sizes_and_sleeps_add_up(machine: Machine) -> None:
     """Each run sleeps; more runs and more tasks take longer."""
-    found = machine.outlook(runs=2)
-    assert found.runs == 12 and 120 < found.seconds < 360
-    assert machine.outlook(runs=4).seconds == pytest.approx(2 * found.seconds)
-    assert machine.outlook(runs=2, tasks=(1, 10)).seconds < found.seconds
-    assert machine.outlook(runs=2, sleep_s=1).seconds == pytest.approx(found.seconds - 12 * 9)
+    result = machine.outlook(runs=2)
+    assert result.runs == 12 and 120 < result.seconds < 360
+    assert machine.outlook(runs=4).seconds == pytest.approx(2 * result.seconds)
+    assert machine.outlook(runs=2, tasks=(1, 10)).seconds < result.seconds
+    assert machine.outlook(runs=2, sleep_s=1).seconds == pytest.approx(result.seconds - 12 * 9)
 
 
-def test_threads_that_meet_a_limit_are_looked_for(machine: Machine) -> None:
-    """A run that cannot have its threads ends early; then come one try and the runs of the largest number."""
+def test_the_search_for_the_largest_number_is_included(machine: Machine) -> None:
+    """A run that cannot have its threads ends early; then come one guess and the runs of the largest number."""
     free = machine.outlook(programs=("rust-threads",), tasks=(100_000,))
     machine.limits = [Limit("kernel.pid_max", 30_000, None, 30_000)]
     met = machine.outlook(programs=("rust-threads",), tasks=(100_000,))
@@ -91,8 +91,8 @@ def test_threads_that_meet_a_limit_are_looked_for(machine: Machine) -> None:
     assert met.memory_bytes < free.memory_bytes
 
 
-def test_repeats_with_a_longer_sleep_are_allowed_for(machine: Machine) -> None:
-    """100,000 Java threads take longer to launch than they sleep, however long that may be: all repeats count."""
+def test_repeats_with_a_longer_sleep_are_included(machine: Machine) -> None:
+    """100,000 Java threads take longer to launch than any sleep, so all repeats count."""
     few, many = (machine.outlook(programs=("java-threads",), tasks=(tasks,)) for tasks in (1_000, 100_000))
     assert few.seconds < 12
     assert many.seconds == pytest.approx(10 + 20 + 40 + 60)
@@ -107,19 +107,19 @@ def test_repeats_with_a_longer_sleep_are_allowed_for(machine: Machine) -> None:
     )
 
 
-def test_memory_is_that_of_the_largest_run_that_has_room(machine: Machine) -> None:
-    """What does not fit is not tried, and takes no time."""
-    found = machine.outlook(programs=("go", "python"))
-    assert found.free_bytes == 16 * GIB and 2.5 * GIB < found.memory_bytes < 3 * GIB  # Go
+def test_memory_is_that_of_the_largest_run_that_fits(machine: Machine) -> None:
+    """A run that does not fit is not tried, and takes no time."""
+    result = machine.outlook(programs=("go", "python"))
+    assert result.free_bytes == 16 * GIB and 2.5 * GIB < result.memory_bytes < 3 * GIB  # Go
     machine.free_bytes = 2 * GIB
     less = machine.outlook(programs=("go", "python"))
-    assert GIB < less.memory_bytes < 2 * GIB and less.seconds < found.seconds - 10
+    assert GIB < less.memory_bytes < 2 * GIB and less.seconds < result.seconds - 10
     machine.free_bytes = -2 * GIB
     assert machine.outlook().free_bytes == 0
 
 
-def test_what_must_be_built_counts_once(machine: Machine) -> None:
-    """What the cache has costs nothing; what must be built is part of time and disk, and is said to be so."""
+def test_building_counts_only_without_a_cached_build(machine: Machine) -> None:
+    """A cached build costs nothing; other builds are part of time and disk space, and the text says so."""
     later = machine.outlook()
     machine.unbuilt = {"go", "rust-threads"}
     first = machine.outlook()
@@ -130,8 +130,8 @@ def test_what_must_be_built_counts_once(machine: Machine) -> None:
     assert "building" not in str(later)
 
 
-def test_what_must_be_installed_counts_where_it_will_be(machine: Machine) -> None:
-    """With its toolchain a program is built and run, without it is not counted, and named."""
+def test_installing_counts_only_if_it_is_allowed(machine: Machine) -> None:
+    """A program whose toolchain will be installed is built and run; otherwise it is not included, and named."""
     machine.missing = {"go"}
     without, with_it = machine.outlook(), machine.outlook(install=True)
     assert (without.runs, without.missing, without.to_install) == (4, ("go",), ())
@@ -141,10 +141,10 @@ def test_what_must_be_installed_counts_where_it_will_be(machine: Machine) -> Non
     assert "this includes installing toolchains of Go and building 1 program: about " in str(with_it)
 
 
-def test_a_resumed_study_counts_what_is_left(
+def test_a_resumed_study_counts_the_runs_that_are_left(
     own_machine: None, write_programs: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """With what its stored runs took, repeats included; a complete one has nothing to say, and nothing is written."""
+    """Each takes as long as its stored runs, repeats included; for a complete study there is no estimate."""
     folder = write_programs(SLEEPER + "\ntime.sleep(2)", "one", begins_together=False)
     plan = Plan(programs=("one",), programs_dirs=(str(folder),), tasks=(1, 2), sleep_s=0.5, seed=1)
     out = tmp_path / "study"
@@ -212,14 +212,14 @@ class Bare:
         }  # fmt: skip
 
     def add(self, name: str, title: str, variant: str) -> None:
-        """A language with one program."""
+        """Add a language with one program."""
         folder = self.programs / name
         folder.mkdir(parents=True)
         (folder / "language.toml").write_text(LANGUAGE.format(name=name, title=title, variant=variant))
         (folder / "program.py").write_text(SLEEPER)
 
     def bench(self, answer: bytes, *options: str) -> tuple[int, list[str]]:
-        """`concmem bench` on a terminal, the question answered with these keys: exit status and lines."""
+        """Run `concmem bench` on a terminal, answer its question with these keys; return exit status and lines."""
         argv = [sys.executable, "-m", "concmem", "bench", "--programs-dir", str(self.programs), "--out", "study"]
         argv += ["--tasks", "1", "--sleep", "0.1", "--install-toolchains", "ask", *options]
         main, terminal = pty.openpty()
@@ -232,19 +232,19 @@ class Bare:
             start_new_session=True, preexec_fn=own_terminal,
         ) as process:  # fmt: skip
             os.close(terminal)
-            said, asked = b"", False
+            message, asked = b"", False
             while True:
                 try:
-                    said += os.read(main, 65536)
+                    message += os.read(main, 65536)
                 except OSError:  # all of its other end is closed
                     break
-                if not asked and b"Install? " in said:
+                if not asked and b"Install? " in message:
                     asked = True
                     os.write(main, answer)
             os.close(main)
             status = process.wait(LIMIT_S)
-        assert asked, said
-        return status, said.decode().replace("\r\n", "\n").splitlines()
+        assert asked, message
+        return status, message.decode().replace("\r\n", "\n").splitlines()
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ ENOUGH = "1 run to make: about "
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "said"),
+    ("answer", "status", "message"),
     [
         (b"y\n", 0, "npm install "),
         (b"\n", 0, "npm install "),
@@ -266,8 +266,8 @@ ENOUGH = "1 run to make: about "
     ],
     ids=["y", "return", "n", "ctrl-d", "ctrl-c"],
 )
-def test_the_question_on_a_terminal(bare: Bare, answer: bytes, status: int, said: str) -> None:
-    """First what will be needed, then what will be installed, then the question; only yes installs."""
+def test_the_question_on_a_terminal(bare: Bare, answer: bytes, status: int, message: str) -> None:
+    """First the estimate, then the toolchains to install, then the question; only yes installs."""
     bare.add("made-up", "Made Up", "article")
     code, lines = bare.bench(answer, "--programs", "made-up")
     assert code == status, lines
@@ -277,13 +277,13 @@ def test_the_question_on_a_terminal(bare: Bare, answer: bytes, status: int, said
     assert lines[listed + 1] == "  Made Up: npm: made-up-package"
     asked = next(i for i, line in enumerate(lines) if line.startswith("Install? [Y/n]: "))
     assert listed < asked
-    assert any(line.startswith(said) for line in lines[asked:]), lines
+    assert any(line.startswith(message) for line in lines[asked:]), lines
     assert (bare.folder / "cache/packages/made-up").exists() == (status == 0)
     assert (bare.folder / "study").exists() == (status in (0, 3))
 
 
-def test_all_programs_get_what_all_of_them_need(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--programs all` names every package, also where languages share a title; without it only the article's."""
+def test_all_programs_get_all_their_packages(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--programs all` names every package, even if languages share a title; without it only the article's."""
     bare.add("one", "One", "article")
     bare.add("two", "Two", "idiomatic")
     bare.add("three", "Two", "library")
@@ -291,20 +291,20 @@ def test_all_programs_get_what_all_of_them_need(bare: Bare, monkeypatch: pytest.
     monkeypatch.setenv("CONCMEM_CACHE", bare.env["CONCMEM_CACHE"])
     monkeypatch.setattr(drivers, "PROGRAMS", bare.programs.resolve())
     drivers.forget()
-    found = drivers.load_programs()
-    assert toolchains.plan(drivers.choose(found).values()).here == {"One": "npm: one-package"}
-    plan = toolchains.plan(drivers.choose(found, ["all"]).values())
+    result = drivers.load_programs()
+    assert toolchains.plan(drivers.choose(result).values()).here == {"One": "npm: one-package"}
+    plan = toolchains.plan(drivers.choose(result, ["all"]).values())
     assert plan.here.keys() == {"One", "Two"} and plan.here["One"] == "npm: one-package"
     assert set(plan.here["Two"].split()) == {"npm:", "two-package", "three-package"}
     assert plan.programs == {"one", "two", "three"} and plan.disk_bytes == 3 * 7_000_000
     every = look_ahead(Plan(programs=("all",), tasks=(1,)), bare.folder / "study", install=True)
     assert every is not None and every.runs == 3 and every.to_install in (("One", "Two"), ("Two", "One"))
-    assert toolchains.install_for(drivers.choose(found, ["all"]).values(), lambda line: None) == {}
+    assert toolchains.install_for(drivers.choose(result, ["all"]).values(), lambda line: None) == {}
     drivers.forget()
 
 
 def test_the_sizes_of_debian_packages_are_estimated_without_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before apt has its lists a manifest says about what its packages take; no list is fetched for that."""
+    """Without apt's lists the sizes come from the manifest; no list is fetched for this."""
     from concmem.drivers import apt as _apt
     from concmem.drivers import install as _install
 

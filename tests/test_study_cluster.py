@@ -72,11 +72,11 @@ worker.drivers.detect = lambda program: attrs.evolve(detect(program), label="Pyt
 
 INVALID_ADDRESS = "concmem: the scheduler's address must be like tcp://host:8786 or tls://host:8786, not "
 SETTLE_S = 120.0
-"""How long an end may take on a busy machine."""
+"""How long the end of a program may take on a busy machine."""
 
 
 class Notes(Progress):
-    """Keeps what is told, and presses Ctrl-C in one run."""
+    """Keeps the notes, and presses Ctrl-C in one run."""
 
     def __init__(self, interrupt_in: int = 0) -> None:
         self.notes: list[str] = []
@@ -115,7 +115,7 @@ class Cluster:
         return process
 
     def worker(self, name: str, changes: str = "", resources: str = "concmem=1") -> subprocess.Popen[bytes]:
-        """A worker that has joined; its machine has its name, and it has run `changes` first."""
+        """Start a worker and wait until it has joined; its machine has its name, and it runs `changes` first."""
         preload = self.folder / f"{name}.py"
         preload.write_text(PRELOAD.format(name=name) + textwrap.indent(changes, "    "))
         # Of several, the first is the one whose address comes first.
@@ -128,30 +128,30 @@ class Cluster:
         return process
 
     def plan(self, **options: Any) -> Plan:
-        """A quick plan."""
+        """Return a quick plan."""
         defaults = {"programs": ("one", "two"), "tasks": (1, 2), "sleep_s": 0.2, "longest_sleep_s": 0.2, "seed": 1}
         return Plan(**{**defaults, "programs_dirs": (str(self.programs),), **options})
 
     def bench(self, progress: Progress | None = None, *, resume: bool = False, **options: Any) -> Study:
-        """The study of that plan, on the workers."""
+        """Run the study of that plan on the workers."""
         plan, out = self.plan(**options), self.folder / "study"
         return bench(plan, out, resume=resume, progress=progress, scheduler=self.address)
 
     def end(self) -> None:
-        """Kill all; no program may survive who ran it."""
+        """Kill all processes, and wait until no program is left."""
         for process in self._processes:
             process.kill()
             process.wait()
         _until(lambda: not self.programs_running())
 
     def programs_running(self) -> list[int]:
-        """The pids of its programs that run, or of the samplers that are about to start them."""
-        found = []
+        """Return the PIDs of its programs that run, or of the samplers that are about to start them."""
+        result = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
                 if os.fsencode(self.programs) in path.read_bytes():
-                    found.append(int(path.parent.name))
-        return [pid for pid in found if pid != os.getpid()]
+                    result.append(int(path.parent.name))
+        return [pid for pid in result if pid != os.getpid()]
 
 
 def _until(holds: Callable[[], Any], within_s: float = 120) -> None:
@@ -169,7 +169,7 @@ def cluster(tmp_path: Path, write_programs: Callable[..., Path]) -> Iterator[Clu
 
 
 def _spans(study: Study) -> list[tuple[float, float]]:
-    """From when to when each run's tree was there, in their order."""
+    """Return the begin and end of each run's tree, in order."""
     seen = [run.measurement for run in study.runs if run.measurement is not None]
     return sorted((m.start_monotonic_s, m.start_monotonic_s + m.tree_wall_s) for m in seen)
 
@@ -177,9 +177,9 @@ def _spans(study: Study) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("known", [True, False])
 def test_workers_share_a_study_and_a_machine_runs_one_program_at_a_time(cluster: Cluster, known: bool) -> None:
     """
-    Each run is made once, by either worker, with its timeline and its machine; no two at a time.
+    Each run is made once, by either worker, with its timeline and its machine; no two run at the same time.
 
-    Also where the study takes the workers for two machines, so that the machine itself has to refuse the second.
+    This holds even if the study takes the workers for two machines: then the machine lock refuses the second.
     """
     for name in ("alpha", "beta"):
         (cluster.folder / f"boot-id-{name}").write_text(name)
@@ -202,7 +202,7 @@ def test_workers_share_a_study_and_a_machine_runs_one_program_at_a_time(cluster:
 
 
 def test_workers_may_come_while_it_runs(cluster: Cluster) -> None:
-    """The first one is waited for; another that comes during the first run takes its turns as soon as it is ready."""
+    """The first worker is waited for; one that comes during the first run takes its turns as soon as it is ready."""
 
     class Late(Notes):
         def note(self, sentence: str) -> None:
@@ -223,7 +223,7 @@ def test_workers_may_come_while_it_runs(cluster: Cluster) -> None:
 
 
 def test_the_cell_of_a_worker_that_is_killed_is_run_again(cluster: Cluster) -> None:
-    """SIGKILL in the middle of a run: the other worker makes it, nothing of the first attempt is left, none is lost."""
+    """After SIGKILL in the middle of a run the other worker makes it; no run is lost or stored twice."""
     workers = {name: cluster.worker(name) for name in ("alpha", "beta")}
     (cluster.programs / "own" / "deaths-2").write_text("1")
     progress = Notes()
@@ -239,7 +239,7 @@ def test_the_cell_of_a_worker_that_is_killed_is_run_again(cluster: Cluster) -> N
 
 
 def test_a_cell_that_ends_every_worker_is_given_up(cluster: Cluster) -> None:
-    """After three workers it is a row with its reason and its machine, and the fourth makes all others."""
+    """After three lost workers it is skipped with its reason and its machine; the fourth makes all others."""
     for name in ("a", "b", "c", "d"):
         cluster.worker(name)
     (cluster.programs / "own" / "deaths-2").write_text("3")
@@ -250,7 +250,7 @@ def test_a_cell_that_ends_every_worker_is_given_up(cluster: Cluster) -> None:
 
 
 def test_workers_that_do_not_compare_are_not_used(cluster: Cluster) -> None:
-    """Another version, kind of machine or toolchain, and no resource: each is told once, with why."""
+    """Another version, kind of machine or toolchain, or no resource: each is reported once, with its reason."""
     cluster.worker("good")
     cluster.worker("old", "worker.__version__ = '0.0.1'\n")
     cluster.worker("bare", resources="")
@@ -269,8 +269,8 @@ def test_workers_that_do_not_compare_are_not_used(cluster: Cluster) -> None:
     ]
 
 
-def test_a_study_goes_on_after_an_interrupt_with_or_without_the_scheduler(cluster: Cluster) -> None:
-    """Ctrl-C ends the program that runs on the worker, at once; what is stored stays and is not made again."""
+def test_a_study_continues_after_an_interrupt_with_or_without_the_scheduler(cluster: Cluster) -> None:
+    """Ctrl-C ends the program on the worker at once; stored runs stay and are not made again."""
     cluster.worker("alpha")
     slow = cluster.programs / "own" / "slow"
     slow.touch()
@@ -303,16 +303,16 @@ def test_a_resumed_study_takes_workers_of_its_own_kind(cluster: Cluster, monkeyp
     progress = Notes()
     with pytest.raises(ClusterError, match="no usable worker came to"):
         cluster.bench(progress, resume=True)
-    told = sorted(progress.notes)
-    assert told[0].startswith("there is no usable worker at tcp://127.0.0.1:")
-    assert "made with Python 3" in told[1] and "but this machine has Python 9: start a new study" in told[1]
-    assert told[2].startswith("worker other is not used: it is on another kind of machine: kernel is 2.4 there and ")
+    notes = sorted(progress.notes)
+    assert notes[0].startswith("there is no usable worker at tcp://127.0.0.1:")
+    assert "made with Python 3" in notes[1] and "but this machine has Python 9: start a new study" in notes[1]
+    assert notes[2].startswith("worker other is not used: it is on another kind of machine: kernel is 2.4 there and ")
     cluster.worker("good")
     study = cluster.bench(resume=True)
     assert [run.status for run in study.runs] == ["ok"] * 4
 
 
-def test_a_folder_of_programs_that_a_worker_has_not(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_programs_that_a_worker_does_not_have(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker is not used, and the reason names the folder."""
     monkeypatch.setattr(dispatch, "_WORKERS_S", 1)
     cluster.worker("alpha")
@@ -327,8 +327,8 @@ def test_a_folder_of_programs_that_a_worker_has_not(cluster: Cluster, monkeypatc
     assert progress.notes[0] == f"worker alpha is not used: {cluster.programs}: no folder in it has a language.toml"
 
 
-def test_a_scheduler_that_goes_ends_the_study_with_what_is_stored(cluster: Cluster, tmp_path: Path) -> None:
-    """One sentence says so and how to go on; the program that ran is ended."""
+def test_losing_the_scheduler_ends_the_study_and_keeps_its_runs(cluster: Cluster, tmp_path: Path) -> None:
+    """One sentence says so and how to continue; the program that ran is ended."""
     cluster.worker("alpha")
     (cluster.programs / "own" / "slow").touch()
     options = ["--programs", "one", "--tasks", "1,2,3", "--sleep", "1", "--programs-dir", str(cluster.programs)]
@@ -348,16 +348,16 @@ def test_a_scheduler_that_goes_ends_the_study_with_what_is_stored(cluster: Clust
         assert process.wait(120) == 1
 
 
-def test_who_cannot_be_reached(
+def test_a_scheduler_that_cannot_be_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """No scheduler: exit code 1; no address: 2; one sentence each, and no folder is left."""
+    """No scheduler: exit code 1; an invalid address: 2; one sentence each, and no folder is left."""
     monkeypatch.setattr(cluster_of_study, "_CONNECT_S", 0.5)
     monkeypatch.chdir(tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        for given, code, said in (
+        for given, code, message in (
             (address, 1, f"concmem: no scheduler answered at {address} within 0.5 s"),
             ("host", 2, f"{INVALID_ADDRESS}'host'"),
             ("tcp://host:x", 2, f"{INVALID_ADDRESS}'tcp://host:x'"),
@@ -366,12 +366,12 @@ def test_who_cannot_be_reached(
                 main(["bench", "--programs", "python", "--out", "study", "--scheduler", given])
             lines = [line for line in capfd.readouterr().err.splitlines() if line != "Writing the study to study"]
             assert (caught.value.code, len(lines)) == (code, 1), lines
-            assert lines[0].startswith(said)
+            assert lines[0].startswith(message)
             assert not Path("study").exists()
 
 
 def test_no_worker_at_all(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the wait that was announced, one sentence says how to start one."""
+    """After the announced wait, one sentence says how to start a worker."""
     monkeypatch.setattr(dispatch, "_WORKERS_S", 1)
     progress = Notes()
     with pytest.raises(ClusterError) as caught:

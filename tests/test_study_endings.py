@@ -1,4 +1,4 @@
-"""Studies that are ended in the middle, by Ctrl-C, SIGKILL and a full disk, as real processes with a real program."""
+"""Studies that are ended by Ctrl-C, SIGKILL and a full disk, as real processes with a real program."""
 
 from __future__ import annotations
 
@@ -47,34 +47,34 @@ main()
 FULL_DISK = """\
 mount -t tmpfs -o "size=$1k" none disk || exit 99
 shift
-"$@" --out disk/study >/dev/null 2>said.full; echo $? >code.full
+"$@" --out disk/study >/dev/null 2>message.full; echo $? >code.full
 cp -r disk/study half
 mount -o remount,size=64m disk
 resume=
 if [ -e disk/study/study.json ]; then resume=--resume; fi
-"$@" $resume --out disk/study >/dev/null 2>said.roomy; echo $? >code.roomy
+"$@" $resume --out disk/study >/dev/null 2>message.roomy; echo $? >code.roomy
 cp -r disk/study whole
 """
 
 
 @attrs.frozen
 class Counted:
-    """A folder with a study of one program, every size of which is one run, and a file that has a line a start."""
+    """A folder with a study of one program, one run for each size, and a file with one line for each start."""
 
     folder: Path
 
     @property
     def path(self) -> Path:
-        """The study's own folder."""
+        """The folder of the study."""
         return self.folder / "study"
 
     def command(self, tasks: Sequence[int], *options: str, python: Sequence[str] = ("-m", "concmem")) -> list[str]:
-        """What runs such a study, in any folder."""
+        """Return the command that runs such a study in any folder."""
         plan = ["--programs", "counted", "--tasks", ",".join(map(str, tasks)), "--sleep", "0.3", "--seed", "1"]
         return [sys.executable, *python, "bench", "--programs-dir", str(self.folder / "programs"), *plan, *options]
 
     def begin(self, tasks: Sequence[int], **options: Sequence[str]) -> subprocess.Popen[str]:
-        """The command in a session of its own; it resumes what there is to resume."""
+        """Start the command in its own session; it resumes the study if there is one."""
         resume = ["--resume"] if (self.path / "study.json").exists() else []
         return subprocess.Popen(
             self.command(tasks, "--out", "study", *resume, **options),
@@ -82,12 +82,12 @@ class Counted:
         )  # fmt: skip
 
     def starts(self) -> Counter[int]:
-        """How often the program was started with each size."""
+        """Count the starts of the program with each size."""
         count = self.folder / "count"
         return Counter(map(int, count.read_text().split())) if count.exists() else Counter()
 
     def stored(self, path: Path | None = None) -> dict[int, bytes]:
-        """The runs that are stored, whole, by their size."""
+        """Return the stored runs by their size."""
         path = path or self.path
         if not (path / "study.json").exists():
             return {}
@@ -96,21 +96,21 @@ class Counted:
         return {run.tasks: (path / "runs" / f"counted-{run.tasks}-0.json").read_bytes() for run in study.runs}
 
     def running(self) -> list[str]:
-        """The command lines of the program's processes."""
-        found = []
+        """Return the command lines of the program's processes."""
+        result = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 line = path.read_bytes()
             except OSError:
                 continue
             if str(self.folder / "programs" / "own" / "program.py").encode() in line:
-                found.append(line.decode())
-        return found
+                result.append(line.decode())
+        return result
 
 
 @pytest.fixture
 def counted(tmp_path: Path, write_programs: Callable[..., Path]) -> Iterator[Counted]:
-    """Such a folder; whatever it left running has ended soon after the test's last command has."""
+    """A new folder of this kind."""
     write_programs(PROGRAM.replace("COUNT", repr(str(tmp_path / "count"))), "counted")
     yield Counted(tmp_path)
 
@@ -123,10 +123,10 @@ def _until_gone(counted: Counted) -> None:
 
 
 def _complete(counted: Counted, tasks: Sequence[int], cut: int) -> None:
-    """End the study; every run is there, and beyond one start a run there were only those that had been cut short."""
+    """Finish the study; check that every run is there, and that only interrupted runs were started twice."""
     with counted.begin(tasks) as process:
-        _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+        _, message = process.communicate(timeout=300)
+    assert process.returncode == 0, message
     study = load_study(counted.path)
     assert [(run.tasks, run.status) for run in study.runs] == [(n, "ok") for n in tasks]
     starts = counted.starts()
@@ -138,12 +138,14 @@ def _complete(counted: Counted, tasks: Sequence[int], cut: int) -> None:
     ("number", "whole_group", "code"),
     [(signal.SIGINT, False, 130), (signal.SIGINT, True, 130), (signal.SIGKILL, False, -signal.SIGKILL)],
 )
-def test_ended_at_any_moment_it_goes_on(counted: Counted, number: int, whole_group: bool, code: int) -> None:
+def test_a_study_ended_at_any_moment_can_be_resumed(
+    counted: Counted, number: int, whole_group: bool, code: int
+) -> None:
     """
-    Again and again a study is ended at another moment of a run, and resumed: what is stored stays as it is.
+    A study is ended and resumed at several moments of a run; the stored runs stay as they are.
 
-    As a terminal does, Ctrl-C goes to the whole group; from elsewhere to the command alone. Whatever the moment,
-    nothing of the program goes on running.
+    Ctrl-C goes to the whole process group, as from a terminal, or to the command alone. No process of the program
+    is left.
     """
     tasks = range(1, 13)
     kept: dict[int, bytes] = {}
@@ -174,15 +176,15 @@ def test_ended_at_any_moment_it_goes_on(counted: Counted, number: int, whole_gro
 
 
 @pytest.mark.parametrize("nth", range(1, 7))
-def test_killed_between_any_two_files_it_goes_on(counted: Counted, nth: int) -> None:
+def test_a_study_killed_between_any_two_files_can_be_resumed(counted: Counted, nth: int) -> None:
     """
-    SIGKILL just before each file of a study takes its place: also where a run has its timeline and not yet its JSON.
+    SIGKILL just before each file of a study takes its place, also between the timeline and the JSON of a run.
 
-    Such a run is none. The files are study.json twice, then for each of two runs its timeline and its JSON.
+    A run without its JSON does not count. The files are study.json twice, then the timeline and the JSON of each run.
     """
     with counted.begin((1, 2), python=("-c", DIES_BEFORE_A_FILE, str(nth))) as process:
-        _, said = process.communicate(timeout=300)
-    assert process.returncode == -signal.SIGKILL, said
+        _, message = process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL, message
     assert len(list(counted.path.rglob(".*"))) == 1, "one file was being written"
     timelines = {path.stem for path in counted.path.glob("runs/*.npz")}
     runs = {path.stem for path in counted.path.glob("runs/[!.]*.json")}
@@ -195,18 +197,20 @@ def test_killed_between_any_two_files_it_goes_on(counted: Counted, nth: int) -> 
 
 
 @pytest.mark.parametrize("size_kib", [4, 16, 24, 32, 80])
-def test_a_full_disk_ends_it_and_room_lets_it_go_on(counted: Counted, own_mounts: list[str], size_kib: int) -> None:
-    """The disk has room for the head alone, for half a run, for some: one sentence, and what is stored is whole."""
+def test_a_study_ended_by_a_full_disk_can_be_resumed(counted: Counted, own_mounts: list[str], size_kib: int) -> None:
+    """The disk holds only the header, half a run, or some runs: one sentence, and the stored runs are whole."""
     (counted.folder / "disk").mkdir()
     tasks = range(1, 6)
     subprocess.run(
         [*own_mounts, "sh", "-c", FULL_DISK, "sh", str(size_kib), *counted.command(tasks)],
         cwd=counted.folder, timeout=300, check=True,
     )  # fmt: skip
-    said, code, code_roomy = ((counted.folder / name).read_text() for name in ("said.full", "code.full", "code.roomy"))
+    message, code, code_roomy = (
+        (counted.folder / name).read_text() for name in ("message.full", "code.full", "code.roomy")
+    )
     half, whole = (counted.stored(counted.folder / name) for name in ("half", "whole"))
-    last = said.splitlines()[-1]
-    assert int(code) == 125 and "Traceback" not in said
+    last = message.splitlines()[-1]
+    assert int(code) == 125 and "Traceback" not in message
     assert last.startswith("concmem: disk/study/") and " could not be stored: No space left on device" in last
     if (counted.folder / "half" / "study.json").exists():
         assert last.endswith(
@@ -215,7 +219,7 @@ def test_a_full_disk_ends_it_and_room_lets_it_go_on(counted: Counted, own_mounts
         )
     least, most = {4: (0, 0), 16: (0, 0), 24: (0, 1), 32: (0, 1), 80: (1, 4)}[size_kib]
     assert least <= len(half) <= most
-    assert int(code_roomy) == 0, (counted.folder / "said.roomy").read_text()
+    assert int(code_roomy) == 0, (counted.folder / "message.roomy").read_text()
     assert set(whole) == set(tasks) and half.items() <= whole.items()
     starts = counted.starts()
     assert sum(starts.values()) <= len(tasks) + 1 and all(starts[n] == 1 for n in half)
@@ -230,7 +234,7 @@ def test_a_disk_without_room_for_the_report_loses_no_run(counted: Counted, own_m
         cwd=counted.folder, timeout=300, check=True,
     )  # fmt: skip
     assert (counted.folder / "code.full").read_text().strip() == "125"
-    assert (counted.folder / "said.full").read_text().splitlines()[-1] == (
+    assert (counted.folder / "message.full").read_text().splitlines()[-1] == (
         "concmem: the report in disk/study could not be written: No space left on device; "
         "to try again: concmem report disk/study"
     )
@@ -240,7 +244,7 @@ def test_a_disk_without_room_for_the_report_loses_no_run(counted: Counted, own_m
 
 
 def test_two_processes_do_not_run_one_study(counted: Counted) -> None:
-    """The second one ends at once with one sentence, and the first one goes on; when that has ended, another may."""
+    """The second one ends at once with one sentence, the first one continues; after its end another may run."""
     tasks = range(1, 31)
     with counted.begin(tasks) as first:
         assert first.stderr is not None
@@ -248,9 +252,9 @@ def test_two_processes_do_not_run_one_study(counted: Counted) -> None:
             if line.startswith("["):
                 break
         with counted.begin(tasks) as second:
-            _, said = second.communicate(timeout=300)
+            _, message = second.communicate(timeout=300)
         assert second.returncode == 2
-        assert said.splitlines()[-1] == "concmem: the study in study is being run by another process"
+        assert message.splitlines()[-1] == "concmem: the study in study is being run by another process"
         assert first.poll() is None
         first.send_signal(signal.SIGINT)
         first.stderr.read()

@@ -12,7 +12,7 @@ FOUND = Entry("go", "Go", "Go", "green thread", "article", False, toolchain="go 
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({}, ""),
         ({"toolchain": "go 1.23"}, "toolchain is go 1.23 there and go 1.22 here"),
@@ -21,12 +21,12 @@ FOUND = Entry("go", "Go", "Go", "green thread", "article", False, toolchain="go 
         ({"begins_together": True}, "begins_together is True there and False here"),
     ],
 )
-def test_a_program_compares_where_it_was_found_alike(changes: dict[str, Any], said: str) -> None:
-    """One toolchain, one manifest, and both can run it or neither."""
-    assert entry_difference(attrs.evolve(FOUND, **changes), FOUND) == said
+def test_entries_compare_if_toolchain_and_manifest_are_the_same(changes: dict[str, Any], message: str) -> None:
+    """Either both machines can run the program or neither."""
+    assert entry_difference(attrs.evolve(FOUND, **changes), FOUND) == message
 
 
-def test_why_a_program_is_missing_may_differ() -> None:
-    """What a compiler says can name folders."""
+def test_the_reason_of_a_missing_program_may_differ() -> None:
+    """A compiler's message can name folders."""
     here, there = (attrs.evolve(FOUND, missing=f"no such file: /{name}/go") for name in "ab")
     assert entry_difference(there, here) == ""

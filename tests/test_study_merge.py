@@ -21,7 +21,7 @@ Make = Callable[..., Study]
 
 @pytest.fixture
 def make(make_study: Make) -> Make:
-    """As `make_study`, and stored."""
+    """Return `make_study` with storing."""
 
     def stored(name: str, *arguments: Any, **changes: Any) -> Study:
         study = make_study(name, *arguments, **changes)
@@ -36,15 +36,15 @@ def make(make_study: Make) -> Make:
 
 
 def _peaks(study: Study) -> dict[tuple[str, int], list[float]]:
-    found: dict[tuple[str, int], list[float]] = {}
+    result: dict[tuple[str, int], list[float]] = {}
     for run in study.runs:
         if run.peak is not None and run.peak.bytes is not None:
-            found.setdefault((run.program, run.tasks), []).append(run.peak.bytes / (1 << 20))
-    return found
+            result.setdefault((run.program, run.tasks), []).append(run.peak.bytes / (1 << 20))
+    return result
 
 
-def test_all_runs_of_all_studies_are_there(make: Make, tmp_path: Path) -> None:
-    """Counted anew within each cell, each with its timeline; programs, sizes and numbers of runs join; sources stay."""
+def test_a_merge_has_all_runs_of_all_studies(make: Make, tmp_path: Path) -> None:
+    """Runs are numbered anew in each cell and keep their timelines; plans are joined; the sources are not changed."""
     a = make("a", {("go", 1): [1, 2], ("go", 10): [3, 4]})
     b = make("b", {("go", 1): [5, 6, 7], ("rust", 1): [8]}, plan={"runs": 3, "seed": 9})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -64,12 +64,12 @@ def test_all_runs_of_all_studies_are_there(make: Make, tmp_path: Path) -> None:
         assert joined.timeline_path(run).read_bytes()
     assert {path: path.read_bytes() for path in before} == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
-    found = {(row.program, row.tasks): row for row in rows(joined)}
-    assert (found["go", 1].good_runs, found["rust", 10].status) == (5, "not run")
+    result = {(row.program, row.tasks): row for row in rows(joined)}
+    assert (result["go", 1].good_runs, result["rust", 10].status) == (5, "not run")
 
 
 def test_a_run_that_two_studies_hold_counts_once(make: Make, tmp_path: Path) -> None:
-    """By its content, whatever its index: merging again, or with itself, adds nothing; a lost timeline is found."""
+    """Its content identifies it: merging again adds nothing; a lost timeline is taken from another copy."""
     a = make("a", {("go", 1): [1, 2], ("rust", 1): "no rust"})
     b = make("b", {("go", 1): [2, 3], ("rust", 1): "no rust", ("c", 1): "no c"})
     once = merge([a.path, b.path], tmp_path / "once")
@@ -82,8 +82,8 @@ def test_a_run_that_two_studies_hold_counts_once(make: Make, tmp_path: Path) -> 
     assert not any(pair.is_far for pair in compare(once, again).pairs)
 
 
-def test_failed_runs_that_were_never_measured_are_not_taken_for_one(make: Make, tmp_path: Path) -> None:
-    """Several alike in one study are several; the same ones in another study are the same."""
+def test_equal_failed_runs_of_one_study_are_different_runs(make: Make, tmp_path: Path) -> None:
+    """Equal runs in another study are the same ones."""
     a = make("a", {("go", 1): "gone"})
     store = Store(a.path)
     for index in range(3):
@@ -94,8 +94,8 @@ def test_failed_runs_that_were_never_measured_are_not_taken_for_one(make: Make, 
     assert [(run.status, run.index) for run in joined.runs] == [("failed", 0), ("failed", 1), ("failed", 2)]
 
 
-def test_what_was_skipped_in_one_and_ran_in_another_ran(make: Make, tmp_path: Path) -> None:
-    """Also its toolchain is that of where it ran, in either order."""
+def test_a_run_replaces_a_skipped_one_of_another_study(make: Make, tmp_path: Path) -> None:
+    """In either order; the toolchain is that of the study that ran it."""
     a = make("a", {("go", 1): "no go here", ("rust", 1): "no rust"}, entry={"toolchain": "", "missing": "not here"})
     b = make("b", {("go", 1): [1]})
     for order, name in (([a, b], "ab"), ([b, a], "ba")):
@@ -106,8 +106,8 @@ def test_what_was_skipped_in_one_and_ran_in_another_ran(make: Make, tmp_path: Pa
         assert entries["rust"].missing == "not here"
 
 
-def test_machines_of_one_kind_may_be_several(make: Make, tmp_path: Path) -> None:
-    """A little more memory is the same kind, and every run keeps its host; so does the version of each concmem."""
+def test_several_machines_of_one_kind_are_merged(make: Make, tmp_path: Path) -> None:
+    """A little more memory is the same kind; every run keeps its host, and every version of concmem is listed."""
     a = make("a", {("go", 1): [1]}, host={"memory_bytes": 100 << 30})
     b = make("b", {("go", 1): [2]}, host={"memory_bytes": 102 << 30}, version="0.2")
     joined = merge([a.path, b.path], tmp_path / "out")
@@ -116,7 +116,7 @@ def test_machines_of_one_kind_may_be_several(make: Make, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"plan": {"sleep_s": 1}}, "sleep_s is 10 there and 1 here"),
         ({"plan": {"workload": "spawn"}}, "workload is sleep there and spawn here"),
@@ -128,19 +128,21 @@ def test_machines_of_one_kind_may_be_several(make: Make, tmp_path: Path) -> None
         ({"entry": {"begins_together": True}}, "go has begins_together False there and True here"),
     ],
 )
-def test_what_does_not_compare_is_not_merged(make: Make, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_studies_that_do_not_compare_are_not_merged(
+    make: Make, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     """One sentence names both and the difference; nothing is written."""
     host = {"kernel": "6.1", "thp": "never", "memory_bytes": 100 << 30}
     a = make("a", {("go", 1): [1]}, host=host)
     b = make("b", {("go", 1): [1]}, **{"host": host, **changes})
     with pytest.raises(StudyError) as caught:
         merge([a.path, b.path], tmp_path / "out")
-    assert str(caught.value).startswith(f"{b.path} cannot be merged with {a.path}: {said}")
+    assert str(caught.value).startswith(f"{b.path} cannot be merged with {a.path}: {message}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_the_kind_of_a_machine(make: Make) -> None:
-    """A machine is of its own kind; 5 % of memory more or less is allowed, both ways alike."""
+    """A machine is of its own kind; 5 % of memory more or less is allowed, in both directions."""
     host = attrs.evolve(make("a", {("go", 1): [1]}).host, memory_bytes=100)
     assert kind_difference(host, host) == ""
     for memory, same in ((96, True), (105, True), (94, False), (106, False)):
@@ -152,7 +154,7 @@ def test_the_kind_of_a_machine(make: Make) -> None:
 
 
 def test_a_folder_in_use_is_refused_an_empty_one_is_taken(make: Make, tmp_path: Path) -> None:
-    """One of the sources is in use too; a file is no folder."""
+    """The folder of a source is refused too, and so is a file."""
     a = make("a", {("go", 1): [1]})
     (tmp_path / "empty").mkdir()
     assert merge([a.path], tmp_path / "empty").runs == a.runs
@@ -164,8 +166,8 @@ def test_a_folder_in_use_is_refused_an_empty_one_is_taken(make: Make, tmp_path: 
     assert merge([a.path], tmp_path / "new" / "deep").runs == a.runs
 
 
-def test_a_merging_that_fails_leaves_nothing(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full in the middle, an interrupt, a damaged file: no folder, and no half of one."""
+def test_a_merge_that_fails_leaves_nothing(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, an interrupt, a damaged file: no folder is left."""
     a = make("a", {("go", 1): [1, 2]})
     real, left = Store.copy, [1]
 
@@ -193,7 +195,7 @@ def test_a_merging_that_fails_leaves_nothing(make: Make, tmp_path: Path, monkeyp
 
 
 def test_the_command_merges(make: Make, tmp_path: Path) -> None:
-    """It says what came together and how to go on; what cannot be is one sentence and exit code 2."""
+    """It prints what was merged and how to continue; an error is one sentence and exit code 2."""
     a, b = make("a", {("go", 1): [1]}), make("b", {("rust", 1): [1]}, plan={"sleep_s": 1})
     Store(b.path).write(attrs.evolve(b, plan=attrs.evolve(b.plan, sleep_s=10)))
 
@@ -205,7 +207,7 @@ def test_the_command_merges(make: Make, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "2 runs of 2 programs in out. To write its report: concmem report out\n"
     assert json.loads((tmp_path / "out" / "study.json").read_text())["plan"]["programs"] == ["go", "rust"]
-    for arguments, said in (
+    for arguments, message in (
         (("a", "none", "--out", "new"), "concmem: there is no study in none"),
         (("a", "--out", "out"), "concmem: out is not empty: "),
         (("a",), "concmem: Missing option '--out'"),
@@ -213,5 +215,5 @@ def test_the_command_merges(make: Make, tmp_path: Path) -> None:
     ):
         done = concmem(*arguments)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-        assert done.stderr.startswith(said)
+        assert done.stderr.startswith(message)
     assert a.runs and not (tmp_path / "new").exists()

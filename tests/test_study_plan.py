@@ -22,13 +22,13 @@ def test_every_run_of_the_plan_comes_once() -> None:
     assert {attrs.astuple(cell) for cell in order} == expected
 
 
-def test_rounds_come_before_rounds_and_small_before_large() -> None:
+def test_each_round_is_complete_before_the_next_and_goes_from_small_to_large() -> None:
     """No cell is repeated before all had their turn, and within a round sizes ascend."""
     assert [(cell.index, cell.tasks) for cell in cells(PLAN)] == sorted((c.index, c.tasks) for c in cells(PLAN))
 
 
 def test_the_seed_decides_the_order() -> None:
-    """The same seed gives the same order, another one another; and the programs are not in one order throughout."""
+    """The same seed gives the same order, another seed another one; the programs change places from size to size."""
     assert cells(PLAN) == cells(PLAN)
     assert cells(PLAN) != cells(attrs.evolve(PLAN, seed=8))
     names = [cell.program for cell in cells(PLAN)]
@@ -36,7 +36,7 @@ def test_the_seed_decides_the_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"tasks": ()}, "at least one number of tasks"),
         ({"tasks": (0, 1)}, "the number of tasks must be between 1 and 2147483647, not 0"),
@@ -46,21 +46,21 @@ def test_the_seed_decides_the_order() -> None:
         ({"finish_limit_s": float("inf")}, "finish_limit_s must be"),
     ],
 )
-def test_a_plan_that_cannot_be_meant_is_refused(wrong: dict[str, object], said: str) -> None:
-    """Each bad value gives one sentence that names it."""
-    with pytest.raises(InvalidRequest, match=said):
+def test_an_invalid_plan_is_refused(wrong: dict[str, object], message: str) -> None:
+    """One sentence names the invalid value."""
+    with pytest.raises(InvalidRequest, match=message):
         Plan(**wrong)  # type: ignore[arg-type]
 
 
-def test_the_difference_of_plans_is_said() -> None:
-    """Equal plans have none; of others the first difference is named with both values."""
+def test_the_first_difference_of_plans_is_named() -> None:
+    """With both values; equal plans have none."""
     assert difference(PLAN, attrs.evolve(PLAN)) == ""
     assert difference(PLAN, attrs.evolve(PLAN, runs=1)) == "runs is 3 there and 1 here"
     assert difference(PLAN, attrs.evolve(PLAN, tasks=(1, 5))) == "tasks is 1,10,100 there and 1,5 here"
 
 
-def test_the_rest_takes_what_the_runs_before_took() -> None:
-    """A program's overhead is learnt at a size and carried to larger ones; others keep the first guess."""
+def test_the_time_left_is_learnt_from_finished_runs() -> None:
+    """The time beyond the sleep is carried to larger sizes of the program; others keep the first guess."""
     plan = Plan(programs=("a", "b"), tasks=(1, 1000), sleep_s=10, seed=1)
     eta = Eta(plan)
     order = cells(plan)
@@ -83,10 +83,10 @@ def test_the_rest_takes_what_the_runs_before_took() -> None:
         ),
     ],
 )
-def test_the_limit_of_a_surrounding_group_counts(
+def test_the_limit_of_an_enclosing_group_counts(
     tmp_path: Path, lines: str, folder: str, names: tuple[str, str, str]
 ) -> None:
-    """Each group above us with a limit leaves its limit less its use, file cache being free; others do not count."""
+    """Each enclosing group with a limit leaves its limit less its use; file cache counts as free."""
     root = tmp_path / "cgroup"
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc" / "cgroup").write_text(lines)
@@ -103,6 +103,6 @@ def test_the_limit_of_a_surrounding_group_counts(
 
 
 def test_this_machine_has_memory() -> None:
-    """Something is free, and what is to stay free is less than all of it."""
+    """Some memory is free, and the part that must stay free is finite."""
     assert available_bytes() > 0
     assert 0 < margin_bytes() < 1 << 50

@@ -1,4 +1,4 @@
-"""What a run says of itself, and what it did, beyond its peak."""
+"""The output of a program, and the figures of a run besides its peak."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LYING = {
 
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str, *, kind: str = "event loop", **options: Any) -> Run:
-    """One run of 3 tasks of a program that is a Python script."""
+    """Make one run of 3 tasks of a program that is a Python script."""
     program = SimpleNamespace(
         name="it",
         title="It",
@@ -70,8 +70,8 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str, *, kind: str
 
 
 @pytest.mark.parametrize("lie", LYING)
-def test_a_program_that_lies_is_a_failed_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lie: str) -> None:
-    """Whatever a program says or leaves out, without having slept as long as it was to it has no figure."""
+def test_a_program_with_wrong_output_is_a_failed_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lie: str) -> None:
+    """A program without the expected lines, or one that did not sleep long enough, has no figure."""
     script, reason = LYING[lie]
     # A busy machine may take longer to start Python than a program would have to sleep.
     options = {
@@ -84,8 +84,8 @@ def test_a_program_that_lies_is_a_failed_run(monkeypatch: pytest.MonkeyPatch, tm
     assert reason in made.reason
 
 
-def test_threads_that_nobody_saw_do_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A program of threads must have had as many as it says; one that has them is believed, and they are counted."""
+def test_threads_that_do_not_exist_are_a_failed_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A program of threads must have as many as it prints; they are counted from outside."""
     sleep = "say(f'started {n}'); time.sleep(s); say(f'done {n}')"
     made = run(monkeypatch, tmp_path / "none", sleep, kind="thread", sleep_s=4)
     assert (made.status, made.reason) == ("failed", "printed 'started 3', but its highest number of threads was 1")
@@ -94,8 +94,8 @@ def test_threads_that_nobody_saw_do_not_count(monkeypatch: pytest.MonkeyPatch, t
     assert (made.status, made.alive) == ("ok", 4), "the main thread counts among those that can be seen"
 
 
-def test_the_plateau_is_what_was_held_while_all_slept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """60 MiB for a moment, then 20 for the whole sleep: the peak shows the first, the plateau the second."""
+def test_the_plateau_is_the_memory_during_the_sleep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """60 MiB for a moment, then 20 MiB for the whole sleep: the peak is the first, the plateau the second."""
     script = (
         "a = hold(60); time.sleep(0.05); a.close(); b = hold(20); say(f'started {n}'); time.sleep(s); say(f'done {n}')"
     )
@@ -110,8 +110,8 @@ def test_the_plateau_is_what_was_held_while_all_slept(monkeypatch: pytest.Monkey
     assert made.alive is None, "what is no thread cannot be counted from outside"
 
 
-def test_spawn_has_a_rate_and_what_is_left_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """3 tasks in 0.2 s are 15 a second; of 40 MiB that they took 10 stay."""
+def test_spawn_has_a_rate_and_memory_left_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """3 tasks in 0.2 s are 15 per second; of 40 MiB that they took, 10 MiB stay."""
     script = (
         "time.sleep(0.05); say(f'ready {n}'); a = hold(30); b = hold(10); time.sleep(0.2); a.close();"
         "say(f'ended {n}'); time.sleep(s); say(f'done {n}')"
@@ -124,7 +124,7 @@ def test_spawn_has_a_rate_and_what_is_left_over(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_spawn_that_does_not_rest_has_no_left_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without the rest behind the last task there is nothing to read."""
+    """Without the rest after the last task there is nothing to read."""
     script = "time.sleep(s); say(f'ready {n}'); say(f'ended {n}'); say(f'done {n}')"
     made = run(monkeypatch, tmp_path, script, workload="spawn")
     assert (made.status, made.left_over) == ("failed", None)
@@ -132,7 +132,7 @@ def test_spawn_that_does_not_rest_has_no_left_over(monkeypatch: pytest.MonkeyPat
 
 
 def test_channel_counts_messages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The number behind ``passed`` is free, and divided by the time since the message set off."""
+    """The number behind ``passed`` can be any, and is divided by the time since the message started."""
     script = "say(f'started {n}'); time.sleep(s); say('passed 600'); say(f'done {n}')"
     made = run(monkeypatch, tmp_path, script, workload="channel")
     assert made.status == "ok", made.reason

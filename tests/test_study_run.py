@@ -59,12 +59,12 @@ BROKEN = SAY + "sys.exit('could not start thread 3: out of luck')"
 
 @pytest.fixture(scope="module")
 def measured() -> Measurement:
-    """A true measurement, as the pattern of made-up ones."""
+    """A real measurement, which tests change."""
     return concmem.measure(["/bin/true"])
 
 
 class Bench:
-    """Stand-ins for the drivers: programs are Python scripts given as text; what is missing has a reason."""
+    """Replacements of the drivers: programs are Python scripts given as text; a missing program has a reason."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
         self.directory = directory
@@ -110,12 +110,12 @@ class Bench:
         return SimpleNamespace(program=program, env={}, command=command, flags=lambda tasks: (f"+P {tasks}",))
 
     def plan(self, **options: Any) -> Plan:
-        """A quick plan."""
+        """Return a quick plan."""
         defaults = {"tasks": (1, 2), "sleep_s": 0.15, "longest_sleep_s": 0.6, "finish_limit_s": 20, "seed": 1}
         return Plan(**{**defaults, **options})
 
     def run(self, *, resume: bool = False, progress: Progress | None = None, **options: Any) -> Study:
-        """The study of that plan, in its folder."""
+        """Run the study of that plan in its folder."""
         return bench(self.plan(**options), self.directory / "study", resume=resume, progress=progress)
 
 
@@ -125,7 +125,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
 
 
 def test_a_study_runs_everything_and_stores_it(harness: Bench) -> None:
-    """Each run has its files and a figure; each program is warmed up once, which is not stored."""
+    """Each run has its files and a figure; each program is warmed up once, and that run is not stored."""
     harness.scripts = {"one": GOOD, "two": GOOD}
     study = harness.run(runs=2)
     assert [(run.program, run.tasks, run.index) for run in study.runs] == [
@@ -147,7 +147,7 @@ def test_a_study_runs_everything_and_stores_it(harness: Bench) -> None:
 
 
 def test_a_stored_study_is_plain_json(harness: Bench) -> None:
-    """What a person with jq looks for is where its name says."""
+    """Values are where their names say, for users of jq."""
     harness.scripts = {"one": GOOD}
     study = harness.run(tasks=(3,))
     stored = json.loads((study.path / "runs" / "one-3-0.json").read_text())
@@ -157,8 +157,8 @@ def test_a_stored_study_is_plain_json(harness: Bench) -> None:
     assert (head["plan"]["seed"], head["schema"], head["programs"][0]["name"]) == (1, 1, "one")
 
 
-def test_launching_that_outlasts_the_sleep_is_repeated(harness: Bench) -> None:
-    """A program that needs 0.25 s to launch has no figure with 0.15 s of sleep, but one with a longer sleep."""
+def test_a_run_is_repeated_if_launching_takes_longer_than_the_sleep(harness: Bench) -> None:
+    """With 0.25 s of launching and 0.15 s of sleep there is no figure, but with a longer sleep there is."""
     harness.scripts, harness.together = {"slow": SLOW}, False
     (run,) = harness.run(tasks=(2,), longest_sleep_s=10).runs
     assert (run.status, run.sleep_s > 0.15, run.attempts > 1) == ("ok", True, True)
@@ -166,7 +166,7 @@ def test_launching_that_outlasts_the_sleep_is_repeated(harness: Bench) -> None:
 
 
 def test_runs_of_a_cell_sleep_equally_long(harness: Bench) -> None:
-    """What the first run has found out about the sleep, the second begins with."""
+    """The second run begins with the sleep that the first one needed."""
     harness.scripts, harness.together = {"slow": SLOW}, False
     first, second = harness.run(tasks=(2,), longest_sleep_s=10, runs=2).runs
     assert first.status == second.status == "ok"
@@ -175,8 +175,8 @@ def test_runs_of_a_cell_sleep_equally_long(harness: Bench) -> None:
     assert commands.count("0.15") == 1, "the second did not try again what had been too short"
 
 
-def test_who_never_launches_in_time_has_no_figure(harness: Bench) -> None:
-    """At the longest sleep the run fails, says so, and tells how many threads were alive."""
+def test_a_program_that_never_launches_in_time_has_no_figure(harness: Bench) -> None:
+    """At the longest sleep the run fails; its reason says so, with the most threads that were alive."""
     harness.scripts, harness.kind = {"slow": SLOW.replace("0.25", "90")}, "thread"
     harness.together = False
     begun = time.monotonic()
@@ -190,15 +190,15 @@ def test_who_never_launches_in_time_has_no_figure(harness: Bench) -> None:
     assert run.exit is not None and run.exit.reason == "interrupted"
 
 
-def test_who_begins_no_task_before_all_are_created_may_launch_longer(harness: Bench) -> None:
-    """The same program is right at once where its manifest says that its tasks begin together."""
+def test_a_program_whose_tasks_begin_together_may_launch_longer(harness: Bench) -> None:
+    """The same program succeeds at once if its manifest says that its tasks begin together."""
     harness.scripts = {"slow": SLOW}
     (run,) = harness.run(tasks=(2,)).runs
     assert (run.status, run.attempts, run.sleep_s) == ("ok", 1, 0.15)
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         (BROKEN, "could not start thread 3: out of luck (exit code 1)"),
         (SAY + "say('started 2'); raise MemoryError('so much')", "MemoryError: so much (exit code 1)"),
@@ -213,16 +213,16 @@ def test_who_begins_no_task_before_all_are_created_may_launch_longer(harness: Be
         ),
     ],
 )
-def test_a_failure_says_why(harness: Bench, script: str, said: str) -> None:
-    """A program that does not do what it must is a row with its own last message, and no figure."""
+def test_a_failure_says_why(harness: Bench, script: str, message: str) -> None:
+    """A failed program is a row with its own last message, and no figure."""
     harness.scripts = {"bad": script}
     (run,) = harness.run(tasks=(2,), sleep_s=0.5).runs
     reason = re.sub(r"at least [\d.]+ \w+", "at least X", run.reason)
-    assert (run.status, reason, run.peak) == ("failed", said, None)
+    assert (run.status, reason, run.peak) == ("failed", message, None)
 
 
-def test_a_program_that_does_not_end_is_ended(harness: Bench) -> None:
-    """After its sleep and the time that it has to finish it is stopped, and the row says so."""
+def test_a_program_that_does_not_end_is_stopped(harness: Bench) -> None:
+    """After its sleep and its time to finish it is stopped, and the row says so."""
     harness.scripts = {"long": GOOD + "; time.sleep(90 if s else 0)"}
     begun = time.monotonic()
     (run,) = harness.run(tasks=(1,), finish_limit_s=0.3, sleep_s=0.2).runs
@@ -237,7 +237,7 @@ def test_a_program_that_does_not_end_is_ended(harness: Bench) -> None:
 
 
 def test_a_missing_toolchain_and_a_failing_build_are_rows(harness: Bench) -> None:
-    """Each size has a row with the reason; others run all the same; a resumed study tries these again."""
+    """Each size has a row with the reason; other programs run; a resumed study tries the missing ones again."""
     harness.scripts = {"one": GOOD, "broken": ""}
     harness.missing = {"absent": "there is no luck on PATH."}
     study = harness.run()
@@ -259,7 +259,7 @@ def test_a_missing_toolchain_and_a_failing_build_are_rows(harness: Bench) -> Non
 
 
 class Interrupting(Progress):
-    """Presses Ctrl-C when so many runs are stored."""
+    """Presses Ctrl-C when this number of runs is stored."""
 
     def __init__(self, after: int) -> None:
         self._after = after
@@ -276,7 +276,7 @@ class Interrupting(Progress):
         self.ended = True
 
 
-def test_what_is_stored_survives_an_interrupt_and_is_not_made_again(harness: Bench) -> None:
+def test_stored_runs_survive_an_interrupt_and_are_not_made_again(harness: Bench) -> None:
     """Ctrl-C in the fourth run leaves three; resuming makes the others in the plan's order, with the stored seed."""
     harness.scripts = {"one": GOOD, "two": GOOD, "three": GOOD}
     progress = Interrupting(3)
@@ -294,7 +294,7 @@ def test_what_is_stored_survives_an_interrupt_and_is_not_made_again(harness: Ben
 
 
 def test_an_interrupt_during_a_run_ends_its_tree(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever stops the study while a program runs, nothing of the program is left."""
+    """No process of the program is left."""
     started: list[Any] = []
     roots: list[int] = []
     real = concmem.start
@@ -320,7 +320,7 @@ def test_an_interrupt_during_a_run_ends_its_tree(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_study_is_not_mixed_with_another(harness: Bench) -> None:
-    """A used folder, another plan and another toolchain are refused with one sentence that names the difference."""
+    """A used folder, another plan and another toolchain are refused in one sentence that names the difference."""
     harness.scripts = {"one": GOOD}
     harness.run(tasks=(1,))
     with pytest.raises(StudyError, match="study is not empty: resume the study in it, or choose another directory"):
@@ -337,7 +337,7 @@ def test_a_study_is_not_mixed_with_another(harness: Bench) -> None:
 
 
 def test_runs_of_two_toolchains_are_not_mixed(harness: Bench) -> None:
-    """A resumed study whose program has runs of another version is refused."""
+    """A resumed study is refused if it has runs with another version of a program's toolchain."""
     harness.scripts = {"one": GOOD}
     with pytest.raises(KeyboardInterrupt):
         harness.run(progress=Interrupting(1))
@@ -347,7 +347,7 @@ def test_runs_of_two_toolchains_are_not_mixed(harness: Bench) -> None:
 
 
 def test_a_damaged_file_is_named(harness: Bench) -> None:
-    """A run that is no JSON, and one that lacks what it must have, are errors that name the file."""
+    """A run that is not JSON, or lacks a value, is an error that names the file."""
     harness.scripts = {"one": GOOD}
     study = harness.run(tasks=(1,))
     path = study.path / "runs" / "one-1-0.json"
@@ -375,7 +375,7 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("tasks", 0, r"damaged: .*tasks"),
         ("tasks", 2, r"it holds another run than its name says"),
@@ -394,8 +394,8 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
         ),
     ],
 )
-def test_values_that_no_run_has_are_refused(harness: Bench, key: str, value: object, said: str) -> None:
-    """What cannot have been measured is no figure, whoever wrote it there."""
+def test_impossible_values_are_refused(harness: Bench, key: str, value: object, message: str) -> None:
+    """A value that cannot have been measured is not loaded."""
     harness.scripts = {"one": GOOD}
     study = harness.run(tasks=(1,))
     path = study.path / "runs" / "one-1-0.json"
@@ -403,13 +403,13 @@ def test_values_that_no_run_has_are_refused(harness: Bench, key: str, value: obj
     *outer, last = key.split(".")
     functools.reduce(operator.getitem, outer, content)[last] = value
     path.write_text(json.dumps(content))
-    with pytest.raises(RecordingError, match=rf"one-1-0\.json: {said}") as caught:
+    with pytest.raises(RecordingError, match=rf"one-1-0\.json: {message}") as caught:
         load_study(study.path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_of_a_program_that_the_study_has_not_is_refused(harness: Bench) -> None:
-    """A file that was copied in from elsewhere is named; `merge` is the way to join studies."""
+def test_a_run_of_an_unknown_program_is_refused(harness: Bench) -> None:
+    """A file copied from another study is named; `merge` is the way to join studies."""
     harness.scripts = {"one": GOOD}
     study = harness.run(tasks=(1,))
     path = study.path / "runs" / "one-1-0.json"
@@ -418,8 +418,8 @@ def test_a_run_of_a_program_that_the_study_has_not_is_refused(harness: Bench) ->
         load_study(study.path)
 
 
-def test_what_would_not_fit_is_skipped_with_its_figures(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the size before says that the next one needs more than is free, it is not started."""
+def test_a_run_that_would_not_fit_is_skipped_with_both_amounts(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not started if the size before shows that it needs more than is free."""
     harness.scripts = {"one": GOOD}
     monkeypatch.setattr(runner_module, "margin_bytes", lambda: 100 * MIB)
     monkeypatch.setattr(runner_module, "available_bytes", lambda: 500 * MIB)
@@ -430,10 +430,8 @@ def test_what_would_not_fit_is_skipped_with_its_figures(harness: Bench, monkeypa
     assert "estimated from its run with 2 000 tasks; 500 MiB is free, and 100 MiB of it must stay free" in large.reason
 
 
-def test_what_failed_at_a_smaller_size_is_not_said_to_be_too_large(
-    harness: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where a smaller size failed already, that is why a larger one is not tried, not an estimate."""
+def test_a_size_above_a_failed_one_is_not_called_too_large(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason of the smaller size is given, and no estimate."""
     harness.scripts = {"one": SAY + "n == 3000 and sys.exit('thread limit reached');" + GOOD.removeprefix(SAY)}
     monkeypatch.setattr(runner_module, "margin_bytes", lambda: 100 * MIB)
     monkeypatch.setattr(runner_module, "available_bytes", lambda: 500 * MIB)
@@ -443,7 +441,7 @@ def test_what_failed_at_a_smaller_size_is_not_said_to_be_too_large(
     assert "thread limit reached" in large.reason
 
 
-def test_paths_that_are_not_utf_8_end_no_study(harness: Bench, tmp_path: Path) -> None:
+def test_paths_that_are_not_utf_8_are_stored(harness: Bench, tmp_path: Path) -> None:
     """A folder's name may hold any bytes: it is stored, read back and resumed."""
     harness.scripts, harness.missing = {"one": GOOD}, {"two": os.fsdecode(b"no \xff on PATH")}
     folder = tmp_path / os.fsdecode(b"programs-\xff")
@@ -453,8 +451,8 @@ def test_paths_that_are_not_utf_8_end_no_study(harness: Bench, tmp_path: Path) -
     assert study.runs[1].reason.encode("utf-8").startswith(b"could not run: no ")
 
 
-def test_a_measurement_of_a_later_schema_is_named(harness: Bench) -> None:
-    """One sentence says that the measurement in the file is of a later schema."""
+def test_a_measurement_of_a_later_schema_is_refused(harness: Bench) -> None:
+    """One sentence names the schema."""
     harness.scripts = {"one": GOOD}
     study = harness.run(tasks=(1,))
     path = study.path / "runs" / "one-1-0.json"
@@ -466,8 +464,8 @@ def test_a_measurement_of_a_later_schema_is_named(harness: Bench) -> None:
     assert "\n" not in str(caught.value) and "damaged" not in str(caught.value)
 
 
-class Gone(io.StringIO):
-    """A stream whose reader has gone."""
+class BrokenStream(io.StringIO):
+    """A stream that nothing reads."""
 
     def write(self, text: str) -> int:
         """Fail."""
@@ -479,15 +477,17 @@ class Gone(io.StringIO):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_progress_that_nobody_reads_ends_no_study(harness: Bench, terminal: bool) -> None:
-    """Lines and bar alike: where they can no longer be written, the study goes on."""
+def test_progress_that_cannot_be_written_does_not_end_the_study(harness: Bench, terminal: bool) -> None:
+    """This holds for lines and for the bar."""
     harness.scripts = {"one": GOOD}
-    (run,) = harness.run(tasks=(1,), progress=make_progress(Console(file=Gone(), force_terminal=terminal), "To")).runs
+    (run,) = harness.run(
+        tasks=(1,), progress=make_progress(Console(file=BrokenStream(), force_terminal=terminal), "To")
+    ).runs
     assert run.status == "ok"
 
 
 def test_a_program_that_needs_more_than_is_free_is_stopped(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing was known before, the limit during the run keeps the machine's memory free."""
+    """Without an estimate, the memory limit of the run keeps memory of the machine free."""
     harness.scripts = {"hog": SAY + "b = b'x' * (200 << 20); say(f'started {n}'); time.sleep(s)"}
     monkeypatch.setattr(runner_module, "margin_bytes", lambda: 0)
     monkeypatch.setattr(runner_module, "available_bytes", lambda: 60 * MIB)
@@ -498,7 +498,7 @@ def test_a_program_that_needs_more_than_is_free_is_stopped(harness: Bench, monke
 
 
 def test_the_estimate_comes_from_smaller_sizes(measured: Measurement) -> None:
-    """One large size gives a proportion, two a line, the same size itself; a small one alone tells nothing."""
+    """One large size gives a proportion, two give a line, the same size its own figure; one small size gives none."""
 
     def of(tasks: int, mib: int, program: str = "a", status: Any = "ok") -> Run:
         figure = attrs.evolve(measured.peak, bytes=mib * MIB)
@@ -524,10 +524,10 @@ def test_the_estimate_comes_from_smaller_sizes(measured: Measurement) -> None:
         (CommandNotFound(2, "no such program", "/gone"), "failed", "/gone: no such program"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_started_is_a_row(
+def test_a_program_that_cannot_be_started_is_a_row(
     harness: Bench, monkeypatch: pytest.MonkeyPatch, error: ConcmemError, status: str, reason: str
 ) -> None:
-    """A program that is gone has failed; where the measuring itself failed, a resumed study tries again."""
+    """A missing program has failed; after an error of the sampler a resumed study tries it again."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise error
@@ -538,7 +538,7 @@ def test_what_cannot_be_started_is_a_row(
     assert (run.status, run.reason) == (status, reason)
 
 
-def test_a_flood_of_output_is_kept_in_bounds() -> None:
+def test_only_the_end_of_a_large_output_is_kept() -> None:
     """Of 20 MB without a newline, and of many lines, little is kept, and the last line is known."""
     script = "import sys; w = sys.stdout.write; w('x' * 20_000_000 + '\\nstarted 1\\n' + 'y\\n' * 100_000 + 'done 1')"
     seen = run_once([sys.executable, "-S", "-c", script], {}, 1, Limits(30, 30))
@@ -548,7 +548,7 @@ def test_a_flood_of_output_is_kept_in_bounds() -> None:
     assert max(map(len, seen.lines)) <= LINE_BYTES
 
 
-def test_threads_of_the_machine_are_seen() -> None:
+def test_threads_of_the_machine_are_counted() -> None:
     """While a program runs, at least its own threads and ours are counted."""
     script = "import threading, time; [threading.Thread(target=time.sleep, args=(2,)).start() for _ in range(40)]"
     seen = run_once([sys.executable, "-S", "-c", script], {}, 1, Limits(30, 30))
@@ -556,7 +556,7 @@ def test_threads_of_the_machine_are_seen() -> None:
     assert seen.max_machine_threads > 41
 
 
-def test_a_command_that_is_not_there_is_an_error() -> None:
+def test_a_missing_command_is_an_error() -> None:
     """It is `CommandNotFound`, and no descriptor is left open."""
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(CommandNotFound):
@@ -579,7 +579,7 @@ def _attempt(measured: Measurement, errors: Sequence[str] = (), lines: Sequence[
 
 
 @pytest.mark.parametrize(
-    ("errors", "lines", "said"),
+    ("errors", "lines", "message"),
     [
         (["Traceback (most recent call last):", '  File "x"', "MemoryError"], [], "MemoryError"),
         (["fatal error: out of memory", "goroutine 1 [running]:", "\tmain.go:3", "exit status 2"], [],
@@ -594,23 +594,23 @@ def _attempt(measured: Measurement, errors: Sequence[str] = (), lines: Sequence[
         ([], ["started 5"], ""),
     ],
 )  # fmt: skip
-def test_the_program_is_quoted(measured: Measurement, errors: list[str], lines: list[str], said: str) -> None:
-    """Of what runtimes write, the line that says what happened is taken, not the trace below it."""
-    assert own_message(_attempt(measured, errors, lines)) == said
+def test_the_program_is_quoted(measured: Measurement, errors: list[str], lines: list[str], message: str) -> None:
+    """The line that says what happened is taken, not the stack trace below it."""
+    assert own_message(_attempt(measured, errors, lines)) == message
 
 
-def test_the_limit_that_was_met_stands_in_the_reason(measured: Measurement) -> None:
-    """After what the program said itself, and how many threads it had."""
+def test_the_reason_names_the_limit_that_was_reached(measured: Measurement) -> None:
+    """It comes after the program's own message and its number of threads."""
     mappings = Limit("vm.max_map_count", 65530, None, 1 << 31, each=4)
     failed = _attempt(measured, ["could not start thread"], exit=Exit(1, None, "exited"), max_threads=16_367)
-    said = why_failed(failed, 9, "thread", WORKLOADS["sleep"], Limits(1, 1), of_machine=[mappings])
-    assert said == (
+    message = why_failed(failed, 9, "thread", WORKLOADS["sleep"], Limits(1, 1), of_machine=[mappings])
+    assert message == (
         "could not start thread (exit code 1); most threads alive at once: 16 367; vm.max_map_count is 65530"
     )
 
 
-def test_a_kill_for_want_of_memory_is_told_from_another(measured: Measurement) -> None:
-    """SIGKILL is put down to the kernel only where the kernel counted one."""
+def test_only_the_kernel_s_own_count_makes_a_kill_out_of_memory(measured: Measurement) -> None:
+    """SIGKILL is attributed to the kernel only if the kernel counted one."""
     measured = attrs.evolve(measured, peak=Figure(5 << 20, "bounded", "status VmHWM"))
     used = "; it used at least 5.00 MiB until then"
     for oom, words in (
@@ -619,21 +619,21 @@ def test_a_kill_for_want_of_memory_is_told_from_another(measured: Measurement) -
         (OutOfMemory(1, "/proc/vmstat oom_kill", certain=False), ", probably by the kernel because memory ran out"),
     ):
         killed = _attempt(measured, exit=Exit(None, 9, "oom" if oom else "signaled"), oom=oom)
-        said = why_failed(killed, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
-        assert said == f"it printed no reason (killed by SIGKILL{words}{used})"
+        message = why_failed(killed, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
+        assert message == f"it printed no reason (killed by SIGKILL{words}{used})"
 
 
-def test_what_could_not_be_ended_stands_in_the_reason(measured: Measurement) -> None:
-    """Behind why the run failed: a program that was stopped and is still there is in the way of all that comes."""
+def test_the_reason_names_processes_that_could_not_be_killed(measured: Measurement) -> None:
+    """They come after the reason why the run failed."""
     sampler = attrs.evolve(measured.sampler, survivors=(Survivor(7, "java", "frozen"), Survivor(8, "java", "frozen")))
     stopped = _attempt(measured, exit=Exit(None, None, "interrupted"), sampler=sampler)
-    said = why_failed(stopped, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
-    assert said.startswith("it printed no reason (still running)")
-    assert said.endswith(f"; could not be killed: 7 (java): {sampler.survivors[0].sentence} (and 1 more)")
+    message = why_failed(stopped, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
+    assert message.startswith("it printed no reason (still running)")
+    assert message.endswith(f"; could not be killed: 7 (java): {sampler.survivors[0].sentence} (and 1 more)")
 
 
 def test_piped_progress_is_plain_lines(harness: Bench) -> None:
-    """A line a run with its figure and its place, no escape sequences, no bar."""
+    """One line for each run with its figure and its number, without escape sequences or a bar."""
     harness.scripts = {"one": GOOD, "bad": BROKEN}
     file = io.StringIO()
     harness.run(progress=LineProgress(file))
@@ -645,11 +645,11 @@ def test_piped_progress_is_plain_lines(harness: Bench) -> None:
     assert any("failed: could not start thread 3: out of luck" in line for line in runs)
 
 
-def test_the_command_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
+def test_the_command_refuses_invalid_options(tmp_path: Path) -> None:
     """An unknown program, a bad number and a used folder end with 2 and one sentence."""
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
-    for options, said in (
+    for options, message in (
         (["--programs", ""], "concmem: Invalid value for '--programs': must name at least one"),
         (["--programs", " , "], "concmem: Invalid value for '--programs': must name at least one"),
         (["--variant", ","], "concmem: Invalid value for '--variant': must name at least one"),
@@ -668,12 +668,12 @@ def test_the_command_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
     ):
         done = _concmem("bench", *options, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
-        assert done.stderr.startswith(said) and done.stderr.count("\n") == 1
+        assert done.stderr.startswith(message) and done.stderr.count("\n") == 1
         assert "Traceback" not in done.stderr
 
 
 def test_the_command_goes_from_plan_to_table(tmp_path: Path) -> None:
-    """A small study of the Python program ends with its table and the files that it names."""
+    """A small study of the Python program ends with its table and the names of its files."""
     options = ["--programs", "python", "--tasks", "1,10", "--sleep", "1", "--out", "small"]
     done = _concmem("bench", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -696,10 +696,10 @@ def test_the_command_goes_from_plan_to_table(tmp_path: Path) -> None:
         (["--runs", "5,1k:3", "--quick"], ((1, 1_000, 10_000), 1.0, 5, ((1_000, 3),))),
     ],
 )
-def test_quick_is_a_plan_in_which_what_is_given_counts(
+def test_quick_sets_only_options_that_are_not_given(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], expected: tuple[Any, ...]
 ) -> None:
-    """It stands for sizes up to 10 000, a second of sleep and one run; each of these can be given all the same."""
+    """It sets sizes up to 10 000, a sleep of a second and one run."""
     plans: list[Plan] = []
 
     def take(plan: Plan, *_: Any, **__: Any) -> None:
@@ -713,11 +713,11 @@ def test_quick_is_a_plan_in_which_what_is_given_counts(
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "message"),
     [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "ended by SIGTERM"), (signal.SIGHUP, "ended by SIGHUP")],
 )
-def test_a_signal_ends_it_and_it_says_how_to_go_on(tmp_path: Path, number: int, said: str) -> None:
-    """The command ends with 128 and the signal's number, and its last line is the command that resumes."""
+def test_a_signal_ends_the_study_and_it_says_how_to_continue(tmp_path: Path, number: int, message: str) -> None:
+    """The exit status is 128 and the signal's number, and the last line is the command that resumes."""
     command = [sys.executable, "-m", "concmem", "bench", "--programs", "python", "--tasks", "1", "--out", "cut"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -728,11 +728,11 @@ def test_a_signal_ends_it_and_it_says_how_to_go_on(tmp_path: Path, number: int, 
         process.send_signal(number)
         rest = process.stderr.read()
         assert process.wait(120) == 128 + number
-    assert rest.splitlines()[-1] == f"concmem: {said}; 0 runs stored. To continue: concmem bench --resume --out cut"
+    assert rest.splitlines()[-1] == f"concmem: {message}; 0 runs stored. To continue: concmem bench --resume --out cut"
 
 
-def test_an_interrupt_over_a_damaged_run_names_it(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be read is not taken for a study that has not begun."""
+def test_an_interrupt_in_a_damaged_study_names_the_file(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that cannot be read is not taken for one that has not begun."""
     harness.scripts = {"one": GOOD}
     path = harness.run(tasks=(1,)).path
 
@@ -752,7 +752,7 @@ def _concmem(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_study_without_some_programs_says_so(tmp_path: Path, write_programs: Callable[..., Path]) -> None:
-    """Its exit status is its own; its table and page begin with which programs are missing."""
+    """It has its own exit status; its table and page begin with the missing programs."""
     folder = write_programs("import sys", "there")
     (folder / "none").mkdir()
     text = (folder / "own/language.toml").read_text().replace('look = ["{this_python}"]', 'look = ["no-such-program"]')
@@ -771,8 +771,8 @@ def test_a_study_without_some_programs_says_so(tmp_path: Path, write_programs: C
         assert text.index(incomplete) < text.index("<main>")
 
 
-def test_an_estimate_is_never_nothing(harness: Bench) -> None:
-    """While something is left, an estimate of less than a second is not called 0 s; when it is over, it counts up."""
+def test_an_estimate_is_never_0(harness: Bench) -> None:
+    """An estimate of less than a second is not called 0 s; when it has passed, the time of the run is shown."""
     console = Console(file=io.StringIO(), force_terminal=True, width=200)
     progress = BarProgress(console)
     progress.begin(2, 0)

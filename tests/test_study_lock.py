@@ -40,14 +40,14 @@ print(f"done {tasks}", flush=True)
 """
 
 
-def said_of(process: subprocess.Popen[str]) -> str:
-    """What is said while that process has the machine, as a pattern."""
+def holder_pattern(process: subprocess.Popen[str]) -> str:
+    """Return a pattern of the description of that process as the holder."""
     return rf"process {process.pid} is running a study in {re.escape(SHOWN)} on this machine, {SINCE}"
 
 
 @pytest.fixture
 def holder() -> Iterator[subprocess.Popen[str]]:
-    """Another process, which has the machine until it is killed or gets a line."""
+    """Another process that holds the machine lock until it is killed or gets a line."""
     command = [sys.executable, "-c", HOLDER]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "\n"
@@ -55,11 +55,11 @@ def holder() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_a_machine_has_one_study(holder: subprocess.Popen[str]) -> None:
-    """The second to ask is told which process has it, where and since when, and has it as soon as that one is dead."""
+def test_only_one_study_holds_the_lock(holder: subprocess.Popen[str]) -> None:
+    """The error names the holder, its folder and the time; the lock is free as soon as the holder is dead."""
     with pytest.raises(MachineBusy) as caught, lock_machine():
         pass
-    assert re.fullmatch(said_of(holder), str(caught.value))
+    assert re.fullmatch(holder_pattern(holder), str(caught.value))
     assert caught.value.holder.pid == holder.pid and caught.value.exit_code == 75
     assert caught.value.holder == find_holder()
     holder.kill()
@@ -76,7 +76,7 @@ def test_a_machine_has_one_study(holder: subprocess.Popen[str]) -> None:
 
 
 def test_the_holder_is_named_however_many_wait(holder: subprocess.Popen[str]) -> None:
-    """Nothing of what those that wait do adds up in the holder, which never answers: it may even be stopped."""
+    """Waiting processes leave nothing in the holder, which never answers: it may even be stopped."""
     holder.send_signal(signal.SIGSTOP)
     for _ in range(5000):
         with pytest.raises(MachineBusy) as caught, lock_machine():
@@ -85,7 +85,7 @@ def test_the_holder_is_named_however_many_wait(holder: subprocess.Popen[str]) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_waits_and_is_told_the_same(holder: subprocess.Popen[str]) -> None:
+def test_another_user_gets_the_same_error(holder: subprocess.Popen[str]) -> None:
     child = os.fork()
     if not child:
         status = 1
@@ -97,20 +97,20 @@ def test_another_user_waits_and_is_told_the_same(holder: subprocess.Popen[str]) 
                 with lock_machine():
                     pass
             except MachineBusy as busy:
-                status = 0 if re.fullmatch(said_of(holder), str(busy)) else 2
+                status = 0 if re.fullmatch(holder_pattern(holder), str(busy)) else 2
         os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_long_folder_is_named_in_full() -> None:
-    """More than fits into one name; what is put together is never a part of it, nor a mixture with a stale one."""
+    """A path longer than one socket name is put together whole, and not mixed with a stale name."""
     folder = "/" + "/".join(f"part-{n}" for n in range(400))
     with lock_machine(folder):
-        found = find_holder()
-        assert found is not None and found.folder == folder
+        result = find_holder()
+        assert result is not None and result.folder == folder
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:
             stale.bind(f"{lock._NAME}:5-5:0:2:half")
-            assert find_holder() == found
+            assert find_holder() == result
     assert find_holder() is None
 
 
@@ -118,8 +118,8 @@ def test_a_long_folder_is_named_in_full() -> None:
     "part",
     ["1-1:0:1:%5B1%5D", "1-1:0:1:nothing", f"1-1:0:1:{'%5B' * 12}", "1-1:1:1:7", "1-1:0:1:%5B1%2C2%2C%22a%22%2C4%5D"],
 )
-def test_names_that_others_bind_end_nothing(part: str) -> None:
-    """A holder that does not describe itself is another process; what is no description is none."""
+def test_names_that_others_bind_do_no_harm(part: str) -> None:
+    """A holder without a valid description is called another process."""
     with contextlib.ExitStack() as stack:
         for name in (lock._NAME, f"{lock._NAME}:{part}"):
             stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)).bind(name)
@@ -134,14 +134,14 @@ def test_a_pid_of_another_namespace_and_an_odd_time_say_so() -> None:
     assert str(Holder(7, "", 86400 * 365, lock._pid_namespace())).endswith(f"since {when}")
 
 
-def test_the_error_travels_from_a_worker() -> None:
+def test_the_error_can_be_pickled() -> None:
     busy = MachineBusy(Holder(7, "host:/srv", 5, 1), 2.0)
     again = pickle.loads(pickle.dumps(busy))
     assert (str(again), again.holder) == (str(busy), busy.holder)
 
 
-def test_who_waits_says_for_whom(holder: subprocess.Popen[str]) -> None:
-    """`wait_for_machine` says once which process has the machine, and goes on when that one has ended."""
+def test_waiting_names_the_holder(holder: subprocess.Popen[str]) -> None:
+    """`wait_for_machine` names the holder once, and continues when that has ended."""
     notes: list[str] = []
 
     def note(sentence: str) -> None:
@@ -152,13 +152,13 @@ def test_who_waits_says_for_whom(holder: subprocess.Popen[str]) -> None:
 
     with wait_for_machine(note):
         assert holder.wait(30) == 0
-    (said,) = notes
-    assert re.fullmatch(f"waiting: {said_of(holder)}; a machine measures one program at a time", said)
+    (message,) = notes
+    assert re.fullmatch(f"waiting: {holder_pattern(holder)}; a machine measures one program at a time", message)
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 60.0])
 def test_waiting_has_an_end(holder: subprocess.Popen[str], wait_s: float) -> None:
-    """By a clock that is moved by the pauses alone: the limit is kept to the second, and nothing is waited for at 0."""
+    """With a clock that only pauses advance: the limit is exact, and with 0 nothing is waited for."""
     now_s, notes = [1000.0], []
 
     def pause(seconds: float) -> None:
@@ -172,12 +172,12 @@ def test_waiting_has_an_end(holder: subprocess.Popen[str], wait_s: float) -> Non
         pass
     assert now_s[0] == 1000 + wait_s and len(notes) == bool(wait_s)
     after = "; it was still running after 1:00" if wait_s else ""
-    assert re.fullmatch(said_of(holder) + after, str(caught.value))
+    assert re.fullmatch(holder_pattern(holder) + after, str(caught.value))
 
 
 @pytest.fixture
 def study_command(write_programs: Callable[..., Path], tmp_path: Path) -> list[str]:
-    """`concmem bench` of one program, into the folder ``study``."""
+    """The command `concmem bench` with one program, into the folder ``study``."""
     folder = write_programs(GOOD, "one")
     command = [sys.executable, "-m", "concmem", "bench", "--programs-dir", str(folder), "--programs", "one"]
     return [*command, "--tasks", "1", "--sleep", "0.1", "--out", "study"]
@@ -186,7 +186,7 @@ def study_command(write_programs: Callable[..., Path], tmp_path: Path) -> list[s
 def test_a_study_builds_and_then_waits_for_the_machine(
     holder: subprocess.Popen[str], study_command: list[str], tmp_path: Path
 ) -> None:
-    """`concmem bench` says what it waits for, has built and measured nothing meanwhile, and Ctrl-C ends its waiting."""
+    """`concmem bench` names the holder and builds, but measures nothing; Ctrl-C ends the waiting."""
     with subprocess.Popen(study_command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         lines = []
@@ -200,10 +200,10 @@ def test_a_study_builds_and_then_waits_for_the_machine(
         assert any(line.endswith("programs are built now and measured when it has ended") for line in lines[:building])
         assert [path.name for path in (tmp_path / "study").iterdir()] == ["study.json"]
         process.send_signal(signal.SIGINT)
-        said = "concmem: interrupted; 0 runs stored. To continue: concmem bench --resume --out study"
+        message = "concmem: interrupted; 0 runs stored. To continue: concmem bench --resume --out study"
         *again, last = process.stderr.read().splitlines()
         # A signal between the writing of a line and Python's note that it is written lets the line appear again.
-        assert (last, process.wait(30), set(again) <= set(lines)) == (said, 130, True)
+        assert (last, process.wait(30), set(again) <= set(lines)) == (message, 130, True)
     stored = load_study(tmp_path / "study")
     assert [entry.missing for entry in stored.programs] == [""]
     holder.kill()
@@ -215,21 +215,21 @@ def test_a_study_builds_and_then_waits_for_the_machine(
 def test_a_study_need_not_wait(
     option: list[str], begun: bool, holder: subprocess.Popen[str], study_command: list[str], tmp_path: Path
 ) -> None:
-    """It ends with a status of its own; without any waiting before anything is built, and leaves no folder."""
+    """Exit status 75; with `--no-wait` before anything is built, and without leaving a folder."""
     command = [*study_command, *option]
     done = subprocess.run(command, cwd=tmp_path, timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == 75
     *_, last = done.stderr.splitlines()
     after = r"; it was still running after [\d.]+ ms; 0 runs stored\. To continue: .*--resume.*" if begun else ""
-    assert re.fullmatch(f"concmem: {said_of(holder)}{after}", last)
+    assert re.fullmatch(f"concmem: {holder_pattern(holder)}{after}", last)
     assert (tmp_path / "study").exists() == begun
     assert ("preparing one" in done.stderr) == begun
 
 
-def test_what_is_built_does_not_have_the_machine(
+def test_building_does_not_hold_the_lock(
     write_programs: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a program is built the machine is free; while it runs, even for the first time, it is not."""
+    """The lock is free while a program is built, and held while it runs, even for the warm-up."""
     from concmem.drivers import programs as drivers
 
     seen = tmp_path / "seen"
@@ -254,7 +254,7 @@ open({str(seen)!r}, "a").write(f"{{held}} ")
 @pytest.mark.parametrize(
     "options", [{"wait_s": -1.0}, {"wait_s": float("nan")}, {"wait_s": 1.0, "scheduler": "tcp://a:1"}]
 )
-def test_a_limit_that_is_none_is_refused(options: dict[str, float], tmp_path: Path) -> None:
+def test_an_invalid_limit_of_the_wait_is_refused(options: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="wait"):
         bench(Plan(), tmp_path / "study", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "study").exists()
@@ -266,8 +266,8 @@ def test_the_two_options_exclude_each_other(capsys: pytest.CaptureFixture[str]) 
     assert "--no-wait and --wait cannot be used together" in capsys.readouterr().err
 
 
-def test_the_machine_is_free_as_soon_as_its_holder_is_killed(holder: subprocess.Popen[str]) -> None:
-    """Whatever is waited for: no file is left that would have to be looked at."""
+def test_the_lock_is_free_as_soon_as_its_holder_is_killed(holder: subprocess.Popen[str]) -> None:
+    """No file is left to be checked."""
     holder.kill()
     holder.wait()
     begun_s = time.monotonic()
