@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CM_ABI 4
+#define CM_ABI 5
 #define CM_MAX_TRACKS 10
 #define CM_MAX_COLUMNS 8
 #define CM_MAX_FDS 8
@@ -132,6 +132,7 @@ struct cm_head {
     uint32_t leftover;
     /* The sampler is alone in a delegated group, and makes the target's group below it. */
     uint32_t is_delegated;
+    int32_t debug_fd; /* where to print what the sampler does, or 0 */
 
     /* the answer */
     uint32_t phase;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import pickle
 import re
@@ -391,3 +392,27 @@ os._exit(0 if m.exit.ok else 1)
     files = listed.read_text().splitlines()
     assert [files[number] for number in closed if number != 1] == ["/dev/null"] * len([n for n in closed if n != 1])
     assert not any("memfd" in file for file in files)
+
+
+DEBUGGED = """
+import concmem, json, subprocess
+m = concmem.measure("sleep 0.2 & echo of the target >&2; wait", stderr=subprocess.PIPE)
+print(json.dumps([m.stderr.decode(), [process.pid for process in m.processes]]))
+"""
+
+
+def test_what_the_sampler_does_is_printed_on_request() -> None:
+    """With CONCMEM_DEBUG=1 on the standard error of the caller, with file and line; never on that of the target."""
+    command = [sys.executable, "-c", DEBUGGED]
+    done = subprocess.run(command, env={**os.environ, "CONCMEM_DEBUG": "1"}, capture_output=True, text=True, check=True)
+    stderr, pids = json.loads(done.stdout)
+    assert stderr == "of the target\n"
+    line = re.compile(r"concmem-sampler: csrc/sampler/\w+\.c:\d+: (PID \d+ )?[^\n]+")
+    assert all(line.fullmatch(each) for each in done.stderr.splitlines())
+    assert len(pids) == 2
+    for pid in pids:
+        assert f": PID {pid} reaped\n" in done.stderr or f": PID {pid} removed\n" in done.stderr
+    quiet = subprocess.run(
+        command, env={**os.environ, "CONCMEM_DEBUG": "0"}, capture_output=True, text=True, check=True
+    )
+    assert quiet.stderr == ""

@@ -75,6 +75,10 @@ def launch_sampler(
     """
     ffi, lib = native()
     placed = [*fds, memory.fd, memory.done_fd]
+    memory.head.debug_fd = 0
+    if os.environ.get("CONCMEM_DEBUG", "0") not in ("", "0"):
+        memory.head.debug_fd = len(placed)
+        placed.append(2)
     if groups is not None:
         placed += _give_groups(memory.head, groups, len(placed))
     words = [*_texts(groups.prefix if groups is not None else ()), *_sampler(), *_texts(request.argv)]

@@ -41,6 +41,7 @@ static bool add_listed(struct sampler *s, int pid, uint64_t now_ns)
     if (pidfd < 0)
         return false;
     close(pidfd);
+    DEBUG(pid, "is alive, and /proc does not show it (hidepid)", 0);
     s->head->refused_readings++;
     return false;
 }

@@ -97,6 +97,7 @@ static void add_pending_children(struct sampler *s, int parent, uint64_t since_n
 static void add_record(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
 {
     struct cm_process *entry = row_of_record(s, record, t_ns);
+    DEBUG(record->tgid, entry == NULL ? "exit record of an unknown process" : "exit record", 0);
     if (entry == NULL) {
         struct cm_stat stat = {.ppid = record->ppid};
         uint64_t first_ns = start_of(record, t_ns);

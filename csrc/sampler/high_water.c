@@ -92,8 +92,10 @@ static uint32_t read_windows(struct sampler *s, uint64_t t_ns)
             continue;
         int reset = reset_if_allowed(s, m);
         uint32_t hwm = m->rows[CM_STATUS][CM_STATUS_HWM];
-        if (reset < 0) /* a process of another user: its mark is not reset */
+        if (reset < 0) { /* a process of another user: its mark is not reset */
+            DEBUG(m->pid, "VmHWM cannot be reset", reset);
             s->head->refused_readings++;
+        }
         if (reset == 0) {
             m->inexact_windows++;
             inexact++;

@@ -107,6 +107,7 @@ void member_close(struct sampler *s, struct member *m)
 void member_keep_fds(struct sampler *s, struct member *m)
 {
     if (s->descriptors.open + DESCRIPTORS_PER_MEMBER > s->descriptors.max) {
+        DEBUG(m->pid, "no descriptors left: its files are opened at each reading", 0);
         member_close(s, m);
         return;
     }
@@ -163,6 +164,7 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
         return true;
     }
     if (error != -ENODATA && error != -ESRCH) {
+        DEBUG(m->pid, "statm cannot be read", error);
         s->head->refused_readings++;
         return true;
     }

@@ -120,8 +120,10 @@ static bool read_tree(struct sampler *s, uint64_t t_ns)
         if (!note_lock_wait(s, before_ns, m->rows[CM_STATM][CM_STATM_RSS] * s->pss.ns_per_page + PROCESS_NS))
             return false; /* the readings of the other members are out of date */
         bool is_there = error != -ESRCH || is_alive(s, m);
-        if (error != 0 && error != -ENODATA && is_there)
+        if (error != 0 && error != -ENODATA && is_there) {
+            DEBUG(m->pid, "smaps_rollup cannot be read", error);
             s->head->refused_readings++;
+        }
         is_complete &= error == 0 || !is_there;
         for (uint32_t c = 0; error == 0 && c < cm_sources[CM_SMAPS_ROLLUP]->ncolumns; c++)
             sums[c] += row[c];

@@ -45,6 +45,7 @@ static void store_end(struct sampler *s, int pid, int status, const struct rusag
         if (head->floor_bytes == 0 && maxrss_bytes <= FLOOR_AT_MOST_BYTES)
             self_store_size(s);
     }
+    DEBUG(pid, "reaped", 0);
     struct member *m = tree_find(s, pid);
     static const struct cm_stat hidden = {.child_faults = 1}; /* /proc does not show it: assume that it had children */
     if (stat == NULL && pid == head->root_pid)
@@ -137,6 +138,7 @@ static bool kill_member(struct sampler *s, struct member *m)
     if (fd < 0)
         return fd != -ESRCH;
     int error = syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 ? errno : 0;
+    DEBUG(m->pid, "SIGKILL", error);
     if (fd != m->dir_fd)
         close(fd);
     return error != ESRCH;
@@ -146,6 +148,7 @@ void kill_begin(struct sampler *s, uint32_t reason)
 {
     if (s->ending.is_killing)
         return;
+    DEBUG(0, "the tree is killed", 0);
     s->ending.is_killing = true;
     s->ending.progress_ns = cm_now_ns();
     s->head->reason = reason;
@@ -203,6 +206,7 @@ void kill_sweep(struct sampler *s)
         s->ending.progress_ns = now_ns;
     if (now_ns < s->ending.progress_ns + GIVE_UP_NS)
         return;
+    DEBUG(0, "no progress: the processes that are left are given up", 0);
     leftover_count(s, CM_PROCESS_SURVIVED);
     if (s->head->survivors == 0) /* it could not be listed */
         s->head->survivors = 1;

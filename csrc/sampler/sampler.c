@@ -26,6 +26,7 @@ static struct sampler sampler;
 
 static int fail(struct cm_head *head, int stage, int error)
 {
+    DEBUG(0, "failed", error);
     head->stage = (uint32_t)stage;
     head->error = error;
     __atomic_store_n(&head->phase, CM_PHASE_FAILED, __ATOMIC_RELEASE);
@@ -81,6 +82,7 @@ int main(int argc, char **argv)
     struct cm_head *head = argc > 2 ? map_head(fd) : NULL;
     if (head == NULL)
         return FAILED;
+    debug_fd = head->debug_fd;
     s->head = head;
     s->base = (char *)head;
     s->own_pid = getpid();
@@ -116,6 +118,7 @@ int main(int argc, char **argv)
     if (pid < 0)
         return fail(head, spawn.stage, -pid);
     head->root_pid = pid;
+    DEBUG(pid, "started: the root", 0);
     tree_sources_started(s);
     head->alive = head->max_alive = head->max_threads = 1;
     __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
@@ -124,6 +127,7 @@ int main(int argc, char **argv)
     if (error != 0)
         return fail(head, CM_STAGE_SETUP, error);
     finish(s, fd + 1);
+    DEBUG(0, "finished", 0);
     exit_records_close(s);
     return 0;
 }

@@ -24,6 +24,11 @@ struct member;
 /* loop.c: wait for signals, timers, the host and exit records. Returns 0 or an errno. */
 int loop(struct sampler *s);
 
+/* debug.c: what the sampler does, for people: each line with the file, the PID (0: none), and an errno (0: none) */
+extern int debug_fd; /* 0: print nothing */
+void debug_print(const char *file, int line, int pid, const char *event, int error);
+#define DEBUG(pid, event, error) (debug_fd > 0 ? debug_print(__FILE__, __LINE__, pid, event, error) : (void)0)
+
 /* witness.c: show whether a signal went to the whole process group */
 int witness(void);
 

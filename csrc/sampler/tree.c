@@ -129,6 +129,7 @@ struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_sta
 void tree_remove(struct sampler *s, struct member *m)
 {
     struct cm_process *entry = member_row(s, m);
+    DEBUG(m->pid, "removed", 0);
     if (entry != NULL) {
         entry->rss_bytes = (uint64_t)m->peak_rss * s->page_kib * 1024;
         entry->hwm_bytes = (uint64_t)m->peak_hwm * 1024;
@@ -180,21 +181,26 @@ bool tree_add(struct sampler *s, int pid, uint64_t now_ns)
         return false;
     int dir_fd = cm_open_process(s->proc_fd, pid);
     struct cm_stat stat;
-    if (dir_fd < 0)
+    if (dir_fd < 0) {
+        DEBUG(pid, "was listed, and /proc does not show it", dir_fd);
         return false;
+    }
     /* Since it was listed the process may have ended and its PID been allocated again. An unrelated process does not
      * have a member as its parent. If a parent in the tree has just ended, the kernel has handed its children to
      * another member, or to the sampler. */
     if (cm_read_stat(dir_fd, "stat", &stat) < 0 || (stat.ppid != s->own_pid && tree_find(s, stat.ppid) == NULL)) {
+        DEBUG(pid, "was listed, and is not of the tree any more", 0);
         close(dir_fd);
         return false;
     }
     struct member *m = allocate_member(s, pid);
     if (m == NULL) {
+        DEBUG(pid, "not added: too many processes", 0);
         s->head->processes_dropped++;
         close(dir_fd);
         return false;
     }
+    DEBUG(pid, "added", 0);
     m->dir_fd = m->read_fd = dir_fd;
     s->descriptors.open++;
     m->start_ticks = stat.start_ticks;

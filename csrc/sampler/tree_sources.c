@@ -16,6 +16,8 @@ enum { MEMORY_GROUP, SELECTOR_GROUP };
 
 void track_set_missing(struct cm_track *track, int error, const char *why)
 {
+    DEBUG(0, track->source, 0);
+    DEBUG(0, why, error);
     track->error = error;
     strncpy(track->why_not, why, sizeof track->why_not - 1);
 }
@@ -135,6 +137,8 @@ void tree_sources_check(struct sampler *s, struct member *m)
             other = strncmp(line, sources->root_line[i], length) != 0 || (line[length] != 0 && line[length] != '/');
         /* For a task that has freed its memory, version 1 shows the root group. */
         s->head->left_groups = other && member_read(s, m, CM_STATM, row) == 0;
+        if (s->head->left_groups)
+            DEBUG(m->pid, "has left its control group", 0);
     }
 }
 
