@@ -23,14 +23,14 @@ from concmem.testing import known
 MIB = 1 << 20
 
 pytestmark = pytest.mark.alone
-"""Every measurement with a group of its own sweeps those of hosts that are dead."""
+"""Every measurement with its own group removes those of dead hosts."""
 
 NAME = re.compile(rf"concmem-{os.getpid()}-(\d+)-(\d+)-(\d+)")
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No systemd unless a test brings one; nothing remembered from the test before."""
+    """Without systemd, unless a test provides one, and without cached mounts of an earlier test."""
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     _cgroup_find.forget()
     yield
@@ -42,7 +42,7 @@ def folder(fd: int) -> Path:
 
 
 def inside(fds: tuple[int, ...], *argv: str, **kwargs: Any) -> subprocess.Popen[bytes]:
-    """A command that enters groups before its exec, as the sampler's child does for version 1."""
+    """Start a command that enters groups before its exec, as the sampler's child does for version 1."""
     enter = "".join(f"echo 0 >/proc/self/fd/{fd}/cgroup.procs && " for fd in fds)
     return subprocess.Popen(["/bin/sh", "-c", f'{enter}exec "$@"', "sh", *argv], pass_fds=fds, **kwargs)
 
@@ -60,7 +60,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def counting() -> Iterator[_cgroup.Groups]:
-    """Groups of this machine with a memory controller."""
+    """Make groups on this machine with a memory controller."""
     groups = _cgroup.make_groups(memory=True, selector=True)
     yield groups
     groups.close()
@@ -85,15 +85,15 @@ def peak(groups: _cgroup.Groups) -> int:
     return int((folder(groups.memory_fd) / name).read_text())
 
 
-def test_a_group_counts_what_runs_in_it(real_memory: _cgroup.Groups) -> None:
-    """50 MiB touched in the group are 50 MiB in its figure, and before that it is as good as empty."""
+def test_a_group_counts_its_processes(real_memory: _cgroup.Groups) -> None:
+    """50 MiB touched in the group are 50 MiB in its charge, which is almost 0 before."""
     assert peak(real_memory) < MIB
     assert inside((real_memory.memory_fd,), *known("hold", 50 * MIB, 1, 0), stdout=subprocess.DEVNULL).wait() == 0
     assert 50 * MIB <= peak(real_memory) <= 53 * MIB
 
 
 def test_a_selector_holds_the_tree(real_selector: _cgroup.Groups) -> None:
-    """What is started in the selector, and its children, are all that lives in it."""
+    """The selector contains the started process and its children, and no other process."""
     child = inside((real_selector.selector_fd,), "/bin/sh", "-c", "sleep 600 & wait", start_new_session=True)
     try:
         wait_until(lambda: len(lives_in(folder(real_selector.selector_fd))) == 2)
@@ -106,7 +106,7 @@ def test_a_selector_holds_the_tree(real_selector: _cgroup.Groups) -> None:
 
 
 def test_close_removes_all(real_memory: _cgroup.Groups) -> None:
-    """Nothing stays, not even groups that the target made in its own; a second close does no harm."""
+    """No group is left, not even those that the target made inside. A second close does nothing."""
     fds = {fd for fd in (real_memory.memory_fd, real_memory.selector_fd) if fd >= 0}
     made = [folder(fd) for fd in fds]
     (made[0] / "of the target" / "deeper").mkdir(parents=True)
@@ -120,7 +120,7 @@ def test_close_removes_all(real_memory: _cgroup.Groups) -> None:
 
 
 def test_the_descriptors_may_be_closed_already(real_memory: _cgroup.Groups) -> None:
-    """A host that closes all that it finds does not keep the group from being removed."""
+    """The group is removed even if the host has closed all descriptors."""
     made = folder(real_memory.memory_fd)
     os.close(real_memory.memory_fd)
     real_memory.close()
@@ -128,7 +128,7 @@ def test_the_descriptors_may_be_closed_already(real_memory: _cgroup.Groups) -> N
 
 
 def test_names(real_memory: _cgroup.Groups) -> None:
-    """A name tells the maker's number and start, the namespace of the number, and which of its groups it is."""
+    """A name contains the maker's PID and start, its PID namespace, and a serial number."""
     match = NAME.fullmatch(folder(real_memory.memory_fd).name)
     assert match
     stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
@@ -136,8 +136,8 @@ def test_names(real_memory: _cgroup.Groups) -> None:
     assert match[2] == str(os.stat("/proc/self/ns/pid").st_ino)
 
 
-def test_threads_make_their_own(real_memory: _cgroup.Groups) -> None:
-    """Eight threads at once never get the same group, and leave nothing."""
+def test_threads_have_separate_groups(real_memory: _cgroup.Groups) -> None:
+    """Eight threads at once never get the same group, and leave none."""
     found: list[Path] = []
 
     def work() -> None:
@@ -156,7 +156,7 @@ def test_threads_make_their_own(real_memory: _cgroup.Groups) -> None:
 
 
 def test_close_waits_a_moment(real_memory: _cgroup.Groups, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What lives for a moment longer is waited for; here the moment may be as long as a busy machine needs."""
+    """Closing waits for processes that end a moment later. The time allowed here suits a busy machine."""
     monkeypatch.setattr(_cgroup_sweep.remove, "__defaults__", (60.0,))
     made = folder(real_memory.memory_fd)
     child = inside((real_memory.memory_fd,), "/bin/sleep", "0.05")
@@ -167,7 +167,7 @@ def test_close_waits_a_moment(real_memory: _cgroup.Groups, monkeypatch: pytest.M
 
 
 def test_a_busy_group_is_left_and_removed_later(real_memory: _cgroup.Groups) -> None:
-    """What lives on is neither killed nor waited for long; the next measurement after its end removes the group."""
+    """Processes that still run are not killed. The next measurement after their end removes the group."""
     made = folder(real_memory.memory_fd)
     child = inside((real_memory.memory_fd,), "/bin/sleep", "600")
     wait_until(lambda: bool(lives_in(made)))
@@ -201,7 +201,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def other_host(real_memory: _cgroup.Groups, marked: Any) -> Iterator[tuple[subprocess.Popen[str], list[Path]]]:
-    """Another host in the middle of a measurement, and its groups: two processes in them, one in a nested one."""
+    """Start another host with groups: two processes run in them, one in a nested group."""
     host = subprocess.Popen(
         [sys.executable, "-c", HOST], env=marked.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -215,7 +215,7 @@ def other_host(real_memory: _cgroup.Groups, marked: Any) -> Iterator[tuple[subpr
 
 
 def test_a_killed_host_is_swept(other_host: tuple[subprocess.Popen[str], list[Path]], marked: Any) -> None:
-    """The groups of a host that was killed go with the next measurement, and so does what still lives in them."""
+    """The next measurement removes the groups of a killed host, and kills the processes in them."""
     host, made = other_host
     host.kill()
     host.wait()
@@ -225,8 +225,8 @@ def test_a_killed_host_is_swept(other_host: tuple[subprocess.Popen[str], list[Pa
     marked.wait_for(0)
 
 
-def test_a_living_host_is_not_swept(other_host: tuple[subprocess.Popen[str], list[Path]], marked: Any) -> None:
-    """Groups of a host that lives, and their processes, are left alone; not those of one that awaits its reaper."""
+def test_a_running_host_is_not_swept(other_host: tuple[subprocess.Popen[str], list[Path]], marked: Any) -> None:
+    """Groups and processes of a running host are not touched. Those of a zombie host are removed."""
     host, made = other_host
     _cgroup.make_groups(memory=True, selector=True).close()
     assert all(group.exists() for group in made)
@@ -239,7 +239,7 @@ def test_a_living_host_is_not_swept(other_host: tuple[subprocess.Popen[str], lis
 
 
 def test_many_sweep_at_once(other_host: tuple[subprocess.Popen[str], list[Path]], marked: Any) -> None:
-    """Hosts that meet over the same left-overs do not disturb each other."""
+    """Several hosts can sweep the same groups at once."""
     host, made = other_host
     host.kill()
     host.wait()
@@ -261,7 +261,7 @@ def test_many_sweep_at_once(other_host: tuple[subprocess.Popen[str], list[Path]]
 
 
 def test_a_forked_child_removes_nothing_of_its_parent(real_memory: _cgroup.Groups, host_python: Any) -> None:
-    """A fork's `close`, and its sweeps, leave its parent's groups, which the parent can still remove."""
+    """`close` and sweeps in a forked child leave its parent's groups, which the parent can still remove."""
     script = (
         "import json, os\n"
         "from concmem._cgroup import groups as _cgroup\n"
@@ -283,8 +283,8 @@ def test_a_forked_child_removes_nothing_of_its_parent(real_memory: _cgroup.Group
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_is_told(real_memory: _cgroup.Groups, host_python: Any) -> None:
-    """Who has no right to make groups hears where, and who has it."""
+def test_a_user_without_permission(real_memory: _cgroup.Groups, host_python: Any) -> None:
+    """The sentence says where a group may not be made, and which user may make it."""
     script = (
         "import json, os\n"
         "from concmem._cgroup import groups as _cgroup\n"
@@ -299,7 +299,7 @@ def test_another_user_is_told(real_memory: _cgroup.Groups, host_python: Any) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-def test_a_read_only_mount_is_told(real_memory: _cgroup.Groups, host_python: Any) -> None:
+def test_a_read_only_mount(real_memory: _cgroup.Groups, host_python: Any) -> None:
     """As in most containers: the sentence says so, and how to start the container instead."""
     mount = next(p for p in folder(real_memory.memory_fd).parents if os.path.ismount(p))
     script = (
@@ -314,14 +314,14 @@ def test_a_read_only_mount_is_told(real_memory: _cgroup.Groups, host_python: Any
     )
     told = host_python(script, mount)
     if told is None:
-        pytest.skip("no mount namespace of one's own: the container does not allow it")
+        pytest.skip("the container does not permit a mount namespace")
     usable, why_not = told
     assert not usable
     assert re.fullmatch(r"the control groups at \S+ are read-only: `docker run .*` gives .* host", why_not)
 
 
-def test_a_mount_that_nobody_sees(tmp_path: Path) -> None:
-    """Where version 2 is not mounted root gets a selector all the same, and no mount appears for it."""
+def test_a_detached_mount(tmp_path: Path) -> None:
+    """If version 2 is not mounted, root gets a selector through a mount that is in no mount table."""
     proc = tmp_path / f"proc/{os.getpid()}"
     proc.mkdir(parents=True)
     for name in ("stat", "ns"):
@@ -333,7 +333,7 @@ def test_a_mount_that_nobody_sees(tmp_path: Path) -> None:
     groups = _cgroup.make_groups(memory=False, selector=True, root=tmp_path)
     if groups.selector_fd < 0:
         pytest.skip(groups.selector_why_not)
-    gc.collect()  # what earlier tests left is closed now and not between the two counts
+    gc.collect()  # so that descriptors of earlier tests are not closed between the two counts
     descriptors = set(os.listdir("/proc/self/fd"))
     try:
         assert Path("/proc/self/mountinfo").read_text() == before

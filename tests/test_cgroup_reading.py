@@ -1,4 +1,4 @@
-"""The sampler's own reading of a control group's files, on folders that are like one of either version."""
+"""The sampler's reading of control groups, on folders with the files of either version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ READ = {
     "peak": 322961408,
     "usage": 314572800,
     "anon": 1048576,
-    "file": 310000000,  # the kernel counts shared memory among the page cache
+    "file": 310000000,  # the kernel includes shared memory in the page cache
     "shmem": 4000000,
     "kernel": 9000000,
     "kernel_stack": 163840,
@@ -62,12 +62,12 @@ def read(reader: Path, folder: Path, files: dict[str, str], version: int) -> dic
 
 
 def test_version_2(reader: Path, tmp_path: Path) -> None:
-    """Peak, present charge and every part of it, each from its own line."""
+    """Peak, current charge and every part, each from its own line."""
     assert read(reader, tmp_path, V2, 2) == READ
 
 
 def test_version_1(reader: Path, tmp_path: Path) -> None:
-    """The same, but of kernel memory only the whole and that of TCP are told; sums of subgroups are not taken."""
+    """The same, but of kernel memory only the total and that of TCP. The sums of subgroups are not used."""
     assert read(reader, tmp_path, V1, 1) == READ | {"kernel_stack": 0, "page_tables": 0}
 
 
@@ -78,16 +78,16 @@ def test_version_1(reader: Path, tmp_path: Path) -> None:
         (1, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"),
     ],
 )
-def test_processes_that_the_oom_killer_ended(
+def test_processes_that_the_oom_killer_killed(
     reader: Path, tmp_path: Path, version: int, file: str, content: str
 ) -> None:
-    """The line of exactly that name; nothing is told where the kernel does not count them."""
+    """The number is in the line of exactly that name; it is unknown if the kernel does not count them."""
     files = V2 if version == 2 else V1
     assert read(reader, tmp_path, files | {file: content}, version)["oom_kills"] == 3
     assert "oom_kills" not in read(reader, tmp_path, files | {file: "oom_kill_disable 0\nunder_oom 0\n"}, version)
 
 
 def test_version_2_without_a_peak(reader: Path, tmp_path: Path) -> None:
-    """A kernel before 5.19 tells no maximum, and nothing else is put in its place."""
+    """A kernel before 5.19 has no maximum, and no other value replaces it."""
     files = {name: content for name, content in V2.items() if name != "memory.peak"}
     assert read(reader, tmp_path, files, 2) == {"why": "this kernel has no memory.peak (5.19 or later)"}

@@ -20,7 +20,7 @@ NAME = re.compile(rf"concmem-{os.getpid()}-(\d+)-(\d+)-(\d+)")
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No systemd unless a test brings one; nothing remembered from the test before."""
+    """Without systemd, unless a test provides one, and without cached mounts of an earlier test."""
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     _cgroup_find.forget()
     yield
@@ -33,20 +33,20 @@ def folder(fd: int) -> Path:
 
 @attrs.define
 class Machine:
-    """A folder with the files of another machine that concmem looks at; its control groups behave like the kernel's."""
+    """A folder with the kernel files of another machine. Its control groups behave like the kernel's."""
 
     root: Path
     denied: dict[Path, int] = attrs.Factory(dict)
-    """Groups in which nothing can be made, each with the error."""
+    """Groups in which no group can be made, each with the error."""
     has_peak: bool = True
 
     @property
     def cgroups(self) -> Path:
-        """Where they are mounted."""
+        """The folder where control groups are mounted."""
         return self.root / "sys/fs/cgroup"
 
     def begin(self, own: str, mountinfo: str) -> None:
-        """This process's own group and the mounts that it sees."""
+        """Set this process's own group and its mounts."""
         proc = self.root / f"proc/{os.getpid()}"
         (proc / "ns").mkdir(parents=True, exist_ok=True)
         (proc / "ns/pid").touch()
@@ -57,7 +57,7 @@ class Machine:
             (self.root / "proc/self").symlink_to(str(os.getpid()))
 
     def group(self, path: str, enabled: str = "", processes: str = "", **files: str) -> Path:
-        """A control group of version 2 with those around it that are missing; `files` with _ for a dot."""
+        """Make a control group of version 2 and its missing ancestors; `files` have _ instead of a dot."""
         group = self.cgroups / path
         if not (group / "cgroup.procs").exists():
             group.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ class Machine:
         return group
 
     def fill(self, group: Path) -> None:
-        """What the kernel puts into a new group."""
+        """Write the files that the kernel creates in a new group."""
         for name in ("procs", "subtree_control", "kill"):
             (group / f"cgroup.{name}").write_text("")
         above = group.parent / "cgroup.subtree_control"
@@ -81,12 +81,12 @@ class Machine:
                 (group / "memory.peak").write_text("0\n")
 
     def check(self, group: Path) -> None:
-        """Fail where nothing can be made."""
+        """Fail in groups in which no group can be made."""
         if code := self.denied.get(group):
             raise OSError(code, os.strerror(code))
 
     def write(self, file: Path, what: bytes) -> None:
-        """+memory, as kernel/cgroup/cgroup.c answers it."""
+        """Write +memory, with the errors of kernel/cgroup/cgroup.c."""
         self.check(file.parent)
         assert (file.name, what) == ("cgroup.subtree_control", b"+memory")
         if "memory" not in (file.parent / "cgroup.controllers").read_text():
@@ -102,7 +102,7 @@ V1 = "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine with version 2 at the usual place and, unless changed, this process in a delegated scope."""
+    """A machine with version 2 at the usual place. By default, this process is in a delegated scope."""
     machine = Machine(tmp_path)
     mkdir, rmdir = os.mkdir, os.rmdir
 
@@ -135,7 +135,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.fixture
 def systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A user's systemd: its socket, and the program that talks to it."""
+    """A systemd user manager: its socket, and systemd-run."""
     program = machine.root / "bin/systemd-run"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\n")
@@ -148,7 +148,7 @@ def systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def made_in(machine: Machine, **kwargs: Any) -> str:
-    """Below which group a group with memory is made; it is removed again."""
+    """Return the group below which a memory group is made; it is removed again."""
     groups = _cgroup.make_groups(memory=True, selector=True, root=machine.root, **kwargs)
     assert groups.why_not == groups.selector_why_not == ""
     assert groups.memory_version == 2
@@ -169,48 +169,48 @@ def why_not(machine: Machine) -> str:
 
 
 def test_a_group_beside_the_own_one(machine: Machine) -> None:
-    """The own group holds processes (EBUSY), the one around it has memory enabled: there."""
+    """The own group contains processes (EBUSY) and its parent enables memory: the group is made in the parent."""
     assert made_in(machine) == "user.slice/app.slice"
     assert _cgroup.probe(root=machine.root) == (True, "")
 
 
 def test_memory_is_enabled_where_it_can_be(machine: Machine) -> None:
-    """A group around that has the controller but did not hand it down is made to."""
+    """If the parent has the controller but does not enable it for its children, it is enabled."""
     above = machine.group("user.slice/app.slice", "")
     assert made_in(machine) == "user.slice/app.slice"
     assert (above / "cgroup.subtree_control").read_text() == "memory"
 
 
-def test_further_out_where_memory_is_not_handed_down(machine: Machine) -> None:
-    """Where the group around has no memory controller itself (ENOENT) the next one out is taken."""
+def test_an_ancestor_if_the_parent_has_no_controller(machine: Machine) -> None:
+    """If the parent has no memory controller itself (ENOENT), its own parent is used."""
     machine.group("user.slice/app.slice", "", cgroup_controllers="cpu")
     assert made_in(machine) == "user.slice"
 
 
-def test_in_the_outermost_group(machine: Machine) -> None:
-    """The outermost group of all may hold processes and hand controllers down."""
+def test_in_the_root_group(machine: Machine) -> None:
+    """The root group may contain processes and enable controllers."""
     machine.begin("0::/\n", V2)
     machine.group("", "", "1 2")
     assert made_in(machine) == "."
 
 
 def test_a_part_of_the_tree_is_mounted(machine: Machine) -> None:
-    """A container's bind mount: the own path begins with what the mount shows."""
+    """A container's bind mount: the own path begins with the group that is mounted."""
     machine.begin("0::/docker/abc/inner\n", V2.replace(" / /sys", " /docker/abc /sys"))
     machine.group("inner", "", "1")
     assert made_in(machine) == "."
 
 
 @pytest.mark.parametrize("own", ["/docker/abc", "/../../other", "/user.slice (deleted)"])
-def test_the_own_path_is_not_there(own: str, machine: Machine) -> None:
-    """A path of another namespace: the top of what is mounted is taken, and nothing outside of it."""
+def test_the_own_path_is_not_visible(own: str, machine: Machine) -> None:
+    """With a path of another namespace, the top of the mount is used, and no group outside of it."""
     machine.group("../../other", "memory")
     machine.begin(f"0::{own}\n", V2)
     assert made_in(machine) == "."
 
 
-def test_mount_points_are_found_not_known(machine: Machine) -> None:
-    """Anywhere, with a space in its name, and rather the mount that shows the own group, or that can be written."""
+def test_mount_points_are_searched(machine: Machine) -> None:
+    """At any path, even with a space. A mount with the own group, or a writable one, is preferred."""
     elsewhere = machine.root / "mnt/a b"
     elsewhere.parent.mkdir()
     machine.cgroups.rename(elsewhere)
@@ -225,7 +225,7 @@ def test_mount_points_are_found_not_known(machine: Machine) -> None:
 
 
 def test_a_mount_that_moves_is_found_again(machine: Machine) -> None:
-    """What is remembered of the mounts is looked up again where it leads nowhere."""
+    """If a cached mount does not exist any more, the mounts are read again."""
     assert made_in(machine) == "user.slice/app.slice"
     machine.cgroups.rename(machine.root / "new")
     machine.begin("0::/user.slice/app.slice/run-1.scope\n", V2.replace("/sys/fs/cgroup", "/new"))
@@ -235,7 +235,7 @@ def test_a_mount_that_moves_is_found_again(machine: Machine) -> None:
 
 
 def test_moving_to_another_group_is_noticed(machine: Machine) -> None:
-    """The own group is never remembered."""
+    """The own group is never cached."""
     assert made_in(machine) == "user.slice/app.slice"
     machine.group("user.slice/other", "memory")
     machine.group("user.slice/other/run-2.scope", "", "4")
@@ -243,21 +243,21 @@ def test_moving_to_another_group_is_noticed(machine: Machine) -> None:
     assert made_in(machine) == "user.slice/other"
 
 
-def test_what_was_not_asked_for(machine: Machine) -> None:
-    """Nothing is made for nobody."""
+def test_nothing_is_made_without_a_request(machine: Machine) -> None:
+    """Without a request for memory or a selector, no group is made."""
     groups = _cgroup.make_groups(memory=False, selector=False, root=machine.root)
     assert (groups.memory_fd, groups.selector_fd, groups.memory_version, groups._made) == (-1, -1, 0, [])
     assert "not asked for" in groups.why_not and "not asked for" in groups.selector_why_not
 
 
 def test_without_memory_peak(machine: Machine, systemd: str) -> None:
-    """An older kernel: no group, no other file instead, and no detour by systemd, which could not help."""
+    """With an older kernel there is no group. No other file replaces memory.peak, and systemd is not tried."""
     machine.has_peak = False
     assert why_not(machine) == "this kernel has no memory.peak (5.19 or later)"
 
 
 def test_never_outside_of_a_limit(machine: Machine, systemd: str) -> None:
-    """A target must not escape the memory limit of the group that concmem was put into: not by systemd either."""
+    """A target must not bypass the memory limit of the group of concmem, not even through systemd."""
     machine.group("user.slice/app.slice/run-1.scope", "", "1", memory_max="1073741824\n")
     assert why_not(machine) == (
         "CGROUPS/user.slice/app.slice/run-1.scope limits memory, "
@@ -265,8 +265,8 @@ def test_never_outside_of_a_limit(machine: Machine, systemd: str) -> None:
     )
 
 
-def test_a_limit_is_no_obstacle_to_a_selector(machine: Machine) -> None:
-    """It needs no controller, so it is below the own group and its limits."""
+def test_a_selector_below_a_limit(machine: Machine) -> None:
+    """A selector needs no controller, so it is made below the own group and its limits."""
     own = machine.group("user.slice/app.slice/run-1.scope", "", "1", memory_max="1073741824\n")
     groups = _cgroup.make_groups(memory=True, selector=True, root=machine.root)
     assert groups.memory_fd == -1
@@ -276,7 +276,7 @@ def test_a_limit_is_no_obstacle_to_a_selector(machine: Machine) -> None:
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
 def test_not_permitted(code: int, machine: Machine, systemd: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The remedy is what this very user can do: ask systemd, or root, or start the container in another way."""
+    """The remedy is one that this user can apply: systemd, root, or other options of the container."""
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = code
     refusal = "this user may not make a control group in CGROUPS/user.slice/app.slice/run-1.scope: "
     groups = _cgroup.make_groups(memory=True, selector=False, root=machine.root, systemd_run=False)
@@ -289,7 +289,7 @@ def test_not_permitted(code: int, machine: Machine, systemd: str, monkeypatch: p
 
 
 def test_moving_is_not_permitted(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A group that could be made but not entered is not made: entering takes the right to write around it."""
+    """A group that cannot be entered is not made. Entering requires write permission in the common ancestor."""
     above = machine.cgroups / "user.slice/app.slice"
 
     def check(parent: Path) -> None:
@@ -301,7 +301,7 @@ def test_moving_is_not_permitted(machine: Machine, monkeypatch: pytest.MonkeyPat
 
 
 def test_read_only(machine: Machine) -> None:
-    """A container's read-only control groups."""
+    """Control groups are read-only in a container."""
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EROFS
     assert why_not(machine).startswith(
         "the control groups at CGROUPS/user.slice/app.slice/run-1.scope are read-only: `docker run --cgroupns=host"
@@ -309,7 +309,7 @@ def test_read_only(machine: Machine) -> None:
 
 
 def test_other_refusals(machine: Machine) -> None:
-    """Whatever else the kernel says is passed on: here that there are too many groups."""
+    """Other errors of the kernel are passed on, here that there are too many groups."""
     machine.denied[machine.cgroups / "user.slice/app.slice"] = errno.EAGAIN
     machine.begin("0::/user.slice/app.slice\n", V2)
     assert why_not(machine) == (
@@ -317,8 +317,8 @@ def test_other_refusals(machine: Machine) -> None:
     )
 
 
-def test_all_processes_in_the_outermost_group_of_a_container(machine: Machine) -> None:
-    """Nowhere to go: the sentence has the command that makes room."""
+def test_all_processes_in_the_top_group_of_a_container(machine: Machine) -> None:
+    """No place for a group: the sentence has the command that moves the processes."""
     machine.begin("0::/\n", V2.replace("/sys/fs/cgroup", "/sys/fs/cgroup/user.slice"))
     machine.group("user.slice", "", "1 2")
     group = "CGROUPS/user.slice"
@@ -328,8 +328,8 @@ def test_all_processes_in_the_outermost_group_of_a_container(machine: Machine) -
     )
 
 
-def test_memory_is_not_handed_down(machine: Machine) -> None:
-    """The groups around keep the controller to themselves."""
+def test_memory_is_not_enabled(machine: Machine) -> None:
+    """No ancestor enables the controller for its children."""
     for path in ("user.slice", "user.slice/app.slice", "user.slice/app.slice/run-1.scope"):
         machine.group(path, "", cgroup_controllers="cpu")
     machine.denied[machine.cgroups] = errno.EACCES
@@ -340,7 +340,7 @@ def test_memory_is_not_handed_down(machine: Machine) -> None:
 
 
 def test_no_memory_controller(machine: Machine, systemd: str) -> None:
-    """The kernel has it not, or version 1 has it; systemd could not help."""
+    """The kernel does not have it, or version 1 has it. systemd is not tried."""
     machine.group("", "cpu", cgroup_controllers="cpu")
     assert why_not(machine) == (
         "the control groups at CGROUPS have no memory controller: booting with cgroup_enable=memory may help"
@@ -357,13 +357,13 @@ def test_nothing_is_mounted(mountinfo: str, machine: Machine) -> None:
 
 
 def test_without_proc(tmp_path: Path) -> None:
-    """Where there is no /proc there is a sentence, not an error."""
+    """Without /proc there is a sentence and no exception."""
     usable, why = _cgroup.probe(root=tmp_path)
     assert not usable and why.startswith("no control groups that count memory are mounted")
 
 
 def test_version_1(machine: Machine) -> None:
-    """The memory controller of version 1 below the own group of its hierarchy; the selector in version 2's."""
+    """The memory group is below the own group in version 1, the selector below that in version 2."""
     machine.begin("4:cpu,memory:/a\n1:name=systemd:/x\n0::/user.slice\n", V1 + V2)
     (machine.cgroups / "memory/a").mkdir(parents=True)
     groups = _cgroup.make_groups(memory=True, selector=True, root=machine.root)
@@ -376,8 +376,8 @@ def test_version_1(machine: Machine) -> None:
     assert "memory/a are read-only" in why_not(machine)
 
 
-def test_a_selector_that_cannot_be(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has its own sentence: of the mount that there is, where none of one's own can be had."""
+def test_a_selector_that_cannot_be_made(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its own sentence, about the existing mount if no detached mount can be made."""
     monkeypatch.setattr(_cgroup_find, "open_detached_mount", refuse)
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EROFS
     groups = _cgroup.make_groups(memory=False, selector=True, root=machine.root)
@@ -386,7 +386,7 @@ def test_a_selector_that_cannot_be(machine: Machine, monkeypatch: pytest.MonkeyP
 
 
 def test_systemd(machine: Machine, systemd: str) -> None:
-    """Where only the user's systemd may make groups, the sampler is started by it and makes the group itself."""
+    """If only the user's systemd may make groups, it starts the sampler, which makes the group itself."""
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EACCES
     groups = _cgroup.make_groups(memory=True, selector=True, root=machine.root)
     assert groups.prefix == tuple(
@@ -400,14 +400,14 @@ def test_systemd(machine: Machine, systemd: str) -> None:
     assert _cgroup.probe(root=machine.root) == (True, "")
 
 
-def test_systemd_is_only_asked_if_it_must(machine: Machine, systemd: str) -> None:
-    """Its scopes cost a conversation; who can make a group does without."""
+def test_systemd_is_used_only_if_required(machine: Machine, systemd: str) -> None:
+    """A scope of systemd takes time, so it is not used if this process can make a group."""
     assert made_in(machine) == "user.slice/app.slice"
 
 
 @pytest.mark.parametrize("limited", ["user-{}.slice", "user-{}.slice/session-1.scope"])
 def test_systemd_and_limits(limited: str, machine: Machine, systemd: str) -> None:
-    """A limit on all that a user does holds for the scope as well; one on the session would be escaped."""
+    """A limit on the user's slice also limits the scope; a limit on the session would be bypassed."""
     slice_, session = (f"user-{os.getuid()}.slice{end}" for end in ("", "/session-1.scope"))
     limited = limited.format(os.getuid())
     machine.group(slice_, "memory")
@@ -421,7 +421,7 @@ def test_systemd_and_limits(limited: str, machine: Machine, systemd: str) -> Non
 
 @pytest.mark.parametrize("missing", ["socket", "program", "variable"])
 def test_no_systemd(missing: str, machine: Machine, systemd: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the socket, the program and the variable that leads to the socket."""
+    """It requires the socket, systemd-run, and the variable with the folder of the socket."""
     if missing == "socket":
         (machine.root / "run/user/1/systemd/private").unlink()
     elif missing == "program":
@@ -439,7 +439,7 @@ def ended_pid() -> int:
 
 
 def test_which_names_are_swept(machine: Machine) -> None:
-    """Only groups named as ours, of this PID namespace, whose maker is gone or has had its number taken over."""
+    """Only groups with concmem's names, of this PID namespace, with a maker that has ended or a reused PID."""
     own_start, namespace = _cgroup_sweep._self(os.getpid(), machine.root)
     parent = "user.slice/app.slice"
     dead, other = ended_pid(), 1
@@ -449,7 +449,7 @@ def test_which_names_are_swept(machine: Machine) -> None:
     goes = [f"concmem-{dead}-5-{namespace}-0", f"concmem-{other}-{int(start) + 1}-{namespace}-3"]
     stays = [
         f"concmem-{dead}-5-{int(namespace) + 1}-0",  # of another namespace
-        f"concmem-{other}-{start}-{namespace}-3",  # lives
+        f"concmem-{other}-{start}-{namespace}-3",  # its maker still runs
         f"concmem-{os.getpid()}-{own_start}-{namespace}-999",  # another measurement of this process
         f"concmem-{dead}-5-{namespace}",
         f"other-{dead}-5-{namespace}-0",
@@ -462,15 +462,15 @@ def test_which_names_are_swept(machine: Machine) -> None:
 
 
 def test_a_hidden_process_is_not_a_dead_one(machine: Machine) -> None:
-    """/proc mounted with hidepid shows nothing of another user's process: that it is there is enough."""
+    """With hidepid, /proc shows nothing of another user's process, which is not taken for dead."""
     namespace = _cgroup_sweep._self(os.getpid(), machine.root)[1]
     hidden = machine.group(f"user.slice/app.slice/concmem-1-5-{namespace}-0")
     made_in(machine)
     assert hidden.exists()
 
 
-def test_numbers_of_another_proc_tell_nothing(machine: Machine) -> None:
-    """Where /proc is another namespace's, nobody is taken for dead."""
+def test_nothing_is_swept_with_another_proc(machine: Machine) -> None:
+    """If /proc is that of another namespace, no process is taken for dead."""
     namespace = _cgroup_sweep._self(os.getpid(), machine.root)[1]
     group = machine.group(f"user.slice/app.slice/concmem-{ended_pid()}-5-{namespace}-0")
     own = machine.root / "proc/self"
@@ -481,8 +481,8 @@ def test_numbers_of_another_proc_tell_nothing(machine: Machine) -> None:
     assert group.exists()
 
 
-def test_left_overs_are_killed_as_one(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Version 2 kills a group by one word, whatever forks in it."""
+def test_a_group_is_killed_at_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 2 kills a group with one write, even if processes in it fork."""
     monkeypatch.setattr(_cgroup_sweep, "_PATIENCE_S", 0)
     namespace = _cgroup_sweep._self(os.getpid(), machine.root)[1]
     group = machine.group(f"user.slice/app.slice/concmem-{ended_pid()}-5-{namespace}-0", "", str(ended_pid()))
@@ -495,8 +495,8 @@ def refuse(*_: Any) -> int:
     raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
-def test_no_mount_for_others(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who may not mount hears that."""
+def test_no_mount_without_permission(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the permission to mount, the sentence says so."""
     monkeypatch.setattr(_cgroup_find, "open_detached_mount", refuse)
     machine.begin("4:memory:/\n", "")
     groups = _cgroup.make_groups(memory=False, selector=True, root=machine.root)

@@ -1,4 +1,4 @@
-"""Many measurements at once, in hosts that do odd things with their children; and a thousand in a row."""
+"""Many measurements at once, hosts that treat their children unusually, and a thousand measurements in a row."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from concmem.testing import known
 MIB = 1 << 20
 
 START_UP_BYTES = 2 * MIB
-"""More than `hold` with one thread needs for itself (about 1 MiB)."""
+"""More than the start-up size of `hold` with one thread (about 1 MiB)."""
 
 LEAK_BYTES = 4 * MIB
-"""What the host may grow by over 1,000 measurements: the allocator's own, 4 KiB each. One leaked recording is more."""
+"""By how much the host may grow over 1,000 measurements: 4 KiB each. One leaked recording is more than that."""
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
@@ -43,7 +43,7 @@ def rss_bytes() -> int:
 
 
 def test_64_at_once_beside_subprocesses() -> None:
-    """64 threads each measure a program of its own size and exit code; the host's own children are all reaped by it."""
+    """64 threads each measure a program of another size and exit code. The host can reap all its own children."""
     done = threading.Event()
     codes: list[tuple[int, int]] = []
 
@@ -77,7 +77,7 @@ def test_64_at_once_beside_subprocesses() -> None:
 
 
 def test_nothing_leaks_over_1000_repeats() -> None:
-    """A thousand measurements, some of them failed, leave no descriptor, mapping or memory behind."""
+    """1,000 measurements, some of which fail, leak no descriptor, mapping or memory."""
 
     def repeat(times: int) -> None:
         for index in range(times):
@@ -98,16 +98,16 @@ def test_nothing_leaks_over_1000_repeats() -> None:
     assert rss_bytes() <= before[2] + LEAK_BYTES
 
 
-def test_the_view_outlives_the_measurement() -> None:
-    """Arrays of a timeline stay valid when the measurement they came from is gone."""
+def test_arrays_outlive_the_measurement() -> None:
+    """Arrays of a timeline stay valid when the measurement does not exist any more."""
     rss = concmem.measure(known("hold", 9 * MIB, 1, 0.1), stdout=subprocess.DEVNULL).timeline.rss_bytes
     gc.collect()
     concmem.measure(["/bin/true"])
     assert 9 * MIB <= int(rss.max()) <= 9 * MIB + START_UP_BYTES
 
 
-def test_nothing_of_a_measurement_is_left_for_the_next() -> None:
-    """Memory is used again, and nothing of what was in it is seen again."""
+def test_reused_memory_is_cleared() -> None:
+    """Shared memory is reused, and its former content is not visible."""
     many = concmem.measure("for i in 1 2 3; do sleep 0.1 & done; wait; exit 7", timeout_s=10)
     assert many.exit.code == 7 and len(many.processes) == 4 and many.sampler.ticks > 10
     one = concmem.measure(["/bin/true"])
@@ -133,7 +133,7 @@ sys.exit(0 if right and os.waitpid(pid, 0)[1] == 0 else 1)
 
 
 def test_a_forked_host() -> None:
-    """A host that forks after a measurement: parent and child go on measuring, each with memory of its own."""
+    """After a fork, parent and child can both measure, each with its own memory."""
     assert subprocess.run([sys.executable, "-c", FORKED]).returncode == 0
 
 
@@ -151,7 +151,7 @@ assert all(os.pread(fd, 9, 0) == b"kept" for fd in mine)
 
 
 def test_a_host_that_closes_everything() -> None:
-    """A host that closes all descriptors and opens files of its own: they are neither read, written nor closed."""
+    """If a host closes all descriptors and opens its own files, these are not read, written or closed."""
     assert subprocess.run([sys.executable, "-c", CLOSED]).returncode == 0
 
 
@@ -165,7 +165,7 @@ print(json.dumps([*(m.exit.code for m in ms), killed.exit.signal, ms[0].peak.byt
 
 
 def test_host_that_ignores_sigchld(host_python: Callable[..., Any]) -> None:
-    """Where the kernel reaps the host's children by itself, the result is the same."""
+    """If the kernel reaps the host's children itself, the result is the same."""
     *ends, peak_bytes = host_python(SIGCHLD_IGNORED)
     assert ends == [0, 7, 255, signal.SIGTERM]
     assert 0 < peak_bytes < 4 * MIB
@@ -191,14 +191,14 @@ print(json.dumps([codes, len(taken)]))
 
 
 def test_host_that_waits_for_any_child(host_python: Callable[..., Any]) -> None:
-    """A thread of the host that reaps whatever ends, the sampler too, takes nothing from the result."""
+    """A thread of the host that reaps every child, including the sampler, does not change the result."""
     codes, taken = host_python(WAITS_FOR_ANY)
     assert codes == list(range(30))
     assert taken > 0
 
 
 def test_inside_asyncio() -> None:
-    """In a thread of asyncio's, beside asyncio's own children, the loop goes on and all results are right."""
+    """In a thread of asyncio, beside asyncio's own children, the loop keeps running and all results are right."""
 
     async def main() -> tuple[list[int | None], int, int | None]:
         ticks = 0
@@ -225,7 +225,7 @@ def test_inside_asyncio() -> None:
 
 
 def test_waiting_on_the_descriptor() -> None:
-    """`Running.fileno` works with an event loop's reader: readable at the end, not before."""
+    """`Running.fileno` works with an event loop: it becomes readable at the end, not before."""
 
     async def main() -> tuple[float, int | None]:
         loop = asyncio.get_running_loop()
@@ -242,7 +242,7 @@ def test_waiting_on_the_descriptor() -> None:
     assert 0.4 <= waited_s < 120
 
 
-def test_signal_handlers_are_left_alone() -> None:
+def test_signal_handlers_are_unchanged() -> None:
     """Handlers and masks of the host are the same before and after."""
 
     def settings() -> tuple[Any, ...]:
@@ -254,7 +254,7 @@ def test_signal_handlers_are_left_alone() -> None:
     assert settings() == before
 
 
-def test_one_running_waited_for_by_many() -> None:
+def test_many_threads_wait_for_one_running() -> None:
     """Any number of threads may wait for one `Running`: each gets the same measurement."""
     running = concmem.start(["sleep", "0.2"])
     with ThreadPoolExecutor(8) as pool:
@@ -263,8 +263,8 @@ def test_one_running_waited_for_by_many() -> None:
     assert running.root_pid == results[0].processes[0].pid
 
 
-def test_a_forked_copy_keeps_its_hands_off() -> None:
-    """A child that the host forks inside the context manager ends nothing by leaving it."""
+def test_a_forked_copy_kills_nothing() -> None:
+    """A forked child that leaves the context manager does not kill the tree."""
     script = """
 import os, concmem
 with concmem.start(["sleep", "0.5"]) as running:

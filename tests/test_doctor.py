@@ -1,4 +1,4 @@
-"""`concmem doctor`: what it finds on this machine, and that it says so when something does not hold."""
+"""`concmem doctor`: what it finds on this machine, and how it reports figures that do not hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from concmem.testing import TRUTHS
 
 MIB = 1 << 20
 AT_MOST_S = 300
-"""It takes some 10 s; with much else going on, more."""
+"""It takes about 10 s, and longer on a busy machine."""
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -27,8 +27,8 @@ def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=AT_MOST_S)
 
 
-def test_all_that_can_be_used_here_is_right() -> None:
-    """Every usable source finds the truth of every program; costs, clock and error bound are measured."""
+def test_all_usable_sources_are_right() -> None:
+    """Every usable source finds the size of every program. Costs, lateness and errors are measured."""
     done = doctor("--json")
     found = json.loads(done.stdout)
     wrong = [check for check in found["checks"] if check["ok"] is False]
@@ -68,8 +68,10 @@ def checkup(*checks: Check) -> Checkup:
 WRONG = check(ok=False, error_bytes=-3 * MIB, reason="its upper end is 3.00 MiB below the true amount")
 
 
-def test_what_does_not_hold_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """One figure outside of what it states is enough for exit code 1, and is named with its reason."""
+def test_a_figure_that_does_not_hold_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One figure outside of its stated range gives exit code 1, and is named with its reason."""
     for arguments, found, code in (
         ([], checkup(check(), WRONG), 1),
         (["--all"], checkup(check(), WRONG), 1),
@@ -103,7 +105,7 @@ def test_what_does_not_hold_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     ],
 )
 def test_a_cell(checks: list[Check], told: tuple[str, bool | None]) -> None:
-    """The worst error of what could be judged, in brackets where nothing could, with a mark where it is wrong."""
+    """A cell has the largest errors; in brackets if nothing could be judged, with a mark if a figure is wrong."""
     assert worst_error(checks) == told
 
 
@@ -113,7 +115,7 @@ def test_short_amounts() -> None:
 
 
 def test_many_runs_are_one_row() -> None:
-    """The table has the least and the largest error over all runs, and says how many there were."""
+    """The table has the smallest and the largest error over all runs, and the number of runs."""
     headline = check(source="headline", figure="peak")
     text = markdown_table(checkup(check(), attrs.evolve(check(), run=1, error_bytes=-8192), headline))
     assert text.startswith("2 runs of each on Linux ")

@@ -23,7 +23,7 @@ def inside(script: str, *options: str) -> subprocess.CompletedProcess[str]:
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("needs root and unshare, to mount another /proc")
     if subprocess.run(["unshare", "-m", "-p", "-f", "true"], capture_output=True).returncode:
-        pytest.skip("needs the right to make mount and PID namespaces")
+        pytest.skip("requires permission to make mount and PID namespaces")
     own = "mount --make-rprivate / && cd /tmp && "
     return subprocess.run(
         ["unshare", "-m", *options, "sh", "-c", own + script], capture_output=True, text=True, timeout=120
@@ -38,13 +38,13 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> 
 
 @pytest.mark.parametrize("command", ["run -- true", "doctor", "doctor --json"])
 def test_no_proc(command: str) -> None:
-    """Neither a traceback nor the name of a file alone."""
+    """One sentence, not a traceback or only a file name."""
     done = inside(f"mount -t tmpfs none /proc && {CONCMEM} {command}")
     assert_one_sentence(done, "/proc is not mounted", "mount -t proc proc /proc")
 
 
 def test_no_proc_in_a_study(tmp_path: Path) -> None:
-    """Nothing is left of it."""
+    """It leaves no files."""
     out = tmp_path / "study"
     done = inside(f"mount -t tmpfs none /proc && {CONCMEM} bench --programs python --tasks 1 --out {out}")
     assert done.returncode == 125 and "/proc is not mounted" in done.stderr and "Traceback" not in done.stderr
@@ -53,13 +53,13 @@ def test_no_proc_in_a_study(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["run -- true", "doctor"])
 def test_the_proc_of_another_namespace(command: str) -> None:
-    """There a PID is another process's: its figures would be a stranger's."""
+    """There a PID is that of another process, with other figures."""
     done = inside(f"{CONCMEM} {command}", "-p", "-f")
     assert_one_sentence(done, "another PID namespace", "mount")
 
 
-def test_a_proc_without_the_machine() -> None:
-    """Its files are named."""
+def test_a_proc_without_machine_wide_files() -> None:
+    """The sentence names the missing file."""
     done = inside(f"mount -t proc -o subset=pid none /proc && {CONCMEM} run -- true")
     if "bad option" in done.stderr or "wrong fs type" in done.stderr:
         pytest.skip("this kernel's /proc has no subset=pid (Linux 5.8)")
@@ -75,7 +75,7 @@ def test_errors_of_the_api() -> None:
 
 
 def test_children_of_another_namespace() -> None:
-    """A host that has called unshare(CLONE_NEWPID) gets children that its own /proc shows under other numbers."""
+    """After unshare(CLONE_NEWPID), the host's /proc shows new children under other PIDs."""
     program = (
         "import ctypes, concmem; assert ctypes.CDLL(None, use_errno=True).unshare(0x20000000) == 0; "
         "concmem.measure(['true'])"
@@ -84,8 +84,8 @@ def test_children_of_another_namespace() -> None:
     assert "UnsupportedPlatform: children of this process" in done.stderr
 
 
-def test_what_hidepid_hides_is_not_missed() -> None:
-    """A user's own processes are all shown: the figures are as without it."""
+def test_hidepid() -> None:
+    """All processes of the user are visible, and the figures are as without hidepid."""
     program = (
         "import os, concmem; concmem.measure(['true']); os.setgroups([]); os.setgid(65534); os.setuid(65534); "
         "m = concmem.measure(['/bin/sh', '-c', 'x=$(seq 5000000); :'], cgroup=False); "
@@ -97,8 +97,8 @@ def test_what_hidepid_hides_is_not_missed() -> None:
     assert status == "bounded" and int(size) > 38_000_000  # that many digits and newlines
 
 
-def test_a_proc_of_its_own_is_no_complaint() -> None:
-    """Here, and in a PID namespace that has one."""
+def test_the_right_proc() -> None:
+    """It is accepted here, and in a PID namespace with its own /proc."""
     check_proc()
     assert concmem.measure(["true"]).exit.ok
     done = inside(f"{CONCMEM} run -q -- true", "-p", "-f", "--mount-proc")

@@ -1,4 +1,4 @@
-"""What is known beforehand: the programs keep their contracts, concmem's figures hold, and `judge` tells when not."""
+"""Ground truth: the programs hold what they say, concmem's figures hold, and `judge` detects wrong ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KIB, MIB = 1 << 10, 1 << 20
 HELD_MS = 400
 
 START_UP_BYTES = 2 * MIB
-"""More than any process here needs beside its bytes (0.2 to 1.9 MiB: its pages of libc, the loader and its stacks)."""
+"""More than the start-up size of any process here (0.2 to 1.9 MiB: pages of libc, the loader and stacks)."""
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
@@ -43,20 +43,20 @@ def run(program: str, args: tuple[object, ...], **options: Any) -> Measurement:
 
 @functools.cache
 def verdicts(truth: Truth, **options: Any) -> dict[str, Verdict]:
-    """One run of a truth and one of its base, judged."""
+    """Run a truth and its base, and judge them."""
     m, base = run(truth.program, truth.args, **options), run(truth.program, truth.base, **options)
     return {verdict.figure: verdict for verdict in judge(truth, m, base)}
 
 
-def test_the_table_is_whole() -> None:
-    """Names are unique, and every program is in it but `refork`, of which only its end is known."""
+def test_the_table_is_complete() -> None:
+    """Names are unique, and every program is in it except `refork`, which has no known size."""
     assert len({truth.name for truth in TRUTHS}) == len(TRUTHS)
     assert {truth.program for truth in TRUTHS} == set(known_names()) - {"refork"}
 
 
 @each(TRUTHS)
 def test_every_figure_holds(truth: Truth) -> None:
-    """No figure contradicts the truth, and what is known of root and largest process was judged, spikes included."""
+    """No figure contradicts the truth. Known sizes of root and largest process are judged, including spikes."""
     judged = verdicts(truth)
     if truth.needs and judged["peak"].ok is None:
         pytest.skip(judged["peak"].reason)
@@ -69,15 +69,15 @@ def test_every_figure_holds(truth: Truth) -> None:
 
 
 @each(tuple(map(by_name, ("hold", "memfd", "memfd-mapped", "mapped-file", "shared", "free"))))
-def test_what_is_charged_holds(truth: Truth) -> None:
-    """A control group of its own is charged for each page once, whoever maps it, and for files that nobody maps."""
+def test_the_charge_holds(truth: Truth) -> None:
+    """The program's own control group is charged once for each page, and for files that no process maps."""
     verdict = verdicts(truth, cgroup=True)["cgroup_peak"]
     if verdict.reading.status == "unavailable":
         pytest.skip(verdict.reading.note)
     assert verdict.ok, verdict.reason
 
 
-# --- what the programs really hold, by walks over their page tables
+# --- what the programs really hold, from their page tables
 
 
 def pids() -> set[int]:
@@ -85,8 +85,8 @@ def pids() -> set[int]:
 
 
 def rollup(pid: int, mark: str) -> tuple[int, int] | None:
-    """RSS and PSS of a process in bytes; None where it does not carry the mark in its environment, or has no memory."""
-    # By thread, not by process: where the main thread has left, only the others show anything.
+    """Return RSS and PSS of a process in bytes; None if its environment lacks the mark, or it has no memory."""
+    # From the threads: if the main thread has ended, only the files of other threads have values.
     with contextlib.suppress(OSError):
         for tid in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError):
@@ -109,7 +109,7 @@ def walked(program: str, args: tuple[object, ...], marked: Any) -> tuple[dict[st
     most = dict.fromkeys(("root", "largest", "pss", "sum"), 0)
     processes = empty = 0
     before: dict[int, tuple[int, int]] = {}
-    while empty < 5:  # a daemon's birth can fall between two looks at /proc
+    while empty < 5:  # a daemon can start between two readings of /proc
         walks = ((pid, rollup(pid, marked.mark)) for pid in pids() - others)
         found = {pid: amounts for pid, amounts in walks if amounts}
         empty = 0 if found or target.poll() is None else empty + 1
@@ -122,7 +122,7 @@ def walked(program: str, args: tuple[object, ...], marked: Any) -> tuple[dict[st
         before = found
         time.sleep(0.002)
     if target.wait() == 1:
-        pytest.skip(f"the system refuses {program} what it needs")
+        pytest.skip(f"the system refuses what {program} needs")
     assert target.returncode == 0
     return most, processes
 
@@ -135,11 +135,11 @@ SHORT: dict[str, Callable[[int], tuple[object, ...]]] = {
     "spikes": lambda ms: (1, 16 * MIB, ms, 16 * MIB),
     "workers": lambda ms: (4, 16 * MIB, 8 * MIB, 1, ms),
 }
-"""Arguments of those truths that last too short for a walk: the same bytes, held longer."""
+"""Arguments of truths that are too short for reading page tables: the same bytes, held longer."""
 
 
 def longer(truth: Truth, factor: int) -> tuple[object, ...]:
-    """A truth's arguments, but for how long it holds: a walk of the test's is slow, and needs two that agree."""
+    """Return a truth's arguments with a longer time: reading page tables is slow, and two readings must agree."""
     held_ms = HELD_MS * factor
     if truth.name in SHORT:
         return SHORT[truth.name](held_ms)
@@ -148,14 +148,14 @@ def longer(truth: Truth, factor: int) -> tuple[object, ...]:
 
 @each(TRUTHS)
 def test_programs_hold_what_they_say(truth: Truth, marked: Any) -> None:
-    """The page tables hold the truth, and beyond it no more than processes need to start."""
+    """The page tables have the true amount and at most the start-up size of each process."""
     expected = {
         "root": truth.root_rss_bytes,
         "largest": truth.largest_rss_bytes,
         "pss": truth.tree_pss_bytes,
         "sum": truth.tree_rss_sum_bytes,
     }
-    for factor in (1, 5, 25):  # on a busy machine two walks that agree take longer
+    for factor in (1, 5, 25):  # on a busy machine it takes longer until two readings agree
         most, processes = walked(truth.program, longer(truth, factor), marked)
         for name, size in expected.items():
             assert size is None or most[name] <= size + processes * START_UP_BYTES, name
@@ -164,11 +164,11 @@ def test_programs_hold_what_they_say(truth: Truth, marked: Any) -> None:
     pytest.fail(f"{most} never reached {expected}")
 
 
-# --- programs that say themselves when it was
+# --- programs that print times or amounts themselves
 
 
-def test_spikes_say_when() -> None:
-    """Each spike is held as long as was asked, and the timeline shows it when its times say, and only then."""
+def test_spikes_at_printed_times() -> None:
+    """Each spike is held as long as requested, and the timeline shows it at the printed times, and only then."""
     before_s = time.monotonic()
     m = run("spikes", (5, 32 * MIB, 40, 8 * MIB, 7, 60))
     slack_s = 0.02 + m.sampler.longest_gap_s  # the root starts a little after `before_s`
@@ -183,8 +183,8 @@ def test_spikes_say_when() -> None:
     assert int(rss_bytes[outside].max(initial=0)) < 16 * MIB
 
 
-def test_workers_say_how_much() -> None:
-    """What many workers needed at once, as they noted it themselves: no figure contradicts it."""
+def test_workers_with_printed_amounts() -> None:
+    """The workers print what they needed at once, and no figure contradicts it."""
     m = run("workers", (4, 16 * MIB, 8 * MIB, 4))
     least_bytes, most_bytes = map(int, (m.stdout or b"").split()[1:])
     assert 24 * MIB <= least_bytes <= most_bytes <= 48 * MIB
@@ -196,14 +196,14 @@ def test_workers_say_how_much() -> None:
 
 
 def test_a_seed_gives_the_same_gaps() -> None:
-    """The random gaps of `spikes` depend on the seed alone."""
+    """The random gaps of `spikes` depend only on the seed."""
 
     def gaps(seed: int) -> list[float]:
         done = subprocess.run(known("spikes", 6, 0, 0, 0, seed, 50), capture_output=True, text=True, check=True)
         times = [[float(word) for word in line.split()[1:]] for line in done.stdout.splitlines()]
         return [later[0] - earlier[2] for earlier, later in itertools.pairwise(times)]
 
-    # No sleep is shorter than asked for, and load makes some longer: the least of many runs is the gap.
+    # No sleep is shorter than requested, and load makes some longer: the smallest of many runs is the gap.
     first, again, other = np.full((3, 6 - 1), np.inf)
     for _ in range(30):
         first, again, other = (np.minimum(a, gaps(seed)) for a, seed in ((first, 1), (again, 1), (other, 2)))
@@ -213,7 +213,7 @@ def test_a_seed_gives_the_same_gaps() -> None:
     assert np.abs(first - other).max() > 0.010
 
 
-# --- the judge itself
+# --- `judge` itself
 
 
 @functools.cache
@@ -239,23 +239,23 @@ def verdict_on(figure: str, reading: Figure, case: Truth = CASE, **changes: Any)
         (True, "root_peak_rss", Figure(SIZE + START_UP, "exact", "")),
         (False, "root_peak_rss", Figure(SIZE - 1, "exact", "")),
         (False, "root_peak_rss", Figure(SIZE + START_UP + MIB, "exact", "")),
-        # The bound of a bounded one reaches both ways.
+        # The error of a bounded figure applies in both directions.
         (True, "root_peak_rss", Figure(SIZE - BOUND, "bounded", "", BOUND)),
         (False, "root_peak_rss", Figure(SIZE - BOUND - 1, "bounded", "", BOUND)),
         (True, "root_peak_rss", Figure(SIZE + START_UP + MIB, "bounded", "", 0, "", BOUND)),
         (False, "root_peak_rss", Figure(SIZE + START_UP + 2 * MIB, "bounded", "", 0, "", BOUND)),
-        # One that is sampled must have reached what stood still, and is not above what was there.
+        # A sampled figure must reach an amount that is held, and must not exceed it.
         (True, "tree_peak_rss_sum", Figure(SIZE, "sampled", "")),
         (False, "tree_peak_rss_sum", Figure(SIZE - 1, "sampled", "")),
         (False, "tree_peak_rss_sum", Figure(SIZE + 2 * MIB, "sampled", "")),
-        # An upper bound may be far above, and must not be below.
+        # An upper bound may be far above the true amount, but not below it.
         (True, "tree_upper_bound", Figure(SIZE * 5, "upper_bound", "")),
         (False, "tree_upper_bound", Figure(SIZE - 1, "upper_bound", "")),
         (None, "cgroup_peak", Figure(None, "unavailable", "cgroup", note="no control group here")),
     ],
 )
 def test_verdicts(ok: bool | None, figure: str, reading: Figure) -> None:
-    """The truth must lie within a figure's ends, the start-up size allowed for; a reason says why it does not."""
+    """The true amount must lie within a figure's range, apart from the start-up size; else there is a reason."""
     sampler = attrs.evolve(plain().sampler, longest_gap_s=0.002)
     verdict = verdict_on(figure, reading, attrs.evolve(CASE, held_s=0.2), sampler=sampler)
     assert verdict.ok is ok
@@ -265,31 +265,31 @@ def test_verdicts(ok: bool | None, figure: str, reading: Figure) -> None:
 
 
 def test_a_spike_need_not_be_sampled() -> None:
-    """A sampled figure that missed what was shorter than the time between readings is no mistake, nor a success."""
+    """A sampled figure that missed a spike shorter than the interval is neither wrong nor right."""
     sampler = attrs.evolve(plain().sampler, longest_gap_s=0.004)
     spike, held = (attrs.evolve(CASE, held_s=held_s) for held_s in (0.002, 0.02))
     reading = Figure(SIZE // 2, "sampled", "statm")
     assert verdict_on("tree_peak_rss_sum", reading, spike, sampler=sampler).ok is None
     assert verdict_on("tree_peak_rss_sum", reading, held, sampler=sampler).ok is False
-    # smaps_rollup is read more rarely.
+    # smaps_rollup is read less often.
     assert verdict_on("tree_peak_pss", reading, held, sampler=sampler).ok is None
 
 
-def test_a_run_that_failed_proves_nothing() -> None:
-    """What the system refused is no verdict; another bad end is one against the program."""
+def test_a_failed_run_is_not_judged() -> None:
+    """If the system refused what the program needs, there is no verdict. Any other failure is wrong."""
     reading = Figure(SIZE, "exact", "")
     refused = concmem.measure("exit 1").exit
-    needy = attrs.evolve(CASE, needs="a thing that is not there")
+    needy = attrs.evolve(CASE, needs="a missing thing")
     assert verdict_on("root_peak_rss", reading, needy, exit=refused).ok is None
-    assert "a thing that is not there" in verdict_on("root_peak_rss", reading, needy, exit=refused).reason
+    assert "a missing thing" in verdict_on("root_peak_rss", reading, needy, exit=refused).reason
     assert verdict_on("root_peak_rss", reading, exit=refused).ok is False
     assert verdict_on("root_peak_rss", reading, needy, exit=concmem.measure("exit 3").exit).ok is False
 
 
 def test_locked_memory_that_is_refused() -> None:
-    """Without the right to lock memory, `locked` exits with 1 as its contract says, and its truth is not judged."""
+    """Without permission to lock memory, `locked` exits with 1 and its truth is not judged."""
     if os.geteuid() == 0:
-        pytest.skip("root may lock as much memory as it likes")
+        pytest.skip("root may lock any amount of memory")
     argv = " ".join(known("locked", 4 * MIB, 0))
     m = concmem.measure(f"ulimit -l 64; exec {argv}", stderr=subprocess.DEVNULL)
     assert {verdict.ok for verdict in judge(by_name("locked"), m, m)} == {None}

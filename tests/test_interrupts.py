@@ -30,30 +30,30 @@ IS_LONG = TIMES >= 2000
 SEED = int(os.environ.get("CONCMEM_TEST_SEED", "1"))
 
 OF_THIS_THREAD = 0x60000000
-"""__WALL and __WNOTHREAD of waitpid(2): children that have not yet executed a program, too; none of other threads."""
+"""__WALL and __WNOTHREAD of waitpid(2): also children before their exec, and no children of other threads."""
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
 
 class Interrupt(BaseException):
-    """What the handlers of these tests raise, as Python's own does KeyboardInterrupt."""
+    """Raised by the signal handlers of these tests, as Python's own handler raises KeyboardInterrupt."""
 
 
 class Gone:
-    """What was there before a test, to be there and nothing else after each of its interrupts."""
+    """The state before a test. After each interrupt, the same must exist and nothing else."""
 
     def __init__(self, marked: Any) -> None:
         self._marked = marked
-        concmem.measure(["/bin/true"])  # what is made once and kept
+        concmem.measure(["/bin/true"])  # so that cached objects exist
         self._files = self._open_files()
 
     @staticmethod
     def _open_files() -> list[str]:
         names = []
         for number in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(FileNotFoundError):  # that of the folder itself
+            with contextlib.suppress(FileNotFoundError):  # the descriptor of the folder itself
                 names.append(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
-        # Memory that was kept for the next measurement may have been lost, which is not kept instead.
+        # The memory that was kept for reuse may have been released. No new memory must be kept.
         return sorted(name for name in names if "memfd:concmem" not in name)
 
     @staticmethod
@@ -62,7 +62,7 @@ class Gone:
 
     @staticmethod
     def _children() -> list[str]:
-        """What /proc/PID/stat begins with for each: number, name, state, parent."""
+        """Return PID, name, state and parent of each process from /proc/PID/stat."""
         found = []
         for pid in Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split():
             with contextlib.suppress(OSError):
@@ -70,7 +70,7 @@ class Gone:
         return found
 
     def check(self, moment: object) -> None:
-        """That no child of this thread, no file and no mapping is left."""
+        """Check that no child of this thread, no file and no mapping is left."""
         children = self._children()
         try:
             waited = os.waitpid(-1, os.WNOHANG | OF_THIS_THREAD)
@@ -82,13 +82,13 @@ class Gone:
         assert self._memories() <= 2, moment
 
     def check_processes(self) -> None:
-        """Apart, for it looks at every process of the machine. Nothing of a tree is a child of this process."""
+        """Check that no process of a tree is left. It is separate because it reads every process of the machine."""
         assert self._marked.alive() == {}
 
 
 @pytest.fixture
 def gone(marked: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gone]:
-    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # Python's word on what is raised in `__del__`
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # Python prints exceptions raised in `__del__`
     gone = Gone(marked)
     yield gone
     gone.check("at the end")
@@ -106,32 +106,32 @@ def on_alarm(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 
 def life(**options: Any) -> None:
-    """Start, stop and wait: what is lost on the way lives for ten minutes."""
+    """Start, stop and wait. A lost process would run for ten minutes."""
     running = concmem.start(["/bin/sleep", "600"], **options)
     running.stop()
     running.wait()
 
 
 def block(**options: Any) -> None:
-    """The same by a context manager."""
+    """The same with a context manager."""
     with concmem.start("sleep 600 & sleep 600", **options) as running:
         running.alive()
 
 
 def missing(**options: Any) -> None:
-    """A command that cannot be started."""
+    """Measure a command that cannot be started."""
     with contextlib.suppress(concmem.CommandNotFound):
         concmem.measure(["/nonexistent"], **options)
 
 
 PIPES = {"stdout": concmem.PIPE, "stderr": concmem.PIPE, "stdin": concmem.DEVNULL}
-GROUPS = {"cgroup": True, "exact": IS_LONG}  # to unload the program of `exact` takes the kernel 75 ms each time
+GROUPS = {"cgroup": True, "exact": IS_LONG}  # the kernel needs 75 ms to unload the program of `exact`
 
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("options", [{}, PIPES], ids=["inherited", "pipes"])
 def test_at_random_moments(options: dict[str, Any], times: int, gone: Gone, marked: Any) -> None:
-    """From 10 us to 50 ms after the call, as often early as late; and up to three in a row, into the clean-up."""
+    """Interrupts come 10 us to 50 ms after the call, half of them early; up to three in a row, also in the clean-up."""
     moments = random.Random(SEED)
     left = interrupted = 0
     begun = False
@@ -139,7 +139,7 @@ def test_at_random_moments(options: dict[str, Any], times: int, gone: Gone, mark
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal left
         if not in_the_package(frame):
-            signal.setitimer(signal.ITIMER_REAL, 2e-5 if begun else 0)  # not yet there, or no longer
+            signal.setitimer(signal.ITIMER_REAL, 2e-5 if begun else 0)  # not in the package yet, or not any more
             return
         left -= 1
         if left > 0:
@@ -212,7 +212,7 @@ class Injected:
 
 
 def inject(act: Callable[..., None], options: dict[str, Any], first: int, again: int | None = None) -> list[str]:
-    """The lines at which it was raised; fewer than asked for where so many lines are not executed."""
+    """Return the lines at which it was raised; fewer than requested if fewer lines are executed."""
     injected = Injected(first, again)
     with contextlib.suppress(Interrupt), injected:
         act(**options)
@@ -225,7 +225,7 @@ def inject(act: Callable[..., None], options: dict[str, Any], first: int, again:
     ids=["life", "pipes", "groups", "block", "missing"],
 )
 def test_at_every_line(act: Callable[..., None], options: dict[str, Any], gone: Gone, marked: Any) -> None:
-    """Of the start, of `wait`, of the clean-up; then at a second line after a first, for a sample of both."""
+    """Interrupt each line of start, `wait` and clean-up; then, for a sample, a second line after a first one."""
     options = {**options, "env": marked.env}
     act(**options)
     places: set[str] = set()
@@ -251,7 +251,7 @@ def test_at_every_line(act: Callable[..., None], options: dict[str, Any], gone: 
 
 
 def groups_left() -> list[str]:
-    """Groups of this process that a next measurement would not remove."""
+    """Return groups of this process that the next measurement would not remove."""
     _cgroup.make_groups(memory=True, selector=True).close()
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup" in line]
     return [
@@ -274,16 +274,16 @@ print(json.dumps([os.path.exists(f'/proc/{pid}'), files - len(os.listdir('/proc/
 
 
 @pytest.mark.parametrize("warnings", ["error", "default"])
-def test_a_tree_that_is_never_waited_for_ends(warnings: str, host_python: Any, marked: Any) -> None:
-    """It is ended first; the warning, an error or not, comes after that."""
+def test_a_tree_without_wait_ends(warnings: str, host_python: Any, marked: Any) -> None:
+    """The tree is killed first. Then comes the warning, which can be an error."""
     there, closed = host_python(ABANDONED, python=[sys.executable, f"-W{warnings}"])
     assert not there
     assert closed == 3  # the pidfd, the memory, its eventfd
     marked.wait_for(0)
 
 
-def test_a_late_stop_hits_no_other_tree() -> None:
-    """Measurements end, and their descriptors' numbers go to the next ones: `stop` of an ended one does nothing."""
+def test_a_late_stop_kills_no_other_tree() -> None:
+    """`stop` of an ended measurement does nothing, even if its descriptors are reused by others."""
     ended: list[concmem.Running] = []
     over = threading.Event()
 
@@ -325,8 +325,8 @@ print(json.dumps([os.path.exists(f'/proc/self/fd/{n}') and os.readlink(f'/proc/s
 
 
 @pytest.mark.parametrize("end", ["released", "dropped"])
-def test_files_in_the_place_of_closed_ones_are_left_alone(end: str, host_python: Any) -> None:
-    """A host that closes all that it finds, and opens its own files, keeps those."""
+def test_reused_descriptors_are_not_closed(end: str, host_python: Any) -> None:
+    """If a host closes all descriptors and opens its own files, these stay open."""
     kept = host_python(CLOSES_ALL, end)
     assert len(kept) >= 4 and all(kept)
 
@@ -356,7 +356,7 @@ print(json.dumps(found))
 
 
 def test_the_memory_cannot_be_resized() -> None:
-    """A target of the same user can open it through /proc; what it does there does not end the host by SIGBUS."""
+    """A target of the same user can open it through /proc, but cannot truncate it and cause a SIGBUS in the host."""
     m = concmem.measure([sys.executable, "-c", TRUNCATE, str(os.getpid())], stdout=concmem.PIPE)
     assert m.exit.ok
     found = json.loads(m.stdout or b"")
@@ -372,7 +372,7 @@ true $held 2>/dev/null
 """
 AS_A_USER = """
 import json, os, sys, concmem
-concmem.measure(["/bin/true"])  # imports what another user may not be able to read
+concmem.measure(["/bin/true"])  # so that all modules are imported: another user may not be able to read them
 if os.geteuid() == 0:
     os.setgroups([])
     os.setresgid(65534, 65534, 65534)
@@ -385,8 +385,8 @@ print(json.dumps([
 """
 
 
-def test_the_sampler_is_closed_to_its_target(others_may_measure: None, host_python: Any) -> None:
-    """An ordinary user's target can neither trace nor open the sampler, which still reads its target and itself."""
+def test_the_target_cannot_trace_the_sampler(others_may_measure: None, host_python: Any) -> None:
+    """An ordinary user's target can neither trace nor read the sampler, which still reads target and itself."""
     code, opened, status, peak_bytes, pss_bytes, own_bytes, refused, missing = host_python(AS_A_USER, CURIOUS)
     assert (code, opened, refused, missing) == (0, "", 0, {})
     assert status in ("bounded", "sampled") and peak_bytes >= 30_000_000

@@ -1,4 +1,4 @@
-"""Ending: by timeout, by limit, by request, by the host's death; always the whole tree, and always soon."""
+"""Killing the tree: by timeout, by limit, by request, by the host's end; always completely and soon."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from concmem.testing import known
 MIB = 1 << 20
 
 END_S = 50.0
-"""When a tree counts as not ended at all. Ending takes milliseconds on an idle machine, and seconds on a busy one."""
+"""After this time a tree counts as not killed. It takes milliseconds on an idle machine, seconds on a busy one."""
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
@@ -31,7 +31,7 @@ TREE = "sleep 987654 & setsid sleep 987654 & (nohup sleep 987654 >/dev/null 2>&1
 
 
 def test_timeout() -> None:
-    """At the timeout the tree is killed; what was measured until then is the result."""
+    """At the timeout the tree is killed. The result is what was measured until then."""
     started_s = time.monotonic()
     m = concmem.measure(known("hold", 30 * MIB, 1, 600), timeout_s=0.5, stdout=subprocess.DEVNULL)
     assert time.monotonic() - started_s < 0.5 + END_S
@@ -42,14 +42,14 @@ def test_timeout() -> None:
 
 
 def test_timeout_that_is_not_reached() -> None:
-    """A target that ends in time is not marked."""
+    """A target that ends in time has the reason `exited`."""
     m = concmem.measure(["/bin/sleep", "0.1"], timeout_s=600)
     assert m.exit.reason == "exited"
     assert m.wall_s < 600
 
 
-def test_timeout_ends_what_the_root_left_behind(marked: Any) -> None:
-    """The timeout holds for the tree: a daemon that outlives the root is ended by it."""
+def test_timeout_kills_daemons(marked: Any) -> None:
+    """The timeout applies to the tree: it kills a daemon that outlives the root."""
     m = concmem.measure(known("daemonize", 0, 600), timeout_s=0.7, stdout=subprocess.DEVNULL, env=marked.env)
     assert m.exit.reason == "timeout"
     assert m.tree_wall_s < 0.7 + END_S
@@ -57,7 +57,7 @@ def test_timeout_ends_what_the_root_left_behind(marked: Any) -> None:
 
 
 def test_stubborn_targets(marked: Any) -> None:
-    """Ignoring every signal that can be ignored, or being stopped, does not help against the end."""
+    """Processes that ignore signals, and stopped processes, are killed."""
     m = concmem.measure(
         "trap '' HUP INT TERM QUIT; sh -c 'kill -STOP $$' & sleep 600 & wait", timeout_s=0.5, env=marked.env
     )
@@ -67,11 +67,11 @@ def test_stubborn_targets(marked: Any) -> None:
 
 
 OVERSHOOT_BYTES = 150 * MIB
-"""What a ramp adds between two readings and the kill on a machine so busy that it takes 1.5 s; it would add 350 MiB."""
+"""What a ramp adds until it is killed on a machine so busy that this takes 1.5 s; in total it would add 350 MiB."""
 
 
 def test_memory_limit(marked: Any) -> None:
-    """A tree that grows over the limit is ended, soon after it passed it."""
+    """A tree that grows above the limit is killed soon after."""
     m = concmem.measure(
         known("ramp", 400 * MIB, 4, 4000), memory_limit_bytes=50 * MIB, stdout=subprocess.DEVNULL, env=marked.env
     )
@@ -83,15 +83,15 @@ def test_memory_limit(marked: Any) -> None:
 
 
 def test_memory_limit_that_is_not_reached() -> None:
-    """A tree below the limit is left alone."""
+    """A tree below the limit is not killed."""
     m = concmem.measure(known("hold", 40 * MIB, 1, 0.3), memory_limit_bytes=60 * MIB, stdout=subprocess.DEVNULL)
     assert m.exit.ok
 
 
 def test_stop(marked: Any) -> None:
-    """`stop` ends the whole tree; `wait` then gives what was measured; `fileno` becomes readable when all is over."""
+    """`stop` kills the tree; `wait` then returns the measurement; `fileno` becomes readable at the end."""
     running = concmem.start(TREE, stdout=subprocess.DEVNULL, env=marked.env)
-    marked.wait_for(5)  # the sampler, the shell and its three
+    marked.wait_for(5)  # the sampler, the shell and its three children
     assert Path(f"/proc/{running.root_pid}").exists()
     running.stop()
     m = running.wait()
@@ -102,7 +102,7 @@ def test_stop(marked: Any) -> None:
 
 
 def test_stop_after_the_end_and_twice() -> None:
-    """Stopping what has ended changes nothing, however often."""
+    """Stopping an ended measurement does nothing."""
     running = concmem.start(["/bin/true"])
     assert select.select([running.fileno()], [], [], END_S)[0]
     running.stop()
@@ -111,7 +111,7 @@ def test_stop_after_the_end_and_twice() -> None:
 
 
 def test_stop_before_the_first_tick(marked: Any) -> None:
-    """A tree that has hardly begun is ended as well."""
+    """A tree that has just started is killed as well."""
     for _ in range(20):
         running = concmem.start("sleep 600 & sleep 600 & wait", env=marked.env)
         running.stop()
@@ -121,7 +121,7 @@ def test_stop_before_the_first_tick(marked: Any) -> None:
 
 @pytest.mark.parametrize("timeout_s", [1e-6, 0.0002, 0.0005, 0.001, 0.002])
 def test_timeouts_about_the_first_tick(timeout_s: float, marked: Any) -> None:
-    """A time that is up before anything was read is kept to as well."""
+    """A timeout before the first reading works as well."""
     m = concmem.measure("sleep 600 & sleep 600 & wait", timeout_s=timeout_s, env=marked.env)
     assert m.exit.reason == "timeout"
     assert timeout_s <= m.wall_s < timeout_s + END_S
@@ -129,7 +129,7 @@ def test_timeouts_about_the_first_tick(timeout_s: float, marked: Any) -> None:
 
 
 def test_a_host_that_dies_before_the_first_tick(marked: Any) -> None:
-    """The sampler looks for its host when it begins to tick, and takes the tree with it then."""
+    """The sampler checks whether its host still runs when it starts to tick, and kills the tree if not."""
     script = "import concmem, os, signal; concmem.start('sleep 600 & wait'); os.kill(os.getpid(), signal.SIGKILL)"
     for _ in range(5):
         subprocess.run([sys.executable, "-c", script], env=marked.env, check=False)
@@ -137,7 +137,7 @@ def test_a_host_that_dies_before_the_first_tick(marked: Any) -> None:
 
 
 def test_stop_from_another_thread(marked: Any) -> None:
-    """One thread waits, another stops."""
+    """One thread waits, and another calls `stop`."""
     running = concmem.start(["/bin/sleep", "600"], env=marked.env)
     stopper = threading.Timer(0.3, running.stop)
     stopper.start()
@@ -156,18 +156,18 @@ concmem.measure(sys.argv[1])
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_tree_dies_with_its_host(how: signal.Signals, marked: Any) -> None:
-    """A host that is killed or interrupted in the middle of a measurement takes sampler and tree with it."""
+    """If a host is killed or interrupted during a measurement, sampler and tree end too."""
     with subprocess.Popen(
         [sys.executable, "-c", HOST, TREE], env=marked.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as host:
-        marked.wait_for(6)  # the host, its sampler, the shell and its three
+        marked.wait_for(6)  # the host, its sampler, the shell and its three children
         host.send_signal(how)
         host.wait(timeout=END_S)
     marked.wait_for(0)
 
 
 def test_interrupting_a_measurement_keeps_the_host(host_python: Any, marked: Any) -> None:
-    """Ctrl-C in a host that catches it is a KeyboardInterrupt, raised when the whole tree is dead."""
+    """Ctrl-C raises a KeyboardInterrupt in the host after the whole tree has ended."""
     script = (
         "import json, os, signal, threading, concmem\n"
         "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
@@ -181,7 +181,7 @@ def test_interrupting_a_measurement_keeps_the_host(host_python: Any, marked: Any
 
 
 def test_the_tree_outlives_the_thread_that_started_it() -> None:
-    """It is the host whose death ends the tree, not that of the thread that called `start`."""
+    """The tree is killed at the end of the host, not at the end of the thread that called `start`."""
     started: list[Any] = []
     thread = threading.Thread(target=lambda: started.append(concmem.start(["/bin/sh", "-c", "sleep 0.8; exit 4"])))
     thread.start()
@@ -192,7 +192,7 @@ def test_the_tree_outlives_the_thread_that_started_it() -> None:
 
 
 def test_a_killed_sampler_is_an_error(marked: Any) -> None:
-    """When somebody kills the sampler there is no result, and the error says so; the root does not stay behind."""
+    """If the sampler is killed, there is an error and no result, and the root ends."""
     running = concmem.start(["/bin/sleep", "600"], env=marked.env)
     (sampler,) = [p for p in psutil.Process().children() if p.name().startswith("concmem-sampler"[:15])]
     sampler.kill()
@@ -203,7 +203,7 @@ def test_a_killed_sampler_is_an_error(marked: Any) -> None:
 
 
 def test_a_thousand_that_fork(compiled: Callable[[str], str], marked: Any) -> None:
-    """Processes that fork without end hold their locks and want every CPU: the sampler waits for neither."""
+    """Processes that fork without end hold kernel locks and use every CPU. The tree is still killed."""
     m = concmem.measure([compiled("bomb"), "1000", "90"], timeout_s=2.0, env=marked.env)
     assert m.exit.reason == "timeout"
     assert m.tree_wall_s < 2.0 + END_S
@@ -212,7 +212,7 @@ def test_a_thousand_that_fork(compiled: Callable[[str], str], marked: Any) -> No
 
 
 def test_refork_bomb(marked: Any) -> None:
-    """64 lines of processes, each forking its successor and exiting as fast as it can, are ended in bounded time."""
+    """64 chains of processes, each forking its successor and exiting at once, are killed in bounded time."""
     m = concmem.measure(known("refork", 64, 90), timeout_s=1.0, stdout=subprocess.DEVNULL, env=marked.env)
     assert m.exit.reason == "timeout"
     assert m.tree_wall_s < 1.0 + END_S
@@ -222,7 +222,7 @@ def test_refork_bomb(marked: Any) -> None:
 
 
 def test_nothing_else_is_killed() -> None:
-    """A kill of one tree leaves the host's other children and another measurement alone."""
+    """Killing one tree does not affect the host's other children and measurements."""
     bystander = subprocess.Popen(["/bin/sleep", "600"])
     other = concmem.start(["/bin/sh", "-c", "sleep 0.8; exit 6"])
     try:

@@ -1,4 +1,4 @@
-"""Launching: the target gets what it would get from anybody else, and what cannot start is one clear error."""
+"""Launching: the target starts as under any other parent, and a failed start is one clear error."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ UNSTARTABLE = {
 
 
 @pytest.mark.parametrize("way", ["by its path", "in PATH", "in the working directory"])
-def test_a_script_without_an_interpreter_goes_to_the_shell(way: str, tmp_path: Path) -> None:
-    """As under time, env, nice and timeout; its arguments reach it as they are, and an empty script does nothing."""
+def test_a_script_without_an_interpreter_is_run_by_the_shell(way: str, tmp_path: Path) -> None:
+    """As under time, env, nice and timeout. Its arguments are unchanged, and an empty script does nothing."""
     path = executable(tmp_path / "script", 'printf "%s|" "${0##*/}" "$@"; exit 7\n')
     options: dict[str, Any] = {"stdout": concmem.PIPE}
     if way == "in PATH":
@@ -94,8 +94,8 @@ def test_a_script_without_an_interpreter_goes_to_the_shell(way: str, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", UNSTARTABLE)
-def test_what_cannot_start_is_one_clear_error(kind: str, tmp_path: Path) -> None:
-    """Each reason has its own error, which names the program or folder, pickles, and is what the caller expects."""
+def test_a_failed_start_is_one_clear_error(kind: str, tmp_path: Path) -> None:
+    """Each reason has its own error type, which names the program or folder and can be pickled."""
     expected, exit_code = UNSTARTABLE[kind]
     cmd, options = unstartable(kind, tmp_path)
     with pytest.raises(errors.ConcmemError) as raised:
@@ -136,8 +136,8 @@ def test_what_cannot_start_is_one_clear_error(kind: str, tmp_path: Path) -> None
         (["/bin/true"], {"stdout": -7}),
     ],
 )
-def test_what_cannot_be_meant_is_refused(cmd: Any, options: dict[str, Any]) -> None:
-    """An argument that makes no sense is refused before anything runs, in one sentence, as a ValueError."""
+def test_invalid_arguments_are_refused(cmd: Any, options: dict[str, Any]) -> None:
+    """An invalid argument raises a ValueError with one sentence before anything runs."""
     with pytest.raises(errors.InvalidRequest) as raised:
         concmem.measure(cmd, **options)
     assert isinstance(raised.value, ValueError)
@@ -145,11 +145,11 @@ def test_what_cannot_be_meant_is_refused(cmd: Any, options: dict[str, Any]) -> N
 
 
 def test_failed_launches_leave_nothing_open() -> None:
-    """An error closes all that it had opened."""
+    """After an error all descriptors are closed."""
     for _ in range(3):
         with pytest.raises(errors.CommandNotFound):
             concmem.measure(["/nonexistent/program"])
-    gc.collect()  # what earlier tests left is closed now and not between the two counts
+    gc.collect()  # so that descriptors of earlier tests are not closed between the two counts
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(50):
         with pytest.raises(errors.CommandNotFound):
@@ -158,7 +158,7 @@ def test_failed_launches_leave_nothing_open() -> None:
 
 
 def test_large_but_possible_arguments() -> None:
-    """What the kernel takes, concmem takes: 1 MiB of arguments, each under its limit of 128 KiB, arrive whole."""
+    """Arguments of 1 MiB, each below the kernel's limit of 128 KiB, arrive complete."""
     args = ["x" * 65_535] * 16
     m = concmem.measure([sys.executable, "-c", "import sys; print(sum(map(len, sys.argv[1:])))", *args], stdout=-1)
     assert m.stdout == b"%d\n" % (16 * 65_535)
@@ -179,12 +179,12 @@ def test_every_exit_code() -> None:
 DEADLY = sorted(
     set(range(1, 65))
     - {int(getattr(signal, f"SIG{name}")) for name in ("CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "WINCH")}
-    - {32, 33}  # kept by the C library
+    - {32, 33}  # reserved by the C library
 )
 
 
 def test_every_deadly_signal(tmp_path: Path) -> None:
-    """A target that dies by a signal is reported with that signal and 128 + its number."""
+    """A target that is killed by a signal is reported with that signal and 128 + its number."""
     for number in DEADLY:
         m = concmem.measure(["/bin/sh", "-c", f"ulimit -c 0; kill -{number} $$"], cwd=tmp_path)
         assert (m.exit.code, m.exit.signal, m.exit.reason) == (None, number, "signaled")
@@ -202,10 +202,10 @@ def test_exit_code_of_the_command(script: str, status: int) -> None:
     assert done.returncode == status, done.stderr
 
 
-# What is too long for Linux cannot reach the concmem command either.
+# Arguments that are too long for Linux cannot be passed to the concmem command either.
 @pytest.mark.parametrize("kind", [kind for kind in UNSTARTABLE if "3 MiB" not in kind])
 def test_exit_code_of_the_command_that_cannot_start(kind: str, tmp_path: Path) -> None:
-    """`concmem run` says in one line what cannot start, and exits 127 or 126 as a shell does; 125 is its own."""
+    """`concmem run` prints one line, and exits with 127 or 126 like a shell, or with 125 for its own errors."""
     cmd, options = unstartable(kind, tmp_path)
     given = [word for name, value in options.items() for word in (f"--{name}", value)]
     done = subprocess.run([sys.executable, "-m", "concmem", "run", *given, "--", *cmd], capture_output=True, text=True)
@@ -215,7 +215,7 @@ def test_exit_code_of_the_command_that_cannot_start(kind: str, tmp_path: Path) -
 
 
 def test_check() -> None:
-    """`check=True` turns a code other than 0 into an error that carries the measurement, over pickle too."""
+    """With `check=True`, a code other than 0 raises an error that carries the measurement, also when pickled."""
     assert concmem.measure(["/bin/true"], check=True).exit.ok
     with pytest.raises(errors.CommandFailed) as raised:
         concmem.measure(["/bin/sh", "-c", "exit 9"], check=True)
@@ -241,7 +241,7 @@ def test_a_string_goes_to_the_shell() -> None:
 
 
 def test_environment() -> None:
-    """`env` replaces the environment; without it the host's own is passed on."""
+    """`env` replaces the environment; without it the target gets the host's environment."""
     assert output(["/usr/bin/env"], env={"A": "1", "B": "two words"}).splitlines() == ["A=1", "B=two words"]
     os.environ["CONCMEM_TEST_PASSED_ON"] = "yes"
     try:
@@ -250,8 +250,8 @@ def test_environment() -> None:
         del os.environ["CONCMEM_TEST_PASSED_ON"]
 
 
-def test_program_is_searched_in_the_path_of_the_target(tmp_path: Path) -> None:
-    """A name without a slash is searched in the PATH that the target gets, past files that cannot be executed."""
+def test_the_program_is_searched_in_the_targets_path(tmp_path: Path) -> None:
+    """A name without a slash is searched in the target's PATH, skipping files that cannot be executed."""
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()
     (tmp_path / "first" / "greet").write_text("not executable")
@@ -262,7 +262,7 @@ def test_program_is_searched_in_the_path_of_the_target(tmp_path: Path) -> None:
 
 
 def test_working_directory(tmp_path: Path) -> None:
-    """The target runs in `cwd`, a path or a string, and a relative program is meant from there."""
+    """The target runs in `cwd`, a path or a string, and a relative program path starts there."""
     executable(tmp_path / "here", "#!/bin/sh\npwd\n")
     assert output(["./here"], cwd=tmp_path) == f"{tmp_path.resolve()}\n"
     assert output(["/bin/pwd"], cwd=str(tmp_path)) == f"{tmp_path.resolve()}\n"
@@ -270,7 +270,7 @@ def test_working_directory(tmp_path: Path) -> None:
 
 
 def test_standard_streams(tmp_path: Path) -> None:
-    """stdin, stdout and stderr take what subprocess takes."""
+    """stdin, stdout and stderr accept the same values as subprocess."""
     (tmp_path / "in").write_text("from a file")
     with (tmp_path / "in").open("rb") as given, (tmp_path / "out").open("wb") as taken:
         m = concmem.measure("cat; echo oops >&2", stdin=given, stdout=taken.fileno(), stderr=subprocess.PIPE)
@@ -281,7 +281,7 @@ def test_standard_streams(tmp_path: Path) -> None:
 
 
 def test_much_output_does_not_block() -> None:
-    """A target that fills both pipes many times over is read, not blocked."""
+    """A target that writes far more than the size of both pipes is not blocked."""
     m = concmem.measure(
         "head -c 3000000 /dev/zero; head -c 2000000 /dev/zero >&2; head -c 1000000 /dev/zero",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout_s=30,
@@ -291,7 +291,7 @@ def test_much_output_does_not_block() -> None:
 
 
 def test_swapped_streams(tmp_path: Path) -> None:
-    """Descriptors that are themselves 1 and 2 may be given crosswise."""
+    """Descriptors 1 and 2 can be swapped."""
     script = (
         "import concmem, sys; concmem.measure('echo to-out; echo to-err >&2', stdout=2, stderr=1)"
     )  # fmt: skip
@@ -300,7 +300,7 @@ def test_swapped_streams(tmp_path: Path) -> None:
 
 
 def test_closed_standard_streams_of_the_host() -> None:
-    """A host without standard streams (a daemon) can measure: nothing of ours lands on descriptors 0 to 2."""
+    """A host without standard streams (a daemon) can measure: concmem opens nothing on descriptors 0 to 2."""
     script = (
         "import os, sys\n"
         "saved = os.dup(1)\n"
@@ -314,7 +314,7 @@ def test_closed_standard_streams_of_the_host() -> None:
 
 
 def test_no_descriptors_are_inherited() -> None:
-    """The target has its three streams and nothing of the host's or the sampler's."""
+    """The target has its three streams and no descriptor of the host or the sampler."""
     listing = "ls /proc/self/fd"
     read_end, write_end = os.pipe()
     try:
@@ -326,7 +326,7 @@ def test_no_descriptors_are_inherited() -> None:
 
 
 def test_the_target_is_a_fresh_process() -> None:
-    """Signals, limits, group, session, priority and timer slack are those of a child of the host, not the sampler's."""
+    """Signals, limits, group, session, priority and timer slack are those of the host, not of the sampler."""
     script = (
         "import os, re\n"
         "status = open('/proc/self/status').read()\n"
@@ -337,7 +337,7 @@ def test_the_target_is_a_fresh_process() -> None:
         "    print(open(f'/proc/self/{name}').read())\n"
         "print(os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), os.sched_getaffinity(0))\n"
     )
-    # -I: nothing in the environment may make the two runs differ.
+    # -I: the environment must not make the two runs differ.
     cmd = [sys.executable, "-I", "-S", "-c", script]
     expected = subprocess.run(cmd, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert "SigBlk:\t0000000000000000" in expected
@@ -345,7 +345,7 @@ def test_the_target_is_a_fresh_process() -> None:
 
 
 def test_ignored_sigpipe_is_not_passed_on() -> None:
-    """Python ignores SIGPIPE; a target of Python must not."""
+    """Python ignores SIGPIPE, but a target started from Python does not."""
     ignored = re.search(r"^SigIgn:\t(\w+)$", output(["/bin/cat", "/proc/self/status"]), re.M)
     assert ignored is not None
     assert not int(ignored[1], 16) & 1 << signal.SIGPIPE - 1
@@ -377,7 +377,7 @@ def test_cpu_time_and_faults_are_the_targets() -> None:
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 def test_a_host_without_standard_files(closed: tuple[int, ...], tmp_path: Path) -> None:
-    """A target whose host has descriptors closed finds /dev/null there, and never anything of concmem's."""
+    """If the host has closed a descriptor, the target gets /dev/null there, and never a file of concmem."""
     listed = tmp_path / "listed"
     script = f"""
 import os, concmem

@@ -1,4 +1,4 @@
-"""What meets a newcomer: a system without a compiler or headers, and a Python that is started beside the checkout."""
+"""First use: a system without compiler or headers, and a Python that is started beside the checkout."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.skipif(
-    not (ROOT / "setup.py").exists(), reason="the checkout is missing: only an installed concmem is here"
+    not (ROOT / "setup.py").exists(), reason="requires a checkout: only an installed concmem is here"
 )
 
 
 @pytest.fixture
 def bare_system(tmp_path: Path) -> dict[str, str]:
-    """An environment whose only compiler finds no header but those named in HEADERS."""
+    """An environment with a compiler that finds only the headers named in HEADERS."""
     compiler = tmp_path / "bin/cc"
     compiler.parent.mkdir()
     compiler.write_text(
@@ -36,8 +36,8 @@ def _missing(environment: dict[str, str]) -> tuple[str, ...]:
     return found
 
 
-def test_what_a_build_needs(bare_system: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compiler, the C library's headers and Python.h are each missed, however they are absent."""
+def test_missing_requirements_of_a_build(bare_system: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing compiler, missing headers of the C library and a missing Python.h are detected."""
     assert _missing({**bare_system, "HEADERS": "stdlib.h Python.h"}) == ()
     assert _missing({**bare_system, "HEADERS": "stdlib.h"}) == ("Python.h",)
     monkeypatch.setattr(sysconfig, "get_path", lambda name: "/nowhere")
@@ -48,7 +48,7 @@ def test_what_a_build_needs(bare_system: dict[str, str], monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("hook", ["get_requires_for_build_wheel", "get_requires_for_build_editable"])
 def test_a_build_ends_with_one_sentence(bare_system: dict[str, str], hook: str) -> None:
-    """Where Python.h is missing, pip's first question to the project ends with one sentence that names the package."""
+    """Without Python.h, pip's first call of the build backend ends with one sentence that names the package."""
     script = f"import sys; sys.path.insert(0, 'scripts'); import build_backend; build_backend.{hook}()"
     environment = {**os.environ, **bare_system, "HEADERS": "stdlib.h"}
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -59,7 +59,7 @@ def test_a_build_ends_with_one_sentence(bare_system: dict[str, str], hook: str) 
 
 
 def test_setup_py_by_itself(bare_system: dict[str, str], tmp_path: Path) -> None:
-    """Where setup.py is called without pip, nothing is compiled before the question."""
+    """If setup.py is called without pip, the check comes before any compilation."""
     environment = {**os.environ, **bare_system, "HEADERS": "stdlib.h"}
     argv = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", tmp_path, "--build-temp", tmp_path]
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -70,7 +70,7 @@ def test_setup_py_by_itself(bare_system: dict[str, str], tmp_path: Path) -> None
 
 @pytest.fixture
 def beside(tmp_path: Path) -> Path:
-    """The folder that holds a checkout whose folder is named concmem."""
+    """A folder that contains a checkout named concmem."""
     (tmp_path / "concmem").mkdir()
     (tmp_path / "concmem/__init__.py").write_bytes((ROOT / "__init__.py").read_bytes())
     (tmp_path / "concmem/concmem").symlink_to(ROOT / "concmem")
@@ -82,7 +82,7 @@ def _python(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_import_from_beside_the_checkout(beside: Path) -> None:
-    """From the folder that holds the checkout the installed concmem is imported, whole."""
+    """In the folder that contains the checkout, the installed concmem is imported completely."""
     installed = subprocess.run(
         [sys.executable, "-c", "import concmem; print(concmem.__file__)"], cwd="/", capture_output=True, text=True
     ).stdout
@@ -96,7 +96,7 @@ def test_import_from_beside_the_checkout(beside: Path) -> None:
 
 
 def test_import_where_it_is_not_installed(beside: Path) -> None:
-    """A Python for which concmem is not installed says so, with the command that installs it."""
+    """If concmem is not installed for a Python, the error has the command that installs it."""
     done = _python(beside, "-S", "-c", "import concmem")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]

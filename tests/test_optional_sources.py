@@ -1,4 +1,4 @@
-"""Sources that have to be asked for: what each shows that plain readings do not, and what is left without privilege."""
+"""Sources that must be requested: what each adds to the default readings, and what works without privileges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIB = 1 << 20
 HOLD_S = 0.3
 
 COUNTERS_BYTES = MIB
-"""What a high-water mark can be off by, on a few CPUs."""
+"""The error of a high-water mark on a few CPUs."""
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
@@ -35,7 +35,7 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 
 def test_every_source_says_what_it_takes() -> None:
-    """All are listed, each with columns and needs; one that cannot be used says why in one sentence."""
+    """All are listed, each with columns and needs. One that cannot be used has a sentence that says why."""
     assert set(_USABLE) == {
         "statm", "status", "smaps_rollup", "children", "windows", "cgroup", "taskstats", "rss_stat",
     }  # fmt: skip
@@ -45,8 +45,8 @@ def test_every_source_says_what_it_takes() -> None:
         assert "\n" not in source.why_not
 
 
-def test_nothing_is_on_unless_it_was_asked_for() -> None:
-    """Without a word the command's own marks stay as they are, and nothing is written to any control group."""
+def test_optional_sources_are_off_by_default() -> None:
+    """By default the command's own marks are not reset, and no control group is changed."""
     m = concmem.measure(known("hold", 10 * MIB, 1, 0.05), stdout=subprocess.DEVNULL)
     assert not {"windows", "cgroup", "rss_stat", "taskstats"} & set(m.timeline.tracks)
     assert "cgroup=True" in m.cgroup_peak.note
@@ -54,8 +54,8 @@ def test_nothing_is_on_unless_it_was_asked_for() -> None:
 
 
 @needs("windows")
-def test_windows_keep_the_run_s_own_maximum() -> None:
-    """The target's ru_maxrss ends at its last window; the figure still has the spike of 20 MiB, and the window it."""
+def test_windows_keep_the_maximum() -> None:
+    """The target's ru_maxrss covers its last window; the figure and the right window have the spike of 20 MiB."""
     m = concmem.measure(known("spike", 5 * MIB, 20 * MIB, 0.2, 2), stdout=subprocess.DEVNULL, windows=True)
     peak = m.root_peak_rss
     assert peak.low_bytes is not None and peak.bytes is not None
@@ -69,7 +69,7 @@ SPIKES, SPIKE_BYTES, BASE_BYTES = 200, 20 * MIB, 5 * MIB
 
 
 def spikes_and_windows(track: str, **asked: bool) -> tuple[list[tuple[float, float, float]], Any, float]:
-    """The spikes that the program tells of, the windows of a track, and the clock at the start of the run."""
+    """Return the spikes that the program prints, the windows of a track, and the clock at the start of the run."""
     running = concmem.start(known("spikes", SPIKES, SPIKE_BYTES, 2, BASE_BYTES), stdout=subprocess.PIPE, **asked)
     m = running.wait()
     assert m.exit.ok and m.stdout is not None
@@ -92,21 +92,21 @@ def whole_in_its_window(spikes: list[tuple[float, float, float]], windows: Any, 
 
 @needs("windows")
 def test_windows_show_short_spikes() -> None:
-    """Of 200 spikes of 2 ms, at least 99 % are whole in the window in which they happened."""
+    """At least 99 % of 200 spikes of 2 ms are complete in the right window."""
     spikes, windows, start_s = spikes_and_windows("windows", windows=True)
     assert whole_in_its_window(spikes, windows, start_s) >= 0.99 * SPIKES
 
 
 @needs("rss_stat")
 def test_the_kernels_sum_shows_every_spike() -> None:
-    """Of 200 spikes of 2 ms, all are whole in the window in which they happened."""
+    """All of 200 spikes of 2 ms are complete in the right window."""
     spikes, windows, start_s = spikes_and_windows("rss_stat", exact=True)
     assert whole_in_its_window(spikes, windows, start_s) == SPIKES
 
 
 @needs("rss_stat")
 def test_the_kernels_sum_of_shared_pages() -> None:
-    """Five processes that share 200 MiB: 1,000 MiB and what each has beside, to the page as smaps_rollup says."""
+    """For five processes that share 200 MiB it equals the sum of smaps_rollup to the page: 1,000 MiB and more."""
     command = known("fork-share", 200 * MIB, 4, 600)
     with concmem.start(command, stdout=subprocess.PIPE, exact=True) as running:
         root = running.root_pid
@@ -114,7 +114,7 @@ def test_the_kernels_sum_of_shared_pages() -> None:
         pids: list[int] = []
         while len(pids) < 5 or min(map(concmem_rss_bytes, pids)) < 200 * MIB:
             pids = [root, *map(int, Path(f"/proc/{root}/task/{root}/children").read_text().split())]
-        time.sleep(0.2)  # what the last of them touches as it begins to hold
+        time.sleep(0.2)  # the last process may still touch pages
         smaps_bytes = sum(concmem_rss_bytes(pid) for pid in pids)
         now_s = time.monotonic()
         time.sleep(0.1)
@@ -124,7 +124,7 @@ def test_the_kernels_sum_of_shared_pages() -> None:
     track = m.timeline.track("rss_stat")
     assert track["rss_last"][(track["t_ns"] / 1e9 + m.start_monotonic_s).searchsorted(now_s)] == smaps_bytes
     assert m.tree_peak_rss_sum.status == "exact" and m.tree_peak_rss_sum.bytes is not None
-    # At their ends they touch a few pages more, of the code that ends them.
+    # At their ends they touch a few more pages, of the code that exits.
     assert smaps_bytes <= m.tree_peak_rss_sum.bytes <= smaps_bytes + MIB
     assert m.tree_upper_bound.bytes == m.tree_peak_rss_sum.bytes
 
@@ -137,8 +137,8 @@ def concmem_rss_bytes(pid: int) -> int:
 
 
 @needs("rss_stat")
-def test_who_leaves_the_group_is_missed_and_said() -> None:
-    """A tree that moves itself to another control group is not in the kernel's sum, which is not exact then."""
+def test_processes_that_leave_the_group() -> None:
+    """The kernel's sum lacks a tree that moves itself to another control group, and is then not exact."""
     (mount,) = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup2 " in line][:1]
     elsewhere = Path(mount) / f"test-{os.getpid()}"
     elsewhere.mkdir()
@@ -157,7 +157,7 @@ def test_who_leaves_the_group_is_missed_and_said() -> None:
 @pytest.mark.alone  # a thousand ends at once fill the buffers of exit records, and so do those of other tests
 @needs("taskstats")
 def test_exit_records_of_every_process() -> None:
-    """1,000 runs of `true` by a shell are 1,000 processes, each with its own mark and its CPU time."""
+    """1,000 runs of `true` by a shell are 1,000 processes, each with its own mark and CPU time."""
     m = concmem.measure("i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done", taskstats=True)
     assert m.exit.ok and m.sampler.lost_exit_records == 0
     assert Counter(process.comm for process in m.processes) == {"true": 1000, "sh": 1}
@@ -181,7 +181,7 @@ os._exit(0)
 
 @pytest.mark.parametrize("taskstats", [False, pytest.param(True, marks=needs("taskstats"))])
 def test_threads_that_end_at_once_are_one_process(taskstats: bool) -> None:
-    """Whichever of them goes last, and through whichever it was read by then: one row, and the error of one process."""
+    """There is one row with the error of one process, whichever thread ends last, and whichever was read."""
     for _ in range(40):
         m = concmem.measure([sys.executable, "-S", "-c", MANY_THREADS], taskstats=taskstats)
         assert len(m.processes) == 1
@@ -190,8 +190,8 @@ def test_threads_that_end_at_once_are_one_process(taskstats: bool) -> None:
 
 
 @needs("taskstats")
-def test_children_of_one_that_only_records_told_of(compiled: Callable[[str], str]) -> None:
-    """One of its threads had ended before its children did: they are placed all the same."""
+def test_children_of_an_unseen_process(compiled: Callable[[str], str]) -> None:
+    """One thread of the parent ended before its children: they still get their place in the tree."""
     m = concmem.measure(
         ["/bin/sh", "-c", f"sleep 0.05; {compiled('crew')} {30 * MIB}; sleep 0.01"], taskstats=True, interval_s=1
     )
@@ -204,16 +204,16 @@ def test_children_of_one_that_only_records_told_of(compiled: Callable[[str], str
 
 
 @needs("taskstats")
-def test_one_that_was_never_met_is_older_than_its_threads(compiled: Callable[[str], str]) -> None:
-    """It held memory at the same time as another, long before the thread began by whose record it was known first."""
+def test_an_unseen_process_is_older_than_its_threads(compiled: Callable[[str], str]) -> None:
+    """It held memory at the same time as another, before the thread started that sent its first record."""
     m = concmem.measure([compiled("overlap"), str(100 * MIB)], taskstats=True, interval_s=1)
     assert m.exit.ok and len(m.processes) == 3
     assert (m.tree_upper_bound.bytes or 0) >= 200 * MIB
 
 
 @pytest.mark.parametrize("taskstats", [False, pytest.param(True, marks=needs("taskstats"))])
-def test_more_than_can_be_kept_come_and_go_after_the_last_tick(taskstats: bool) -> None:
-    """Of 1,500 children of one that was never met nobody is left out of the bound, and dropped records are counted."""
+def test_many_processes_after_the_last_tick(taskstats: bool) -> None:
+    """The bound includes all 1,500 children of an unseen process, and dropped records are counted."""
     script = """
 import os
 if os.fork() == 0:
@@ -224,7 +224,7 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 """
-    # A tick after the first millisecond, and none later.
+    # One tick after the first millisecond, and no later one.
     m = concmem.measure(
         ["/bin/sh", "-c", 'sleep 0.05; "$0" -S -c "$1"; true', sys.executable, script],
         taskstats=taskstats,
@@ -240,7 +240,7 @@ os.wait()
 
 @needs("cgroup")
 def test_zombies_have_not_left_the_group() -> None:
-    """Of a process that has let go of its memory the kernel's version 1 says that it is in the topmost group."""
+    """Version 1 lists a process that has released its memory in the root group."""
     script = "import os, time\nfor _ in range(3):\n    os.fork() or os._exit(0)\ntime.sleep(0.3)"
     m = concmem.measure([sys.executable, "-S", "-c", script], cgroup=True)
     assert m.exit.ok and len(m.processes) == 4
@@ -249,7 +249,7 @@ def test_zombies_have_not_left_the_group() -> None:
 
 @needs("taskstats")
 def test_exit_records_of_grandchildren() -> None:
-    """Children of children that nobody saw are placed by their parents' own records, and keep their sizes."""
+    """Unseen grandchildren get their place in the tree from their parents' records, with their sizes."""
     hold = " ".join(known("hold", 30 * MIB, 1, 0))
     m = concmem.measure(
         f"sh -c '{hold} >/dev/null; /bin/true'; for i in 1 2 3; do sh -c 'sh -c /bin/true; /bin/true'; done",
@@ -263,8 +263,8 @@ def test_exit_records_of_grandchildren() -> None:
     assert 30 * MIB - COUNTERS_BYTES <= hold_process.peak.bytes <= 33 * MIB
 
 
-def test_without_records_it_says_how_many_may_be_missing() -> None:
-    """Processes too short to be seen are missing in the list, at most so many as are told; the largest is right."""
+def test_unseen_processes_without_records() -> None:
+    """Very short processes are missing in the list, at most as many as `unseen`; the largest size is right."""
     hold = " ".join(known("hold", 20 * MIB, 1, 0))
     m = concmem.measure(f"for i in $(seq 300); do /bin/true; done; {hold} >/dev/null; true")
     assert len(m.processes) + m.sampler.unseen >= 302
@@ -274,7 +274,7 @@ def test_without_records_it_says_how_many_may_be_missing() -> None:
 
 @needs("cgroup")
 def test_page_cache_is_charged_but_not_resident(tmp_path: Path) -> None:
-    """A file of 300 MiB written by dd: `peak` about 3 MiB, `cgroup_peak` over 300, with the file apart."""
+    """For a file of 300 MiB written by dd, `peak` is about 3 MiB, and `cgroup_peak` over 300 MiB, most of it `file`."""
     command = ["dd", "if=/dev/zero", f"of={tmp_path / 'file'}", "bs=1M", "count=300"]
     m = concmem.measure(command, stderr=subprocess.DEVNULL, cgroup=True)
     assert m.peak.bytes is not None and m.peak.bytes < 5 * MIB
@@ -285,15 +285,15 @@ def test_page_cache_is_charged_but_not_resident(tmp_path: Path) -> None:
 
 
 @needs("cgroup")
-@pytest.mark.alone  # the machine's room for threads
-def test_threads_are_told_apart() -> None:
-    """10,000 threads: RSS, the stacks that the kernel keeps for them, and page tables."""
+@pytest.mark.alone  # limits of the machine on threads
+def test_memory_of_threads() -> None:
+    """10,000 threads: RSS, kernel stacks and page tables."""
     m = concmem.measure(known("hold", 0, 10_000, 1), stdout=subprocess.DEVNULL, cgroup=True)
     assert m.exit.ok and m.max_threads == 10_001
     parts = m.cgroup_parts
     assert m.host.kernel_stack_bytes in (8192, 16384, 32768, 65536)
     assert parts["kernel_stack"] >= 0.9 * 10_000 * m.host.kernel_stack_bytes
-    assert parts["page_tables"] >= 10_000 * 4096  # each stack lies in a table of its own
+    assert parts["page_tables"] >= 10_000 * 4096  # each stack needs its own page table
     assert parts["kernel_stack"] + parts["page_tables"] <= parts["kernel"]
     assert m.root_peak_rss.bytes is not None and m.root_peak_rss.bytes < m.cgroup_peak.bytes  # type: ignore[operator]
     assert m.maxima["status.page_tables"] >= 10_000 * 4096
@@ -301,7 +301,7 @@ def test_threads_are_told_apart() -> None:
 
 @needs("cgroup")
 def test_nothing_is_left_of_a_group() -> None:
-    """After a measurement, also of a command that could not be started, there is no group of ours."""
+    """No group is left after a measurement, even if the command could not be started."""
     concmem.measure(["/bin/true"], cgroup=True)
     with pytest.raises(concmem.CommandNotFound):
         concmem.measure(["/nonexistent/command"], cgroup=True)
@@ -321,7 +321,7 @@ running.wait()
 
 
 @needs("cgroup")
-@pytest.mark.alone  # every other measurement with a group would sweep these
+@pytest.mark.alone  # any other measurement with a group would remove these
 @pytest.mark.parametrize("victim", ["host", "sampler", "both"])
 def test_killed_in_the_middle(victim: str, marked: Any) -> None:
     """
@@ -337,7 +337,7 @@ def test_killed_in_the_middle(victim: str, marked: Any) -> None:
     marked.wait_for(5)  # host, sampler, shell and two sleeps
     sampler_pid = int(Path(f"/proc/{root_pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
     if victim == "both":
-        host.send_signal(signal.SIGSTOP)  # or else it would remove the group before it is killed
+        host.send_signal(signal.SIGSTOP)  # so that it cannot remove the group before it is killed
         os.waitid(os.P_PID, host.pid, os.WSTOPPED)
     if victim != "host":
         os.kill(sampler_pid, signal.SIGKILL)
@@ -356,7 +356,7 @@ def test_killed_in_the_middle(victim: str, marked: Any) -> None:
 
 UNPRIVILEGED = """
 import concmem, json, os
-concmem.measure(["true"])  # whatever has to be imported may lie where nobody else may look
+concmem.measure(["true"])  # so that all modules are imported: another user may not be able to read them
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 m = concmem.measure(["sh", "-c", "sleep 0.2; true"], cgroup=True, taskstats=True, exact=True, windows=True)
 print(json.dumps([m.sampler.missing, {n: [f.status, f.note] for n, f in m.figures.items()}, m.exit.code]))
@@ -364,9 +364,9 @@ print(json.dumps([m.sampler.missing, {n: [f.status, f.note] for n, f in m.figure
 
 
 @pytest.mark.usefixtures("others_may_measure")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_without_privilege(host_python: Callable[..., Any]) -> None:
-    """What can be had is had; each that cannot says why in one sentence; the command runs as it would."""
+    """Available sources work, each other one has a sentence that says why not, and the command runs as usual."""
     missing, figures, code = host_python(UNPRIVILEGED)
     assert code == 0
     assert set(missing) == {"cgroup", "taskstats", "rss_stat"}

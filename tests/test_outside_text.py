@@ -33,12 +33,12 @@ from concmem.study.store.directory import Store
 ESC, RIGHT_TO_LEFT, NOT_UTF_8, LONE = "\x1b[2J", "\u202e", "\udcff", "\ud800"
 SCRIPT = "<script>taken=1</script>"
 HOSTILE = f"=1+1{ESC}\n{SCRIPT}{RIGHT_TO_LEFT}{NOT_UTF_8}{LONE}\x9b\u2028|end"
-"""A formula, a terminal's command, a line, a program, a turned direction, a byte that is no UTF-8, a lone surrogate."""
+"""A formula, a terminal command, a newline, a script, reversed text, a byte that is not UTF-8, a lone surrogate."""
 SHOWN = r"=1+1\x1b[2J\n<script>taken=1</script>\u202e\xff\ud800\u009b\u2028|end"
 
 
 def assert_harmless(text: str) -> None:
-    """No character in it that cannot be seen, but for newlines of concmem's own."""
+    """Check that a text has no invisible characters except concmem's own newlines."""
     text.encode("utf-8")
     found = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Cn")} - {"\n"}
     assert not found, found
@@ -57,7 +57,7 @@ def measured() -> Measurement:
 
 @pytest.fixture
 def study(measured: Measurement, tmp_path: Path) -> Study:
-    """A study each of whose texts is hostile, as it lies on the disk: what reads it must not trust what wrote it."""
+    """A stored study in which each text is hostile: readers must not trust the writer."""
     host = measured.host
     made = Study(
         path=tmp_path / "study",
@@ -97,7 +97,7 @@ def study(measured: Measurement, tmp_path: Path) -> Study:
 
 
 def poison(content: Any) -> None:
-    """Make every text hostile that has no meaning of its own: no name, no choice, no time."""
+    """Make every free text hostile: not names, choices and times."""
     kept = {
         "name",
         "program",
@@ -120,8 +120,8 @@ def poison(content: Any) -> None:
         poison(value)
 
 
-def test_what_cannot_be_seen_is_an_escape() -> None:
-    """Every character is either shown or written as an escape, which stays as it is when it is escaped again."""
+def test_invisible_characters_are_escaped() -> None:
+    """Every character is shown or escaped, and escaping twice changes nothing."""
     assert escape_text(HOSTILE) == SHOWN == escape_text(SHOWN)
     assert escape_text("a\tb\r\0\x7f\ufeff\U000e0041\uffff") == r"a\tb\r\x00\x7f\ufeff\U000e0041\uffff"
     plain = "naïve 日本語 \N{NO-BREAK SPACE}\N{ROCKET} 100 % `~!@#$^&*()[]{}\\|;:'\",.<>/?"
@@ -134,7 +134,7 @@ def test_what_cannot_be_seen_is_an_escape() -> None:
 
 
 def test_a_cell_of_csv_is_no_formula() -> None:
-    """A text that a spreadsheet would run has an apostrophe before it; a number is itself, however it begins."""
+    """A text that a spreadsheet would run is prefixed with an apostrophe; numbers are unchanged."""
     for begin in ("=1+1", "+1", "-1", "@SUM(A1)", " =1+1", "\N{FULLWIDTH EQUALS SIGN}1"):
         assert csv_cell(begin) == f"'{begin}"
     assert (csv_cell("\t=1"), csv_cell("\r=1")) == (r"\t=1", r"\r=1")
@@ -143,7 +143,7 @@ def test_a_cell_of_csv_is_no_formula() -> None:
 
 
 def test_a_word_for_a_shell_can_be_copied(tmp_path: Path) -> None:
-    """Bash makes the name of it again, whatever is in it."""
+    """Bash turns it into the same name, whatever characters it has."""
     for word in ("plain", "with space", "it's", "a\nb\x1b'\\c", "\u202e", os.fsdecode(b"\xff\xfe")):
         shown = shell_word(word)
         assert_harmless(shown)
@@ -151,13 +151,13 @@ def test_a_word_for_a_shell_can_be_copied(tmp_path: Path) -> None:
         assert os.fsdecode(done.stdout) == word
 
 
-def test_markdown_shows_what_it_is_given() -> None:
-    """No markup, no HTML, no cell of its own."""
+def test_markdown_is_escaped() -> None:
+    """Text makes no markup, no HTML and no table cell."""
     assert escape_markdown("<b>|a_b _c_ ~~x~~ &lt; [x](y)") == r"\<b\>\|a_b \_c\_ \~\~x\~\~ \&lt; \[x\](y)"
 
 
 def test_every_error_is_one_line() -> None:
-    """Whatever a message names; what the error knows stays as it is."""
+    """The message is escaped; the attributes of the error are unchanged."""
 
     def every(kind: type[ConcmemError]) -> list[type[ConcmemError]]:
         return [kind, *(each for sub in kind.__subclasses__() for each in every(sub))]
@@ -165,13 +165,13 @@ def test_every_error_is_one_line() -> None:
     for kind in every(ConcmemError):
         assert kind.__str__ is (BuildError if kind is BuildError else ConcmemError).__str__, kind  # the one place
     assert str(RecordingError(HOSTILE)) == str(concmem.SamplerError(2, HOSTILE)) == SHOWN
-    assert str(BuildError("a\x1b\nb")) == "a\\x1b\nb"  # the lines are the compiler's
+    assert str(BuildError("a\x1b\nb")) == "a\\x1b\nb"  # the lines are from the compiler
     error = concmem.CommandNotFound(2, "No such file", "a\x1b")
     assert (error.filename, str(error)) == ("a\x1b", "a\\x1b: No such file")
 
 
 def test_a_console_escapes_strings_texts_and_cells() -> None:
-    """Whichever way Rich is given them."""
+    """In every form in which Rich accepts text."""
     from rich.table import Table
     from rich.text import Text
 
@@ -182,13 +182,13 @@ def test_a_console_escapes_strings_texts_and_cells() -> None:
         table.add_row(HOSTILE)
         table.add_row(Text(HOSTILE))
         console.print(HOSTILE, Text(HOSTILE), table, "[red]no markup :smile:")
-        shown = out.getvalue().replace("\n", "")  # own lines; those of HOSTILE are not kept apart in a table
+        shown = out.getvalue().replace("\n", "")  # a table has newlines of its own
         assert "\x1b" not in shown and RIGHT_TO_LEFT not in shown and NOT_UTF_8 not in shown and LONE not in shown
         assert "[red]no markup :smile:" in shown and r"\x1b[2J" in shown
 
 
 def test_run_shows_names_and_arguments_escaped(tmp_path: Path) -> None:
-    """On the terminal, in a chart, in a page; the JSON gives every byte back."""
+    """On the terminal, in a chart, in a page; the JSON keeps every byte."""
     pytest.importorskip("vl_convert", reason="vl-convert-python is missing: pip install 'concmem[report]'")
     name = os.fsencode(f"{ESC}\n{RIGHT_TO_LEFT}{NOT_UTF_8} <b>")
     program = tmp_path / os.fsdecode(name)
@@ -212,7 +212,7 @@ def test_run_shows_names_and_arguments_escaped(tmp_path: Path) -> None:
 
 
 def test_errors_of_the_command_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Names of programs, folders, files and options."""
+    """They can contain names of programs, folders, files and options."""
     hostile = f"{tmp_path}/{ESC}\n{RIGHT_TO_LEFT}{NOT_UTF_8}"
     for arguments in (
         ("run", "--", hostile),
@@ -240,7 +240,7 @@ def test_errors_of_the_command_are_one_line(tmp_path: Path, capsys: pytest.Captu
 def test_a_language_is_shown_escaped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a manifest calls it, what its tools answer, where they are."""
+    """Its name in the manifest, the output of its tools, and their paths."""
     folder = tmp_path / "programs" / "odd"
     folder.mkdir(parents=True)
     (folder / "odd.sh").write_text("")
@@ -253,7 +253,7 @@ def test_a_language_is_shown_escaped(
         "answer = '(?s)odd (?P<version>.*)'\n"
         '[[program]]\nname = "odd"\ntitle = "Odd"\nkind = "process"\nfile = "odd.sh"\n',
     )
-    monkeypatch.setattr(drivers, "PROGRAMS", folder.parent)  # of all languages the one
+    monkeypatch.setattr(drivers, "PROGRAMS", folder.parent)  # only this language
     with pytest.raises(SystemExit) as ended:
         command(["toolchains"], prog_name="concmem")
     shown = capsys.readouterr().out
@@ -270,7 +270,7 @@ def test_a_language_is_shown_escaped(
 
 
 def test_a_hostile_study_is_reported_escaped(study: Study) -> None:
-    """The terminal, table, claims, page and charts of a study whose every text is hostile."""
+    """Terminal, table, claims, page and charts escape every text."""
     pytest.importorskip("vl_convert", reason="vl-convert-python is missing: pip install 'concmem[report]'")
     done = run("report", study.path)
     assert done.returncode == 0, done.stderr
@@ -290,7 +290,7 @@ def test_a_hostile_study_is_reported_escaped(study: Study) -> None:
 
 @pytest.mark.parametrize("form", report.STUDY_FORMATS)
 def test_a_hostile_study_has_every_form(study: Study, form: str) -> None:
-    """Also those that other programs read, and two studies compared."""
+    """Also formats for other programs, and a comparison of two studies."""
     if form == "parquet":
         pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'concmem[parquet]'")
     content = report.study_bytes(load_study(study.path), form)
@@ -308,7 +308,7 @@ def test_a_hostile_study_has_every_form(study: Study, form: str) -> None:
 
 
 def test_progress_is_one_line_a_run(study: Study) -> None:
-    """Whatever a run says why it failed, and wherever the study goes."""
+    """Whatever the reason of a failed run and the path of the study contain."""
     from concmem.study.running.progress import BarProgress, LineProgress
 
     loaded = load_study(study.path)
@@ -326,7 +326,7 @@ def test_progress_is_one_line_a_run(study: Study) -> None:
 
 
 def test_a_recording_error_names_a_hostile_file(tmp_path: Path) -> None:
-    """Escaped, as everything."""
+    """The name is escaped."""
     path = tmp_path / "a\x1b\n.json"
     path.write_text("{")
     with pytest.raises(RecordingError) as caught:

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel and the sdist are opened and their files compared with the checkout's."""
+"""The files in the wheel and the sdist are compared with those in the checkout."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ pytestmark = pytest.mark.xdist_group("packaging")  # one build for all
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an sdist and the wheel made from it: CONCMEM_DIST, or made here."""
+    """A folder with an sdist and the wheel built from it: CONCMEM_DIST, or built here."""
     if given := os.environ.get("CONCMEM_DIST"):
         return Path(given)
     if not (ROOT / "setup.py").exists():
-        pytest.skip("the checkout is missing: only an installed concmem is here")
-    # In a copy: a build leaves files behind.
+        pytest.skip("requires a checkout: only an installed concmem is here")
+    # In a copy, because a build leaves files.
     checkout = tmp_path_factory.mktemp("checkout") / "concmem"
     shutil.copytree(ROOT, checkout, ignore=NOT_SOURCES)
     environment = runpy.run_path(str(ROOT / "scripts/make_venv.py"))["build_environment"](sys.prefix)
@@ -43,7 +43,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _files_below(folder: str) -> set[str]:
-    """The checkout's own files below a folder: not what builds and interpreters leave there."""
+    """Return the checkout's own files below a folder, without files of builds and interpreters."""
     made = {"__pycache__", "target", "node_modules", "bin", "obj"}
     paths = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
     return {
@@ -58,14 +58,14 @@ def _wheel(dist: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def test_one_wheel_serves_every_python(dist: Path) -> None:
+def test_one_wheel_for_every_python(dist: Path) -> None:
     """The wheel is for the stable ABI of CPython 3.10 and later."""
     (path,) = dist.glob("*.whl")
     assert "-cp310-abi3-linux_" in path.name
 
 
-def test_wheel_holds_the_package_and_nothing_else(dist: Path) -> None:
-    """Modules, type marker, extension, sampler and programs are in the wheel; C files, tests and leavings are not."""
+def test_wheel_contains_only_the_package(dist: Path) -> None:
+    """The wheel has modules, type marker, extension, sampler and programs, but no C files, tests or temporary files."""
     with _wheel(dist) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     programs = {f"concmem/{name}" for name in _files_below("programs")}
@@ -75,14 +75,14 @@ def test_wheel_holds_the_package_and_nothing_else(dist: Path) -> None:
 
 
 def test_sampler_is_executable(dist: Path) -> None:
-    """The sampler keeps its permission to be executed, and is an ELF program."""
+    """The sampler has execute permission, and is an ELF program."""
     with _wheel(dist) as wheel:
         assert (wheel.getinfo("concmem/concmem-sampler").external_attr >> 16) & 0o777 == 0o755
         assert wheel.read("concmem/concmem-sampler")[:4] == b"\x7fELF"
 
 
-def test_sdist_holds_what_a_build_and_the_tests_need(dist: Path) -> None:
-    """From the sdist alone concmem can be built, tested and benchmarked."""
+def test_sdist_contains_what_build_and_tests_need(dist: Path) -> None:
+    """The sdist is sufficient to build, test and benchmark concmem."""
     (path,) = dist.glob("*.tar.gz")
     with tarfile.open(path) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
@@ -102,7 +102,7 @@ def test_sdist_holds_what_a_build_and_the_tests_need(dist: Path) -> None:
 
 
 def test_metadata(dist: Path) -> None:
-    """The wheel names its licence, the command, the least Python and the report extra."""
+    """The wheel names the licence, the command, the oldest Python and the report extra."""
     with _wheel(dist) as wheel:
         by_name = {name.rpartition("/")[2]: name for name in wheel.namelist() if ".dist-info/" in name}
         metadata = wheel.read(by_name["METADATA"]).decode()
@@ -112,8 +112,8 @@ def test_metadata(dist: Path) -> None:
         assert f"\n{line}\n" in metadata
 
 
-def test_installed_version_is_the_package_s() -> None:
-    """There is one version, and pip and the package agree on it."""
+def test_installed_version_is_that_of_the_package() -> None:
+    """The version is the same in pip and in the package."""
     import importlib.metadata
 
     import concmem

@@ -1,4 +1,4 @@
-"""The traps of /proc: what it shows of zombies, of leaderless processes, over exec, and of those it keeps to itself."""
+"""Special cases of /proc: zombies, processes without a main thread, exec, and processes that it hides."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ MIB = 1 << 20
 HELD_BYTES = 60 * MIB
 
 SMALL_BYTES = 8 * MIB
-"""More than any of the programs here needs beside the bytes that it holds."""
+"""More than the start-up size of any program here."""
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
 
 def after(m: concmem.Measurement, t_s: float) -> Any:
-    """The RSS of the windows from `t_s` until shortly before the end."""
+    """Return the RSS of the windows from `t_s` until shortly before the end."""
     t = m.timeline.t_s
     return m.timeline.rss_bytes[(t >= t_s) & (t <= m.wall_s - 0.05)]
 
 
 def last_third(m: concmem.Measurement) -> Any:
-    """The RSS of the last third of all readings, however many there were, which go on until the end."""
+    """Return the RSS of the last third of all readings."""
     t_s, rss_bytes = m.timeline.t_s, m.timeline.rss_bytes
     assert len(t_s) > 10
     assert t_s[-1] >= m.wall_s - 2 * m.sampler.longest_gap_s - 0.1
@@ -43,7 +43,7 @@ def last_third(m: concmem.Measurement) -> Any:
 
 
 def test_a_zombie_holds_nothing() -> None:
-    """A dead child that its parent does not reap keeps its peak, ends when it died, and is in no sum after that."""
+    """A zombie keeps its peak, ends when it exited, and is in no later sum."""
     m = concmem.measure(known("zombie-keeper", HELD_BYTES, 1.0), stdout=subprocess.PIPE)
     zombie_pid = int((m.stdout or b"").split()[1])
     (zombie,) = [p for p in m.processes if p.pid == zombie_pid]
@@ -57,7 +57,7 @@ def test_a_zombie_holds_nothing() -> None:
 
 
 def test_a_process_without_its_main_thread() -> None:
-    """Memory that another thread touches after the main one has left is seen, in RSS and in PSS, while it is held."""
+    """Memory that another thread touches after the main thread has ended is in RSS and PSS while it is held."""
     m = concmem.measure(known("leader-exit", HELD_BYTES, 1.0), stdout=subprocess.DEVNULL)
     assert m.exit.ok
     assert int(m.timeline.rss_bytes.max()) >= HELD_BYTES
@@ -65,12 +65,12 @@ def test_a_process_without_its_main_thread() -> None:
     assert m.root_peak_rss.bytes is not None
     assert m.root_peak_rss.bytes >= HELD_BYTES - m.root_peak_rss.error_bytes
     held = m.timeline.rss_bytes >= HELD_BYTES
-    last = held[held.argmax() : len(held) - held[::-1].argmax()]  # from the first to the last time
+    last = held[held.argmax() : len(held) - held[::-1].argmax()]  # from the first to the last largest reading
     assert len(last) > 5 and last.all()
 
 
 def test_another_thread_that_executes_a_program(compiled: Callable[[str], str]) -> None:
-    """It becomes the main thread, which had left: it is read on, and ended where it is over the limit."""
+    """It becomes the new main thread. The process is still read, and killed above the limit."""
     command = [compiled("leaver"), "exec", *known("hold", HELD_BYTES, 1, 0.5)]
     m = concmem.measure(command, stdout=subprocess.DEVNULL)
     assert m.exit.ok and len(m.processes) == 1
@@ -80,7 +80,7 @@ def test_another_thread_that_executes_a_program(compiled: Callable[[str], str]) 
 
 
 def test_windows_without_the_main_thread(compiled: Callable[[str], str]) -> None:
-    """What was given back is in no later window, and the name is not that of the thread that is read."""
+    """Freed memory is in no later window, and the name is that of the process, not of the thread that is read."""
     m = concmem.measure(["/bin/sh", "-c", f"{compiled('leaver')} spike {HELD_BYTES}; exit 0"], windows=True)
     assert m.exit.ok
     assert int(m.timeline.rss_bytes.max()) >= HELD_BYTES
@@ -89,8 +89,8 @@ def test_windows_without_the_main_thread(compiled: Callable[[str], str]) -> None
 
 
 @pytest.mark.parametrize("life_s", [0.0002, 0.001, 0.003, 0.02])
-def test_a_process_that_lives_on_in_short_lived_threads(compiled: Callable[[str], str], life_s: float) -> None:
-    """Its main thread has left, and whichever thread it is read through is gone soon: it is read to its end."""
+def test_a_process_with_only_short_lived_threads(compiled: Callable[[str], str], life_s: float) -> None:
+    """Its main thread has ended, and the thread whose files are read ends soon: it is read to its end."""
     m = concmem.measure([compiled("relay"), str(HELD_BYTES), "0.8", str(life_s)])
     assert m.exit.ok
     assert len(m.processes) == 1
@@ -99,7 +99,7 @@ def test_a_process_that_lives_on_in_short_lived_threads(compiled: Callable[[str]
 
 
 def test_an_exec_in_the_middle() -> None:
-    """Over an exec the peak stays, RSS and PSS follow the new, small image, and nothing reads as zero."""
+    """After an exec, the peak is kept, RSS and PSS are those of the new, small program, and no reading is 0."""
     m = concmem.measure(known("exec-small", HELD_BYTES, 1.5), stdout=subprocess.DEVNULL, pss_budget=1)
     assert m.exit.ok
     assert len(m.processes) == 1
@@ -111,8 +111,8 @@ def test_an_exec_in_the_middle() -> None:
     assert int(m.timeline.pss_bytes.max()) >= HELD_BYTES
 
 
-def test_a_child_whose_rusage_nobody_gets() -> None:
-    """A child that the kernel reaps by itself has no exit record; its size is known from reading it."""
+def test_a_child_without_rusage() -> None:
+    """For a child that the kernel reaps itself there is no rusage. Its size is known from readings."""
     m = concmem.measure(known("sigchld-ignored", HELD_BYTES, 0.5), stdout=subprocess.PIPE)
     child_pid = int((m.stdout or b"").split()[1])
     (child,) = [p for p in m.processes if p.pid == child_pid]
@@ -125,7 +125,7 @@ def test_a_child_whose_rusage_nobody_gets() -> None:
 
 
 def test_the_size_of_a_reaped_child_is_not_the_roots() -> None:
-    """wait4 gives the root the maximum of itself and of the children it waited for: the root's figure must not."""
+    """wait4 returns the maximum of the root and of the children it waited for. The root's figure excludes them."""
     m = concmem.measure(f"{' '.join(known('hold', HELD_BYTES, 1, 0.3))}; true", stdout=subprocess.DEVNULL)
     assert m.root_peak_rss.bytes is not None
     assert m.root_peak_rss.bytes < SMALL_BYTES
@@ -134,7 +134,7 @@ def test_the_size_of_a_reaped_child_is_not_the_roots() -> None:
 
 
 def test_a_name_with_spaces_and_parentheses(tmp_path: Path) -> None:
-    """The kernel does not escape names: one that looks like the rest of the line must not be parsed as such."""
+    """The kernel does not escape names, so a name that looks like the rest of the line must be parsed correctly."""
     odd = tmp_path / "a) R 1 (b c"
     odd.symlink_to(known("hold")[0])
     m = concmem.measure([str(odd), str(HELD_BYTES), "1", "0.3"], stdout=subprocess.DEVNULL)
@@ -143,8 +143,8 @@ def test_a_name_with_spaces_and_parentheses(tmp_path: Path) -> None:
     assert int(m.timeline.rss_bytes.max()) >= HELD_BYTES
 
 
-def test_a_stopped_target_is_no_end() -> None:
-    """A target that is stopped and continued is still measured, its exit is its own."""
+def test_a_stopped_target() -> None:
+    """A target that is stopped and continued is still measured, with its own exit."""
     m = concmem.measure("(sleep 0.4; kill -CONT $$) & kill -STOP $$; exit 8")
     assert (m.exit.code, m.exit.reason) == (8, "exited")
     assert m.wall_s >= 0.4
@@ -152,7 +152,7 @@ def test_a_stopped_target_is_no_end() -> None:
 
 HIDDEN = """
 import json, os, sys, concmem, numpy
-concmem.measure(["true"])  # whatever has to be imported may lie where nobody else may look
+concmem.measure(["true"])  # so that all modules are imported: another user may not be able to read them
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 m = concmem.measure(sys.argv[1:], stdout=concmem.DEVNULL)
@@ -166,15 +166,15 @@ print(json.dumps([
 
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
-    """A folder that other users may look into, unlike those of pytest."""
+    """A folder that other users can read, unlike those of pytest."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 @pytest.mark.usefixtures("others_may_measure")
-def test_what_the_kernel_refuses_is_said(public_folder: Path, host_python: Callable[..., Any]) -> None:
-    """What its user may run but not read hides its address space: RSS is read, and that PSS was refused is said."""
+def test_refused_readings_are_reported(public_folder: Path, host_python: Callable[..., Any]) -> None:
+    """The address space of a program without read permission is hidden: RSS is read, and refused PSS is reported."""
     closed = public_folder / "hold"
     shutil.copy(known("hold")[0], closed)
     closed.chmod(0o111)
@@ -203,10 +203,10 @@ print(json.dumps([
 
 @pytest.mark.usefixtures("others_may_measure")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount /proc with hidepid")
-def test_what_proc_does_not_even_show(
+def test_processes_hidden_by_hidepid(
     public_folder: Path, host_python: Callable[..., Any], own_mounts: list[str]
 ) -> None:
-    """With hidepid what may not be traced has no folder in /proc: that it was there, and how large, is said."""
+    """With hidepid a process that may not be traced has no folder in /proc. It is reported, with its size."""
     closed = public_folder / "hold"
     shutil.copy(known("hold")[0], closed)
     closed.chmod(0o111)
@@ -220,7 +220,7 @@ def test_what_proc_does_not_even_show(
 
 
 def test_sources_are_found_by_trying() -> None:
-    """`probe` names every source with its columns; the three that every Linux has are usable here."""
+    """`probe` returns every source with its columns. The three that every Linux has are usable here."""
     sources = {source.name: source for source in concmem.probe()}
     assert "rss" in sources["statm"].columns
     assert {"hwm", "swap", "threads"} <= set(sources["status"].columns)
@@ -232,7 +232,7 @@ def test_sources_are_found_by_trying() -> None:
 
 
 def test_pss_lies_between_uss_and_rss() -> None:
-    """Of one process, private memory is at most its proportional share, and that at most its RSS."""
+    """The USS of a process is at most its PSS, which is at most its RSS."""
     m = concmem.measure(known("hold", HELD_BYTES, 1, 1.0), stdout=subprocess.DEVNULL, pss_budget=0.5)
     rollup = m.timeline.track("smaps_rollup")
     assert len(rollup) > 3
@@ -243,18 +243,18 @@ def test_pss_lies_between_uss_and_rss() -> None:
 
 
 def test_the_budget_of_smaps_rollup_is_kept() -> None:
-    """Reading PSS of 300 MiB in 4 KiB pages takes milliseconds; at 1 % of the wall time it stays rare."""
+    """Reading the PSS of 300 MiB in 4 KiB pages takes milliseconds, so with 1 % of the wall time it is read rarely."""
     budget = 0.01
     m = concmem.measure(known("hold", 300 * MIB, 1, 2), stdout=subprocess.DEVNULL, pss_budget=budget)
     assert m.sampler.pss_readings >= 1
-    # One reading more than the budget at the start and one at a record, each as long as a busy machine makes it.
+    # Above the budget, one reading at the start and one at a new maximum are allowed, each slow on a busy machine.
     assert m.sampler.pss_s <= budget * m.tree_wall_s + 5 * m.sampler.pss_s / m.sampler.pss_readings
     assert m.tree_peak_pss.bytes is not None
     assert 300 * MIB <= m.tree_peak_pss.bytes <= 304 * MIB
 
 
 def test_no_budget_no_pss() -> None:
-    """With `pss_budget=0` there is no reading of smaps_rollup, and the figure says why it is missing."""
+    """With `pss_budget=0` smaps_rollup is not read, and the figure says why it is unavailable."""
     m = concmem.measure(known("hold", 10 * MIB, 1, 0.3), stdout=subprocess.DEVNULL, pss_budget=0)
     assert m.sampler.pss_readings == 0
     assert (m.tree_peak_pss.bytes, m.tree_peak_pss.status) == (None, "unavailable")
@@ -264,7 +264,7 @@ def test_no_budget_no_pss() -> None:
 
 
 def test_a_target_killed_by_the_kernel_still_has_its_figures() -> None:
-    """A target that dies by SIGKILL in the middle leaves its peak behind."""
+    """The peak of a target that is killed by SIGKILL is known."""
     m = concmem.measure(f"{' '.join(known('hold', HELD_BYTES, 1, 60))} & sleep 0.4; kill -KILL $!; wait $!",
                         stdout=subprocess.DEVNULL)  # fmt: skip
     assert m.exit.code == 128 + signal.SIGKILL
@@ -290,12 +290,12 @@ for count in (*range(0, 1200, 7), *map(int, sys.argv[1:])):
     groups = (ctypes.c_uint32 * count)(*range(1_000_000_000, 1_000_000_000 + count))
     if setgroups(ctypes.c_size_t(count), groups) != 0:
         raise OSError(ctypes.get_errno(), "setgroups")
-    # This process grows as it goes: what is read lies between what the file said before and what it says after.
+    # This process grows: the reading is between the values of the file before and after it.
     before = kib()
     got = lib.cm_read(proc_fd, b"status", os.getpid(), row, 8)
     after = kib()
     read = [row[0] // 1024, row[1] // 1024, row[2], row[3] // 1024]
-    # The kernel adds to VmHWM in lots: a later look may find less, by up to a lot for each CPU.
+    # VmHWM comes from per-CPU counters with batches: a later reading can be lower by one batch per CPU.
     is_near = [before[0] - 1024 < read[0] < after[0] + 1024]
     is_near += [min(b, a) <= r <= max(b, a) for b, r, a in list(zip(before, read, after))[1:]]
     if got != 5 or not all(is_near):
@@ -304,15 +304,15 @@ print(json.dumps(wrong))
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root is missing: setgroups")
+@pytest.mark.skipif(os.geteuid() != 0, reason="requires root: setgroups")
 def test_status_of_any_length_is_read_whole(host_python: Any) -> None:
-    """Memory figures stand behind the list of groups: they are found at any place in the file, to the longest."""
+    """The memory figures come after the list of groups. They are found at any position, up to the longest list."""
     assert host_python(MANY_GROUPS, 2000, 65536) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root is missing: setgroups")
+@pytest.mark.skipif(os.geteuid() != 0, reason="requires root: setgroups")
 def test_a_measurement_with_thousands_of_groups(host_python: Any) -> None:
-    """The high-water mark of a target with 2,000 groups, and the sampler's own size, are there as with none."""
+    """With 2,000 groups, the high-water mark of the target and the sampler's own size are still read."""
     script = (
         "import concmem, json, os, sys\n"
         "os.setgroups(range(1_000_000_000, 1_000_002_000))\n"
@@ -327,8 +327,8 @@ def test_a_measurement_with_thousands_of_groups(host_python: Any) -> None:
 
 
 @pytest.mark.parametrize(("size", "is_cut"), [(4000, False), (4094, False), (4096, True), (100_000, True)])
-def test_arguments_that_are_not_kept_whole_say_so(size: int, is_cut: bool) -> None:
-    """Less than 4 KiB of a process's arguments are kept, and one that has more says that it has."""
+def test_cut_arguments_are_marked(size: int, is_cut: bool) -> None:
+    """At most 4 KiB of a process's arguments are kept, and `argv_is_cut` says whether it has more."""
     words = ("/bin/sh", "-c", "read line; exit 0")
     before = sum(len(word) + 1 for word in words)
     filler = "x" * (size - before - 1)

@@ -1,4 +1,4 @@
-"""The recorder by itself: a day of readings in bounded memory, every minimum and maximum kept, checked row by row."""
+"""The recorder alone: a day of readings in bounded memory, with every minimum and maximum, checked row by row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY_ROWS = 86_400_000
 
 @pytest.fixture(scope="module")
 def feeder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """tests/c/feed_recorder.c with the recorder's own sources."""
+    """Compile tests/c/feed_recorder.c with the recorder's own sources."""
     csrc = ROOT / "csrc"
     program = tmp_path_factory.mktemp("recorder") / "feed_recorder"
     sources = [
@@ -51,7 +51,7 @@ def feed(feeder: Path, rows: int, shape: str) -> dict[str, Any]:
 
 
 def test_a_day_at_1_khz(feeder: Path) -> None:
-    """86,400,000 rows take less than 2 MiB a track; the maximum, its time, and the full rate round it are kept."""
+    """86,400,000 rows take less than 2 MiB per track. The maximum, its time, and all readings around it are kept."""
     day = feed(feeder, DAY_ROWS, "walk")
     assert day["bytes"] < 2 * MIB
     assert day["windows"] >= 8_192  # 10 s each
@@ -65,5 +65,5 @@ def test_a_day_at_1_khz(feeder: Path) -> None:
 @pytest.mark.parametrize("shape", ["grow", "flat", "walk"])
 @pytest.mark.parametrize("rows", [1, 2, 8_192, 32_767, 32_768, 32_769, 65_536, 65_537, 1_000_003])
 def test_windows_are_right_at_every_fill(feeder: Path, rows: int, shape: str) -> None:
-    """Before, at and after the merging of full windows, each holds what its rows held, and the ring the record."""
+    """Before, during and after merging, each window has the values of its rows, and the ring the maximum."""
     assert feed(feeder, rows, shape)["ring_has_record"] == 1

@@ -1,4 +1,4 @@
-"""The eBPF program behind rss_stat, by itself: its sums and maxima against what the kernel's page tables hold."""
+"""The eBPF program of rss_stat alone: its sums and maxima are compared with the kernel's page tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """tests/c/rss_stat_harness.c with the source's own files."""
+    """Compile tests/c/rss_stat_harness.c with the files of the source."""
     csrc = ROOT / "csrc"
     program = tmp_path_factory.mktemp("rss_stat") / "rss_stat_harness"
     sources = [
@@ -38,7 +38,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """A control group of cgroup v2 with one below it."""
+    """Make a control group of version 2 with a child group."""
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     roots = [Path(where) for where, kind in mounts if kind == "cgroup2"]
     if not roots:
@@ -69,7 +69,7 @@ def run(harness: Path, group: Path, scenario: str, launch_group: Path | None = N
 
 
 def test_one_process_to_the_page(harness: Path, group: Path) -> None:
-    """On another CPU than the event's, with memory of all kinds, started by vfork out of memory that is not counted."""
+    """With events on another CPU, all kinds of memory, and a vfork from an address space that is not counted."""
     result = run(harness, group, "hold")
     assert result["sum"] == result["truth"] > 130 * MIB
     assert result["peak"] >= result["sum"]
@@ -85,32 +85,32 @@ def test_shared_pages_count_in_each(harness: Path, group: Path) -> None:
     assert result["sum"] == result["truth"] > 1000 * MIB
 
 
-def test_what_the_tree_takes_from_a_stranger(harness: Path, group: Path) -> None:
-    """The target shortens a file that a process outside has mapped: that one's size changes, and is not counted."""
+def test_changes_of_other_processes_are_not_counted(harness: Path, group: Path) -> None:
+    """The target truncates a file that another process has mapped. The size of that process is not counted."""
     result = run(harness, group, "truncate")
     assert result["sum"] == result["truth"] < 32 * MIB
 
 
-def test_two_processes_that_climb_in_step(harness: Path, group: Path) -> None:
-    """Both CPUs raise the same sum and maximum; in each round the maximum is the sum that both have at the top."""
+def test_two_processes_that_grow_together(harness: Path, group: Path) -> None:
+    """Both CPUs raise the same sum and maximum. In each round the maximum is the sum of both largest sizes."""
     assert run(harness, group, "processes")["off"] == 0
 
 
-def test_two_threads_that_climb_in_step(harness: Path, group: Path) -> None:
-    """Sizes that two threads of a process change in one instant can cross: seldom, and by one event (here 16 pages)."""
+def test_two_threads_that_grow_together(harness: Path, group: Path) -> None:
+    """If two threads change a size at once, updates can be reordered: rarely, and by one event (here 16 pages)."""
     result = run(harness, group, "threads")
     assert result["off"] <= result["rounds"] // 50
     assert result["worst"] <= 16 * 4096
 
 
 @pytest.mark.parametrize("pace", ["spikes", "spikes_busy"])
-def test_every_spike_is_whole_in_its_window(harness: Path, group: Path, pace: str) -> None:
-    """Spikes of 20 MiB: at 1 kHz, and with exchanges back to back, each is whole in the window of its time."""
+def test_every_spike_is_complete_in_its_window(harness: Path, group: Path, pace: str) -> None:
+    """Each spike of 20 MiB is complete in the right window, at 1 kHz and with windows read back to back."""
     result = run(harness, group, pace)
     assert result["missed"] == 0
     assert result["peak"] == result["top"] > 25 * MIB
 
 
-def test_lives_that_somebody_looks_at(harness: Path, group: Path) -> None:
-    """A process whose memory is freed by its last reader, out of the group, leaves nothing behind in the sum."""
+def test_processes_that_others_read(harness: Path, group: Path) -> None:
+    """If the last reader of a process, outside of the group, frees its memory, the sum goes back to 0."""
     assert run(harness, group, "lives")["events"] > 10_000

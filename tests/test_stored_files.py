@@ -65,7 +65,7 @@ VALUES = st.recursive(
 
 
 def paths_in(document: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where every value of a document stands."""
+    """Return the paths of all values of a document."""
     items = (
         document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
     )
@@ -76,7 +76,7 @@ def paths_in(document: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 @st.composite
 def changed(draw: Callable[..., Any], document: Any) -> Any:
-    """A document in which one to three values are others, are missing, or have another name."""
+    """Change, remove or rename one to three values of a document."""
     made = copy.deepcopy(document)
     for _ in range(draw(st.integers(1, 3))):
         *above, last = draw(st.sampled_from(list(paths_in(made)) or [("none",)]))
@@ -97,7 +97,7 @@ def changed(draw: Callable[..., Any], document: Any) -> Any:
 
 @st.composite
 def damaged(draw: Callable[..., Any], content: bytes) -> bytes:
-    """Bytes of which some are others, or are missing."""
+    """Change or remove some bytes."""
     made = bytearray(content)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, max(0, len(made) - 1)))
@@ -120,7 +120,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def study(measured: Measurement, folder: Path) -> Study:
-    """Two programs, one that failed, as stored."""
+    """A stored study with two programs, one of which failed."""
 
     def entry(name: str) -> Entry:
         return Entry(name=name, title=name, language="C", kind="thread", variant="article", begins_together=False,
@@ -145,7 +145,7 @@ def study(measured: Measurement, folder: Path) -> Study:
 
 
 def use_measurement(measurement: Measurement) -> None:
-    """All that concmem makes of one."""
+    """Use a measurement in every way."""
     assert isinstance(headline(measurement), str) and explanation(measurement)
     shown(measurement, io.StringIO())
     json.dumps(measurement.to_dict(), allow_nan=False)
@@ -153,7 +153,7 @@ def use_measurement(measurement: Measurement) -> None:
 
 
 def use_timeline(timeline: Timeline) -> None:
-    """All that can be asked of one."""
+    """Use a timeline in every way."""
     len(timeline), timeline.t_s, timeline.rss_bytes, timeline.rss_min_bytes, timeline.pss_t_s, timeline.pss_bytes
     assert timeline.peak_t_s is None or timeline.peak_t_s >= 0
     assert len(timeline.ring[0]) == len(timeline.ring[1])
@@ -163,7 +163,7 @@ def use_timeline(timeline: Timeline) -> None:
 
 
 def use_study(directory: Path) -> None:
-    """All that is made of one."""
+    """Use a study in every way."""
     loaded = load_study(directory)
     for form in ("md", "csv", "json"):
         report.study_bytes(loaded, form)
@@ -176,7 +176,7 @@ def use_study(directory: Path) -> None:
 @fuzzed
 @given(data=st.data())
 def test_a_measurement_is_read_or_refused(data: st.DataObject, measured: Measurement, folder: Path) -> None:
-    """Whatever stands in its JSON."""
+    """Whatever its JSON contains."""
     path = folder / "measurement.json"
     good = measured.to_dict()
     if data.draw(st.booleans()):
@@ -199,7 +199,7 @@ def npz(about: str, arrays: dict[str, Any]) -> bytes:
 
 
 def parts(timeline: Timeline, path: Path) -> tuple[Any, dict[str, Any]]:
-    """What a stored timeline consists of."""
+    """Return the parts of a stored timeline."""
     timeline.save(path)
     with np.load(path, allow_pickle=False) as stored:
         return json.loads(str(stored["about"])), {name: stored[name] for name in stored.files if name != "about"}
@@ -208,7 +208,7 @@ def parts(timeline: Timeline, path: Path) -> tuple[Any, dict[str, Any]]:
 @fuzzed
 @given(data=st.data())
 def test_a_timeline_is_read_or_refused(data: st.DataObject, measured: Measurement, folder: Path) -> None:
-    """Whatever stands in its file: other columns, arrays of other sizes and kinds, bytes at random."""
+    """Whatever its file contains: other columns, arrays of other sizes and types, random bytes."""
     path = folder / "timeline.npz"
     about, arrays = parts(measured.timeline, path)
     if data.draw(st.booleans()):
@@ -236,7 +236,7 @@ def test_a_timeline_is_read_or_refused(data: st.DataObject, measured: Measuremen
 @fuzzed
 @given(data=st.data())
 def test_a_study_is_read_or_refused(data: st.DataObject, study: Study, folder: Path) -> None:
-    """Whatever stands in one of its files; merging it writes nothing beside the new study."""
+    """Whatever one of its files contains. Merging writes only the new study."""
     top = folder / "one"
     shutil.rmtree(top, ignore_errors=True)
     shutil.copytree(study.path, top / "study")
@@ -259,7 +259,7 @@ def test_a_study_is_read_or_refused(data: st.DataObject, study: Study, folder: P
 @fuzzed
 @given(data=st.data())
 def test_a_manifest_is_read_or_refused(data: st.DataObject, folder: Path) -> None:
-    """Whatever stands in a ``language.toml``."""
+    """Whatever a ``language.toml`` contains."""
     name = data.draw(st.sampled_from(["python", "rust", "go", "java"]))
     path = folder / "language.toml"
     good = (PROGRAMS / name / "language.toml").read_bytes()
@@ -288,7 +288,7 @@ NAMES = ["../x", "/tmp/x", "..", ".", "a/b", "a\0b", "a\x1bb", "a\nb", "A", "", 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_that_is_a_path_is_refused(name: str, study: Study, tmp_path: Path) -> None:
-    """In a run, in a program's entry, in the plan: by all that reads a study; nothing is written anywhere."""
+    """In a run, a program's entry or the plan, by every reader of a study. Nothing is written."""
     fields = {"run": "program", "entry": "name", "plan": "programs"}
     for part in fields:
         directory = tmp_path / part
@@ -335,8 +335,8 @@ def test_a_name_that_is_a_path_is_refused(name: str, study: Study, tmp_path: Pat
         (("sampler", "missing"), {"a": 1}, "sampler.missing"),
     ],
 )
-def test_a_field_that_is_wrong_is_named(field: tuple[str, ...], value: Any, said: str, measured: Measurement) -> None:
-    """By its path."""
+def test_a_wrong_field_is_named(field: tuple[str, ...], value: Any, said: str, measured: Measurement) -> None:
+    """The message has the path of the field."""
     stored = json.loads(json.dumps(measured.to_dict()))
     *above, last = field
     holder = stored
@@ -348,7 +348,7 @@ def test_a_field_that_is_wrong_is_named(field: tuple[str, ...], value: Any, said
 
 
 def header_of(shape: str, kind: str = "|u1") -> bytes:
-    """The beginning of an ``.npy`` file."""
+    """Return the header of an ``.npy`` file."""
     text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".encode()
     text += b" " * (-(len(text) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
@@ -370,7 +370,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def test_a_file_that_claims_to_be_huge_takes_no_memory(tmp_path: Path, measured: Measurement) -> None:
-    """Neither 10 TB of an array, nor a compressed GiB of zeros, nor a GiB of JSON, nor what nests without end."""
+    """An array of 10 TB, a compressed GiB of zeros, a GiB of JSON, and very deep nesting are refused."""
     about, _ = parts(measured.timeline, tmp_path / "good.npz")
     text = np.array(json.dumps(about))
     claims, zeros = tmp_path / "claims.npz", tmp_path / "zeros.npz"
@@ -404,8 +404,8 @@ def test_a_file_that_claims_to_be_huge_takes_no_memory(tmp_path: Path, measured:
         assert int(largest_kib) < 700 << 10, (name, largest_kib)
 
 
-def test_sizes_of_a_timeline_that_are_wrong_are_named(tmp_path: Path, measured: Measurement) -> None:
-    """The track and what is wrong with it."""
+def test_wrong_sizes_of_a_timeline_are_named(tmp_path: Path, measured: Measurement) -> None:
+    """The message names the track and what is wrong with it."""
     path = tmp_path / "a.npz"
     about, arrays = parts(measured.timeline, path)
 

@@ -1,4 +1,4 @@
-"""Processes that were killed and do not end: given up on soon, named, and with the reason."""
+"""Killed processes that do not end: the sampler soon stops waiting, and lists them with the reason."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from concmem.sampler_report import LeftProcess, Survivor
 
 LIMIT_S = 1.0
 GIVEN_UP_S = 30.0
-"""It gives up 1.5 s after the last sign of progress; this is for a machine on which it gets the CPU seldom."""
+"""The sampler gives up 1.5 s after the last progress. This is for a busy machine."""
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
-is_root = pytest.mark.skipif(os.geteuid() != 0, reason="root is missing")
+is_root = pytest.mark.skipif(os.geteuid() != 0, reason="requires root")
 
 
 @pytest.fixture
@@ -47,13 +47,13 @@ def frozen_group() -> Iterator[Path]:
     It goes behind `marked` in the list of a test's fixtures: that waits for the end of all that it marked.
     """
     if os.geteuid() != 0 or not (FREEZER / "tasks").exists():
-        pytest.skip("root, or a freezer of control groups of version 1, is missing")
+        pytest.skip("requires root and the freezer of control groups of version 1")
     group = FREEZER / f"concmem-test-{uuid.uuid4().hex}"
     group.mkdir()
     yield group
     (group / "freezer.state").write_text("THAWED")
     while (group / "tasks").read_text().split():
-        continue  # they have a SIGKILL to die of
+        continue  # a SIGKILL is pending for them
     group.rmdir()
 
 
@@ -67,8 +67,8 @@ sleep 600
 """
 
 
-def test_a_frozen_process_is_given_up_and_named(marked: Any, frozen_group: Path) -> None:
-    """A limit ends the rest of the tree; the frozen one is named, with every sample that was made until then."""
+def test_a_frozen_process(marked: Any, frozen_group: Path) -> None:
+    """A limit kills the rest of the tree. The frozen process is listed, and all readings are kept."""
     m = concmem.measure(FROZEN.format(group=frozen_group), timeout_s=LIMIT_S, env=marked.env)
     assert m.exit.reason == "timeout"
     assert m.exit.signal == signal.SIGKILL
@@ -84,8 +84,8 @@ def test_a_frozen_process_is_given_up_and_named(marked: Any, frozen_group: Path)
     assert again.sampler.survivors == m.sampler.survivors
 
 
-def test_a_frozen_root_is_given_up(frozen_group: Path) -> None:
-    """How it ended is not known; that it could not be killed, and why, is; no sampler stays behind."""
+def test_a_frozen_root(frozen_group: Path) -> None:
+    """Its exit is unknown. The measurement says why it could not be killed, and the sampler ends."""
     running = concmem.start(["/bin/sleep", "600"])
     (frozen_group / "tasks").write_text(str(running.root_pid))
     (frozen_group / "freezer.state").write_text("FROZEN")
@@ -98,7 +98,7 @@ def test_a_frozen_root_is_given_up(frozen_group: Path) -> None:
 
 @is_root
 def test_an_own_group_that_was_frozen(marked: Any) -> None:
-    """The group that was made for the target is thawed, and all in it ends."""
+    """The target's own group is thawed, and all processes in it end."""
     running = concmem.start("sleep 600 & sleep 600", exact=True, cgroup=True, env=marked.env)
     line = next(text for text in Path(f"/proc/{running.root_pid}/cgroup").read_text().splitlines() if "0::" in text)
     name = line.rpartition("/")[2]
@@ -106,7 +106,7 @@ def test_an_own_group_that_was_frozen(marked: Any) -> None:
     if not name.startswith("concmem-") or not groups:
         running.stop()
         running.wait()
-        pytest.skip("a mounted hierarchy of control groups of version 2 is missing")
+        pytest.skip("requires a mounted hierarchy of control groups of version 2")
     (groups[0] / "cgroup.freeze").write_text("1")
     while not is_frozen(running.root_pid or 0, Path("/")):
         time.sleep(0.001)
@@ -126,10 +126,10 @@ sys.stdin.read()
 """
 
 
-def test_a_process_that_is_traced_is_given_up_and_named(marked: Any) -> None:
-    """A tracer outside of the tree that does not wait keeps its process from being reaped."""
+def test_a_traced_process(marked: Any) -> None:
+    """A process cannot be reaped while a tracer outside of the tree does not wait for it."""
     running = concmem.start("sleep 600 & echo $!; sleep 600", stdout=subprocess.PIPE, env=marked.env)
-    marked.wait_for(4)  # the sampler, the shell and two
+    marked.wait_for(4)  # the sampler, the shell and two children
     root_pid = running.root_pid
     pid = int(Path(f"/proc/{root_pid}/task/{root_pid}/children").read_text().split()[0])
     pipe = subprocess.PIPE
@@ -140,7 +140,7 @@ def test_a_process_that_is_traced_is_given_up_and_named(marked: Any) -> None:
             running.stop()
             running.wait()
             tracer.kill()
-            pytest.skip("the right to trace another process of this user is missing")
+            pytest.skip("requires permission to trace another process of this user")
         assert seized[0] == "0"
         running.stop()
         m = running.wait()
@@ -150,7 +150,7 @@ def test_a_process_that_is_traced_is_given_up_and_named(marked: Any) -> None:
 
 
 class SilentFileSystem:
-    """A file system in user space that reads every request after the first one and answers none."""
+    """A FUSE file system that answers only the first request."""
 
     def __init__(self, point: Path) -> None:
         self._fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
@@ -172,7 +172,7 @@ class SilentFileSystem:
         self.asked.set()
 
     def close(self) -> None:
-        """Whoever waits for an answer gets an error."""
+        """Unmount, so that processes waiting for an answer get an error."""
         libc = ctypes.CDLL(None, use_errno=True)
         libc.umount2(os.fsencode(self._point), 1 | 2)  # MNT_FORCE | MNT_DETACH
         os.close(self._fd)
@@ -180,12 +180,12 @@ class SilentFileSystem:
 
 
 @is_root
-def test_a_process_that_waits_in_the_kernel_is_given_up_and_named(tmp_path: Path, marked: Any) -> None:
-    """No signal reaches a process that waits for a file system that has its request and does not answer."""
+def test_a_process_that_waits_in_the_kernel(tmp_path: Path, marked: Any) -> None:
+    """A process that waits for a file system without an answer ignores signals."""
     try:
         silent = SilentFileSystem(tmp_path)
     except OSError as error:
-        pytest.skip(f"file systems in user space are missing: {error}")
+        pytest.skip(f"requires FUSE file systems: {error}")
     try:
         running = concmem.start(["/bin/cat", str(tmp_path / "file")], stderr=concmem.DEVNULL, env=marked.env)
         assert silent.asked.wait(30)
@@ -198,8 +198,8 @@ def test_a_process_that_waits_in_the_kernel_is_given_up_and_named(tmp_path: Path
     marked.wait_for(0)
 
 
-def test_reasons_from_a_proc_of_its_own(tmp_path: Path) -> None:
-    """Each reason from what /proc and the groups say; one whose number has another start is not looked at."""
+def test_reasons(tmp_path: Path) -> None:
+    """Each reason comes from /proc and the groups. A process with the same PID but another start is not examined."""
     own = os.getpid()
     (tmp_path / f"proc/{own}").mkdir(parents=True)
     (tmp_path / "proc/self").mkdir()
@@ -229,8 +229,8 @@ def test_reasons_from_a_proc_of_its_own(tmp_path: Path) -> None:
     assert find_survivors([], 2, tmp_path) == (Survivor(0, "", "unknown"),) * 2
 
 
-def test_what_is_left_is_told_in_words(measured: concmem.Measurement) -> None:
-    """The first lines say how many are left; below stand which, and why: names escaped, and no more than eight."""
+def test_remaining_processes_as_text(measured: concmem.Measurement) -> None:
+    """The headline says how many still run. Lines below list at most eight with the reasons; names are escaped."""
     some = (Survivor(7, "a\x1b[1m", "traced"), Survivor(0, "", "unknown"))
     left = attrs.evolve(measured, left_running=tuple(LeftProcess(pid, "sh") for pid in range(1, 11)))
     assert "It left 10 processes running." in headline(left)
@@ -251,15 +251,15 @@ def test_what_is_left_is_told_in_words(measured: concmem.Measurement) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_a_stored_count_is_read(measured: concmem.Measurement, count: int) -> None:
-    """Up to schema 2 survivors were only counted."""
+    """Up to schema 2 only the number of survivors was stored."""
     stored = measured.to_dict()
     old = {**stored, "schema": 2, "sampler": {**stored["sampler"], "survivors": count}}
     assert concmem.Measurement.from_dict(old).sampler.survivors == (Survivor(0, "", "unknown"),) * count
 
 
 @pytest.mark.parametrize("wrong", [-1, 1 << 40, True, None, "two", [5], [{"pid": 1, "name": "a", "reason": "tired"}]])
-def test_what_no_survivors_are(measured: concmem.Measurement, wrong: Any) -> None:
-    """A stored value that is neither a possible count nor a list of processes is refused."""
+def test_invalid_survivors(measured: concmem.Measurement, wrong: Any) -> None:
+    """A stored value that is neither a valid count nor a list of processes is refused."""
     stored = measured.to_dict()
     with pytest.raises(errors.RecordingError):
         concmem.Measurement.from_dict({**stored, "sampler": {**stored["sampler"], "survivors": wrong}})

@@ -1,4 +1,4 @@
-"""The kernel's records of ended tasks: read safely whatever comes, complete after the last wait, of the right size."""
+"""The kernel's exit records: parsed safely, complete after the last wait, and with the right size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Record:
 
 @attrs.frozen
 class Run:
-    """What tests/c/listen_taskstats.c tells of one command: the records of it and of all that it started."""
+    """The output of tests/c/listen_taskstats.c for one command: the records of its tree."""
 
     root: int
     status: int
@@ -49,33 +49,33 @@ class Run:
     lost: int
 
     def of(self, tgid: int) -> list[Record]:
-        """One process's, in the order in which its threads ended."""
+        """Return the records of one process, in the order in which its threads ended."""
         return [record for record in self.records if record.tgid == tgid]
 
 
 @attrs.frozen
 class Listener:
-    """The program that listens."""
+    """The program that receives exit records."""
 
     program: Path
 
     def __call__(self, *args: str) -> str:
-        """Its last line, which is JSON."""
+        """Parse its last line, which is JSON."""
         done = subprocess.run([self.program, *args], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.splitlines()[-1]
 
     def counts(self, how: str, *counts: int) -> tuple[int, int]:
-        """How many records were found, and how often the kernel had to drop some."""
+        """Return how many records were received, and how often the kernel dropped some."""
         told = json.loads(self(how, *map(str, counts)))
         return told["found"], told["lost"]
 
     def run(self, *command: str) -> Run:
-        """Run a command under it."""
+        """Run a command and return its records."""
         told = json.loads(self("run", *command))
         records = [Record(*row) for row in told["records"]]
         tree, size = {told["root"]}, 0
-        while len(tree) > size:  # children end before their parents, or after them
+        while len(tree) > size:  # children can end before or after their parents
             size = len(tree)
             tree |= {record.tgid for record in records if record.ppid in tree}
         return Run(told["root"], told["status"], [r for r in records if r.tgid in tree], told["lost"])
@@ -87,7 +87,7 @@ def compiler() -> list[str]:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """tests/c/listen_taskstats.c, as the sampler's own sources are compiled."""
+    """Compile tests/c/listen_taskstats.c with the flags of the sampler."""
     program = tmp_path_factory.mktemp("taskstats") / "listen_taskstats"
     sources = [
         ROOT / "tests/c/listen_taskstats.c",
@@ -105,7 +105,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def listener(program: Path) -> Listener:
-    """The program, where this kernel and user let it listen."""
+    """The program, if this kernel and user permit it to receive records."""
     probe = subprocess.run([program, "probe"], capture_output=True, text=True)
     if probe.returncode == 3:
         pytest.skip(probe.stdout.strip())
@@ -113,8 +113,8 @@ def listener(program: Path) -> Listener:
     return Listener(program)
 
 
-def test_mangled_datagrams(tmp_path: Path) -> None:
-    """Whole, cut short anywhere, of any version or mangled: what is complete is read, and no byte beyond the end."""
+def test_damaged_datagrams(tmp_path: Path) -> None:
+    """Datagrams can be complete, truncated, of any version or damaged: no byte beyond the end is read."""
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-D_GNU_SOURCE", "-std=gnu11", "-O1"]
     program = tmp_path / "mangle_taskstats"
     empty: list[str | Path] = [*compiler(), *checks, "-x", "c", "-", "-o", program]
@@ -128,7 +128,7 @@ def test_mangled_datagrams(tmp_path: Path) -> None:
 
 
 def test_every_short_process_is_recorded(listener: Listener) -> None:
-    """A shell that runs /bin/true 1,000 times: 1,000 records of it, each with a size, read once at the end."""
+    """A shell that runs /bin/true 1,000 times gives 1,000 records, each with a size, read once at the end."""
     run = listener.run("/bin/sh", "-c", f"i=0; while [ $i -lt {TASKS} ]; do /bin/true; i=$((i+1)); done; exit 3")
     true = [record for record in run.records if record.comm == "true"]
     assert len({record.pid for record in true}) == len(true) == TASKS
@@ -141,24 +141,24 @@ def test_every_short_process_is_recorded(listener: Listener) -> None:
 
 
 def test_record_comes_before_the_wait_is_over(listener: Listener) -> None:
-    """Whoever has waited for a process finds its record, each time."""
+    """After a wait for a process, its record is always there."""
     assert listener.counts("wait", TASKS) == (TASKS, 0)
 
 
 def test_burst(listener: Listener) -> None:
-    """Thousands of ends between two readings find room."""
+    """The records of thousands of processes that end between two readings are kept."""
     assert listener.counts("burst", 3 * TASKS, 0) == (3 * TASKS, 0)
 
 
-def test_loss_is_told(listener: Listener) -> None:
-    """Where they do not, it is said."""
+def test_lost_records_are_counted(listener: Listener) -> None:
+    """If the buffer is too small, the loss is reported."""
     found, lost = listener.counts("burst", TASKS, 4096)
     assert found < TASKS
     assert lost > 0
 
 
 def hwm_error_bytes() -> int:
-    """The bound of docs/how-it-measures.md for a mark of a process that may use every CPU."""
+    """Return the error in docs/how-it-measures.md of a mark of a process that may use every CPU."""
     cpus = os.cpu_count() or 1
     return 3 * cpus * (max(32, 2 * cpus) - 1) * os.sysconf("SC_PAGESIZE")
 
@@ -166,7 +166,7 @@ def hwm_error_bytes() -> int:
 @pytest.mark.parametrize("threads", [1, 8])
 @pytest.mark.parametrize("held_bytes", [10 * MIB, 50 * MIB, 200 * MIB])
 def test_known_bytes(listener: Listener, held_bytes: int, threads: int) -> None:
-    """No less than the truth minus the bound; no more than the truth, the program's start-up size and the bound."""
+    """The size is the true amount, plus at most the start-up size, with the error in both directions."""
     empty = listener.run(*known("hold", 0, threads, 0))
     run = listener.run(*known("hold", held_bytes, threads, 0))
     own = run.of(run.root)
@@ -182,8 +182,8 @@ def test_known_bytes(listener: Listener, held_bytes: int, threads: int) -> None:
     ("namespaces", "named"),
     [("-Ur", "CAP_NET_ADMIN"), ("-pf", "initial PID namespace"), ("-n", "initial network namespace")],
 )
-def test_namespaces_that_hear_nothing(listener: Listener, namespaces: str, named: str) -> None:
-    """In a user, PID or network namespace of its own a process is refused, in one sentence that says why."""
+def test_namespaces_without_records(listener: Listener, namespaces: str, named: str) -> None:
+    """In a separate user, PID or network namespace it is refused, with one sentence that says why."""
     unshare: list[str | Path] = ["unshare", namespaces, "--"]
     if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True).returncode != 0:
         pytest.skip(f"`unshare {namespaces}` cannot be used here")
