@@ -126,7 +126,9 @@ def test_building_counts_only_without_a_cached_build(machine: Machine) -> None:
     assert (first.to_build, later.to_build) == (("rust-threads", "go"), ())
     assert first.seconds - later.seconds == pytest.approx(first.first_s) and first.first_s > 1
     assert first.disk_bytes - later.disk_bytes == first.first_bytes > 1 << 20
-    assert "; this includes building 2 programs: about " in str(first) and "the first time only" in str(first)
+    assert "; time and disk space include building 2 programs: about " in str(first) and "the first time only" in str(
+        first
+    )
     assert "building" not in str(later)
 
 
@@ -138,7 +140,7 @@ def test_installing_counts_only_if_it_is_allowed(machine: Machine) -> None:
     assert str(without).endswith("; not included, because their toolchains are missing: go")
     assert (with_it.runs, with_it.missing, with_it.to_install, with_it.to_build) == (6, (), ("Go",), ("go",))
     assert with_it.first_s > 15 and with_it.first_bytes > 200_000_000
-    assert "this includes installing toolchains of Go and building 1 program: about " in str(with_it)
+    assert "include installing toolchains of Go and building 1 program: about " in str(with_it)
 
 
 def test_a_resumed_study_counts_the_runs_that_are_left(

@@ -69,7 +69,7 @@ class Outlook:
             first.append(f"building {len(self.to_build)} program{'' if len(self.to_build) == 1 else 's'}")
         if first:
             text += (
-                f"; this includes {' and '.join(first)}: about {format_rough_time(self.first_s)} and "
+                f"; time and disk space include {' and '.join(first)}: about {format_rough_time(self.first_s)} and "
                 f"{format_bytes(self.first_bytes)}, the first time only"
             )
         if self.missing:
