@@ -363,7 +363,7 @@ def test_at_least_is_known_only_if_every_value_of_the_unknown_agrees(count: int)
             expected, () if expected is not None else ("why",)
         )
     many = [at_least(1, [Answer(None, (f"gap {i}", f"gap {i + 1}")) for i in part]) for part in ((0, 1), (1, 2))]
-    assert at_least(2, many).obstacle == "gap 0; gap 1; and 2 more", "each is message once"
+    assert at_least(2, many).obstacle == "gap 0; gap 1; and 2 more", "no obstacle is shown twice"
 
 
 def test_a_side_without_a_figure_is_named() -> None:

@@ -75,9 +75,9 @@ def killed(file: Path, notes: Path) -> Callable[[Path], None]:
 @attrs.frozen
 class RealLimit:
     """
-    The machine's kernel.pid_max as the commands see it that begin with `enter`: a file in its place.
+    A file in place of the machine's kernel.pid_max, for commands that begin with `enter`.
 
-    The machine's own stays as it is, so that studies which others have at work are not disturbed.
+    The machine's own limit is not changed, so that other studies are not disturbed.
     """
 
     file: Path
@@ -142,7 +142,7 @@ def test_a_limit_that_cannot_be_raised_leaves_the_others_as_they_were(file: Path
 
 @needs_root
 def test_a_killed_study_s_limits_are_restored_later(killed: Callable[[], None], file: Path, notes: Path) -> None:
-    """SIGKILL leaves them raised; the next `restore` restores them and returns them, once."""
+    """SIGKILL leaves them raised; the next `restore` sets them back and returns them, once."""
     killed()
     assert [str(change) for change in restore(notes)] == [f"{file} from 32768 to 102048"]
     assert file.read_text() == "32768\n"

@@ -38,9 +38,9 @@ print(f"done {sys.argv[1]}", flush=True)
 
 class Machine:
     """
-    A machine of two CPUs that the calling thread may use, and a third one that it may not.
+    A machine with two CPUs that the calling thread may use, and a third one that it may not use.
 
-    Time passes only where `work` says so.
+    Time passes only in `work`.
     """
 
     def __init__(self, proc: Path) -> None:
@@ -119,7 +119,7 @@ def test_kernel_threads_on_these_cpus_are_not_other_work(machine: Machine) -> No
         ({"idle": 10, "iowait": 9.5, "user": 0.5}, 0, 0.025, 0, False),  # daemons
         ({"idle": 8, "user": 10, "system": 2}, 10, 0.1, 0, False),  # at the threshold, less the error
         ({"idle": 10, "user": 10}, 0, 0.5, 0, True),  # one process that computes, on two CPUs
-        ({"user": 10, "nice": 10}, 8, 0.6, 0, True),  # all are used, the half by the tree
+        ({"user": 10, "nice": 10}, 8, 0.6, 0, True),  # both CPUs are used, eight of twenty seconds by the tree
         ({"idle": 15, "steal": 5}, 0, 0, 0.25, True),
         ({"user": 15, "steal": 5}, 20, 0, 0.25, True),  # a kernel that counts stolen time as the tree's own
         ({"idle": 18, "steal": 1, "user": 1.5}, 0, 0.05, 0.05, False),

@@ -29,7 +29,7 @@ LIMIT_S = 120
 
 
 class Machine:
-    """A machine with 16 GiB free and no limit on threads, where these programs are built, missing or to be built."""
+    """A machine with 16 GiB free and no limit on threads; its programs are built, missing or not built yet."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, out: Path) -> None:
         self.free_bytes = 16 * GIB
@@ -159,7 +159,7 @@ def test_a_resumed_study_counts_the_runs_that_are_left(
     assert left is not None and left.runs == 1 and left.seconds < all_of_it.seconds
     with pytest.raises(ValueError, match="not empty"):
         look_ahead(plan, out)
-    # A second run of a size that is stored takes as long as the first one did.
+    # A second run of a stored size takes as long as the first one.
     header = out / "study.json"
     header.write_text(header.read_text().replace('"runs": 1,', '"runs": 2,', 1))
     known = look_ahead(attrs.evolve(plan, runs=2, tasks=(1, 2)), out, resume=True)
@@ -197,7 +197,7 @@ begins_together = true
 
 
 class Bare:
-    """A system that has none of some made-up toolchains, and an npm that gets each."""
+    """A system without the toolchains of invented languages, and with an npm that installs them."""
 
     def __init__(self, tmp_path: Path, programs: Path) -> None:
         self.programs = programs
@@ -273,7 +273,7 @@ def test_the_question_on_a_terminal(bare: Bare, answer: bytes, status: int, mess
     bare.add("made-up", "Made Up", "article")
     code, lines = bare.bench(answer, "--programs", "made-up")
     assert code == status, lines
-    # A terminal breaks lines where it likes.
+    # The terminal wraps lines.
     assert lines[0].startswith(ENOUGH) and "installing toolchains of Made Up" in " ".join(lines[:3]), lines
     listed = lines.index("Toolchains that will be installed:")
     assert lines[listed + 1] == "  Made Up: npm: made-up-package"

@@ -31,8 +31,8 @@ from concmem.study.cluster import dispatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_machine")]
 
-# A file deaths-N has N tasks kill the worker that runs them in the middle, so many times; a file slow has all but one
-# task take a minute.
+# A file deaths-N holds how often a run with N tasks kills its worker. With a file slow, runs with more than one task
+# take a minute.
 SCRIPT = """\
 import os, signal, sys, time
 from pathlib import Path
@@ -84,18 +84,18 @@ class Notes(Progress):
         self._interrupt_in = interrupt_in
 
     def note(self, sentence: str) -> None:
-        """Keep it."""
+        """Keep the note."""
         self.notes.append(sentence)
 
     def running(self, cell: Cell, sleep_s: float, attempt: int, left_s: float) -> None:
-        """Keep it, and press."""
+        """Keep the cell; press Ctrl-C in the chosen run."""
         self.running_cells.append(cell)
         if len(self.running_cells) == self._interrupt_in:
             raise KeyboardInterrupt
 
 
 class Cluster:
-    """A scheduler, and as many workers as a test starts."""
+    """A scheduler and the workers that a test starts."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self.folder = folder
@@ -118,7 +118,7 @@ class Cluster:
         """Start a worker and wait until it has joined; its machine has its name, and it runs `changes` first."""
         preload = self.folder / f"{name}.py"
         preload.write_text(PRELOAD.format(name=name) + textwrap.indent(changes, "    "))
-        # Of several, the first is the one whose address comes first.
+        # The first worker is the one with the lowest address.
         options = ["--host", f"127.0.0.{len(self._processes)}", "--name", name, "--preload", str(preload)]
         options += ["--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder)]
         options += ["--resources", resources] if resources else []

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_machine")]
 PROGRAM = """\
 import sys, time
 tasks, sleep_s = int(sys.argv[1]), float(sys.argv[2])
-if sleep_s:  # else it is warmed up
+if sleep_s:  # 0 is the warm-up
     with open(COUNT, "a") as file:
         file.write(f"{tasks}\\n")
 print(f"started {tasks}", flush=True)
@@ -131,7 +131,7 @@ def _complete(counted: Counted, tasks: Sequence[int], cut: int) -> None:
     assert [(run.tasks, run.status) for run in study.runs] == [(n, "ok") for n in tasks]
     starts = counted.starts()
     assert set(starts) == set(tasks) and sum(starts.values()) <= len(tasks) + cut
-    assert [path for path in counted.path.rglob(".*")] == [], "what killed processes had left is removed"
+    assert [path for path in counted.path.rglob(".*")] == [], "unfinished files of killed processes are removed"
 
 
 @pytest.mark.parametrize(

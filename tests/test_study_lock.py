@@ -202,7 +202,7 @@ def test_a_study_builds_and_then_waits_for_the_machine(
         process.send_signal(signal.SIGINT)
         message = "concmem: interrupted; 0 runs stored. To continue: concmem bench --resume --out study"
         *again, last = process.stderr.read().splitlines()
-        # A signal between the writing of a line and Python's note that it is written lets the line appear again.
+        # A signal just after a line was written can make Python write it again.
         assert (last, process.wait(30), set(again) <= set(lines)) == (message, 130, True)
     stored = load_study(tmp_path / "study")
     assert [entry.missing for entry in stored.programs] == [""]

@@ -73,7 +73,7 @@ def test_a_run_that_two_studies_hold_counts_once(make: Make, tmp_path: Path) -> 
     a = make("a", {("go", 1): [1, 2], ("rust", 1): "no rust"})
     b = make("b", {("go", 1): [2, 3], ("rust", 1): "no rust", ("c", 1): "no c"})
     once = merge([a.path, b.path], tmp_path / "once")
-    assert _peaks(once) == {("go", 1): [1, 2, 2, 3]}, "two runs that needed the same are two runs"
+    assert _peaks(once) == {("go", 1): [1, 2, 2, 3]}, "two runs with the same peak are two runs"
     (once.timeline_path(once.runs[0])).unlink()
     again = merge([once.path, b.path, once.path, a.path], tmp_path / "again")
     assert again.runs == once.runs

@@ -24,7 +24,7 @@ SAY = (
     "    for at in range(0, mib << 20, 4096): m[at] = 1\n"
     "    return m\n"
 )
-LYING = {
+WRONG_OUTPUT = {
     "never starts": ("say(f'done {n}')", "printed 'done 3' where 'started 3' was expected"),
     "says nothing": ("", "exited with 0 but did not print 'started 3'"),
     "does not end well": ("say(f'started {n}'); time.sleep(s); say('finished')", "its last line is not 'done 3'"),
@@ -69,17 +69,19 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str, *, kind: str
     return made
 
 
-@pytest.mark.parametrize("lie", LYING)
-def test_a_program_with_wrong_output_is_a_failed_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lie: str) -> None:
+@pytest.mark.parametrize("case", WRONG_OUTPUT)
+def test_a_program_with_wrong_output_is_a_failed_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
+) -> None:
     """A program without the expected lines, or one that did not sleep long enough, has no figure."""
-    script, reason = LYING[lie]
-    # A busy machine may take longer to start Python than a program would have to sleep.
+    script, reason = WRONG_OUTPUT[case]
+    # On a busy machine Python may take longer to start than the program has to sleep.
     options = {
         "does not sleep": {"sleep_s": 60},
         "hangs": {"finish_limit_s": 0.5},
         "hangs at once": {"launch_limit_s": 1},
     }
-    made = run(monkeypatch, tmp_path, script, **options.get(lie, {}))
+    made = run(monkeypatch, tmp_path, script, **options.get(case, {}))
     assert (made.status, made.peak, made.plateau) == ("failed", None, None)
     assert reason in made.reason
 
@@ -91,7 +93,7 @@ def test_threads_that_do_not_exist_are_a_failed_run(monkeypatch: pytest.MonkeyPa
     assert (made.status, made.reason) == ("failed", "printed 'started 3', but its highest number of threads was 1")
     start = "[threading.Thread(target=time.sleep, args=[s + 0.1]).start() for _ in range(n)];"
     made = run(monkeypatch, tmp_path / "three", start + sleep, kind="thread")
-    assert (made.status, made.alive) == ("ok", 4), "the main thread counts among those that can be seen"
+    assert (made.status, made.alive) == ("ok", 4), "the main thread is counted too"
 
 
 def test_the_plateau_is_the_memory_during_the_sleep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ def test_the_plateau_is_the_memory_during_the_sleep(monkeypatch: pytest.MonkeyPa
     assert 39 * MIB < made.peak.bytes - made.plateau.bytes < 41 * MIB
     assert made.peak_at_s is not None and made.launch_s is not None and made.peak_at_s < made.launch_s
     assert made.overshoot_s is not None and -0.05 < made.overshoot_s < 60
-    assert made.alive is None, "what is no thread cannot be counted from outside"
+    assert made.alive is None, "only threads can be counted from outside"
 
 
 def test_spawn_has_a_rate_and_memory_left_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

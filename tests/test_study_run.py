@@ -70,7 +70,7 @@ class Bench:
         self.directory = directory
         self.scripts: dict[str, str] = {}
         self.missing: dict[str, str] = {}
-        self.together = True  # a busy machine may take long to start a script: only launching's own tests mind
+        self.together = True  # so that a slow start on a busy machine does not fail the run
         self.kind = "event loop"
         self.label = "Python as it is"
         self.commands: list[tuple[str, ...]] = []
@@ -172,7 +172,7 @@ def test_runs_of_a_cell_sleep_equally_long(harness: Bench) -> None:
     assert first.status == second.status == "ok"
     assert first.attempts > 1 and second.sleep_s >= first.sleep_s
     commands = [command[2] for command in harness.commands]
-    assert commands.count("0.15") == 1, "the second did not try again what had been too short"
+    assert commands.count("0.15") == 1, "the second run did not try the short sleep again"
 
 
 def test_a_program_that_never_launches_in_time_has_no_figure(harness: Bench) -> None:
@@ -266,7 +266,7 @@ class Interrupting(Progress):
         self.ended = False
 
     def running(self, cell: Any, sleep_s: float, attempt: int, left_s: float) -> None:
-        """Count, and press."""
+        """Press Ctrl-C if it is time."""
         if self._after == 0:
             raise KeyboardInterrupt
         self._after -= 1
@@ -561,7 +561,7 @@ def test_a_missing_command_is_an_error() -> None:
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(CommandNotFound):
         run_once(["/nowhere/program"], {}, 1, Limits(1, 1))
-    assert set(os.listdir("/proc/self/fd")) <= before, "those of earlier tests may be closed in between"
+    assert set(os.listdir("/proc/self/fd")) <= before, "descriptors of earlier tests may have been closed"
 
 
 def _attempt(measured: Measurement, errors: Sequence[str] = (), lines: Sequence[str] = (), **changes: Any) -> Attempt:

@@ -47,7 +47,7 @@ def run_s(plan: Plan, cell: Cell, possible_tasks: int | None = None) -> float:
     Args:
         plan: The study's plan.
         cell: The run.
-        possible_tasks: How many tasks a limit of the machine allows, or None. A larger run fails when it reaches this number.
+        possible_tasks: How many tasks a limit of the machine allows, or None. A larger run fails at this number.
     """
     fails = possible_tasks is not None and possible_tasks < cell.tasks
     tasks = possible_tasks if possible_tasks is not None and fails else cell.tasks
