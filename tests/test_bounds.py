@@ -126,10 +126,10 @@ def test_unseen_processes_raise_the_upper_bound() -> None:
     upper = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB))["tree_upper_bound"]
     assert upper.bytes == (2 + 30 + 2 * 30) * MIB
     assert "up to 2 at a time started and ended unseen" in upper.note
-    told = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB, has_all_exit_records=True))[
+    recorded = all_figures(tree(*processes, unseen=unseen, pss_bytes=31 * MIB, has_all_exit_records=True))[
         "tree_upper_bound"
     ]
-    assert told.bytes == (2 + 30) * MIB
+    assert recorded.bytes == (2 + 30) * MIB
     alone = all_figures(tree(marks(30, 30, 0, 1, is_root=True), unseen=unseen))
     assert alone["peak"] == alone["largest_peak_rss"], (
         "a tree without children has no unseen processes, whatever PIDs were allocated"
@@ -158,18 +158,18 @@ def test_the_kernels_own_sum() -> None:
     threads = all_figures(tree(*processes, **facts, several_threads=7))["tree_peak_rss_sum"]
     assert (threads.status, threads.low_bytes, threads.high_bytes) == ("bounded", 43 * MIB, 47 * MIB)
     for left in ({"left_groups": True}, {"rss_sum_bytes": 60 * MIB}):
-        told = all_figures(tree(*processes, **facts | left))
-        assert told["tree_peak_rss_sum"].status == "sampled"
-        assert "left the control group" in told["tree_peak_rss_sum"].note
-        assert told["tree_upper_bound"].source != told["tree_peak_rss_sum"].source
+        incomplete = all_figures(tree(*processes, **facts | left))
+        assert incomplete["tree_peak_rss_sum"].status == "sampled"
+        assert "left the control group" in incomplete["tree_peak_rss_sum"].note
+        assert incomplete["tree_upper_bound"].source != incomplete["tree_peak_rss_sum"].source
     lossy = all_figures(tree(*processes, **facts, exact_sum_lost=3))["tree_peak_rss_sum"]
     assert lossy.status == "sampled" and "3 changes" in lossy.note
 
 
 def test_windows_reset_marks() -> None:
     """ru_maxrss then covers only the last window. A mark that was reset late leaves no upper end."""
-    whole = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, hwm_read_s=1.0, end_s=1.0)
-    figure = process_peak(whole, error_bytes=1000, windows=True)
+    complete = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, hwm_read_s=1.0, end_s=1.0)
+    figure = process_peak(complete, error_bytes=1000, windows=True)
     assert (figure.status, figure.bytes, figure.high_bytes) == ("bounded", 25 * MIB, 25 * MIB + 1000)
     late = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, inexact=2)
     figure = process_peak(late, error_bytes=1000, windows=True)

@@ -312,10 +312,10 @@ def test_a_read_only_mount(real_memory: _cgroup.Groups, host_python: Any) -> Non
         "subprocess.run(['mount', '-o', 'remount,bind,ro', sys.argv[1]], check=True)\n"
         "print(json.dumps(_cgroup.probe()))\n"
     )
-    told = host_python(script, mount)
-    if told is None:
+    result = host_python(script, mount)
+    if result is None:
         pytest.skip("the container does not permit a mount namespace")
-    usable, why_not = told
+    usable, why_not = result
     assert not usable
     assert re.fullmatch(r"the control groups at \S+ are read-only: `docker run .*` gives .* host", why_not)
 

@@ -57,8 +57,8 @@ def read(reader: Path, folder: Path, files: dict[str, str], version: int) -> dic
     for name, content in files.items():
         (folder / name).write_text(content)
     done = subprocess.run([reader, folder, str(version)], capture_output=True, text=True)
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def test_version_2(reader: Path, tmp_path: Path) -> None:

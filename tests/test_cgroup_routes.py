@@ -247,7 +247,7 @@ def test_nothing_is_made_without_a_request(machine: Machine) -> None:
     """Without a request for memory or a selector, no group is made."""
     groups = _cgroup.make_groups(memory=False, selector=False, root=machine.root)
     assert (groups.memory_fd, groups.selector_fd, groups.memory_version, groups._made) == (-1, -1, 0, [])
-    assert "not asked for" in groups.why_not and "not asked for" in groups.selector_why_not
+    assert "not requested" in groups.why_not and "not requested" in groups.selector_why_not
 
 
 def test_without_memory_peak(machine: Machine, systemd: str) -> None:

@@ -93,7 +93,7 @@ def test_a_figure_that_does_not_hold_is_reported(
 
 
 @pytest.mark.parametrize(
-    ("checks", "told"),
+    ("checks", "shown"),
     [
         ([], ("-", None)),
         ([check()], ("+4K", True)),
@@ -104,9 +104,9 @@ def test_a_figure_that_does_not_hold_is_reported(
         ([check(ok=None, error_bytes=None)], ("-", None)),
     ],
 )
-def test_a_cell(checks: list[Check], told: tuple[str, bool | None]) -> None:
+def test_a_cell(checks: list[Check], shown: tuple[str, bool | None]) -> None:
     """A cell has the largest errors; in brackets if nothing could be judged, with a mark if a figure is wrong."""
-    assert worst_error(checks) == told
+    assert worst_error(checks) == shown
 
 
 def test_short_amounts() -> None:

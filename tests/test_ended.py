@@ -160,7 +160,7 @@ def test_the_oom_killer_ends_a_child(limited_group: Path, own_group: str) -> Non
     m = measured_in(limited_group, ["sh", "-c", f"{sys.executable} -c '{_HOG}'; {last}"], own_group)
     assert m.exit.reason == "exited"
     if own_group == "own group" and m.cgroup_peak.bytes is None:
-        pytest.skip(f"the command got no control group of its own: {m.cgroup_peak.note}")
+        pytest.skip(f"the command did not get its own control group: {m.cgroup_peak.note}")
     assert m.oom is not None and m.oom.kills == 1
     assert "until a process of it was" in headline(m)
     assert "used at least" in headline(m)

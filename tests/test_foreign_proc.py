@@ -1,4 +1,4 @@
-"""Without a /proc of its own namespace concmem measures nothing, and says so in one sentence."""
+"""Without the /proc of its own PID namespace, concmem measures nothing and prints one sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ API = f"{sys.executable} -c \"import concmem; concmem.measure(['true'])\""
 
 
 def inside(script: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in namespaces of its own."""
+    """Run a script in separate mount and PID namespaces."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("needs root and unshare, to mount another /proc")
     if subprocess.run(["unshare", "-m", "-p", "-f", "true"], capture_output=True).returncode:

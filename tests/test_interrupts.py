@@ -1,8 +1,7 @@
 """
 An exception of a signal handler at any moment of a measurement leaves no process, no zombie and no descriptor behind.
 
-CONCMEM_TEST_INTERRUPTS says how many random moments are tried (2,000 is the long form), CONCMEM_TEST_SEED where they
-begin.
+CONCMEM_TEST_INTERRUPTS is the number of random moments (2,000 in the long form), CONCMEM_TEST_SEED their seed.
 """
 
 from __future__ import annotations
@@ -172,9 +171,9 @@ def in_the_package(frame: FrameType | None) -> bool:
 
 class Injected:
     """
-    Raise at the nth line of the package that is executed, and once more `again` lines after that.
+    Raise at the nth executed line of the package, and again `again` lines later.
 
-    A trace function that raises is taken out by Python. A profile function stays, and puts it in again.
+    Python removes a trace function that raises. A profile function is not removed, and sets it again.
     """
 
     def __init__(self, first: int, again: int | None = None) -> None:

@@ -197,8 +197,8 @@ def test_other_files_are_refused(how: str, measured: concmem.Measurement, tmp_pa
 def test_a_damaged_timeline_is_refused(measured: concmem.Measurement, tmp_path: Path) -> None:
     """A truncated timeline is an error when it is loaded or used, never another timeline."""
     measured.save(tmp_path / "run.json")
-    whole = (tmp_path / "run.npz").read_bytes()
-    (tmp_path / "run.npz").write_bytes(whole[: len(whole) // 2])
+    complete = (tmp_path / "run.npz").read_bytes()
+    (tmp_path / "run.npz").write_bytes(complete[: len(complete) // 2])
     with pytest.raises(RecordingError, match=r"run\.npz"):
         _ = concmem.load(tmp_path / "run.json").timeline.t_s
 

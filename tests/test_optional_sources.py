@@ -73,17 +73,17 @@ def spikes_and_windows(track: str, **asked: bool) -> tuple[list[tuple[float, flo
     running = concmem.start(known("spikes", SPIKES, SPIKE_BYTES, 2, BASE_BYTES), stdout=subprocess.PIPE, **asked)
     m = running.wait()
     assert m.exit.ok and m.stdout is not None
-    told = [line.split()[1:] for line in m.stdout.decode().splitlines() if line.startswith("spike ")]
-    spikes = [(float(a), float(b), float(c)) for a, b, c in told]
+    result = [line.split()[1:] for line in m.stdout.decode().splitlines() if line.startswith("spike ")]
+    spikes = [(float(a), float(b), float(c)) for a, b, c in result]
     assert len(spikes) == SPIKES
     return spikes, m.timeline.track(track), m.start_monotonic_s
 
 
 def whole_in_its_window(spikes: list[tuple[float, float, float]], windows: Any, start_s: float) -> int:
     """
-    How many spikes show whole in the first window that ends once the spike was whole, however late that is.
+    Return how many spikes are complete in the first window that ends after their top, or in the window before.
 
-    Or in the one before: where the sampler had to wait for a CPU, that was read some time after the time that it has.
+    The window before counts too: if the sampler waits for a CPU, a reading is made later than its time stamp.
     """
     ends = (windows["t_ns"] / 1e9 + start_s).searchsorted([top_s for _, top_s, _ in spikes])
     most = np.maximum(windows["rss_max"][ends], windows["rss_max"][np.maximum(ends, 1) - 1])
@@ -325,10 +325,10 @@ running.wait()
 @pytest.mark.parametrize("victim", ["host", "sampler", "both"])
 def test_killed_in_the_middle(victim: str, marked: Any) -> None:
     """
-    Whichever is killed, no process of the tree lives on and no group stays.
+    No process of the tree and no group is left, whether the host, the sampler or both are killed.
 
-    A killed host takes the tree with it; a host whose sampler was killed ends the tree, and removes the group unless
-    that is still busy. What is left, the next measurement finds and removes.
+    If the host is killed, the tree ends. If the sampler is killed, the host kills the tree, and removes the group unless
+    it is still busy. The next measurement removes groups that are left.
     """
     host = subprocess.Popen([sys.executable, "-c", KILLED_HOST], stdout=subprocess.PIPE, env=marked.env, text=True)
     assert host.stdout is not None

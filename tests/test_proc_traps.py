@@ -211,8 +211,8 @@ def test_processes_hidden_by_hidepid(
     shutil.copy(known("hold")[0], closed)
     closed.chmod(0o111)
     apart = [*own_mounts, sys.executable]
-    told = host_python(INVISIBLE, closed, 20 * MIB, 1, 0.3, python=apart)
-    refused, status, peak_bytes, note, code, refused_of_seen, status_of_seen = told
+    result = host_python(INVISIBLE, closed, 20 * MIB, 1, 0.3, python=apart)
+    refused, status, peak_bytes, note, code, refused_of_seen, status_of_seen = result
     assert code == 0
     assert refused > 0 and "refused" in note
     assert status == "upper_bound" and peak_bytes >= 20 * MIB - MIB

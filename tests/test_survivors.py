@@ -42,9 +42,9 @@ is_root = pytest.mark.skipif(os.geteuid() != 0, reason="requires root")
 @pytest.fixture
 def frozen_group() -> Iterator[Path]:
     """
-    A group of version 1's freezer, not frozen yet; thawed and removed afterwards.
+    Make a group in the freezer of version 1, not frozen yet; thaw and remove it afterwards.
 
-    It goes behind `marked` in the list of a test's fixtures: that waits for the end of all that it marked.
+    In the arguments of a test it must come after `marked`, which waits for the end of all marked processes.
     """
     if os.geteuid() != 0 or not (FREEZER / "tasks").exists():
         pytest.skip("requires root and the freezer of control groups of version 1")

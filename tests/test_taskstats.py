@@ -67,18 +67,18 @@ class Listener:
 
     def counts(self, how: str, *counts: int) -> tuple[int, int]:
         """Return how many records were received, and how often the kernel dropped some."""
-        told = json.loads(self(how, *map(str, counts)))
-        return told["found"], told["lost"]
+        result = json.loads(self(how, *map(str, counts)))
+        return result["found"], result["lost"]
 
     def run(self, *command: str) -> Run:
         """Run a command and return its records."""
-        told = json.loads(self("run", *command))
-        records = [Record(*row) for row in told["records"]]
-        tree, size = {told["root"]}, 0
+        result = json.loads(self("run", *command))
+        records = [Record(*row) for row in result["records"]]
+        tree, size = {result["root"]}, 0
         while len(tree) > size:  # children can end before or after their parents
             size = len(tree)
             tree |= {record.tgid for record in records if record.ppid in tree}
-        return Run(told["root"], told["status"], [r for r in records if r.tgid in tree], told["lost"])
+        return Run(result["root"], result["status"], [r for r in records if r.tgid in tree], result["lost"])
 
 
 def compiler() -> list[str]:
