@@ -56,7 +56,7 @@ class Running:
                     resources=resources,
                 )
             launch_sampler(request, self._memory, self._redirection.fds, resources, self._groups)
-            resources.close_given()
+            resources.close_target_streams()
             # After the launch: this work runs while the target runs, so that it does not delay the caller.
             self._started_s = time.time()
             self._host = describe()

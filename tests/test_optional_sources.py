@@ -327,8 +327,8 @@ def test_killed_in_the_middle(victim: str, marked: Any) -> None:
     """
     No process of the tree and no group is left, whether the host, the sampler or both are killed.
 
-    If the host is killed, the tree ends. If the sampler is killed, the host kills the tree, and removes the group unless
-    it is still busy. The next measurement removes groups that are left.
+    If the host is killed, the tree ends. If the sampler is killed, the host kills the tree, and removes the group if it
+    is not busy. The next measurement removes groups that are left.
     """
     host = subprocess.Popen([sys.executable, "-c", KILLED_HOST], stdout=subprocess.PIPE, env=marked.env, text=True)
     assert host.stdout is not None

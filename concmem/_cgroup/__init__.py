@@ -1,1 +1,1 @@
-"""Control groups for a target: find a place, make them, remove them."""
+"""Find a place for the control groups of a target, make them, and remove them."""

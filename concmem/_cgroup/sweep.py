@@ -68,7 +68,7 @@ def _is_gone(pid: int, start: str, root: Path) -> bool:
     except OSError:
         pass  # it belongs to another user
     state, threads, began = _stat(pid, root)
-    return (state == "Z" and threads <= 1) or began not in (start, "")  # a /proc with hidepid hides living ones
+    return (state == "Z" and threads <= 1) or began not in (start, "")  # with hidepid, /proc hides running processes
 
 
 def sweep(parent: Path, root: Path) -> None:

@@ -14,7 +14,7 @@ from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, overri
 
 __all__ = ["describe", "make_strict", "strict_converter", "structure_class"]
 
-_WORDS: dict[type, str] = {
+_TYPE_NAMES: dict[type, str] = {
     str: "string",
     int: "whole number",
     float: "number",
@@ -44,7 +44,7 @@ def _primitive(value: Any, kind: type) -> Any:
     if kind is float and type(value) is int:
         value = float(value) if abs(value) < _MOST_NUMBER else math.inf
     if type(value) is not kind:
-        raise ValueError(f"{_shown(value)} is not a {_WORDS[kind]}")
+        raise ValueError(f"{_shown(value)} is not a {_TYPE_NAMES[kind]}")
     if wrong := _out_of_range(value):
         raise ValueError(wrong)
     return value
@@ -92,7 +92,7 @@ def make_strict(converter: cattrs.Converter) -> cattrs.Converter:
     def has_origin(origin: Any) -> Any:
         return lambda kind: get_origin(kind) is origin
 
-    for kind in _WORDS:
+    for kind in _TYPE_NAMES:
         converter.register_structure_hook(kind, _primitive)
     converter.register_structure_hook_func(has_origin(Literal), _choice)
     converter.register_structure_hook_func(has_origin(tuple), array)

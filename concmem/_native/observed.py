@@ -115,7 +115,7 @@ class Tree:
         if self.survivors:
             return "some processes could not be killed, and still run"
         if self.left_running:
-            return "some processes were left running; the kernel reports the largest size of a process only at its end"
+            return "some processes were left running, and their largest size is known only at their end"
         if self.largest.inexact:
             late = self.largest.inexact
             windows = "1 high-water mark was" if late == 1 else f"{late} high-water marks were"

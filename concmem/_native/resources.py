@@ -117,7 +117,7 @@ class Resources:
         checked(lib.cm_open_pipe(reader, given))
         return int(reader.fd), int(given.fd)
 
-    def close_given(self) -> None:
+    def close_target_streams(self) -> None:
         """Close the target's ends in this process, so that the read ends see when the target closes them."""
         native()[1].cm_close_target_streams(self.held)
 
