@@ -45,7 +45,7 @@ def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
     Takes about 10 seconds and needs no special rights. The exit status is 0 if every figure holds, and 1 if a figure of
     a program of known size is wrong.
     """
-    from concmem.doctor.checkup import examine
+    from concmem.doctor import examine
     from concmem.study.limits.lift import PUT_BACK, restore
 
     for change in restore():
