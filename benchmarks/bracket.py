@@ -173,15 +173,15 @@ def compare(title: str, command: list[str], rounds: int) -> None:
         ways.append(lambda: ours(f"{OURS}, exact=True", command, taskstats, exact=True))
     if taskstats:
         ways.append(lambda: ours(f"{OURS}, taskstats=False", command, False))
-    seen: dict[str, list[Bracket]] = {}
+    results: dict[str, list[Bracket]] = {}
     for _ in range(rounds):
         for way in ways:
             for name, bracket in way().items():
-                seen.setdefault(name, []).append(bracket)
+                results.setdefault(name, []).append(bracket)
     print(f"\n{title}, median of {rounds} rounds, MiB; the fixed interval is {fixed.interval_s:.2f} s")
     print(f"{'':38} {'truth':>10} {'lower':>7} {'upper':>7} {'width':>7} {'x concmem':>10} {'time':>7}")
-    base = middle(seen[OURS], lambda one: one.width_bytes)
-    for name, brackets in seen.items():
+    base = middle(results[OURS], lambda one: one.width_bytes)
+    for name, brackets in results.items():
         truths = [one.truth_bytes for one in brackets if one.truth_bytes]
         ends = " to ".join(f"{statistics.median(end) / 2**20:.0f}" for end in zip(*truths, strict=True)) or "unknown"
         width = middle(brackets, lambda one: one.width_bytes)

@@ -73,19 +73,19 @@ def host(rounds: int, mib: int) -> dict[str, Any]:
     }
     if GNU_TIME:
         ways["GNU time, by subprocess.run"] = by_gnu_time
-    seen: dict[str, list[float]] = {name: [] for name in ways}
+    times_s: dict[str, list[float]] = {name: [] for name in ways}
     reported: dict[str, int | None] = {}
     for count in range(WARM_UP + rounds):
         for name, way in ways.items():
             start_s = time.perf_counter()
             reported[name] = way()
             if count >= WARM_UP:
-                seen[name].append(time.perf_counter() - start_s)
+                times_s[name].append(time.perf_counter() - start_s)
     reported["subprocess.run"] = by_wait4()
     return {
         "host_bytes": psutil.Process().memory_info().rss,
         "held_bytes": len(held),
-        "median_s": {name: statistics.median(values) for name, values in seen.items()},
+        "median_s": {name: statistics.median(values) for name, values in times_s.items()},
         "reported_bytes": reported,
     }
 

@@ -94,11 +94,11 @@ def run(rounds: int, mib: int, pid: int, program: Path) -> None:
         "psutil, memory_info()": lambda: timed(SLOW_READINGS, process.memory_info),
         "psutil, Process(pid).memory_info()": lambda: timed(SLOW_READINGS, lambda: psutil.Process(pid).memory_info()),
     }
-    seen: dict[str, list[float]] = {name: [] for name in ways}
+    times_ns: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            seen[name].append(way())
-    median_ns = {name: statistics.median(values) for name, values in seen.items()}
+            times_ns[name].append(way())
+    median_ns = {name: statistics.median(values) for name, values in times_ns.items()}
     ours_ns = median_ns["concmem"]
     print(f"one reading of the RSS of a process of {mib} MiB, median of {rounds} rounds, psutil {psutil.__version__}")
     print(f"{'':40} {'ns':>8} {'readings/s':>11} {'x concmem':>10}")

@@ -147,5 +147,5 @@ class Request:
             timeout_ns=0 if timeout_s is None else max(1, round(timeout_s * 1e9)),
             memory_limit_bytes=int(memory_limit_bytes or 0),
             leftover=leftover,
-            extra=frozenset([name for name, wanted in extra.items() if wanted]),
+            extra=frozenset([name for name, requested in extra.items() if requested]),
         )

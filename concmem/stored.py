@@ -32,27 +32,27 @@ def make_stored_converter() -> JsonConverter:
 
     from concmem._files.strict import make_strict, structure_class
 
-    made = make_converter()
-    make_strict(made)
-    made.register_structure_hook_factory(attrs.has, lambda kind: structure_class(made, kind))
-    words = made.get_structure_hook(tuple[str, ...])
+    json_converter = make_converter()
+    make_strict(json_converter)
+    json_converter.register_structure_hook_factory(attrs.has, lambda kind: structure_class(json_converter, kind))
+    words = json_converter.get_structure_hook(tuple[str, ...])
     for kind in (str | tuple[str, ...], tuple[str, ...] | str):
-        made.register_structure_hook(
-            kind, lambda v, _: made.structure(v, str) if isinstance(v, str) else words(v, tuple[str, ...])
+        json_converter.register_structure_hook(
+            kind, lambda v, _: json_converter.structure(v, str) if isinstance(v, str) else words(v, tuple[str, ...])
         )
-    made.register_unstructure_hook(
-        Measurement, make_dict_unstructure_fn(Measurement, made, timeline=override(omit=True))
+    json_converter.register_unstructure_hook(
+        Measurement, make_dict_unstructure_fn(Measurement, json_converter, timeline=override(omit=True))
     )
-    survivors = made.get_structure_hook(tuple[Survivor, ...])
-    made.register_structure_hook_func(
+    survivors = json_converter.get_structure_hook(tuple[Survivor, ...])
+    json_converter.register_structure_hook_func(
         lambda kind: kind == tuple[Survivor, ...],
         lambda v, kind: _survivors_from_count(v) if type(v) is int else survivors(v, kind),
     )
-    figure = structure_class(made, Figure)
-    made.register_structure_hook(Figure, lambda v, kind: _checked_figure(figure(v, kind)))
-    measurement = structure_class(made, Measurement, timeline=override(omit=True))
-    made.register_structure_hook(Measurement, lambda v, kind: _checked_measurement(measurement(v, kind)))
-    return made
+    figure = structure_class(json_converter, Figure)
+    json_converter.register_structure_hook(Figure, lambda v, kind: _checked_figure(figure(v, kind)))
+    measurement = structure_class(json_converter, Measurement, timeline=override(omit=True))
+    json_converter.register_structure_hook(Measurement, lambda v, kind: _checked_measurement(measurement(v, kind)))
+    return json_converter
 
 
 converter = lru_cache(maxsize=1)(make_stored_converter)

@@ -131,12 +131,12 @@ class Timeline:
             return []
         words, stride = memoryview(track.windows).cast("I"), track.row_bytes // 4
         at_max = 3 + 3 * column + 1
-        found = []
+        spans = []
         for i, count in enumerate(words[at_max::stride]):
             if count:
                 begins = [t_ns / 1e9 for t_ns in self._begins_ns(words, stride, max(0, i - 1), i, i + 1)]
-                found.append((begins[0], max(begins[1:]), count))
-        return found
+                spans.append((begins[0], max(begins[1:]), count))
+        return spans
 
     @staticmethod
     def _begins_ns(words: memoryview, stride: int, *windows: int) -> Iterator[int]:

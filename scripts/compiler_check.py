@@ -62,9 +62,9 @@ def sentence(absent: tuple[str, ...]) -> str:
     of_python = f"{PYTHON_H} of Python {sys.version_info[0]}.{sys.version_info[1]}"
     what = ", ".join(of_python if name == PYTHON_H else name for name in absent)
     # With --no-install-recommends, gcc is installed without libc6-dev.
-    wanted = dict.fromkeys((*absent, LIBC) if COMPILER in absent else absent)
-    debian = " ".join(map(debian_package, wanted))
-    fedora = " ".join(FEDORA[name] for name in wanted)
+    missing_parts = dict.fromkeys((*absent, LIBC) if COMPILER in absent else absent)
+    debian = " ".join(map(debian_package, missing_parts))
+    fedora = " ".join(FEDORA[name] for name in missing_parts)
     return (
         f"concmem cannot be compiled: {what} {'is' if len(absent) == 1 and absent[0] != LIBC else 'are'} missing; "
         f"as root, run: apt-get install {debian} (Fedora: dnf install {fedora}), then try again"

@@ -220,7 +220,7 @@ def test_mount_points_are_searched(machine: Machine) -> None:
     machine.begin("0::/user.slice/app.slice/run-1.scope\n", V2 + read_only + mount)
     groups = _cgroup.make_groups(memory=True, selector=False, root=machine.root)
     assert folder(groups.memory_fd).parent == elsewhere / "user.slice/app.slice"
-    assert groups._made[0].folder.parent == elsewhere / "user.slice/app.slice"
+    assert groups._groups[0].folder.parent == elsewhere / "user.slice/app.slice"
     groups.close()
 
 
@@ -246,7 +246,7 @@ def test_moving_to_another_group_is_noticed(machine: Machine) -> None:
 def test_nothing_is_made_without_a_request(machine: Machine) -> None:
     """Without a request for memory or a selector, no group is made."""
     groups = _cgroup.make_groups(memory=False, selector=False, root=machine.root)
-    assert (groups.memory_fd, groups.selector_fd, groups.memory_version, groups._made) == (-1, -1, 0, [])
+    assert (groups.memory_fd, groups.selector_fd, groups.memory_version, groups._groups) == (-1, -1, 0, [])
     assert "not requested" in groups.why_not and "not requested" in groups.selector_why_not
 
 

@@ -70,7 +70,7 @@ def _unescaped(field: str) -> str:
 @lru_cache(maxsize=8)
 def _mounts(root: Path, controller: str = "memory") -> tuple[_Mount, ...]:
     """Return all mounts of version 2, and of version 1 with this controller. They are cached until `forget`."""
-    found = []
+    mounts = []
     for line in text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         top, point, options = before.split(" ")[3:6]
@@ -78,8 +78,8 @@ def _mounts(root: Path, controller: str = "memory") -> tuple[_Mount, ...]:
         version = 2 if kind == "cgroup2" else 1 if kind == "cgroup" and controller in of_all.split(",") else 0
         if version:
             read_only = "ro" in (*options.split(","), *of_all.split(","))
-            found.append(_Mount(version, _unescaped(top), root / _unescaped(point).lstrip("/"), read_only))
-    return tuple(found)
+            mounts.append(_Mount(version, _unescaped(top), root / _unescaped(point).lstrip("/"), read_only))
+    return tuple(mounts)
 
 
 def forget() -> None:
@@ -102,7 +102,7 @@ def own_group(version: int, root: Path) -> Own | None:
     mounts = [(mount, mount.folder(path)) for mount in _mounts(root) if mount.version == version]
     if not mounts:
         return None
-    mount, folder = min(mounts, key=lambda found: (found[1] is None, found[0].read_only))
+    mount, folder = min(mounts, key=lambda pair: (pair[1] is None, pair[0].read_only))
     return Own(folder or mount.point, mount.point)
 
 

@@ -38,27 +38,27 @@ class _NoGroup(Exception):
 
 
 @attrs.frozen
-class _Made:
+class _Group:
     """
     A group that was made.
 
     Attributes:
-        held: ``struct cm_group_folder *``: the path, which C removes unless it was removed before, the descriptor, and
-            the detached mount through which it is reached.
+        c_folder: ``struct cm_group_folder *``: the path, which C removes unless it was removed before, the descriptor,
+            and the detached mount through which it is reached.
         folder: Its path; None if concmem must not remove it.
     """
 
-    held: Any
+    c_folder: Any
     folder: Path | None
 
     @property
     def fd(self) -> int:
-        return int(self.held.folder.fd)
+        return int(self.c_folder.folder.fd)
 
     def close(self, is_ours: bool) -> None:
         if is_ours and self.folder is not None:
             remove(self.folder)
-        native()[1].cm_forget_group(self.held)
+        native()[1].cm_forget_group(self.c_folder)
 
 
 @attrs.define
@@ -87,24 +87,24 @@ class Groups:
     prefix: tuple[bytes, ...] = ()
     is_delegated: bool = False
     resources: Resources = attrs.field(factory=Resources)
-    _made: list[_Made] = attrs.field(factory=list, init=False)
+    _groups: list[_Group] = attrs.field(factory=list, init=False)
 
-    def next_held(self) -> Any:
+    def next_c_folder(self) -> Any:
         """Return the ``struct cm_group_folder *`` for the next group."""
         ffi, _ = native()
-        return ffi.addressof(self.resources.held, "groups", len(self._made))
+        return ffi.addressof(self.resources.c_struct, "groups", len(self._groups))
 
     def kill(self) -> None:
         """Kill all processes in the groups. It is called when the sampler is gone and cannot kill the tree."""
-        for group in self._made:
+        for group in self._groups:
             if group.folder is not None and self.resources.is_ours():
                 kill(group.folder)
 
     def close(self) -> None:
         """Remove the groups, unless this is a forked child. A busy group is left to a later sweep."""
-        made, self._made = self._made, []
+        groups, self._groups = self._groups, []
         self.memory_fd = self.selector_fd = -1
-        for group in made:
+        for group in groups:
             group.close(self.resources.is_ours())
 
 
@@ -131,20 +131,20 @@ def _why(error: OSError, folder: Path, root: Path) -> str:
     return f"no control group can be made in {folder}: {error.strerror}"
 
 
-def _create(held: Any, parent: Path, root: Path, for_leaving: bool) -> _Made:
+def _create(c_folder: Any, parent: Path, root: Path, for_leaving: bool) -> _Group:
     """Make a group, and remove groups beside it that dead processes left."""
     ffi, lib = native()
     sweep(parent, root)
-    made = _Made(held, parent / new_name(root, for_leaving))
-    assert made.folder is not None
-    checked(lib.cm_name_group(held, os.fsencode(made.folder)))
+    group = _Group(c_folder, parent / new_name(root, for_leaving))
+    assert group.folder is not None
+    checked(lib.cm_name_group(c_folder, os.fsencode(group.folder)))
     try:
-        os.mkdir(made.folder)
-        checked(lib.cm_open(ffi.addressof(held, "folder"), os.fsencode(made.folder), os.O_RDONLY | os.O_DIRECTORY))
+        os.mkdir(group.folder)
+        checked(lib.cm_open(ffi.addressof(c_folder, "folder"), os.fsencode(group.folder), os.O_RDONLY | os.O_DIRECTORY))
     except BaseException:
-        made.close(is_ours=True)
+        group.close(is_ours=True)
         raise
-    return made
+    return group
 
 
 def _check_moving(parent: Path) -> None:
@@ -160,15 +160,15 @@ def _write(file: Path, what: bytes) -> None:
         opened.close()
 
 
-def _create_counting(held: Any, parent: Path, root: Path, for_leaving: bool) -> _Made:
+def _create_counting(c_folder: Any, parent: Path, root: Path, for_leaving: bool) -> _Group:
     """Make a group of version 2 with a memory controller."""
     _check_moving(parent)
     if "memory" not in find.text(parent / "cgroup.subtree_control").split():
         _write(parent / "cgroup.subtree_control", b"+memory")
-    made = _create(held, parent, root, for_leaving)
-    if made.folder is not None and (made.folder / "memory.peak").exists():
-        return made
-    made.close(is_ours=True)
+    group = _create(c_folder, parent, root, for_leaving)
+    if group.folder is not None and (group.folder / "memory.peak").exists():
+        return group
+    group.close(is_ours=True)
     raise _NoGroup("this kernel has no memory.peak (5.19 or later)", everywhere=True)
 
 
@@ -176,7 +176,7 @@ def _is_limited(group: Path) -> bool:
     return any(find.text(group / name).strip() not in ("", "max") for name in _LIMITS)
 
 
-def _memory_v2(held: Any, own: find.Own, root: Path, for_leaving: bool) -> _Made:
+def _memory_v2(c_folder: Any, own: find.Own, root: Path, for_leaving: bool) -> _Group:
     """
     Make a group as near to the own group as permitted.
 
@@ -190,7 +190,7 @@ def _memory_v2(held: Any, own: find.Own, root: Path, for_leaving: bool) -> _Made
     first = ""
     for parent in own.outwards():
         try:
-            return _create_counting(held, parent, root, for_leaving)
+            return _create_counting(c_folder, parent, root, for_leaving)
         except OSError as error:
             first = first or _why(error, parent, root)
             if error.errno not in (errno.EBUSY, errno.ENOENT):  # ENOENT: no such controller here
@@ -200,30 +200,30 @@ def _memory_v2(held: Any, own: find.Own, root: Path, for_leaving: bool) -> _Made
     raise _NoGroup(first)
 
 
-def _memory(held: Any, root: Path, for_leaving: bool) -> tuple[int, _Made]:
+def _memory(c_folder: Any, root: Path, for_leaving: bool) -> tuple[int, _Group]:
     """Return version and group. A controller is in one hierarchy only: if version 1 has it, version 2 does not."""
     if own := find.own_group(1, root):
         try:
-            return 1, _create(held, own.folder, root, for_leaving)
+            return 1, _create(c_folder, own.folder, root, for_leaving)
         except OSError as error:
             raise _NoGroup(_why(error, own.folder, root)) from None
     if own := find.own_group(2, root):
-        return 2, _memory_v2(held, own, root, for_leaving)
+        return 2, _memory_v2(c_folder, own, root, for_leaving)
     text = "no control groups that count memory are mounted: as root, run `mount -t cgroup2 none /sys/fs/cgroup`"
     raise _NoGroup(text, everywhere=True)
 
 
-def _selector(held: Any, root: Path, for_leaving: bool) -> _Made:
+def _selector(c_folder: Any, root: Path, for_leaving: bool) -> _Group:
     """Make a group of version 2 with any controllers; if that fails, on a detached mount."""
     why = ""
     if own := find.own_group(2, root):
         try:
             _check_moving(own.folder)
-            return _create(held, own.folder, root, for_leaving)
+            return _create(c_folder, own.folder, root, for_leaving)
         except OSError as error:
             why = _why(error, own.folder, root)
     ffi, _ = native()
-    mount = ffi.addressof(held, "mount")
+    mount = ffi.addressof(c_folder, "mount")
     try:
         find.open_detached_mount(mount)
     except OSError as error:
@@ -231,18 +231,18 @@ def _selector(held: Any, root: Path, for_leaving: bool) -> _Made:
             why or f"no control groups of version 2 are mounted, and none can be: {error.strerror}"
         ) from None
     try:
-        return _create(held, Path(f"/proc/self/fd/{mount.fd}"), root, for_leaving)
+        return _create(c_folder, Path(f"/proc/self/fd/{mount.fd}"), root, for_leaving)
     except OSError as error:
         raise _NoGroup(f"no control group of version 2 can be made: {error.strerror}") from None
 
 
-def _try_twice(route: Callable[[Any, Path, bool], _T], held: Any, root: Path, for_leaving: bool) -> _T:
+def _try_twice(route: Callable[[Any, Path, bool], _T], c_folder: Any, root: Path, for_leaving: bool) -> _T:
     """Try a second time after reading the mounts again, which are cached between measurements."""
     try:
-        return route(held, root, for_leaving)
+        return route(c_folder, root, for_leaving)
     except _NoGroup:
         find.forget()
-        return route(held, root, for_leaving)
+        return route(c_folder, root, for_leaving)
 
 
 def _add_scope(groups: Groups, root: Path) -> bool:
@@ -256,23 +256,23 @@ def _add_scope(groups: Groups, root: Path) -> bool:
         if group != own.top and _is_limited(group):
             return False
     ffi, lib = native()
-    made = _Made(groups.next_held(), None)
-    checked(lib.cm_open(ffi.addressof(made.held, "folder"), os.fsencode(own.top), os.O_RDONLY | os.O_DIRECTORY))
-    groups._made.append(made)
-    groups.memory_fd, groups.memory_version, groups.is_delegated = made.fd, 2, True
+    scope = _Group(groups.next_c_folder(), None)
+    checked(lib.cm_open(ffi.addressof(scope.c_folder, "folder"), os.fsencode(own.top), os.O_RDONLY | os.O_DIRECTORY))
+    groups._groups.append(scope)
+    groups.memory_fd, groups.memory_version, groups.is_delegated = scope.fd, 2, True
     groups.prefix = tuple(map(os.fsencode, (program, *_SCOPE)))
     return True
 
 
 def _add_memory(groups: Groups, root: Path, systemd_run: bool, for_leaving: bool) -> None:
     try:
-        groups.memory_version, made = _try_twice(_memory, groups.next_held(), root, for_leaving)
+        groups.memory_version, group = _try_twice(_memory, groups.next_c_folder(), root, for_leaving)
     except _NoGroup as error:
         if not systemd_run or error.everywhere or not _add_scope(groups, root):
             groups.why_not = str(error)
         return
-    groups._made.append(made)
-    groups.memory_fd = made.fd
+    groups._groups.append(group)
+    groups.memory_fd = group.fd
 
 
 def _add_selector(groups: Groups, root: Path, for_leaving: bool) -> None:
@@ -280,12 +280,12 @@ def _add_selector(groups: Groups, root: Path, for_leaving: bool) -> None:
         groups.selector_fd = groups.memory_fd
         return
     try:
-        made = _try_twice(_selector, groups.next_held(), root, for_leaving)
+        group = _try_twice(_selector, groups.next_c_folder(), root, for_leaving)
     except _NoGroup as error:
         groups.selector_why_not = str(error)
         return
-    groups._made.append(made)
-    groups.selector_fd = made.fd
+    groups._groups.append(group)
+    groups.selector_fd = group.fd
 
 
 def make_groups(

@@ -110,15 +110,15 @@ def kill(group: Path) -> None:
         return
     deadline_s = time.monotonic() + _KILL_S
     while (living := _pids_in(group)) and time.monotonic() < deadline_s:
-        held = {}
+        pidfds = {}
         for pid in living:
             with contextlib.suppress(OSError):
-                held[pid] = OpenFile.of_process(pid)
+                pidfds[pid] = OpenFile.of_process(pid)
         # A PID may have been reused since it was listed. If it is listed again while its pidfd is open, it was not.
-        for pid in _pids_in(group) & held.keys():
+        for pid in _pids_in(group) & pidfds.keys():
             with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(held[pid].fileno(), signal.SIGKILL)
-        for process in held.values():
+                signal.pidfd_send_signal(pidfds[pid].fileno(), signal.SIGKILL)
+        for process in pidfds.values():
             process.close()
         time.sleep(0.001)
 

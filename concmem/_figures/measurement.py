@@ -131,9 +131,9 @@ class _Recording:
         # With leftover="kill", concmem killed the processes that ended after the root.
         until_ns = head.exit_ns if self._request.leftover == "kill" else head.end_ns
         has_status = lib.CM_PROCESS_REAPED | lib.CM_PROCESS_HAS_EXIT_RECORD
-        known = (entry for entry in self._table if entry.flags & has_status)
-        ended = (entry.wait_status for entry in known if entry.end_ns <= until_ns)
-        return int(by_shell) + sum(1 for status in ended if status & 0x7F == signal.SIGKILL)
+        entries = (entry for entry in self._table if entry.flags & has_status)
+        statuses = (entry.wait_status for entry in entries if entry.end_ns <= until_ns)
+        return int(by_shell) + sum(1 for status in statuses if status & 0x7F == signal.SIGKILL)
 
     def _find_oom(self, kills_before: int) -> OutOfMemory | None:
         head = self._head
@@ -158,12 +158,12 @@ class _Recording:
 
     def _left_running(self) -> tuple[LeftProcess, ...]:
         ffi, lib = native()
-        left = [
+        processes = [
             LeftProcess(entry.pid, os.fsdecode(ffi.string(entry.comm)))
             for entry in self._table
             if entry.flags & lib.CM_PROCESS_LEFT
         ]
-        return (*left, *[LeftProcess(0, "")] * (self._head.left_running - len(left)))
+        return (*processes, *[LeftProcess(0, "")] * (self._head.left_running - len(processes)))
 
     @cached_property
     def _timeline(self) -> Timeline:

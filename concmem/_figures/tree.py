@@ -55,14 +55,14 @@ def _exact_sum(tree: Tree, value: int, note: str) -> Figure:
     If two threads change the size of a process at the same time, the changes can be reported in the wrong order. Each
     such change is at most a huge page.
     """
-    lacks = ""
+    reason = ""
     if tree.exact_sum_lost:
-        lacks = f"{tree.exact_sum_lost} changes came too close together to be counted"
+        reason = f"{tree.exact_sum_lost} changes came too close together to be counted"
     elif tree.left_groups or tree.rss_sum_bytes > value + tree.counter_error_bytes * tree.max_alive:
-        lacks = "processes left the control group that identifies the tree, and are missing in the sum"
-    if lacks:
+        reason = "processes left the control group that identifies the tree, and are missing in the sum"
+    if reason:
         value = max(value, tree.rss_sum_bytes)
-        return Figure(value, "sampled", _EXACT_SUM, note="; ".join(filter(None, (note, lacks))))
+        return Figure(value, "sampled", _EXACT_SUM, note="; ".join(filter(None, (note, reason))))
     if not tree.several_threads:
         return Figure(value, "exact", _EXACT_SUM, note=note)
     off_bytes = _HUGE_BYTES * (min(tree.cpus, tree.several_threads) - 1)
@@ -95,11 +95,11 @@ def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
         return Figure(value, "upper_bound", rss_sum.source, rss_sum.error_bytes, note)
     no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
     if (
-        lacks := tree.no_readings_reason
+        reason := tree.no_readings_reason
         or tree.size_unknown_reason
         or ("some processes could not be listed" if tree.dropped_processes else "")
     ):
-        return _none("VmHWM, wait4 ru_maxrss", lacks)
+        return _none("VmHWM, wait4 ru_maxrss", reason)
     unseen = () if tree.all_were_seen else tree.unseen
     if len(tree.processes) > 1 or unseen:
         read = max(read, largest_sum_bytes(tree.processes, unseen, no_larger))

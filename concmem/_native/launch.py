@@ -53,11 +53,11 @@ def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
             track.why_not = why.encode()[: len(track.why_not) - 1]
     head.memory_group_version = groups.memory_version
     head.is_delegated = groups.is_delegated
-    given = list(dict.fromkeys(fd for fd in (groups.memory_fd, groups.selector_fd) if fd >= 0))
-    numbers = {fd: first_fd + i for i, fd in enumerate(given)}
+    passed_fds = list(dict.fromkeys(fd for fd in (groups.memory_fd, groups.selector_fd) if fd >= 0))
+    numbers = {fd: first_fd + i for i, fd in enumerate(passed_fds)}
     head.memory_group_fd = numbers.get(groups.memory_fd, -1)
     head.selector_group_fd = numbers.get(groups.selector_fd, -1)
-    return tuple(given)
+    return tuple(passed_fds)
 
 
 def launch_sampler(
@@ -87,7 +87,7 @@ def launch_sampler(
     envp = ffi.NULL if request.envp is None else ffi.new("char *[]", [*pairs, ffi.NULL])
     cwd = ffi.new("char[]", request.cwd) if request.cwd is not None else ffi.NULL
     spawn = ffi.new("struct cm_spawn *", {"argv": argv, "envp": envp, "cwd": cwd, "fds": placed, "nfds": len(placed)})
-    code = lib.cm_launch(memory.head, spawn, resources.held)
+    code = lib.cm_launch(memory.head, spawn, resources.c_struct)
     if code == 0:
         return
     if spawn.stage == lib.CM_STAGE_CHDIR or code == -errno.E2BIG:

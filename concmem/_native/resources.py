@@ -87,52 +87,55 @@ class Resources:
     The sampler, the descriptors and the folders of one measurement. All are released with the object at the latest.
 
     Attributes:
-        held: ``struct cm_resources *``.
+        c_struct: ``struct cm_resources *``.
     """
 
     def __init__(self) -> None:
         ffi, lib = native()
-        self.held: Any = ffi.gc(ffi.new("struct cm_resources *", {"owner_pid": os.getpid()}), lib.cm_release)
+        self.c_struct: Any = ffi.gc(ffi.new("struct cm_resources *", {"owner_pid": os.getpid()}), lib.cm_release)
 
     def is_ours(self) -> bool:
         """Return whether this process created it, not one that this process was forked from."""
-        return bool(self.held.owner_pid == os.getpid())
+        return bool(self.c_struct.owner_pid == os.getpid())
 
     @property
     def pidfd(self) -> int:
         """The pidfd of the sampler, or -1."""
-        return int(self.held.sampler.fd) if self.held.sampler.is_open else -1
+        return int(self.c_struct.sampler.fd) if self.c_struct.sampler.is_open else -1
 
     def open_null(self, stream: int, flags: int) -> int:
         """Open /dev/null for a standard file of the target."""
         ffi, lib = native()
-        given = ffi.addressof(self.held, "target_streams", stream)
-        checked(lib.cm_open(given, os.fsencode(os.devnull), flags))
-        return int(given.fd)
+        target_end = ffi.addressof(self.c_struct, "target_streams", stream)
+        checked(lib.cm_open(target_end, os.fsencode(os.devnull), flags))
+        return int(target_end.fd)
 
     def open_pipe(self, stream: int) -> tuple[int, int]:
         """Open a pipe for a standard file of the target; return the non-blocking read end and the target's end."""
         ffi, lib = native()
-        reader, given = ffi.addressof(self.held, "readers", stream), ffi.addressof(self.held, "target_streams", stream)
-        checked(lib.cm_open_pipe(reader, given))
-        return int(reader.fd), int(given.fd)
+        reader, target_end = (
+            ffi.addressof(self.c_struct, "readers", stream),
+            ffi.addressof(self.c_struct, "target_streams", stream),
+        )
+        checked(lib.cm_open_pipe(reader, target_end))
+        return int(reader.fd), int(target_end.fd)
 
     def close_target_streams(self) -> None:
         """Close the target's ends in this process, so that the read ends see when the target closes them."""
-        native()[1].cm_close_target_streams(self.held)
+        native()[1].cm_close_target_streams(self.c_struct)
 
     def stop(self) -> None:
         """Let the sampler kill the tree, if it still runs."""
-        native()[1].cm_stop(self.held)
+        native()[1].cm_stop(self.c_struct)
 
     def has_ended(self) -> bool:
         """Return whether the sampler has ended."""
-        return bool(native()[1].cm_has_ended(self.held))
+        return bool(native()[1].cm_has_ended(self.c_struct))
 
     def end(self) -> bool:
         """Kill the tree, reap the sampler and close its pidfd; return False if the sampler does not end."""
-        return bool(native()[1].cm_end(self.held) == 0)
+        return bool(native()[1].cm_end(self.c_struct) == 0)
 
     def release(self) -> None:
         """Do the same, then close and remove everything else."""
-        native()[1].cm_release(self.held)
+        native()[1].cm_release(self.c_struct)

@@ -92,14 +92,14 @@ class SharedMemory:
     def __init__(self, request: Request) -> None:
         ffi, lib = native()
         draft, size = _prepare_head(request.extra)
-        self._held = held = ffi.gc(ffi.new("struct cm_memory *"), lib.cm_memory_close)
-        code = -lib.cm_memory_open(held, size)
+        self._c_memory = c_memory = ffi.gc(ffi.new("struct cm_memory *"), lib.cm_memory_close)
+        code = -lib.cm_memory_open(c_memory, size)
         if code:
             why = "it is above the limit on file size (ulimit -f)" if code == errno.EFBIG else os.strerror(code)
             text = f"cannot map {size >> 20} MiB for the recording (most of it stays unused): {why}"
             raise SamplerError(code, text, "concmem")
-        self.fd, self.done_fd = held.file.fd, held.done.fd
-        self.head = head = held.head
+        self.fd, self.done_fd = c_memory.file.fd, c_memory.done.fd
+        self.head = head = c_memory.head
         self._bytes = ffi.buffer(head, size)
         ffi.memmove(head, draft, ffi.sizeof("struct cm_head"))
         head.interval_ns = request.interval_ns
@@ -116,4 +116,4 @@ class SharedMemory:
     def allow_reuse(self) -> None:
         """Let another measurement reuse this memory when this object is gone. The sampler must have ended."""
         head = self.head
-        self._held.is_reusable = head.ticks <= 1000 and head.processes <= 1000 and head.text_bytes <= 1 << 20
+        self._c_memory.is_reusable = head.ticks <= 1000 and head.processes <= 1000 and head.text_bytes <= 1 << 20
