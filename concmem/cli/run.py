@@ -51,7 +51,7 @@ _Write = Callable[["Measurement", Path], None]
     "memory_limit_bytes",
     metavar="BYTES",
     callback=amount(parse_bytes),
-    help="Kill them when they use more than this, such as 512M, 2G. [default: none]",
+    help="Kill CMD and its descendants above this memory, such as 512M, 2G. [default: none]",
 )
 @click.option(
     "--leftover",
@@ -129,9 +129,9 @@ def run(
       127  CMD was not found
       137  --memory-limit ended CMD (128 + SIGKILL)
 
-    The first Ctrl-C goes to CMD. A second one, SIGTERM or SIGHUP kill CMD and its descendants. Other signals that are
-    sent to concmem alone are passed on to CMD, except SIGKILL, SIGSTOP and faults (SIGSEGV, SIGABRT, ...). The figures
-    are printed in each case.
+    The first Ctrl-C goes to CMD. A second Ctrl-C, SIGTERM or SIGHUP kills CMD and its descendants. Other signals that
+    are sent to concmem alone are passed on to CMD, except SIGKILL, SIGSTOP and faults (SIGSEGV, SIGABRT, ...). The
+    figures are printed in each case.
     """  # noqa: D301 -- \b is click's mark for a paragraph that is not wrapped
     import concmem
     from concmem.host import check_proc
