@@ -22,6 +22,7 @@ def test_string_functions(tmp_path: Path) -> None:
     """They equal those of libc for 100,000 random texts, without memory errors and undefined behaviour."""
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-D_GNU_SOURCE", "-std=gnu11", "-O1"]
+    checks.append(f"-I{ROOT / 'csrc'}")
     names = re.findall(r"^\w[\w *]*?\b((?:mem|str)\w+)\(", TEXT.read_text(), re.MULTILINE)
     assert len(names) >= 13
     own = [f"-D{name}=own_{name}" for name in names]
