@@ -18,7 +18,7 @@ final class Arguments {
                 return new Arguments(Integer.parseInt(args[0]), args.length == 2 ? Double.parseDouble(args[1]) : 10);
             }
         } catch (NumberFormatException unreadable) {
-            // Told below.
+            // The usage is printed below.
         }
         System.err.println("usage: " + usage);
         System.exit(2);

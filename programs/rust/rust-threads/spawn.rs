@@ -11,7 +11,7 @@ fn main() {
     starting::tell_panics();
     thread::sleep(Duration::from_millis(100));
     println!("ready {tasks}");
-    // A scope counts its threads and waits for all, though nobody keeps their handles.
+    // A scope counts its threads and waits for all of them. No handle is kept.
     thread::scope(|scope| {
         for i in 1..=tasks {
             start(i, |thread| thread.spawn_scoped(scope, || ()));
