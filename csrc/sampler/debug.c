@@ -1,6 +1,6 @@
 /*
- * Print what the sampler does, if the host asks for it (CONCMEM_DEBUG=1): what it opens, adds, kills and reaps, and what
- * the kernel refuses. Each line is one write to the host's standard error, so lines of several samplers do not mix.
+ * Print what the sampler does, if the host asks for it (CONCMEM_DEBUG=1): what it opens, adds, kills and reaps, and
+ * what the kernel refuses. Each line is one write to the host's standard error, so lines of several samplers do not mix.
  */
 #include <string.h>
 #include <unistd.h>
