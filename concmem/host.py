@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import re
 import resource
 from collections.abc import Iterator
@@ -88,21 +87,20 @@ def _limit(name: int) -> int | None:
 
 @lru_cache(maxsize=8)
 def _describe(cpus_allowed: int) -> Host:
-    import psutil
-
+    memory = Path("/proc/meminfo").read_text()
     model = re.search(r"^model name\s*:\s*(.*)$", _text("/proc/cpuinfo"), re.M)
     thp = re.search(r"\[(\w+)\]", _text("/sys/kernel/mm/transparent_hugepage/enabled"))
     distribution = re.search(r'^PRETTY_NAME="?([^"\n]*)', _text("/etc/os-release"), re.M)
     cgroup, limit_bytes = version_and_memory_limit()
     return Host(
-        kernel=platform.release(),
-        machine=platform.machine(),
+        kernel=os.uname().release,
+        machine=os.uname().machine,
         cpu_model=model[1] if model else "",
         cpus=os.sysconf("SC_NPROCESSORS_ONLN"),
         cpus_allowed=cpus_allowed,
         page_bytes=os.sysconf("SC_PAGESIZE"),
-        memory_bytes=psutil.virtual_memory().total,
-        swap_bytes=psutil.swap_memory().total,
+        memory_bytes=_meminfo_bytes(memory, "MemTotal"),
+        swap_bytes=_meminfo_bytes(memory, "SwapTotal"),
         thp=thp[1] if thp else "",
         cgroup=cgroup,
         memory_limit_bytes=limit_bytes,
@@ -115,7 +113,7 @@ def _describe(cpus_allowed: int) -> Host:
             "stack_bytes": _limit(resource.RLIMIT_STACK),
         },
         distribution=distribution[1] if distribution else "",
-        kernel_stack_bytes=_kernel_stack_bytes(),
+        kernel_stack_bytes=_kernel_stack_bytes(memory),
     )
 
 
@@ -222,17 +220,20 @@ def oom_kills() -> int:
     return int(kills[1]) if kills else 0
 
 
-def _kernel_stack_bytes() -> int:
+def _meminfo_bytes(memory: str, name: str) -> int:
+    """Return a line of /proc/meminfo in bytes; 0 if the kernel does not have it."""
+    line = re.search(rf"^{name}:\s+(\d+) kB$", memory, re.M)
+    return int(line[1]) * 1024 if line else 0
+
+
+def _kernel_stack_bytes(memory: str) -> int:
     """
     Return the kernel stack of one thread.
 
     The quotient is rounded to a power of two, because the number of threads can change between reading the two files.
     """
-    total_kib = re.search(r"^KernelStack:\s+(\d+) kB$", _text("/proc/meminfo"), re.M)
-    threads = re.search(r"/(\d+) ", _text("/proc/loadavg"))
-    if not total_kib or not threads or not int(total_kib[1]) or not int(threads[1]):
-        return 0
-    return 1 << round(math.log2(int(total_kib[1]) * 1024 / int(threads[1])))
+    total_bytes, threads = _meminfo_bytes(memory, "KernelStack"), threads_on_machine()
+    return 1 << round(math.log2(total_bytes / threads)) if total_bytes and threads else 0
 
 
 @lru_cache(maxsize=8)

@@ -1,151 +1,303 @@
-"""The options of a measurement. Invalid values are refused here, before any C code runs."""
+"""
+All options of a measurement, each declared once.
 
-from __future__ import annotations
+`concmem.measure`, `concmem.start` and ``concmem run`` take their options from here. To add an option, add a field to
+`Options` and use its value, which `Request.options` contains.
+"""
 
+# Without `from __future__ import annotations`: the table of options is made from the annotations of the classes.
+
+import inspect
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
-
-import attrs
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Annotated, Any, Literal, NamedTuple, TypedDict, TypeVar, cast, get_args
 
 from concmem.errors import InvalidRequest
+from concmem.units import parse_bytes, parse_seconds
 
-__all__ = ["Command", "Leftover", "Request"]
+__all__ = [
+    "DEFAULTS",
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "Command",
+    "Leftover",
+    "MeasureOptions",
+    "Option",
+    "Options",
+    "Spelling",
+    "Target",
+    "check_options",
+    "declared",
+    "documented",
+    "sources_of",
+]
 
 Command = str | bytes | os.PathLike[str] | Sequence[str | bytes | os.PathLike[str]]
 
 Leftover = Literal["wait", "leave", "kill"]
 """What to do with processes that still run when the root has ended."""
 
-SHORTEST_INTERVAL_S = 0.0001
-LONGEST_INTERVAL_S = 3600.0
+PIPE, STDOUT, DEVNULL = -1, -2, -3
+"""The constants of `subprocess`, which takes longer to import than a short measurement lasts."""
+
+Target = int | IO[Any] | None
+"""What a standard stream can be redirected to."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _encode(value: Any, what: str, *which: Any) -> bytes:
-    """Encode a value for the kernel. `what.format(*which)` names it in errors, and is formatted only for those."""
-    try:
-        encoded = os.fsencode(value)
-    except TypeError:
-        raise InvalidRequest(f"{what.format(*which)} must be text or a path, not {value!r}") from None
-    except UnicodeEncodeError:
-        why = "contains characters that a file name cannot contain"
-        raise InvalidRequest(f"{what.format(*which)} {why}: {value!r}") from None
-    if b"\0" in encoded:
-        raise InvalidRequest(f"{what.format(*which)} contains a NUL, which the kernel does not accept: {value!r}")
-    return encoded
-
-
-def _argv(command: Command) -> tuple[bytes, ...]:
-    if isinstance(command, (str, bytes)):
-        line = _encode(command, "the command")
-        if not line.strip():
-            raise InvalidRequest("the command is empty")
-        return (b"/bin/sh", b"-c", line)
-    if not isinstance(command, (list, tuple)) and isinstance(command, os.PathLike):
-        command = [command]
-    try:
-        words = list(command)
-    except TypeError:
-        raise InvalidRequest(f"the command must be a list of words, or one string, not {command!r}") from None
-    if not words:
-        raise InvalidRequest("the command is empty")
-    argv = tuple([_encode(word, "word {} of the command", i) for i, word in enumerate(words)])
-    if not argv[0]:
-        raise InvalidRequest("the command is empty: its first word must be a program, not ''")
-    return argv
-
-
-def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
-    if env is None:
-        return None
-    pairs = []
-    for key, value in env.items():
-        name = _encode(key, "a name in env")
-        if not name or b"=" in name:
-            raise InvalidRequest(f"{key!r} is not a valid name of an environment variable")
-        pairs.append(name + b"=" + _encode(value, "env[{!r}]", key))
-    return tuple(pairs)
-
-
-def _check_number(name: str, value: Any, least: float, most: float) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
-        raise InvalidRequest(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
-
-
-@attrs.frozen
-class Request:
+class Spelling(NamedTuple):
     """
-    The validated options of one measurement.
+    How ``concmem run`` spells an option.
 
     Attributes:
-        argv: The encoded argument vector; for a string, ``/bin/sh -c`` and the string.
-        envp: The complete environment, as ``NAME=value``; None for the caller's.
-        cwd: The working directory, or None for the caller's.
-        shown: The command as the caller gave it.
-        interval_ns: The time between two readings.
-        pss_budget_ppm: The share of wall time for reading smaps_rollup, in millionths.
-        timeout_ns, memory_limit_bytes: 0 for none.
-        leftover: What to do with processes that still run when the root has ended: ``wait``, ``leave`` or ``kill``.
-        extra: The names of the requested sources that are not read by default.
+        name: ``--name``, or ``--name/--no-name``.
+        help: One line: what it does.
+        metavar: What stands for the value in the help; None for a flag or a choice.
+        parse: Converts the text to the value.
+        default: The default of the command, as text; None if it is that of the option.
     """
 
-    argv: tuple[bytes, ...]
-    envp: tuple[bytes, ...] | None
-    cwd: bytes | None
-    shown: tuple[str, ...] | str
-    interval_ns: int
-    pss_budget_ppm: int
-    timeout_ns: int
-    memory_limit_bytes: int
-    leftover: Leftover
-    extra: frozenset[str]
+    name: str
+    help: str
+    metavar: str | None = None
+    parse: Callable[[str], Any] | None = None
+    default: Any = None
 
-    @property
-    def environment(self) -> tuple[bytes, ...]:
-        """The environment that the command gets, as ``NAME=value``."""
-        if self.envp is not None:
-            return self.envp
-        return tuple(key + b"=" + value for key, value in os.environb.items())
 
-    @classmethod
-    def of(
-        cls,
-        command: Command,
-        *,
-        interval_s: float,
-        pss_budget: float,
-        timeout_s: float | None,
-        memory_limit_bytes: int | None,
-        leftover: Leftover,
-        cwd: str | os.PathLike[str] | None,
-        env: Mapping[str, str] | None,
-        extra: Mapping[str, bool],
-    ) -> Request:
-        """
-        Check the arguments of `concmem.measure`, and return them as a request.
+class Option(NamedTuple):
+    """
+    The declaration of an option. Its name and type are those of the field.
 
-        Raises:
-            InvalidRequest: One of them is invalid.
-        """
-        _check_number("interval_s", interval_s, SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S)
-        _check_number("pss_budget", pss_budget, 0, 1)
-        if timeout_s is not None:
-            _check_number("timeout_s", timeout_s, 1e-6, 1e9)
-        if memory_limit_bytes is not None:
-            _check_number("memory_limit_bytes", memory_limit_bytes, 1, 1 << 62)
-        if leftover not in get_args(Leftover):
-            raise InvalidRequest(f"leftover must be 'wait', 'leave' or 'kill', not {leftover!r}")
-        argv = _argv(command)
-        is_line = isinstance(command, (str, bytes))
-        return cls(
-            argv=argv,
-            envp=_envp(env),
-            cwd=None if cwd is None else _encode(cwd, "cwd"),
-            shown=os.fsdecode(argv[2]) if is_line else tuple([os.fsdecode(word) for word in argv]),
-            interval_ns=round(interval_s * 1e9),
-            pss_budget_ppm=round(pss_budget * 1e6),
-            timeout_ns=0 if timeout_s is None else max(1, round(timeout_s * 1e9)),
-            memory_limit_bytes=int(memory_limit_bytes or 0),
-            leftover=leftover,
-            extra=frozenset([name for name, requested in extra.items() if requested]),
-        )
+    Attributes:
+        text: What it does, for the documentation of `concmem.measure`.
+        default: Its default.
+        check: Called with name and value; raises InvalidRequest if the value is invalid.
+        source: The optional source that it requests.
+        spelled: How the command spells it; None if the command does not have it.
+    """
+
+    text: str
+    default: Any = None
+    check: Callable[[str, Any], None] | None = None
+    source: str = ""
+    spelled: Spelling | None = None
+
+
+def _number(least: float, most: float, *, or_none: bool = False) -> Callable[[str, Any], None]:
+    """Return a check for a number in a range."""
+
+    def check(name: str, value: Any) -> None:
+        if or_none and value is None:
+            return
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+            raise InvalidRequest(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
+
+    return check
+
+
+def _check_leftover(name: str, value: Any) -> None:
+    if value not in get_args(Leftover):
+        raise InvalidRequest(f"{name} must be 'wait', 'leave' or 'kill', not {value!r}")
+
+
+class Options(TypedDict, total=False):
+    """The options of `concmem.start`."""
+
+    interval_s: Annotated[
+        float,
+        Option(
+            "The time between two readings of the tree in seconds, from 0.0001 to 3600.",
+            default=0.001,
+            check=_number(0.0001, 3600),
+            spelled=Spelling(
+                "--interval",
+                "Set the time between two readings, such as 500us, 1ms, 0.1s.",
+                metavar="TIME",
+                parse=parse_seconds,
+                default="1ms",
+            ),
+        ),
+    ]
+    pss_budget: Annotated[
+        float,
+        Option(
+            "The share of wall time, from 0 to 1, for reading smaps_rollup, which can delay a target that maps memory. "
+            "With 0 it is not read, and `Measurement.tree_peak_pss` is unavailable.",
+            default=0.01,
+            check=_number(0, 1),
+        ),
+    ]
+    timeout_s: Annotated[
+        float | None,
+        Option(
+            "Kill the whole tree after this many seconds.",
+            check=_number(1e-6, 1e9, or_none=True),
+            spelled=Spelling(
+                "--timeout",
+                "Kill CMD and its descendants after this time, such as 500ms, 60s, 2m. [default: none]",
+                metavar="TIME",
+                parse=parse_seconds,
+            ),
+        ),
+    ]
+    memory_limit_bytes: Annotated[
+        int | None,
+        Option(
+            "Kill the whole tree when its footprint is seen above this: the RSS of a single process, or the sum of PSS "
+            "of several (the sum of RSS if PSS is refused or has no budget). A spike between two readings is seen if "
+            "it raises a VmHWM.",
+            check=_number(1, 1 << 62, or_none=True),
+            spelled=Spelling(
+                "--memory-limit",
+                "Kill CMD and its descendants above this memory, such as 512M, 2G. [default: none]",
+                metavar="BYTES",
+                parse=parse_bytes,
+            ),
+        ),
+    ]
+    leftover: Annotated[
+        Leftover,
+        Option(
+            "What to do with processes that still run when the root has ended. ``wait``: measure them until they end. "
+            "``leave``: read once more, end the measurement, and let them run; `Measurement.left_running` lists them, "
+            "and later writes to a PIPE raise SIGPIPE in them. ``kill``: read once more, then kill them; "
+            "`Measurement.exit` stays the root's own.",
+            default="wait",
+            check=_check_leftover,
+            spelled=Spelling("--leftover", "Wait for, leave or kill the processes that outlive CMD."),
+        ),
+    ]
+    windows: Annotated[
+        bool,
+        Option(
+            "Read and reset the VmHWM of every process at every reading, so that each window of the timeline holds its "
+            "exact maximum. This resets the command's own ``ru_maxrss`` and VmHWM.",
+            default=False,
+            source="windows",
+            spelled=Spelling("--windows", "Record the exact maximum of each window; resets CMD's own ru_maxrss."),
+        ),
+    ]
+    exact: Annotated[
+        bool,
+        Option(
+            "Let the kernel keep the sum of RSS, with an eBPF program: `Measurement.tree_peak_rss_sum` is then exact. "
+            "Needs root. During the measurement, page faults on the whole machine cost more.",
+            default=False,
+            source="rss_stat",
+            spelled=Spelling("--exact", "Record the exact sum of RSS by eBPF (root); slows all page faults."),
+        ),
+    ]
+    cgroup: Annotated[
+        bool,
+        Option(
+            "Run the command in its own control group, for `Measurement.cgroup_peak`. Needs a delegated subtree, a "
+            "systemd user manager, or root.",
+            default=False,
+            source="cgroup",
+            spelled=Spelling("--cgroup/--no-cgroup", "Run CMD in its own control group, if permitted.", default=True),
+        ),
+    ]
+    taskstats: Annotated[
+        bool,
+        Option(
+            "Receive the kernel's exit record of every process, even of very short ones. Needs CAP_NET_ADMIN.",
+            default=False,
+            source="taskstats",
+            spelled=Spelling(
+                "--taskstats/--no-taskstats",
+                "Read the kernel's exit record of each process, if permitted.",
+                default=True,
+            ),
+        ),
+    ]
+    cwd: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "The working directory of the command.",
+            spelled=Spelling("--cwd", "Run CMD in this folder. [default: the current one]", metavar="DIR"),
+        ),
+    ]
+    env: Annotated[
+        Mapping[str, str] | None,
+        Option("The complete environment of the command; by default that of this process."),
+    ]
+    stdin: Annotated[Target, Option("As in `subprocess`: None, a file descriptor, a file or DEVNULL.")]
+    stdout: Annotated[Target, Option("The same, or PIPE to return the output in the measurement.")]
+    stderr: Annotated[Target, Option("The same, or STDOUT.")]
+
+
+class MeasureOptions(Options, total=False):
+    """The options of `concmem.measure`."""
+
+    check: Annotated[bool, Option("Raise `CommandFailed` unless the command exits by itself with 0.", default=False)]
+
+
+def declared(options: Any) -> dict[str, tuple[Any, Option]]:
+    """Return the type and the declaration of each option of a class such as `Options`."""
+    annotations: dict[str, Any] = options.__annotations__
+    return {name: (hint.__origin__, hint.__metadata__[0]) for name, hint in annotations.items()}
+
+
+_DECLARED = {name: option for name, (_, option) in declared(Options).items()}
+
+DEFAULTS = cast(Options, {name: option.default for name, option in _DECLARED.items()})
+"""The value of each option that is not given."""
+
+
+def check_options(options: Options, function: str) -> None:
+    """
+    Check the options that a function was called with.
+
+    Raises:
+        TypeError: There is no such option.
+        InvalidRequest: A value is invalid.
+    """
+    for name, value in options.items():
+        if name not in _DECLARED:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+        check = _DECLARED[name].check
+        if check is not None:
+            check(name, value)
+
+
+def sources_of(options: Options) -> frozenset[str]:
+    """Return the names of the optional sources that these options request."""
+    return frozenset([_DECLARED[name].source for name, value in options.items() if value and _DECLARED[name].source])
+
+
+def documented(options: Any) -> Callable[[Function], Function]:
+    """
+    Return a decorator for a function that takes ``**options`` of a class such as `Options`.
+
+    It lists each option in the signature and the annotations, and in the docstring in place of ``{options}``.
+    """
+    table = declared(options)
+
+    def decorate(function: Function) -> Function:
+        own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        own += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=kind)
+            for name, (kind, option) in table.items()
+        ]
+        described: Any = function
+        result = described.__annotations__["return"]
+        described.__signature__ = inspect.Signature(own, return_annotation=result)
+        described.__annotations__ = {p.name: p.annotation for p in own} | {"return": result}
+        if described.__doc__:  # None with python -OO
+            entries = [line for name, (_, option) in table.items() for line in _lines(f"{name}: {option.text}")]
+            described.__doc__ = inspect.cleandoc(described.__doc__).replace("{options}", "\n".join(entries).lstrip())
+        return function
+
+    return decorate
+
+
+def _lines(entry: str, width: int = 110) -> list[str]:
+    """Return an entry of a docstring as lines. Not by textwrap, which takes longer to import than this takes."""
+    lines = [" " * 3]
+    for word in entry.split():
+        if len(lines[-1]) + 1 + len(word) > width:
+            lines.append(" " * 7)
+        lines[-1] += f" {word}"
+    return lines

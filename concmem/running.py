@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import copy
-import os
 import threading
 import time
 import warnings
-from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from concmem._cgroup.groups import Groups, make_groups
 from concmem._figures.measurement import build_measurement
 from concmem._native.launch import launch_sampler, start_error
-from concmem._native.redirect import DEVNULL, PIPE, STDOUT, Redirection, Target
+from concmem._native.redirect import Redirection
+from concmem._native.request import Request
 from concmem._native.resources import Resources
 from concmem._native.shared_memory import SharedMemory, native
 from concmem.errors import CommandFailed, ConcmemError, SamplerError
 from concmem.host import check_proc, describe, oom_kills, swapped_bytes
 from concmem.model import Measurement
-from concmem.options import Command, Leftover, Request
+from concmem.options import DEVNULL, PIPE, STDOUT, Command, MeasureOptions, Options, documented
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Running", "measure", "start"]
 
@@ -34,7 +37,7 @@ class Running:
     only: it changes no signal handler, and reaps no other child of this process.
     """
 
-    def __init__(self, request: Request, stdin: Target, stdout: Target, stderr: Target) -> None:
+    def __init__(self, request: Request) -> None:
         # First: everything opened below belongs to it, and is released after an exception at any moment.
         self._resources = resources = Resources()
         self._must_be_waited_for = False
@@ -46,13 +49,13 @@ class Running:
         self._groups: Groups | None = None
         check_proc()
         try:
-            self._redirection = Redirection(resources, stdin, stdout, stderr)
+            self._redirection = Redirection(resources, request.options)
             self._memory: SharedMemory | None = SharedMemory(request)
             if request.extra & {"cgroup", "rss_stat"}:
                 self._groups = make_groups(
                     "cgroup" in request.extra,
                     "rss_stat" in request.extra,
-                    for_leaving=request.leftover == "leave",
+                    for_leaving=request.options["leftover"] == "leave",
                     resources=resources,
                 )
             launch_sampler(request, self._memory, self._redirection.fds, resources, self._groups)
@@ -203,24 +206,8 @@ class Running:
             )
 
 
-def start(
-    cmd: Command,
-    *,
-    interval_s: float = 0.001,
-    pss_budget: float = 0.01,
-    windows: bool = False,
-    cgroup: bool = False,
-    taskstats: bool = False,
-    exact: bool = False,
-    timeout_s: float | None = None,
-    memory_limit_bytes: int | None = None,
-    leftover: Leftover = "wait",
-    cwd: str | os.PathLike[str] | None = None,
-    env: Mapping[str, str] | None = None,
-    stdin: Target = None,
-    stdout: Target = None,
-    stderr: Target = None,
-) -> Running:
+@documented(Options)
+def start(cmd: Command, **options: Unpack[Options]) -> Running:
     """
     Start a command and its measurement, and return at once.
 
@@ -232,39 +219,11 @@ def start(
         CommandTooLong, BadWorkingDirectory, SamplerError: The sampler could not be started. `Running.wait` raises
             the errors of the command itself.
     """
-    request = Request.of(
-        cmd,
-        interval_s=interval_s,
-        pss_budget=pss_budget,
-        timeout_s=timeout_s,
-        memory_limit_bytes=memory_limit_bytes,
-        leftover=leftover,
-        cwd=cwd,
-        env=env,
-        extra={"windows": windows, "cgroup": cgroup, "taskstats": taskstats, "rss_stat": exact},
-    )
-    return Running(request, stdin, stdout, stderr)
+    return Running(Request.of(cmd, options, "start"))
 
 
-def measure(
-    cmd: Command,
-    *,
-    interval_s: float = 0.001,
-    pss_budget: float = 0.01,
-    windows: bool = False,
-    cgroup: bool = False,
-    taskstats: bool = False,
-    exact: bool = False,
-    timeout_s: float | None = None,
-    memory_limit_bytes: int | None = None,
-    leftover: Leftover = "wait",
-    cwd: str | os.PathLike[str] | None = None,
-    env: Mapping[str, str] | None = None,
-    stdin: Target = None,
-    stdout: Target = None,
-    stderr: Target = None,
-    check: bool = False,
-) -> Measurement:
+@documented(MeasureOptions)
+def measure(cmd: Command, **options: Unpack[MeasureOptions]) -> Measurement:
     """
     Run a command, wait until it and all processes that it started have ended, and return how much memory they needed.
 
@@ -273,30 +232,7 @@ def measure(
     Args:
         cmd: A list is executed as it is. A string is run by ``/bin/sh -c``; the figures then include the shell, about
             1 MB.
-        interval_s: The time between two readings of the tree in seconds, from 0.0001 to 3600.
-        pss_budget: The share of wall time, from 0 to 1, for reading smaps_rollup, which can delay a target that maps
-            memory. With 0 it is not read, and `Measurement.tree_peak_pss` is unavailable.
-        windows: Read and reset the VmHWM of every process at every reading, so that each window of the timeline holds
-            its exact maximum. This resets the command's own ``ru_maxrss`` and VmHWM.
-        cgroup: Run the command in its own control group, for `Measurement.cgroup_peak`. Needs a delegated subtree, a
-            systemd user manager, or root.
-        taskstats: Receive the kernel's exit record of every process, even of very short ones. Needs CAP_NET_ADMIN.
-        exact: Let the kernel keep the sum of RSS, with an eBPF program: `Measurement.tree_peak_rss_sum` is then
-            exact. Needs root. During the measurement, page faults on the whole machine cost more.
-        timeout_s: Kill the whole tree after this many seconds.
-        memory_limit_bytes: Kill the whole tree when its footprint is seen above this: the RSS of a single process, or
-            the sum of PSS of several (the sum of RSS if PSS is refused or has no budget). A spike between two readings
-            is seen if it raises a VmHWM.
-        leftover: What to do with processes that still run when the root has ended. ``wait``: measure them until they
-            end. ``leave``: read once more, end the measurement, and let them run; `Measurement.left_running` lists
-            them, and later writes to a PIPE raise SIGPIPE in them. ``kill``: read once more, then kill them;
-            `Measurement.exit` stays the root's own.
-        cwd: The working directory of the command.
-        env: The complete environment of the command; by default that of this process.
-        stdin: As in `subprocess`: None, a file descriptor, a file or DEVNULL.
-        stdout: The same, or PIPE to return the output in the measurement.
-        stderr: The same, or STDOUT.
-        check: Raise `CommandFailed` unless the command exits by itself with 0.
+        {options}
 
     Raises:
         InvalidRequest: An argument is invalid.
@@ -306,24 +242,8 @@ def measure(
         SamplerError: The sampler could not be started, or was killed.
         UnsupportedPlatform: This is not Linux.
     """
-    running = start(
-        cmd,
-        interval_s=interval_s,
-        pss_budget=pss_budget,
-        windows=windows,
-        cgroup=cgroup,
-        taskstats=taskstats,
-        exact=exact,
-        timeout_s=timeout_s,
-        memory_limit_bytes=memory_limit_bytes,
-        leftover=leftover,
-        cwd=cwd,
-        env=env,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-    )
-    result = running.wait()
+    check = options.pop("check", False)
+    result = Running(Request.of(cmd, options, "measure")).wait()
     if check and not result.exit.ok:
         raise CommandFailed(result)
     return result

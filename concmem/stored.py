@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from concmem._escaping import escape_text
-from concmem._files.bounded import read_json_file
 from concmem.errors import InvalidRequest, RecordingError
 from concmem.model import SCHEMA, Figure, Measurement
 from concmem.sampler_report import Survivor
@@ -19,7 +17,15 @@ from concmem.timeline import Timeline
 if TYPE_CHECKING:
     from cattrs.preconf.json import JsonConverter
 
-__all__ = ["converter", "load", "make_stored_converter", "measurement_from_dict", "measurement_to_dict", "save"]
+__all__ = [
+    "converter",
+    "load",
+    "make_stored_converter",
+    "measurement_from_dict",
+    "measurement_json",
+    "measurement_to_dict",
+    "save",
+]
 
 _MOST_SURVIVORS = 1 << 16
 """The capacity of the sampler's process table."""
@@ -93,6 +99,13 @@ def measurement_to_dict(measurement: Measurement) -> dict[str, Any]:
     return stored
 
 
+def measurement_json(measurement: Measurement) -> str:
+    """Return everything except the timeline as JSON."""
+    import json
+
+    return json.dumps(measurement_to_dict(measurement), indent=1, allow_nan=False) + "\n"
+
+
 def measurement_from_dict(stored: dict[str, Any], timeline: Timeline | None = None) -> Measurement:
     """
     Return the measurement that `measurement_to_dict` stored.
@@ -131,7 +144,7 @@ def save(measurement: Measurement, path: Path) -> None:
         raise InvalidRequest(f"{path}: .npz is the ending of the timeline's file; use a name that ends in .json")
     measurement.timeline.save(_beside(path))
     with replacing(path) as file:
-        file.write(json.dumps(measurement_to_dict(measurement), indent=1).encode() + b"\n")
+        file.write(measurement_json(measurement).encode())
 
 
 def load(path: str | Path) -> Measurement:
@@ -142,6 +155,8 @@ def load(path: str | Path) -> Measurement:
         RecordingError: It is not a measurement, or is damaged, or its schema is newer than this concmem.
         OSError: The file cannot be opened.
     """
+    from concmem._files.bounded import read_json_file
+
     path = Path(path)
     try:
         measurement = measurement_from_dict(read_json_file(path))

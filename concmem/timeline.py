@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "Timeline", "Track"]
 
-_RING_ROW = struct.Struct("<QII")
+_KINDS = ("min", "max", "last")
 
 
 @attrs.frozen
@@ -68,8 +67,7 @@ class Track:
         """
         import numpy as np
 
-        kinds = ("min", "max", "last")
-        names = [f"{column.name}_{kind}" for column in self.columns for kind in kinds]
+        names = self._fields
         stored = np.dtype(
             {
                 "names": ["t_ns", "n", *names],
@@ -82,9 +80,22 @@ class Track:
         result = np.empty(len(rows), dtype=[("t_ns", "<i8"), ("n", "<i8"), *((name, "<i8") for name in names)])
         result["t_ns"], result["n"] = rows["t_ns"], rows["n"]
         for i, name in enumerate(names):
-            result[name] = rows[name].astype(np.int64) * self.columns[i // len(kinds)].scale
+            result[name] = rows[name].astype(np.int64) * self.columns[i // len(_KINDS)].scale
         result.flags.writeable = False
         return result
+
+    @property
+    def _fields(self) -> list[str]:
+        return [f"{column.name}_{kind}" for column in self.columns for kind in _KINDS]
+
+    def values(self, field: str) -> list[int]:
+        """Return one field of `to_numpy` as a list. It does not use numpy."""
+        words, stride = memoryview(self.windows).cast("I"), self.row_bytes // 4
+        if field == "t_ns":
+            return [low | high << 32 for low, high in zip(words[0::stride], words[1::stride], strict=True)]
+        at = self._fields.index(field)
+        scale = self.columns[at // len(_KINDS)].scale
+        return [value * scale for value in words[3 + at :: stride]]
 
 
 @attrs.frozen(slots=False, eq=False)
@@ -119,6 +130,15 @@ class Timeline:
     def _make(self, source: str) -> NDArray[np.void]:
         array = self._arrays[source] = self.tracks[source].to_numpy()
         return array
+
+    def values(self, source: str, field: str) -> list[int]:
+        """
+        Return one field of a track's windows, as in `Track.to_numpy`; empty if there is no such track.
+
+        It does not use numpy, which takes longer to import than a short command runs.
+        """
+        track = self.tracks.get(source)
+        return track.values(field) if track is not None else []
 
     def spans(self, source: str, column: int) -> list[tuple[float, float, int]]:
         """
@@ -190,8 +210,8 @@ class Timeline:
     @property
     def peak_t_s(self) -> float | None:
         """The begin of the window in which the tree's RSS was largest; None if nothing was read."""
-        rss = self.rss_bytes
-        return float(self.t_s[rss.argmax()]) if len(rss) else None
+        rss = self.values("statm", "rss_max")
+        return self.values("statm", "t_ns")[rss.index(max(rss))] / 1e9 if rss else None
 
     @cached_property
     def ring(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -206,26 +226,16 @@ class Timeline:
         return t_s, rss_bytes
 
     def __len__(self) -> int:
-        return len(self.t_s)
+        track = self.tracks.get("statm")
+        return len(track.windows) // track.row_bytes if track is not None else 0
 
     def save(self, path: str | Path) -> None:
         """Write all tracks to a ``.npz`` file. The file is written completely or not at all."""
-        import json
-
-        import numpy as np
-
         from concmem._files.atomic import replacing
+        from concmem._files.stored_timeline import timeline_npz
 
-        about = {
-            name: [track.row_bytes, track.readings, [attrs.astuple(column) for column in track.columns]]
-            for name, track in self.tracks.items()
-        }
-        arrays: dict[str, Any] = {
-            f"{name}.windows": np.frombuffer(t.windows, np.uint8) for name, t in self.tracks.items()
-        }
-        arrays |= {f"{name}.ring": np.frombuffer(t.ring, np.uint8) for name, t in self.tracks.items()}
         with replacing(Path(path)) as file:
-            np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+            file.write(timeline_npz(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Timeline:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -128,6 +127,8 @@ def user_manager(root: Path) -> str | None:
     here = root / runtime.lstrip("/")
     if not runtime or not any((here / socket).exists() for socket in ("systemd/private", "bus")):
         return None
+    import shutil
+
     return shutil.which("systemd-run")
 
 

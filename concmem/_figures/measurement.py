@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-from datetime import datetime, timezone
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -17,13 +16,13 @@ from concmem._figures.ended import with_ending_note
 from concmem._figures.process import Marks, process_peak
 from concmem._figures.tree import Figures, all_figures
 from concmem._native.observed import Tree
+from concmem._native.request import Request
 from concmem._native.shared_memory import SharedMemory, layout, native, track_of
 from concmem._native.survivors import find_survivors
 from concmem._native.tree import NOT_ASKED, largest_value, missing_sources, read_charge, read_marks, read_tree
 from concmem._version import __version__
 from concmem.host import Host, counter_error_bytes, oom_kills
 from concmem.model import Exit, Figure, Measurement, OutOfMemory, Process, Reason
-from concmem.options import Request
 from concmem.sampler_report import LeftProcess, SamplerReport, Survivor
 from concmem.timeline import Column, Timeline, Track
 
@@ -129,7 +128,7 @@ class _Recording:
             return 0
         by_shell = head.wait_status == (128 + signal.SIGKILL) << 8  # a shell exits with its child's status
         # With leftover="kill", concmem killed the processes that ended after the root.
-        until_ns = head.exit_ns if self._request.leftover == "kill" else head.end_ns
+        until_ns = head.exit_ns if self._request.options["leftover"] == "kill" else head.end_ns
         has_status = lib.CM_PROCESS_REAPED | lib.CM_PROCESS_HAS_EXIT_RECORD
         entries = (entry for entry in self._table if entry.flags & has_status)
         statuses = (entry.wait_status for entry in entries if entry.end_ns <= until_ns)
@@ -262,6 +261,8 @@ class _Recording:
         self, started_s: float, stdout: bytes | None, stderr: bytes | None, swapped_bytes: int | None
     ) -> Measurement:
         """Build the complete measurement, with the values that only the host knows."""
+        from datetime import datetime, timezone
+
         head = self._head
         started = datetime.fromtimestamp(started_s, timezone.utc)
         return Measurement(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -18,7 +17,7 @@ _UNFINISHED = re.compile(r"\..+\.[0-9]+\.[0-9a-f]{8}")
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Yield a file to write. It replaces `path` at the end of the block, and is removed if the block raises."""
-    name = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    name = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         # Not tempfile: the file gets the mode of any new file, according to the umask.
         with open(name, "xb") as file:

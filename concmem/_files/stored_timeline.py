@@ -1,14 +1,21 @@
-"""Read the tracks of a stored timeline. Each size and number is checked before it is used."""
+"""Write and read the tracks of a stored timeline. Each size and number that was read is checked before it is used."""
 
 from __future__ import annotations
 
+import io
+import json
 import re
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+import attrs
 
 from concmem._files.bounded import parse_json, read_arrays
 from concmem.timeline import Column, Track
 
-__all__ = ["read_tracks"]
+if TYPE_CHECKING:
+    from concmem.timeline import Timeline
+
+__all__ = ["read_tracks", "timeline_npz"]
 
 _NAME = re.compile(r"[a-z0-9_]{1,32}")
 _MOST_COLUMNS = 64
@@ -17,6 +24,22 @@ _RING_ROW_BYTES = 16
 _LATEST_NS = 1 << 62
 _NEEDED = {"statm": "rss", "smaps_rollup": "pss"}
 """Columns for which `Timeline` has attributes."""
+
+
+def timeline_npz(timeline: Timeline) -> bytes:
+    """Return all tracks as the content of an ``.npz`` file."""
+    import numpy as np
+
+    tracks = timeline.tracks
+    about = {
+        name: [track.row_bytes, track.readings, [attrs.astuple(column) for column in track.columns]]
+        for name, track in tracks.items()
+    }
+    arrays: dict[str, Any] = {f"{name}.windows": np.frombuffer(t.windows, np.uint8) for name, t in tracks.items()}
+    arrays |= {f"{name}.ring": np.frombuffer(t.ring, np.uint8) for name, t in tracks.items()}
+    content = io.BytesIO()
+    np.savez_compressed(content, about=np.array(json.dumps(about)), **arrays)
+    return content.getvalue()
 
 
 def read_tracks(file: IO[bytes]) -> dict[str, Track]:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from concmem._cgroup.groups import Groups
+from concmem._native.request import Request
 from concmem._native.resources import Resources
 from concmem._native.shared_memory import SharedMemory, native, track_of
 from concmem._paths import SAMPLER
@@ -22,7 +23,6 @@ from concmem.errors import (
     ConcmemError,
     SamplerError,
 )
-from concmem.options import Request
 
 __all__ = ["launch_sampler", "start_error"]
 

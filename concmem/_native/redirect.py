@@ -6,20 +6,13 @@ import array
 import fcntl
 import os
 import select
-import subprocess
 import termios
-from typing import IO, Any
 
 from concmem._native.resources import Resources
 from concmem.errors import InvalidRequest
+from concmem.options import DEVNULL, PIPE, STDOUT, Options, Target
 
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "Redirection", "Target"]
-
-DEVNULL = subprocess.DEVNULL
-PIPE = subprocess.PIPE
-STDOUT = subprocess.STDOUT
-
-Target = int | IO[Any] | None
+__all__ = ["Redirection"]
 
 
 def _is_open(fd: int) -> bool:
@@ -40,7 +33,8 @@ class Redirection:
         fds: The descriptors that become 0, 1 and 2.
     """
 
-    def __init__(self, resources: Resources, stdin: Target, stdout: Target, stderr: Target) -> None:
+    def __init__(self, resources: Resources, options: Options) -> None:
+        stdin, stdout, stderr = options["stdin"], options["stdout"], options["stderr"]
         self._resources = resources
         self._collected: dict[str, bytearray] = {}
         self._readers: dict[str, int] = {}

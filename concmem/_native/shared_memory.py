@@ -7,8 +7,8 @@ import os
 from functools import lru_cache
 from typing import Any
 
+from concmem._native.request import Request
 from concmem.errors import SamplerError, UnsupportedPlatform
-from concmem.options import Request
 
 try:
     from concmem._native._core import ffi, lib
@@ -102,11 +102,12 @@ class SharedMemory:
         self.head = head = c_memory.head
         self._bytes = ffi.buffer(head, size)
         ffi.memmove(head, draft, ffi.sizeof("struct cm_head"))
-        head.interval_ns = request.interval_ns
-        head.pss_budget_ppm = request.pss_budget_ppm
-        head.timeout_ns = request.timeout_ns
-        head.memory_limit_bytes = request.memory_limit_bytes
-        head.leftover = _leftover()[request.leftover]
+        options, timeout_s = request.options, request.options["timeout_s"]
+        head.interval_ns = round(options["interval_s"] * 1e9)
+        head.pss_budget_ppm = round(options["pss_budget"] * 1e6)
+        head.timeout_ns = 0 if timeout_s is None else max(1, round(timeout_s * 1e9))
+        head.memory_limit_bytes = int(options["memory_limit_bytes"] or 0)
+        head.leftover = _leftover()[options["leftover"]]
 
     def copy(self, offset: int, size: int) -> bytes:
         """Copy a part, cut off at the end of the memory: a hostile target can have written any offset into the head."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import pkgutil
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, NoReturn
 
 import click
@@ -26,12 +26,15 @@ class _Commands(click.Group):
     """A group that finds its commands among this package's modules and prints each error as one sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        import pkgutil
+
         return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+        module = f"{__name__}.{cmd_name}"
+        if not cmd_name.isidentifier() or cmd_name.startswith("_") or find_spec(module) is None:
             return None
-        command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        command = getattr(importlib.import_module(module), cmd_name)
         assert isinstance(command, click.Command)
         return command
 

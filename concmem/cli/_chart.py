@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 from concmem.units import format_bytes, format_seconds
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["area_chart", "column_maxima"]
 
@@ -16,7 +12,7 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII = " .:#"
 
 
-def column_maxima(t_s: NDArray[np.float64], amounts: NDArray[Any], end_s: float, columns: int) -> NDArray[np.float64]:
+def column_maxima(t_s: Sequence[float], amounts: Sequence[float], end_s: float, columns: int) -> list[float]:
     """
     Return the largest amount in each of `columns` equal parts of the time from 0 to `end_s`.
 
@@ -28,17 +24,22 @@ def column_maxima(t_s: NDArray[np.float64], amounts: NDArray[Any], end_s: float,
         end_s: The end of the last part.
         columns: The number of parts.
     """
-    import numpy as np
-
-    maxima = np.full(columns, np.nan)
-    part = np.clip((np.asarray(t_s) / max(end_s, 1e-9) * columns).astype(int), 0, columns - 1)
-    np.fmax.at(maxima, part, np.asarray(amounts, dtype=float))
-    filled = np.maximum.accumulate(np.where(np.isnan(maxima), -1, np.arange(columns)))
-    return np.where(filled < 0, 0.0, maxima[np.maximum(filled, 0)])
+    largest: dict[int, float] = {}
+    end_s = max(end_s, 1e-9)
+    for at_s, amount in zip(t_s, amounts, strict=True):
+        part = min(max(int(at_s / end_s * columns), 0), columns - 1)
+        if amount > largest.get(part, -1):
+            largest[part] = amount
+    maxima: list[float] = []
+    last = 0.0
+    for part in range(columns):
+        last = largest.get(part, last)
+        maxima.append(last)
+    return maxima
 
 
 def area_chart(
-    t_s: NDArray[np.float64], amounts: NDArray[Any], end_s: float, *, width: int, height: int = 6, ascii_only: bool
+    t_s: Sequence[float], amounts: Sequence[float], end_s: float, *, width: int, height: int = 6, ascii_only: bool
 ) -> list[str]:
     """
     Return the lines of a filled curve with its two axes, none wider than `width`.
@@ -52,7 +53,7 @@ def area_chart(
         ascii_only: Whether the terminal shows ASCII only.
     """
     steps = _ASCII if ascii_only else _BLOCKS
-    top = float(amounts.max())
+    top = float(max(amounts))
     labels = [format_bytes(top * (height - line) / height) if line % 2 == 0 else "" for line in range(height)]
     margin = max(map(len, labels))
     columns = max(10, width - margin - 2)

@@ -98,13 +98,14 @@ def _curve(measurement: Measurement, width: int, ascii_only: bool) -> list[str]:
     from concmem.cli._chart import area_chart
 
     timeline = measurement.timeline
+    amounts = timeline.values("statm", "rss_max")
     peak_t_s = timeline.peak_t_s
-    if peak_t_s is None or len(timeline) < 2 or not timeline.rss_bytes.max():
+    if peak_t_s is None or len(amounts) < 2 or not max(amounts):
         return []
-    end_s = max(float(timeline.t_s[-1]), measurement.tree_wall_s)
-    largest = format_bytes(float(timeline.rss_bytes.max()))
-    title = f"RSS of all its processes over time, largest {largest} at {format_seconds(peak_t_s)}"
-    chart = area_chart(timeline.t_s, timeline.rss_bytes, end_s, width=width, ascii_only=ascii_only)
+    t_s = [t_ns / 1e9 for t_ns in timeline.values("statm", "t_ns")]
+    end_s = max(t_s[-1], measurement.tree_wall_s)
+    title = f"RSS of all its processes over time, largest {format_bytes(max(amounts))} at {format_seconds(peak_t_s)}"
+    chart = area_chart(t_s, amounts, end_s, width=width, ascii_only=ascii_only)
     return [title, *chart]
 
 

@@ -12,10 +12,11 @@ from concmem._files.atomic import write_whole
 from concmem.cli._console import PipeConsole
 from concmem.cli._options import file
 from concmem.cli._streams import say, show
+from concmem.export.outputs import endings
 
 __all__ = ["report", "written"]
 
-_FORMATS = ("md", "csv", "json", "parquet")
+_FORMATS = tuple(ending[1:] for ending in endings("study"))
 
 
 @click.command()

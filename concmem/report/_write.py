@@ -7,14 +7,15 @@ from pathlib import Path
 from concmem._escaping import shell_word
 from concmem._files.atomic import write_whole
 from concmem.errors import ConcmemError
+from concmem.export.outputs import content
 from concmem.report.charts.study import need_extra, write_charts
-from concmem.report.page.build import page
-from concmem.report.tables.claims import claims_json, claims_markdown
-from concmem.report.tables.formats import csv_text
-from concmem.report.tables.peaks import markdown
 from concmem.study import StudyError, load_study
 
 __all__ = ["ReportNotWritten", "write"]
+
+_FILES = {"table.md": "study", "table.csv": "study", "claims.md": "claims", "claims.json": "claims"}
+_WITH_EXTRA = {"index.html": "page"}
+"""The files of a report, and what each contains, see `concmem.export.outputs`."""
 
 
 class ReportNotWritten(ConcmemError, OSError):
@@ -47,19 +48,13 @@ def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
         raise StudyError(f"the study in {study.path} has no run yet: there is nothing to report")
     if figures:
         need_extra()
-    texts = {
-        "table.md": markdown(study),
-        "table.csv": csv_text(study),
-        "claims.md": claims_markdown(study),
-        "claims.json": claims_json(study),
-    }
-    if figures:
-        texts["index.html"] = page(study)
+    files = _FILES | (_WITH_EXTRA if figures else {})
+    contents = {name: content(of, Path(name).suffix, study) for name, of in files.items()}
     try:
         paths = write_charts(study, study.path) if figures else []
-        for name, text in texts.items():
+        for name, written in contents.items():
             path = study.path / name
-            write_whole(path, text.encode())
+            write_whole(path, written)
             paths.append(path)
     except OSError as error:
         raise ReportNotWritten(error.errno, error.strerror, str(study.path)) from error

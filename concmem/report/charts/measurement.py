@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concmem._escaping import escape_text
 from concmem._figures.sentences import headline
-from concmem._files.atomic import write_whole
 from concmem.report.charts.study import need_extra
 from concmem.units import format_bytes, format_seconds
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
     from concmem.model import Measurement
 
-__all__ = ["chart", "need_extra", "save"]
+__all__ = ["chart", "html", "need_extra", "png", "svg"]
 
 _WINDOWS = 1500
 """More points than a chart has pixels across, so that merging points changes nothing visible."""
@@ -93,21 +91,22 @@ def chart(measurement: Measurement) -> Any:
     return alt.layer(*layers).properties(width=760, height=320, title=title, background="white")
 
 
-def save(measurement: Measurement, path: Path) -> None:
-    """
-    Draw the timeline of a measurement into a file. Its ending gives the format: ``.svg``, ``.png`` or ``.html``.
+def svg(measurement: Measurement) -> str:
+    """Return the chart of a measurement's timeline as SVG."""
+    text = io.StringIO()
+    chart(measurement).save(text, format="svg")
+    return text.getvalue()
 
-    The file is complete, or is not created.
 
-    Raises:
-        ReportExtraMissing: Altair or vl-convert is not installed.
-        OSError: The file cannot be written.
-    """
-    drawing, text, binary = chart(measurement), io.StringIO(), io.BytesIO()
-    if path.suffix.lower() == ".html":
-        drawing.save(text, format="html", inline=True, json_kwds={"cls": _InScript})
-    elif path.suffix.lower() == ".png":
-        drawing.save(binary, format="png", scale_factor=2)
-    else:
-        drawing.save(text, format="svg")
-    write_whole(path, text.getvalue().encode() or binary.getvalue())
+def png(measurement: Measurement) -> bytes:
+    """Return the chart of a measurement's timeline as PNG."""
+    binary = io.BytesIO()
+    chart(measurement).save(binary, format="png", scale_factor=2)
+    return binary.getvalue()
+
+
+def html(measurement: Measurement) -> str:
+    """Return the chart of a measurement's timeline as a page that needs no network."""
+    text = io.StringIO()
+    chart(measurement).save(text, format="html", inline=True, json_kwds={"cls": _InScript})
+    return text.getvalue()

@@ -5,19 +5,30 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 
 from concmem._escaping import csv_cell
+from concmem.export import outputs
 from concmem.report.charts.study import ReportExtraMissing
 from concmem.report.comparison import Comparison, Pair
-from concmem.report.tables.comparison import comparison_markdown, finding
-from concmem.report.tables.peaks import markdown
+from concmem.report.tables.comparison import finding
 from concmem.study import Row, Study, costs, largest_rows, rows
 
-__all__ = ["COMPARISON_FORMATS", "STUDY_FORMATS", "comparison_bytes", "csv_text", "row_record", "study_bytes"]
+__all__ = [
+    "COMPARISON_FORMATS",
+    "STUDY_FORMATS",
+    "comparison_bytes",
+    "comparison_csv",
+    "comparison_json",
+    "csv_text",
+    "row_record",
+    "study_bytes",
+    "study_json",
+    "study_parquet",
+]
 
 SCHEMA = 1
 """The version of the schema of the JSON formats."""
@@ -80,11 +91,12 @@ def _head(study: Study) -> dict[str, Any]:
     return {"what": "concmem rows", "schema": SCHEMA, **_about(study), "costs": by_program}
 
 
-def _study_json(study: Study) -> str:
+def study_json(study: Study) -> str:
+    """Return all rows as JSON, with the study's plan, machine, programs and costs."""
     return _json({**_head(study), "rows": [row_record(row) for row in _every(study)]})
 
 
-def _parquet(study: Study) -> bytes:
+def study_parquet(study: Study) -> bytes:
     """Return one table of all rows. Its metadata has the study as JSON, under ``concmem``."""
     try:
         import pyarrow
@@ -126,12 +138,15 @@ def _flat(pair: Pair) -> dict[str, Any]:
     return flat
 
 
-def _comparison_csv(comparison: Comparison) -> str:
+def comparison_csv(comparison: Comparison) -> str:
+    """Return the cells of a comparison as CSV, one line for each."""
     none = Pair(program="", tasks=0, a=None, b=None)
     return _csv(list(_flat(none)), map(_flat, comparison.pairs))
 
 
-def _comparison_json(comparison: Comparison) -> str:
+def comparison_json(comparison: Comparison) -> str:
+    """Return a comparison as JSON."""
+
     def nested(pair: Pair) -> dict[str, Any]:
         both = {name: row_record(row) if row else None for name, row in (("a", pair.a), ("b", pair.b))}
         return {**attrs.asdict(pair), **both, "is_far": pair.is_far}
@@ -149,19 +164,8 @@ def _comparison_json(comparison: Comparison) -> str:
     )
 
 
-_STUDY: dict[str, Callable[[Study], str | bytes]] = {
-    "md": markdown,
-    "csv": csv_text,
-    "json": _study_json,
-    "parquet": _parquet,
-}
-_COMPARISON: dict[str, Callable[[Comparison], str]] = {
-    "md": comparison_markdown,
-    "csv": _comparison_csv,
-    "json": _comparison_json,
-}
-STUDY_FORMATS = tuple(_STUDY)
-COMPARISON_FORMATS = tuple(_COMPARISON)
+STUDY_FORMATS = tuple(ending[1:] for ending in outputs.endings("study"))
+COMPARISON_FORMATS = tuple(ending[1:] for ending in outputs.endings("comparison"))
 
 
 def study_bytes(study: Study, form: str) -> bytes:
@@ -171,10 +175,9 @@ def study_bytes(study: Study, form: str) -> bytes:
     Raises:
         ReportExtraMissing: The format needs a library that is not installed.
     """
-    made = _STUDY[form](study)
-    return made if isinstance(made, bytes) else made.encode()
+    return outputs.content("study", f".{form}", study)
 
 
 def comparison_bytes(comparison: Comparison, form: str) -> bytes:
     """Return a comparison in one of `COMPARISON_FORMATS`, as UTF-8."""
-    return _COMPARISON[form](comparison).encode()
+    return outputs.content("comparison", f".{form}", comparison)

@@ -1,0 +1,116 @@
+"""One measurement as it was requested: the command and its options, checked before any C code runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from concmem.errors import InvalidRequest
+from concmem.options import DEFAULTS, Command, Options, check_options, sources_of
+
+__all__ = ["Request"]
+
+
+def _encode(value: Any, what: str, *which: Any) -> bytes:
+    """Encode a value for the kernel. `what.format(*which)` names it in errors, and is formatted only for those."""
+    try:
+        encoded = os.fsencode(value)
+    except TypeError:
+        raise InvalidRequest(f"{what.format(*which)} must be text or a path, not {value!r}") from None
+    except UnicodeEncodeError:
+        why = "contains characters that a file name cannot contain"
+        raise InvalidRequest(f"{what.format(*which)} {why}: {value!r}") from None
+    if b"\0" in encoded:
+        raise InvalidRequest(f"{what.format(*which)} contains a NUL, which the kernel does not accept: {value!r}")
+    return encoded
+
+
+def _argv(command: Command) -> tuple[bytes, ...]:
+    if isinstance(command, (str, bytes)):
+        line = _encode(command, "the command")
+        if not line.strip():
+            raise InvalidRequest("the command is empty")
+        return (b"/bin/sh", b"-c", line)
+    if not isinstance(command, (list, tuple)) and isinstance(command, os.PathLike):
+        command = [command]
+    try:
+        words = list(command)
+    except TypeError:
+        raise InvalidRequest(f"the command must be a list of words, or one string, not {command!r}") from None
+    if not words:
+        raise InvalidRequest("the command is empty")
+    argv = tuple([_encode(word, "word {} of the command", i) for i, word in enumerate(words)])
+    if not argv[0]:
+        raise InvalidRequest("the command is empty: its first word must be a program, not ''")
+    return argv
+
+
+def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
+    if env is None:
+        return None
+    pairs = []
+    for key, value in env.items():
+        name = _encode(key, "a name in env")
+        if not name or b"=" in name:
+            raise InvalidRequest(f"{key!r} is not a valid name of an environment variable")
+        pairs.append(name + b"=" + _encode(value, "env[{!r}]", key))
+    return tuple(pairs)
+
+
+@attrs.frozen
+class Request:
+    """
+    One measurement as it was requested.
+
+    Attributes:
+        argv: The encoded argument vector; for a string, ``/bin/sh -c`` and the string.
+        envp: The complete environment, as ``NAME=value``; None for the caller's.
+        cwd: The working directory, or None for the caller's.
+        shown: The command as the caller gave it.
+        options: The value of each option.
+        extra: The names of the requested sources that are not read by default.
+    """
+
+    argv: tuple[bytes, ...]
+    envp: tuple[bytes, ...] | None
+    cwd: bytes | None
+    shown: tuple[str, ...] | str
+    options: Options
+    extra: frozenset[str]
+
+    @property
+    def environment(self) -> tuple[bytes, ...]:
+        """The environment that the command gets, as ``NAME=value``."""
+        if self.envp is not None:
+            return self.envp
+        return tuple(key + b"=" + value for key, value in os.environb.items())
+
+    @classmethod
+    def of(cls, command: Command, given: Options, function: str) -> Request:
+        """
+        Check the arguments of a function, and return them as a request.
+
+        Args:
+            command: The command.
+            given: The options that the function was called with.
+            function: The name of the function.
+
+        Raises:
+            TypeError: There is no such option.
+            InvalidRequest: An argument is invalid.
+        """
+        check_options(given, function)
+        options: Options = {**DEFAULTS, **given}
+        argv, cwd = _argv(command), options["cwd"]
+        is_line = isinstance(command, (str, bytes))
+        return cls(
+            argv=argv,
+            envp=_envp(options["env"]),
+            cwd=None if cwd is None else _encode(cwd, "cwd"),
+            shown=os.fsdecode(argv[2]) if is_line else tuple([os.fsdecode(word) for word in argv]),
+            options=options,
+            extra=sources_of(given),
+        )

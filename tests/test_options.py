@@ -1,0 +1,167 @@
+"""Every option is declared once: signature, documentation, checks and command come from the declaration."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pydoc
+import subprocess
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import concmem
+from concmem import options
+from concmem.errors import InvalidRequest
+
+EVERY = options.declared(options.MeasureOptions)
+
+
+@pytest.mark.parametrize(
+    ("function", "declared"),
+    [(concmem.measure, options.MeasureOptions), (concmem.start, options.Options)],
+    ids=["measure", "start"],
+)
+def test_the_signature_has_every_option(function: Callable[..., Any], declared: Any) -> None:
+    """Name, type and default of each option are in the signature, and its type is in the annotations."""
+    command, *given = inspect.signature(function).parameters.values()
+    assert command.name == "cmd" and command.default is command.empty
+    expected = {name: (kind, option.default) for name, (kind, option) in options.declared(declared).items()}
+    assert {each.name: (each.annotation, each.default) for each in given} == expected
+    assert all(each.kind is each.KEYWORD_ONLY for each in given)
+    hints = typing.get_type_hints(function)
+    assert {name: hints[name] for name in expected} == {name: kind for name, (kind, _) in expected.items()}
+    assert hints["return"] in (concmem.Measurement, concmem.Running)
+
+
+def test_help_has_the_text_of_every_option() -> None:
+    """`help(concmem.measure)` shows the default and the text of each option, in lines of at most 120 characters."""
+    text = pydoc.render_doc(concmem.measure, renderer=pydoc.plaintext)
+    words = " ".join(text.split())
+    for name, (_, option) in EVERY.items():
+        assert f" {name}: {' '.join(option.text.split())}" in words
+        assert f" = {option.default!r}" in words
+    assert "{options}" not in text
+    _, *body = text.split("Run a command, wait")
+    assert max(map(len, "".join(body).splitlines())) <= 120
+
+
+@pytest.mark.parametrize("function", [concmem.measure, concmem.start], ids=["measure", "start"])
+def test_an_unknown_option_is_a_type_error(function: Callable[..., Any], tmp_path: Path) -> None:
+    """The error is worded as Python's own, and nothing runs."""
+    ran = tmp_path / "ran"
+    with pytest.raises(TypeError, match=rf"^{function.__name__}\(\) got an unexpected keyword argument 'intervall_s'$"):
+        function(["touch", str(ran)], intervall_s=1)
+    with pytest.raises(TypeError, match="positional"):
+        function(["touch", str(ran)], 0.001)
+    assert not ran.exists()
+
+
+def test_start_has_no_check() -> None:
+    """Only `measure` waits for the exit status, so only it has `check`."""
+    with pytest.raises(TypeError, match=r"^start\(\) got an unexpected keyword argument 'check'$"):
+        concmem.start(["true"], check=True)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", [name for name, (_, option) in EVERY.items() if option.check])
+def test_a_check_accepts_the_default_and_names_the_option(name: str) -> None:
+    """Each check accepts the option's default, and refuses another type with the option's name."""
+    option = EVERY[name][1]
+    assert option.check is not None
+    option.check(name, option.default)
+    with pytest.raises(InvalidRequest, match=f"^{name} must be "):
+        option.check(name, [])
+
+
+def test_the_command_has_every_option_that_is_spelled() -> None:
+    """``concmem run`` passes each under its own name, with the declared help and default."""
+    from concmem.cli.run import run
+
+    by_name = {each.name: each for each in run.params if isinstance(each, click.Option)}
+    context = click.Context(run)
+    for name, (_, option) in EVERY.items():
+        spelled = option.spelled
+        if spelled is None:
+            assert name not in by_name
+            continue
+        of_command = by_name[name]
+        assert spelled.name.split("/") == [*of_command.opts, *of_command.secondary_opts]
+        assert of_command.help == spelled.help
+        default = of_command.get_default(context)
+        parsed = spelled.parse(default) if spelled.parse and default is not None else default
+        assert spelled.default is True or parsed == option.default
+
+
+def test_constants_are_those_of_subprocess() -> None:
+    """PIPE, STDOUT and DEVNULL can be mixed with those of `subprocess`."""
+    assert (concmem.PIPE, concmem.STDOUT, concmem.DEVNULL) == (subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL)
+
+
+TYPED = """
+import concmem
+m: concmem.Measurement = concmem.measure(["true"], interval_s=0.01, leftover="kill", stdout=concmem.PIPE, check=True)
+r: concmem.Running = concmem.start(["true"], timeout_s=1)
+concmem.measure(["true"], interval=0.01)
+concmem.measure(["true"], leftover="keep")
+concmem.start(["true"], check=True)
+"""
+
+
+@pytest.mark.slow
+def test_type_checkers_know_every_option(tmp_path: Path) -> None:
+    """Mypy accepts the options, and refuses a wrong name and a wrong type in the line where it is."""
+    pytest.importorskip("mypy", reason="mypy is missing: pip install mypy")
+    (tmp_path / "user.py").write_text(TYPED)
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--explicit-package-bases",
+        "--follow-imports=silent",
+        "user.py",
+    ]
+    environment = os.environ | {"MYPYPATH": str(Path(concmem.__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    errors = [line.partition(": error: ") for line in done.stdout.splitlines() if ": error: " in line]
+    assert [where for where, _, _ in errors] == ["user.py:5", "user.py:6", "user.py:7"], done.stdout + done.stderr
+    for (_, _, error), name in zip(errors, ("interval", "leftover", "check"), strict=True):
+        assert f'"{name}"' in error
+
+
+NOT_NEEDED = ("numpy", "psutil", "rich", "typing_extensions", "cattrs", "altair")
+
+
+def modules(*arguments: str) -> set[str]:
+    """Return the modules that Python imports when it is called with these arguments."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, timeout=60, check=True
+    )
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_importing_concmem_imports_no_large_module() -> None:
+    """`import concmem` needs none of the large modules."""
+    found = modules("-c", "import concmem")
+    assert "concmem.running" in found
+    assert not found & set(NOT_NEEDED)
+
+
+def test_a_quiet_run_imports_no_large_module(tmp_path: Path) -> None:
+    """``concmem run -q`` needs none either, and a timeline as CSV adds none."""
+    for output in ([], ["--timeline", str(tmp_path / "rows.csv")]):
+        found = modules("-m", "concmem", "run", "-q", *output, "--", "true")
+        assert "concmem.running" in found
+        assert not found & set(NOT_NEEDED)
+
+
+def test_the_printed_figures_need_no_numpy() -> None:
+    """``concmem run`` prints figures and curve without numpy and psutil."""
+    found = modules("-m", "concmem", "run", "--", "sleep", "0.1")
+    assert "rich" in found
+    assert not found & {"numpy", "psutil"}
