@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import attrs
 
-from concmem._escaping import escape_fields
+from concmem._escaping import escape_fields, escape_text
+from concmem._files.stored_form import NOT_STORED
 from concmem._lazy import Lazy
+from concmem.errors import InvalidRequest
 from concmem.host import Host
 from concmem.sampler_report import LeftProcess, SamplerReport
 from concmem.timeline import Timeline
@@ -81,6 +83,18 @@ class Figure:
         shown = " ".join(f"{sign}{format_bytes(size)}" for sign, size in margins if size)
         error = f" ({shown})" if shown else ""
         return f"{format_bytes(self.bytes)}{error}, {self.status.replace('_', ' ')}, from {self.source}"
+
+    def _checked(self) -> Figure:
+        if (self.bytes is None) != (self.status == "unavailable"):
+            raise ValueError(f"a figure of {self.bytes} bytes cannot have the status {self.status}")
+        if self.error_bytes < 0 or self.over_bytes < 0:
+            raise ValueError("error_bytes and over_bytes must not be negative")
+        return attrs.evolve(
+            self,
+            source=escape_text(self.source),
+            note=escape_text(self.note),
+            high_source=escape_text(self.high_source),
+        )
 
 
 @attrs.frozen
@@ -242,7 +256,7 @@ class Measurement(Lazy):
     host: Host = attrs.field(repr=False)
     started_at: str
     version: str = attrs.field(repr=False)
-    timeline: Timeline = attrs.field(factory=Timeline, repr=False, eq=False)
+    timeline: Timeline = attrs.field(factory=Timeline, repr=False, eq=False, metadata=NOT_STORED)
     stdout: bytes | None = attrs.field(default=None, repr=False)
     stderr: bytes | None = attrs.field(default=None, repr=False)
     tree_peak_swap: Figure = Figure(None, "unavailable", "status VmSwap", note="it was not read")
@@ -257,11 +271,7 @@ class Measurement(Lazy):
     @property
     def figures(self) -> dict[str, Figure]:
         """All figures by name, the headline first."""
-        names = (
-            "peak", "root_peak_rss", "largest_peak_rss", "tree_peak_pss",
-            "tree_peak_rss_sum", "tree_upper_bound", "cgroup_peak", "tree_peak_swap",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _FIGURES}
 
     def __str__(self) -> str:
         from concmem._figures.sentences import summary
@@ -275,9 +285,9 @@ class Measurement(Lazy):
         The timeline is large and binary. `save` writes it beside the JSON file, `Timeline.save` writes only the
         timeline.
         """
-        from concmem.stored import measurement_to_dict
+        from concmem._files.stored_form import to_plain
 
-        return measurement_to_dict(self)
+        return to_plain(self)
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Measurement:
@@ -287,12 +297,33 @@ class Measurement(Lazy):
         Raises:
             RecordingError: It is not a measurement, or its schema is newer than this concmem.
         """
-        from concmem.stored import measurement_from_dict
+        from concmem._files.stored_form import from_plain
 
-        return measurement_from_dict(stored)
+        return from_plain(stored, cls, SCHEMA)
 
     def save(self, path: str | Path) -> None:
-        """Write JSON to `path` and the timeline beside it (``.npz``). Each file is written completely or not at all."""
-        from concmem.stored import save
+        """
+        Write JSON to `path` and the timeline beside it (``.npz``). Each file is written completely or not at all.
 
-        save(self, Path(path))
+        The timeline is written first, so that a JSON file always has it.
+        """
+        from concmem._files.atomic import replacing
+        from concmem._files.stored_form import timeline_path, to_json
+
+        path = Path(path)
+        if path.suffix == ".npz":
+            raise InvalidRequest(f"{path}: .npz is the ending of the timeline's file; use a name that ends in .json")
+        self.timeline.save(timeline_path(path))
+        with replacing(path) as file:
+            file.write(to_json(self).encode())
+
+    def _checked(self) -> Measurement:
+        if not self.command:
+            raise ValueError("the command is empty")
+        for name, figure in self.figures.items():
+            if figure.bytes is not None and figure.bytes < 0:
+                raise ValueError(f"{name} is below 0")
+        return self
+
+
+_FIGURES = tuple(field.name for field in attrs.fields(Measurement) if field.type in ("Figure", Figure))

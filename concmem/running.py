@@ -10,12 +10,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from concmem._cgroup.groups import Groups, make_groups
-from concmem._figures.measurement import build_measurement
+from concmem._figures.measurement import HostValues, build_measurement
+from concmem._figures.outcome import find_oom, unexplained_sigkills
 from concmem._native.launch import launch_sampler, start_error
+from concmem._native.observed import observe
 from concmem._native.redirect import Redirection
 from concmem._native.request import Request
 from concmem._native.resources import Resources
 from concmem._native.shared_memory import SharedMemory, native
+from concmem._native.source_table import groups_of
 from concmem.errors import CommandFailed, ConcmemError, SamplerError
 from concmem.host import check_proc, describe, oom_kills, swapped_bytes
 from concmem.model import Measurement
@@ -51,10 +54,11 @@ class Running:
         try:
             self._redirection = Redirection(resources, request.options)
             self._memory: SharedMemory | None = SharedMemory(request)
-            if request.extra & {"cgroup", "rss_stat"}:
+            needed = groups_of(request.extra)
+            if needed:
                 self._groups = make_groups(
-                    "cgroup" in request.extra,
-                    "rss_stat" in request.extra,
+                    "memory" in needed,
+                    "selector" in needed,
                     for_leaving=request.options["leftover"] == "leave",
                     resources=resources,
                 )
@@ -154,18 +158,18 @@ class Running:
             raise SamplerError(0, "could not start: out of memory or file descriptors", "concmem-sampler")
         if phase != lib.CM_PHASE_DONE:
             raise SamplerError(0, "was killed before the command ended", "concmem-sampler")
-        collected = self._redirection.collected
+        observed = observe(self._memory)
         swapped = swapped_bytes(self._host)
-        return build_measurement(
-            self._request,
-            self._memory,
-            self._host,
+        sigkills = unexplained_sigkills(observed, self._request.options["leftover"])
+        known = HostValues(
+            host=self._host,
             started_s=self._started_s,
-            stdout=collected("stdout"),
-            stderr=collected("stderr"),
-            oom_kills_before=self._oom_kills_before,
+            stdout=self._redirection.collected("stdout"),
+            stderr=self._redirection.collected("stderr"),
             swapped_bytes=None if swapped is None else swapped - (self._swapped_before or 0),
+            oom=find_oom(observed, min(sigkills, oom_kills() - self._oom_kills_before) if sigkills else 0),
         )
+        return build_measurement(self._request, observed, known)
 
     def _close(self) -> None:
         """Kill the tree if it is still alive, reap the sampler, and release all resources."""

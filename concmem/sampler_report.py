@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
 from concmem._escaping import escape_fields, escape_text
+from concmem._files.stored_form import older
 
 __all__ = ["LeftProcess", "SamplerReport", "Survivor"]
 
@@ -56,6 +57,19 @@ class Survivor(LeftProcess):
         return _SURVIVOR_SENTENCES[self.reason]
 
 
+_MOST_SURVIVORS = 1 << 16
+"""The capacity of the sampler's process table."""
+
+
+def _from_count(survivors: Any) -> Any:
+    """Convert the survivors of a stored measurement: up to schema 2 only their number was stored."""
+    if type(survivors) is not int:
+        return survivors
+    if not 0 <= survivors <= _MOST_SURVIVORS:
+        raise ValueError(f"survivors must be from 0 to {_MOST_SURVIVORS}, not {survivors}")
+    return [{"pid": 0, "name": "", "reason": "unknown"}] * survivors
+
+
 @attrs.frozen(field_transformer=escape_fields)
 class SamplerReport:
     """
@@ -98,7 +112,7 @@ class SamplerReport:
     pss_s: float
     refused_readings: int
     floor_bytes: int | None
-    survivors: tuple[Survivor, ...]
+    survivors: tuple[Survivor, ...] = attrs.field(metadata=older(_from_count))
     unseen: int = 0
     inexact_windows: int = 0
     lost_exit_records: int = 0

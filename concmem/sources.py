@@ -12,14 +12,12 @@ from concmem._cgroup.groups import make_groups
 from concmem._escaping import escape_fields
 from concmem._native.resources import OpenFile
 from concmem._native.shared_memory import native
+from concmem._native.source_table import SourceEntry, source_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Source", "names", "probe", "read"]
-
-_NEED_GROUP = frozenset({"cgroup", "rss_stat"})
-"""Sources that recognise the tree by the control group in which it was started."""
 
 
 @attrs.frozen(field_transformer=escape_fields)
@@ -52,25 +50,19 @@ def _opened(proc: str | os.PathLike[str]) -> Iterator[int]:
 
 def names() -> dict[str, tuple[str, ...]]:
     """Return the names of all sources with the names of their columns, in the order of the tracks."""
-    ffi, lib = native()
-    sources: dict[str, tuple[str, ...]] = {}
-    columns = ffi.new("struct cm_column[]", lib.CM_MAX_COLUMNS)
-    while (name := lib.cm_source_at(len(sources), columns)) != ffi.NULL:
-        sources[ffi.string(name).decode()] = tuple(ffi.string(c.name).decode() for c in columns if c.name[0] != b"\0")
-    return sources
+    return {name: entry.columns for name, entry in source_table().items()}
 
 
-def _try_source(number: int, name: str, columns: tuple[str, ...], proc_fd: int) -> Source:
+def _try_source(entry: SourceEntry, proc_fd: int) -> Source:
     ffi, lib = native()
-    why, remedy = ffi.new("char[]", 512), ffi.new("char **")
-    usable = lib.cm_probe(proc_fd, name.encode(), why, len(why)) == 0
+    why = ffi.new("char[]", 512)
+    usable = lib.cm_probe(proc_fd, entry.name.encode(), why, len(why)) == 0
     why_not = ffi.string(why).decode()
-    if usable and name in _NEED_GROUP:
-        with contextlib.closing(make_groups(name == "cgroup", name == "rss_stat")) as groups:
-            why_not = groups.why_not if name == "cgroup" else groups.selector_why_not
+    if usable and entry.group is not None:
+        with contextlib.closing(make_groups(entry.group == "memory", entry.group == "selector")) as groups:
+            why_not = groups.reason(entry.group)
             usable = not why_not
-    needs = ffi.string(lib.cm_source_needs(number, remedy)).decode()
-    return Source(name, columns, usable, why_not, needs, ffi.string(remedy[0]).decode())
+    return Source(entry.name, entry.columns, usable, why_not, entry.needs, entry.remedy)
 
 
 def probe(proc: str | os.PathLike[str] = "/proc") -> tuple[Source, ...]:
@@ -87,7 +79,7 @@ def probe(proc: str | os.PathLike[str] = "/proc") -> tuple[Source, ...]:
         OSError: `proc` cannot be opened.
     """
     with _opened(proc) as fd:
-        return tuple(_try_source(number, name, columns, fd) for number, (name, columns) in enumerate(names().items()))
+        return tuple(_try_source(entry, fd) for entry in source_table().values())
 
 
 def read(source: str, pid: int, proc: str | os.PathLike[str] = "/proc") -> dict[str, int]:

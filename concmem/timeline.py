@@ -250,7 +250,10 @@ class Timeline:
 
         with open(path, "rb") as file:
             try:
-                return cls(read_tracks(file))
+                stored = read_tracks(file)
             except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors for a damaged file
                 wrong = str(error) or type(error).__name__
+            else:
+                tracks = (Track(each[0], tuple(Column(*c) for c in each[1]), *each[2:]) for each in stored)
+                return cls({track.source: track for track in tracks})
         raise RecordingError(f"{path} is not a timeline of concmem: {wrong}")

@@ -46,6 +46,11 @@
 #define CM_LEFTOVER_LEAVE 1
 #define CM_LEFTOVER_KILL 2
 
+/* The control groups that the target starts in, for sources that recognise the tree by one. */
+#define CM_GROUP_NONE 0
+#define CM_GROUP_MEMORY 1   /* it has the memory controller */
+#define CM_GROUP_SELECTOR 2 /* it is of version 2, and holds only the tree */
+
 #define CM_PROCESS_ROOT 1
 #define CM_PROCESS_ENDED 2
 #define CM_PROCESS_REAPED 4
@@ -60,6 +65,18 @@ struct cm_column {
     char name[16];
     uint32_t unit;
     uint32_t scale;
+};
+
+/* What is known of a source before it is used. */
+struct cm_source_info {
+    const char *name;
+    const char *needs;      /* what it requires, in a few words */
+    const char *remedy;     /* the command that makes it usable, or "" */
+    const char *column;     /* the title of its column in doctor's table of known programs, or "" */
+    uint32_t group;         /* the control group by which it recognises the tree: CM_GROUP_... */
+    uint32_t is_read_alone; /* cm_read and cm_read_loop read it */
+    uint32_t ncolumns;
+    struct cm_column columns[CM_MAX_COLUMNS];
 };
 
 /*
@@ -245,12 +262,8 @@ struct cm_memory {
     uint32_t is_reusable; /* the sampler has ended, and little was written */
 };
 
-/* Return the name of source number `i`, and fill in its CM_MAX_COLUMNS columns unless `columns` is NULL. NULL ends
- * the list. */
-const char *cm_source_at(int i, struct cm_column *columns);
-
-/* Return what a source requires, and the command that makes it usable ("" if there is none). */
-const char *cm_source_needs(int i, const char **remedy);
+/* Describe source number `i`. Return 0, or -ENOENT after the last one. */
+int cm_source_at(int i, struct cm_source_info *info);
 
 /* Check whether a source can be used here. Return 0, or -errno and one sentence in `why`. `proc_fd` is a descriptor
  * of /proc. */

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from concmem._figures.bounds import largest_sum_bytes
+from concmem._figures.figure_source import FigureSource
 from concmem._figures.process import Marks, process_peak
-from concmem._figures.tree import LOWER_BOUND_SOURCE, all_figures
-from concmem._native.observed import Charge, Tree
+from concmem._figures.table import all_figures
+from concmem._figures.tree import Charge, Tree
 
 MIB = 1 << 20
 
@@ -110,7 +111,7 @@ def test_unshared_memory_raises_the_lower_end() -> None:
     processes = marks(2, 30, 0, 1, **SHELL), marks(30, None, 0.1, 0.9)
     figures = all_figures(tree(*processes, pss_bytes=31 * MIB, lower_bound_bytes=32 * MIB))
     peak = figures["peak"]
-    assert (peak.status, peak.low_bytes, peak.source) == ("bounded", 32 * MIB, LOWER_BOUND_SOURCE)
+    assert (peak.status, peak.low_bytes, peak.source) == ("bounded", 32 * MIB, FigureSource.LOWER_BOUND.value)
     assert peak.high_bytes == figures["tree_upper_bound"].high_bytes
     assert figures["tree_peak_pss"].bytes == 31 * MIB
     inexact = all_figures(tree(*processes, lower_bound_bytes=32 * MIB, statm_exact=False))["peak"]

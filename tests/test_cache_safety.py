@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from concmem.drivers import cache as _cache
-from concmem.drivers import detect as _detect
+from concmem.drivers import detection as _detection
 from concmem.drivers.cache import CacheError, cache_dir, cache_note, publish
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files of another user")
@@ -114,10 +114,10 @@ def test_files_in_the_cache_must_belong_to_root(own: Path, tmp_path: Path, monke
     monkeypatch.setenv("HOME", str(tmp_path / "root"))
     foreign = cache_dir() / "packages/python"
     foreign.mkdir(parents=True)
-    language = _detect.Language(name="Python", toolchain=(), program=(), folder=Path("programs/python"))
-    assert _detect.packages_dir(language) == foreign
+    language = _detection.Language(name="Python", toolchain=(), program=(), folder=Path("programs/python"))
+    assert _detection.packages_dir(language) == foreign
     os.chown(foreign, OTHER, OTHER)
-    for use in (lambda: _detect.packages_dir(language), lambda: publish(foreign, lambda folder: None)):
+    for use in (lambda: _detection.packages_dir(language), lambda: publish(foreign, lambda folder: None)):
         with pytest.raises(CacheError, match=f"{foreign} belongs to user {OTHER}; remove it"):
             use()
 

@@ -389,15 +389,15 @@ def test_the_explanation_names_the_source_of_each_end() -> None:
     """The lower end is from PSS, from one process, or from RSS less what can be shared."""
     import attrs
 
+    from concmem._figures.figure_source import FigureSource
     from concmem._figures.sentences import explanation
-    from concmem._figures.tree import LOWER_BOUND_SOURCE
     from concmem.model import Figure
 
     one = attrs.evolve(concmem.measure(["true"]), tree_peak_pss=Figure(30 << 20, "sampled", "smaps_rollup"))
     for source, words in (
         ("smaps_rollup", "readings of every process's PSS"),
         ("statm", "the largest size of one process (statm)"),
-        (LOWER_BOUND_SOURCE, "the sum of RSS (statm) less everything that the processes can share"),
+        (FigureSource.LOWER_BOUND.value, "the sum of RSS (statm) less everything that the processes can share"),
     ):
         low, high = explanation(attrs.evolve(one, peak=Figure(30 << 20, "bounded", source, 3 << 20)))
         assert low.startswith("at least 30.0 MiB: ") and words in low

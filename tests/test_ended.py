@@ -169,9 +169,7 @@ def test_the_oom_killer_ends_a_child(limited_group: Path, own_group: str) -> Non
 
 def test_other_sigkills(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the kernel has counted no OOM kill, a SIGKILL is a signal like any other."""
-    monkeypatch.setattr(
-        "concmem._figures.measurement.oom_kills", lambda: 0
-    )  # other processes on this machine may have been killed
+    monkeypatch.setattr("concmem.running.oom_kills", lambda: 0)  # other processes on this machine may have been killed
     m = concmem.measure("kill -9 $$")
     assert (m.exit.reason, m.oom) == ("signaled", None)
 

@@ -14,6 +14,7 @@ from concmem._cgroup import find
 from concmem._cgroup.sweep import kill, new_name, remove, sweep
 from concmem._native.resources import OpenFile, Resources, checked
 from concmem._native.shared_memory import native
+from concmem._native.source_table import Group
 
 __all__ = ["Groups", "make_groups", "probe"]
 
@@ -93,6 +94,14 @@ class Groups:
         """Return the ``struct cm_group_folder *`` for the next group."""
         ffi, _ = native()
         return ffi.addressof(self.resources.c_struct, "groups", len(self._groups))
+
+    def fd(self, kind: Group) -> int:
+        """Return the folder of a group, or -1."""
+        return self.memory_fd if kind == "memory" else self.selector_fd
+
+    def reason(self, kind: Group) -> str:
+        """Return one sentence why there is no such group, or ""."""
+        return self.why_not if kind == "memory" else self.selector_why_not
 
     def kill(self) -> None:
         """Kill all processes in the groups. It is called when the sampler is gone and cannot kill the tree."""

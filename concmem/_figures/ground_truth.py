@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import attrs
 
+from concmem._figures.table import FIGURES
 from concmem.model import Figure, Measurement
 from concmem.units import format_bytes, format_seconds
 
@@ -71,15 +72,8 @@ class Truth:
 
         For `tree_upper_bound` it is the footprint.
         """
-        return {
-            "peak": self.tree_pss_bytes,
-            "root_peak_rss": self.root_rss_bytes,
-            "largest_peak_rss": self.largest_rss_bytes,
-            "tree_peak_pss": self.tree_pss_bytes,
-            "tree_peak_rss_sum": self.tree_rss_sum_bytes,
-            "tree_upper_bound": self.tree_pss_bytes,
-            "cgroup_peak": self.charged_bytes,
-        }.get(figure)
+        truth = FIGURES[figure].truth if figure in FIGURES else None
+        return None if truth is None else truth(self)
 
 
 @attrs.frozen

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import attrs
 
+from concmem._figures.figure_source import FigureSource
+from concmem._native.observed import ObservedProcess
 from concmem.model import Figure
 
-__all__ = ["Marks", "process_peak"]
+__all__ = ["Marks", "marks_of", "process_peak"]
 
 
 @attrs.frozen
@@ -57,6 +59,23 @@ class Marks:
         return max(self.read_bytes, self.exit_record_bytes or 0)
 
 
+def marks_of(process: ObservedProcess) -> Marks:
+    """Return the high-water marks of a process that was observed."""
+    return Marks(
+        rss_bytes=process.rss_bytes,
+        hwm_bytes=process.hwm_bytes,
+        maxrss_bytes=process.maxrss_bytes if process.was_reaped else None,
+        exit_record_bytes=process.exit_record_bytes if process.has_exit_record else None,
+        since_s=process.since_ns / 1e9,
+        end_s=process.end_ns / 1e9,
+        hwm_read_s=process.hwm_read_ns / 1e9,
+        inexact=process.inexact_windows,
+        reaped_others=process.child_faults > 0,
+        ignores_sigchld=process.ignores_sigchld,
+        is_root=process.is_root,
+    )
+
+
 def _highest_bytes(marks: Marks, windows: bool) -> int | None:
     """Return the largest possible size without the counters' error; None if it is unknown."""
     if marks.inexact:
@@ -69,7 +88,9 @@ def _highest_bytes(marks: Marks, windows: bool) -> int | None:
 def _figure_without_readings(marks: Marks, floored: bool, error_bytes: int) -> Figure | None:
     """Return the figure of a process that was never read; None if its ``ru_maxrss`` is sufficient."""
     if marks.maxrss_bytes is None:
-        return Figure(None, "unavailable", "statm, VmHWM", note="it ended before its memory could be read")
+        return Figure(
+            None, "unavailable", FigureSource.STATM_HWM.value, note="it ended before its memory could be read"
+        )
     if floored:
         note = "it ended before it was read, and ru_maxrss includes the sampler that started it, which is larger"
     elif not marks.is_root:
@@ -78,16 +99,16 @@ def _figure_without_readings(marks: Marks, floored: bool, error_bytes: int) -> F
         note = "it was never read, and ru_maxrss may come from a child that it waited for"
     else:
         return None
-    return Figure(marks.maxrss_bytes, "upper_bound", "wait4 ru_maxrss", error_bytes, note)
+    return Figure(marks.maxrss_bytes, "upper_bound", FigureSource.MAXRSS.value, error_bytes, note)
 
 
 def _source(marks: Marks, value: int, windows: bool) -> str:
     """Return the source of a value."""
     if value == marks.exit_record_bytes:
-        return "taskstats hiwater_rss"
+        return FigureSource.EXIT_RECORD.value
     if value == marks.hwm_bytes:
-        return "status VmHWM, by windows" if windows else "status VmHWM"
-    return "statm" if value == marks.rss_bytes else "wait4 ru_maxrss"
+        return FigureSource.WINDOWS.value if windows else FigureSource.HWM.value
+    return FigureSource.STATM.value if value == marks.rss_bytes else FigureSource.MAXRSS.value
 
 
 def process_peak(
@@ -112,7 +133,7 @@ def process_peak(
     usable = marks.is_root and not marks.reaped_others and not floored
     value = max(marks.own_bytes, (marks.maxrss_bytes or 0) if usable else 0)
     highest = _highest_bytes(marks, windows)
-    source = "wait4 ru_maxrss" if usable and value == marks.maxrss_bytes else _source(marks, value, windows)
+    source = FigureSource.MAXRSS.value if usable and value == marks.maxrss_bytes else _source(marks, value, windows)
     exact = max(0, marks.rss_bytes - (0 if statm_exact else error_bytes))
     over_bytes = min(max(0, value - exact), error_bytes)
     if highest is None:
@@ -136,5 +157,5 @@ def process_peak(
         error_bytes=max(0, highest + error_bytes - value),
         note="; ".join(notes),
         over_bytes=over_bytes,
-        high_source="taskstats hiwater_rss" if marks.maxrss_bytes is None else "wait4 ru_maxrss",
+        high_source=FigureSource.EXIT_RECORD.value if marks.maxrss_bytes is None else FigureSource.MAXRSS.value,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from concmem._escaping import escape_text
 from concmem._figures.ended import ending_phrase
-from concmem._figures.tree import LOWER_BOUND_SOURCE
+from concmem._figures.figure_source import UPPER_BOUNDS, FigureSource
 from concmem.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -110,16 +110,17 @@ def _when(measurement: Measurement) -> str:
 
 def explanation(measurement: Measurement) -> list[str]:
     """Return how the lower and the upper end of `peak` were found, in one sentence each."""
-    peak, sampler = measurement.peak, measurement.sampler
+    peak, upper, sampler = measurement.peak, measurement.tree_upper_bound, measurement.sampler
+    source = FigureSource.of(peak.source)
     if peak.bytes is None:
         return [f"there is no figure: {peak.note}"]
     low = f"at least {format_bytes(peak.low_bytes or 0)}: "
     if peak.status == "upper_bound":
         low += f"only the upper end is known: {peak.note}"
-    elif peak.source == measurement.tree_peak_pss.source:
+    elif source is FigureSource.PSS:
         readings = f"{sampler.pss_readings} readings of every process's PSS (smaps_rollup)"
         low += f"the largest of {readings}, shared pages counted once{_when(measurement)}"
-    elif peak.source == LOWER_BOUND_SOURCE:
+    elif source is FigureSource.LOWER_BOUND:
         low += f"the sum of RSS (statm) less everything that the processes can share{_when(measurement)}"
     else:
         less = f", less its possible error of {format_bytes(peak.over_bytes)}" if peak.over_bytes else ""
@@ -127,10 +128,10 @@ def explanation(measurement: Measurement) -> list[str]:
     if peak.high_bytes is None:
         return [low, f"no upper end: {peak.note}"]
     high = f"at most {format_bytes(peak.high_bytes)}: "
-    if measurement.tree_upper_bound.bytes is not None and peak.high_source == measurement.tree_upper_bound.source:
-        error = measurement.tree_upper_bound.error_bytes
+    if upper.bytes is not None and FigureSource.of(peak.high_source) in UPPER_BOUNDS:
+        error = upper.error_bytes
         counters = f", plus their possible error of {format_bytes(error)}" if error else ""
-        return [low, f"{high}{measurement.tree_upper_bound.note}{counters}"]
+        return [low, f"{high}{upper.note}{counters}"]
     return [
         low,
         f"{high}the kernel's mark at its end ({peak.high_source or peak.source}) plus the error of its counters",

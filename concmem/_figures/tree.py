@@ -1,196 +1,224 @@
-"""Pure functions that compute the figures of a measurement and their errors from what was observed of the tree."""
+"""What was observed of a whole tree, as the functions that compute figures need it."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TypedDict
+from collections.abc import Sequence
+from functools import cached_property
 
 import attrs
 
-from concmem._figures.bounds import largest_sum_bytes
-from concmem._native.observed import Tree
-from concmem.model import Figure, Status
-from concmem.units import format_bytes
+from concmem._figures.bounds import Unseen
+from concmem._figures.figure_source import FigureSource
+from concmem._figures.process import Marks, process_peak
+from concmem._native.observed import Observed
+from concmem.host import Host, counter_error_bytes
+from concmem.model import Figure
+from concmem.timeline import Timeline
 
-__all__ = ["LOWER_BOUND_SOURCE", "Figures", "all_figures"]
+__all__ = ["NOT_ASKED", "Charge", "Tree", "read_charge", "read_tree"]
 
-_SEVERAL = "shared pages count once for each process that has them"
-LOWER_BOUND_SOURCE = "statm, less shared"
-"""The source of a lower end that is the sum of RSS less everything that can be shared."""
-
-_HUGE_BYTES = 2 << 20
-_EXACT_SUM = "kmem:rss_stat by eBPF"
-
-
-@lru_cache(maxsize=64)
-def _none(source: str, why: str) -> Figure:
-    """Return an unavailable figure. It is cached, because most measurements lack the same figures."""
-    return Figure(None, "unavailable", source, note=why)
+_CHARGE_BATCH_PAGES = 64
+"""The kernel charges a control group in batches of this many pages per CPU (MEMCG_CHARGE_BATCH)."""
 
 
-def _refusals(tree: Tree) -> str:
-    return tree.no_readings_reason or (f"{tree.refused} readings were refused by the kernel" if tree.refused else "")
-
-
-def _largest(tree: Tree) -> Figure:
-    figure = tree.peak_of(tree.largest)
-    if figure.bytes is None or not tree.size_unknown_reason:
-        return figure
-    return attrs.evolve(figure, status="sampled", error_bytes=0, high_source="", note=tree.size_unknown_reason)
-
-
-def _tree_pss(tree: Tree) -> Figure:
-    if tree.pss_bytes is None:
-        why = _refusals(tree) or "the tree ended before it could be read, or its budget is 0"
-        return _none("smaps_rollup", why)
-    several = "" if tree.max_alive <= 1 else "processes are read in turn: memory that moves in between can count twice"
-    note = "; ".join(filter(None, (several, _refusals(tree))))
-    return Figure(tree.pss_bytes, "sampled", "smaps_rollup", note=note, over_bytes=tree.pss_over_bytes)
-
-
-def _exact_sum(tree: Tree, value: int, note: str) -> Figure:
+@attrs.frozen
+class Charge:
     """
-    Return the kernel's own sum. It is exact if every process has a single thread.
+    What the kernel charged to a control group, or why this is unknown.
 
-    If two threads change the size of a process at the same time, the changes can be reported in the wrong order. Each
-    such change is at most a huge page.
+    Attributes:
+        peak_bytes: The kernel's own maximum, or None.
+        source: The file that it was read from.
+        parts: What the largest charge that was read consisted of, in bytes.
+        why_not: One sentence if it is unknown, else "".
     """
-    reason = ""
-    if tree.exact_sum_lost:
-        reason = f"{tree.exact_sum_lost} changes came too close together to be counted"
-    elif tree.left_groups or tree.rss_sum_bytes > value + tree.counter_error_bytes * tree.max_alive:
-        reason = "processes left the control group that identifies the tree, and are missing in the sum"
-    if reason:
-        value = max(value, tree.rss_sum_bytes)
-        return Figure(value, "sampled", _EXACT_SUM, note="; ".join(filter(None, (note, reason))))
-    if not tree.several_threads:
-        return Figure(value, "exact", _EXACT_SUM, note=note)
-    off_bytes = _HUGE_BYTES * (min(tree.cpus, tree.several_threads) - 1)
-    threads = "changes by several threads of a process at once can have been reported in the wrong order"
-    notes = "; ".join(filter(None, (note, threads)))
-    return Figure(value, "bounded", _EXACT_SUM, off_bytes, notes, min(off_bytes, value))
+
+    peak_bytes: int | None = None
+    source: str = FigureSource.CGROUP.value
+    parts: dict[str, int] = attrs.field(factory=dict)
+    why_not: str = ""
 
 
-def _rss_sum(tree: Tree) -> Figure:
-    single = tree.max_alive <= 1
-    note = "" if single else f"{_SEVERAL}: more than the tree needs"
-    if tree.exact_sum_bytes:
-        return _exact_sum(tree, tree.exact_sum_bytes, note)
-    value = tree.rss_high_bytes if single else tree.rss_sum_bytes
-    if value == 0:
-        return _none("statm", _refusals(tree) or "the tree ended before it could be read")
-    over_bytes = 0 if tree.statm_exact else tree.counter_error_bytes * max(1, tree.max_alive)
-    source = "statm, VmHWM" if single else "statm"
-    return Figure(value, "sampled", source, note=note, over_bytes=min(over_bytes, value))
+@attrs.define
+class Tree:
+    """
+    What was observed of the whole tree.
+
+    Attributes:
+        root: The root's high-water marks, or None if it was never seen.
+        largest: The largest of each high-water mark over all processes.
+        processes: Every process that was seen.
+        unseen: When processes may have started and ended without being seen, and how many.
+        pss_bytes: The largest sum of PSS, or None if it was never read.
+        pss_over_bytes: By how much RSS changed during that reading.
+        lower_bound_bytes: The largest sum of RSS less everything that can be shared.
+        rss_sum_bytes: The largest sum of statm readings.
+        rss_high_bytes: The same, raised by high-water marks that rose between two readings.
+        exact_sum_bytes: The largest sum of RSS that the kernel kept, or None.
+        exact_sum_lost: How many changes that sum may lack.
+        left_groups: Whether a process was seen outside of the control groups in which the command was started.
+        several_threads: The largest number of threads at once if some process had more than one, else 0.
+        cpus: CPUs that the tree may use.
+        marks_sum_bytes: The largest sum of high-water marks at a tick.
+        max_alive: The largest number of processes that were seen at once.
+        survivors: How many processes could not be killed.
+        left_running: How many processes were left running, as requested.
+        refused: How many readings the kernel refused.
+        no_readings_reason: Why no process could be read, or "".
+        dropped_processes: How many processes are missing in `processes`.
+        has_all_exit_records: Whether the exit record of every process was received.
+        windows: Whether high-water marks were reset at every reading.
+        statm_exact: Whether statm counts every page immediately here.
+        counter_error_bytes: The error of high-water marks, in both directions.
+        floor_bytes: The smallest value that the root's ``ru_maxrss`` can have.
+        charge: The charge of the control group.
+        swap_bytes: The largest amount that was swapped out, or None if the machine has no swap.
+        charge_batch_bytes: By how much a group's maximum can be too high.
+    """
+
+    root: Marks | None
+    largest: Marks
+    processes: Sequence[Marks]
+    unseen: Sequence[Unseen]
+    pss_bytes: int | None
+    pss_over_bytes: int
+    lower_bound_bytes: int
+    rss_sum_bytes: int
+    rss_high_bytes: int
+    exact_sum_bytes: int | None
+    exact_sum_lost: int
+    left_groups: bool
+    several_threads: int
+    cpus: int
+    marks_sum_bytes: int
+    max_alive: int
+    survivors: int
+    left_running: int
+    refused: int
+    no_readings_reason: str
+    dropped_processes: int
+    has_all_exit_records: bool
+    windows: bool
+    statm_exact: bool
+    counter_error_bytes: int
+    floor_bytes: int
+    charge: Charge
+    swap_bytes: int | None
+    charge_batch_bytes: int
+
+    @cached_property
+    def all_were_seen(self) -> bool:
+        """Whether no process can have been missed: the sampler reaped all, and none of them waited for children."""
+        if self.has_all_exit_records:
+            return True
+        return all(marks.is_fully_known for marks in self.processes) and not self.dropped_processes
+
+    @cached_property
+    def size_unknown_reason(self) -> str:
+        """Why the size of some process is unknown; "" if an ancestor or an exit record reported each."""
+        if self.survivors:
+            return "some processes could not be killed, and still run"
+        if self.left_running:
+            return "some processes were left running, and their largest size is known only at their end"
+        if self.largest.inexact:
+            late = self.largest.inexact
+            windows = "1 high-water mark was" if late == 1 else f"{late} high-water marks were"
+            return f"{windows} reset late, so memory that was held just then can be missing"
+        if self.has_all_exit_records:
+            return ""
+        if self.no_readings_reason:
+            return ""  # the sizes at the end are known of all processes, and nothing else
+        if any(marks.ignores_sigchld for marks in self.processes):
+            return "a process ignores SIGCHLD, so the size of children that ended before they were read is unknown"
+        read = max(self.largest.rss_bytes, self.largest.hwm_bytes)
+        if not self.windows and read > (self.largest.maxrss_bytes or 0) + self.counter_error_bytes:
+            return "the end of some process was not reported to the sampler"
+        return ""
+
+    def peak_of(self, marks: Marks) -> Figure:
+        """Return the high-water mark of one process as a figure."""
+        return process_peak(
+            marks,
+            error_bytes=self.counter_error_bytes,
+            floor_bytes=self.floor_bytes,
+            statm_exact=self.statm_exact,
+            windows=self.windows,
+        )
 
 
-def _upper_bound(tree: Tree, largest: Figure, rss_sum: Figure) -> Figure:
-    """Return what the tree cannot have exceeded; unavailable if the size of some process is unknown."""
-    read = max(tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
-    if read == 0:
-        return _none("VmHWM, wait4 ru_maxrss", "no process could be read")
-    if rss_sum.status in ("exact", "bounded") and rss_sum.bytes is not None:
-        note = f"the kernel's own sum of RSS; {_SEVERAL}, so the tree did not need more"
-        value = max(rss_sum.bytes, largest.low_bytes or 0)
-        return Figure(value, "upper_bound", rss_sum.source, rss_sum.error_bytes, note)
-    no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
-    if (
-        reason := tree.no_readings_reason
-        or tree.size_unknown_reason
-        or ("some processes could not be listed" if tree.dropped_processes else "")
-    ):
-        return _none("VmHWM, wait4 ru_maxrss", reason)
-    unseen = () if tree.all_were_seen else tree.unseen
-    if len(tree.processes) > 1 or unseen:
-        read = max(read, largest_sum_bytes(tree.processes, unseen, no_larger))
-    value = max(read, no_larger)
-    count = max((count for _, _, count in unseen), default=0)
-    notes = ["the largest sum of high-water marks of processes that can have been alive together"]
-    if count:
-        notes.append(f"up to {count} at a time started and ended unseen, and count as the largest process")
-    error_bytes = tree.counter_error_bytes * (max(1, tree.max_alive) + count)
-    source = "statm, VmHWM, wait4 ru_maxrss" + (", taskstats" if tree.has_all_exit_records else "")
-    return Figure(value, "upper_bound", source, error_bytes, "; ".join(notes))
+NOT_ASKED = Charge(why_not="it was not requested: use cgroup=True, or concmem run --cgroup")
 
 
-def _lower_bound(tree: Tree) -> Figure:
-    """Return the sum of RSS less what can be shared. It has the errors of two readings: now, and when first seen."""
-    over_bytes = 0 if tree.statm_exact else 2 * tree.counter_error_bytes * max(1, tree.max_alive)
-    return Figure(
-        tree.lower_bound_bytes, "sampled", LOWER_BOUND_SOURCE, over_bytes=min(over_bytes, tree.lower_bound_bytes)
+def read_charge(observed: Observed, host: Host) -> Charge:
+    """Return what the kernel charged to the command's control group."""
+    head, source = observed.head, observed.sources["cgroup"]
+    if source.is_missing:
+        return Charge(why_not=source.why_not)
+    parts = {name: size for name, size in observed.cgroup_parts().items() if name != "usage"}
+    second = head.memory_group_version == 2
+    if not second:  # version 1 does not split kernel memory, but its largest parts are known from other sources
+        parts["page_tables"] = min(observed.sources["status"].maxima[3], parts["kernel"])
+        parts["kernel_stack"] = min(head.max_threads * host.kernel_stack_bytes, parts["kernel"] - parts["page_tables"])
+    source_of_peak = FigureSource.CGROUP_V2 if second else FigureSource.CGROUP_V1
+    return Charge(head.cgroup_peak_bytes, source_of_peak.value, parts)
+
+
+def _unseen(observed: Observed, timeline: Timeline) -> list[Unseen]:
+    """Return intervals in which PIDs were allocated and free again one or two ticks later, or at the end."""
+    head = observed.head
+    spans = list(timeline.spans("children", 1))
+    if head.last_unseen:
+        spans.append((head.last_unseen_since_ns / 1e9, head.end_ns / 1e9, head.last_unseen))
+    interval_s = head.interval_ns / 1e9
+    return [(max(0.0, before_s - interval_s), until_s, count) for before_s, until_s, count in spans]
+
+
+def _largest_of_all(observed: Observed, marks: Sequence[Marks]) -> Marks:
+    if len(marks) == 1 and marks[0].is_root and marks[0].maxrss_bytes is not None and not marks[0].reaped_others:
+        return marks[0]
+    head = observed.head
+    return Marks(
+        head.rss_largest_bytes,
+        head.hwm_largest_bytes,
+        head.maxrss_largest_bytes,
+        max((m.exit_record_bytes for m in marks if m.exit_record_bytes is not None), default=None),
+        inexact=head.inexact_windows,
+        is_root=True,
     )
 
 
-def _peak(tree: Tree, largest: Figure, pss: Figure, upper: Figure) -> Figure:
-    if len(tree.processes) <= 1 and tree.all_were_seen:
-        return largest
-    figure, by = largest, "its largest process alone"
-    if (pss.bytes or 0) >= (largest.bytes or 0):
-        figure, by = pss, "the largest sum of PSS that was read"
-    lower_bound = _lower_bound(tree)
-    if (lower_bound.low_bytes or 0) > (figure.low_bytes or 0):
-        figure, by = lower_bound, "the largest sum of RSS less everything that can be shared"
-    if figure.bytes is None or largest.status == "upper_bound":
-        return largest
-    if upper.bytes is None:
-        note = f"a lower bound: {upper.note}"
-        return Figure(figure.bytes, "sampled", figure.source, note=note, over_bytes=figure.over_bytes)
-    note = f"several processes: the lower end is {by}, the upper end is tree_upper_bound"
-    refused = f"{_refusals(tree)}, so the lower end lacks the memory of those processes" if tree.refused else ""
-    error_bytes = max(0, upper.bytes + upper.error_bytes - figure.bytes)
-    notes = "; ".join(filter(None, (note, refused)))
-    return Figure(figure.bytes, "bounded", figure.source, error_bytes, notes, figure.over_bytes, upper.source)
-
-
-def _cgroup(tree: Tree) -> Figure:
-    charge = tree.charge
-    if charge.peak_bytes is None:
-        return _none("cgroup", charge.why_not)
-    parts = ", ".join(f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in charge.parts.items() if size)
-    note = "includes page cache and kernel memory, but not pages that another group was charged for first"
-    note += f"; at the largest reading: {parts}" if parts else ""
-    if tree.left_groups:
-        note = f"processes left the group, and what they were charged after that is missing; {note}"
-    status: Status = "sampled" if tree.left_groups else "bounded"
-    return Figure(charge.peak_bytes, status, charge.source, note=note, over_bytes=tree.charge_batch_bytes)
-
-
-def _swap(tree: Tree) -> Figure:
-    if tree.swap_bytes is None:
-        return _none("status VmSwap", "this machine has no swap")
-    return Figure(tree.swap_bytes, "sampled", "status VmSwap", note="swapped-out memory is not part of RSS and PSS")
-
-
-class Figures(TypedDict):
-    """The figures of one measurement, by their names in `Measurement`."""
-
-    peak: Figure
-    root_peak_rss: Figure
-    largest_peak_rss: Figure
-    tree_peak_pss: Figure
-    tree_peak_rss_sum: Figure
-    tree_upper_bound: Figure
-    cgroup_peak: Figure
-    tree_peak_swap: Figure
-
-
-def all_figures(tree: Tree) -> Figures:
-    """Compute all figures of a tree."""
-    largest = _largest(tree)
-    pss = _tree_pss(tree)
-    rss_sum = _rss_sum(tree)
-    upper = _upper_bound(tree, largest, rss_sum)
-    if tree.root is None:
-        root = _none("wait4", "the root was never seen")
-    else:
-        root = largest if tree.root is tree.largest and not tree.size_unknown_reason else tree.peak_of(tree.root)
-    return {
-        "peak": _peak(tree, largest, pss, upper),
-        "root_peak_rss": root,
-        "largest_peak_rss": largest,
-        "tree_peak_pss": pss,
-        "tree_peak_rss_sum": rss_sum,
-        "tree_upper_bound": upper,
-        "cgroup_peak": _cgroup(tree),
-        "tree_peak_swap": _swap(tree),
-    }
+def read_tree(observed: Observed, marks: Sequence[Marks], timeline: Timeline, host: Host, charge: Charge) -> Tree:
+    """Return everything from which the figures are computed."""
+    head, children = observed.head, observed.sources["children"]
+    return Tree(
+        root=next((m for m in marks if m.is_root), None),
+        largest=_largest_of_all(observed, marks),
+        processes=marks,
+        unseen=_unseen(observed, timeline) if head.unseen else (),
+        pss_bytes=observed.largest("smaps_rollup") if head.pss_readings else None,
+        pss_over_bytes=head.pss_over_bytes,
+        lower_bound_bytes=head.lower_bound_bytes,
+        rss_sum_bytes=head.rss_sum_bytes,
+        rss_high_bytes=observed.largest("statm"),
+        exact_sum_bytes=head.rss_stat_peak_bytes if observed.was_read("rss_stat") else None,
+        exact_sum_lost=head.rss_stat_inexact,
+        left_groups=bool(head.left_groups),
+        several_threads=head.max_threads if head.max_threads > head.max_alive else 0,
+        cpus=host.cpus_allowed or host.cpus,
+        marks_sum_bytes=observed.largest("status"),
+        max_alive=head.max_alive,
+        survivors=head.survivors,
+        left_running=head.left_running,
+        refused=head.refused_readings,
+        no_readings_reason=children.why_not if children.is_missing else "",
+        dropped_processes=head.processes_dropped,
+        has_all_exit_records=observed.was_read("taskstats")
+        and not (head.exit_records_lost or head.processes_dropped or head.survivors or head.left_running),
+        windows=observed.was_read("windows"),
+        statm_exact=bool(head.statm_exact),
+        counter_error_bytes=counter_error_bytes(host, head.max_threads),
+        floor_bytes=head.floor_bytes,
+        charge=charge,
+        swap_bytes=observed.largest("status", 1) if host.swap_bytes else None,
+        charge_batch_bytes=_CHARGE_BATCH_PAGES * host.cpus * host.page_bytes,
+    )

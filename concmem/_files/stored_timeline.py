@@ -10,7 +10,6 @@ from typing import IO, TYPE_CHECKING, Any
 import attrs
 
 from concmem._files.bounded import parse_json, read_arrays
-from concmem.timeline import Column, Track
 
 if TYPE_CHECKING:
     from concmem.timeline import Timeline
@@ -24,6 +23,12 @@ _RING_ROW_BYTES = 16
 _LATEST_NS = 1 << 62
 _NEEDED = {"statm": "rss", "smaps_rollup": "pss"}
 """Columns for which `Timeline` has attributes."""
+
+StoredColumn = tuple[str, str, int]
+"""The fields of `concmem.timeline.Column`: name, unit and scale."""
+
+StoredTrack = tuple[str, tuple[StoredColumn, ...], bytes, int, int, bytes]
+"""The fields of `concmem.timeline.Track`: source, columns, windows, row_bytes, readings and ring."""
 
 
 def timeline_npz(timeline: Timeline) -> bytes:
@@ -42,9 +47,9 @@ def timeline_npz(timeline: Timeline) -> bytes:
     return content.getvalue()
 
 
-def read_tracks(file: IO[bytes]) -> dict[str, Track]:
+def read_tracks(file: IO[bytes]) -> list[StoredTrack]:
     """
-    Read the tracks of an ``.npz`` file, by the names of their sources.
+    Read the tracks of an ``.npz`` file.
 
     Raises:
         Exception: The file is damaged or not a timeline. A ValueError names the track and what is wrong with it.
@@ -56,7 +61,7 @@ def read_tracks(file: IO[bytes]) -> dict[str, Track]:
     tracks = parse_json(about.encode("utf-8", "surrogatepass"))
     if not isinstance(tracks, dict):
         raise ValueError("'about' is not a table")
-    return {_checked_name(name): _track(name, each, stored) for name, each in tracks.items()}
+    return [_track(name, each, stored) for name, each in tracks.items()]
 
 
 def _checked_name(name: object) -> str:
@@ -71,14 +76,14 @@ def _number(value: object, what: str, least: int, most: int) -> int:
     return value
 
 
-def _track(name: str, about: Any, stored: dict[str, bytes | str]) -> Track:
+def _track(name: str, about: Any, stored: dict[str, bytes | str]) -> StoredTrack:
     at = f"track {_checked_name(name)!r}:"
     if not isinstance(about, list) or len(about) != 3 or not isinstance(about[2], list):
         raise ValueError(f"{at} it is not a list of row_bytes, readings and columns")
     if not 1 <= len(about[2]) <= _MOST_COLUMNS:
         raise ValueError(f"{at} it has {len(about[2])} columns; there must be 1 to {_MOST_COLUMNS}")
     columns = tuple(_column(at, column) for column in about[2])
-    names = [column.name for column in columns]
+    names = [column[0] for column in columns]
     if len(set(names)) < len(names) or _NEEDED.get(name, names[0]) not in names:
         raise ValueError(f"{at} its columns are {', '.join(names)}")
     row_bytes = _number(about[0], f"{at} row_bytes", 12 + 12 * len(columns), _MOST_ROW_BYTES)
@@ -87,16 +92,16 @@ def _track(name: str, about: Any, stored: dict[str, bytes | str]) -> Track:
                      for what, size in (("windows", row_bytes), ("ring", _RING_ROW_BYTES)))  # fmt: skip
     if row_bytes % 4:
         raise ValueError(f"{at} row_bytes must be a multiple of 4, not {row_bytes}")
-    return Track(name, columns, windows, row_bytes, readings, ring)
+    return name, columns, windows, row_bytes, readings, ring
 
 
-def _column(at: str, about: Any) -> Column:
+def _column(at: str, about: Any) -> StoredColumn:
     if not isinstance(about, list) or len(about) != 3:
         raise ValueError(f"{at} a column is not a list of name, unit and scale")
     name, unit, scale = about
     if unit not in ("bytes", "count"):
         raise ValueError(f"{at} unit must be bytes or count, not {unit!r:.50}")
-    return Column(_checked_name(name), unit, _number(scale, f"{at} scale", 1, (1 << 31) - 1))
+    return _checked_name(name), unit, _number(scale, f"{at} scale", 1, (1 << 31) - 1)
 
 
 def _rows(at: str, what: str, content: bytes | str | None, row_bytes: int) -> bytes:

@@ -12,6 +12,7 @@ from concmem._cgroup.groups import Groups
 from concmem._native.request import Request
 from concmem._native.resources import Resources
 from concmem._native.shared_memory import SharedMemory, native, track_of
+from concmem._native.source_table import source_table
 from concmem._paths import SAMPLER
 from concmem.errors import (
     BadInterpreter,
@@ -42,15 +43,11 @@ def _sampler() -> list[Any]:
 
 def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
     """Write the control groups into the head; return the descriptors that the sampler gets, from `first_fd` on."""
-    sources = (
-        ("cgroup", groups.memory_fd, groups.why_not),
-        ("rss_stat", groups.selector_fd, groups.selector_why_not),
-    )
-    for source, fd, why in sources:
-        track = track_of(head, source)
-        if track.wanted and fd < 0:
+    for entry in source_table().values():
+        track = track_of(head, entry.name)
+        if entry.group is not None and track.wanted and groups.fd(entry.group) < 0:
             track.error = errno.ENOENT
-            track.why_not = why.encode()[: len(track.why_not) - 1]
+            track.why_not = groups.reason(entry.group).encode()[: len(track.why_not) - 1]
     head.memory_group_version = groups.memory_version
     head.is_delegated = groups.is_delegated
     passed_fds = list(dict.fromkeys(fd for fd in (groups.memory_fd, groups.selector_fd) if fd >= 0))

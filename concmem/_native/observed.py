@@ -1,142 +1,241 @@
-"""What was observed of a process tree: the sampler's records, from which the figures are computed."""
+"""
+What the sampler recorded of a tree, copied once from the shared memory into typed values.
+
+This is the only layer between the C structs and the figures. The structs are read by the names of their fields in
+``csrc/concmem.h``; nothing that is returned refers to the shared memory or to cffi.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+import os
+import struct
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import attrs
 
-from concmem._figures.bounds import Unseen
-from concmem._figures.process import Marks, process_peak
-from concmem.model import Figure
+from concmem._native.recorded import ObservedSource, copy_tracks, read_sources, tracks_without_readings
+from concmem._native.shared_memory import SharedMemory, native, struct_layout
+from concmem._native.survivors import find_survivors
+from concmem.model import Reason
+from concmem.sampler_report import Survivor
+from concmem.timeline import Track
 
-__all__ = ["CHARGE_BATCH_PAGES", "Charge", "Tree"]
-
-CHARGE_BATCH_PAGES = 64
-"""The kernel charges a control group in batches of this many pages per CPU (MEMCG_CHARGE_BATCH)."""
-
-
-@attrs.frozen
-class Charge:
-    """
-    What the kernel charged to a control group, or why this is unknown.
-
-    Attributes:
-        peak_bytes: The kernel's own maximum, or None.
-        source: The file that it was read from.
-        parts: What the largest charge that was read consisted of, in bytes.
-        why_not: One sentence if it is unknown, else "".
-    """
-
-    peak_bytes: int | None = None
-    source: str = "cgroup"
-    parts: dict[str, int] = attrs.field(factory=dict)
-    why_not: str = ""
+__all__ = ["Head", "Observed", "ObservedProcess", "observe"]
 
 
-@attrs.define
-class Tree:
-    """
-    What was observed of the whole tree.
+class Head(NamedTuple):
+    """Fields of ``struct cm_head``, in its order. Arrays are bytes."""
 
-    Attributes:
-        root: The root's high-water marks, or None if it was never seen.
-        largest: The largest of each high-water mark over all processes.
-        processes: Every process that was seen.
-        unseen: When processes may have started and ended without being seen, and how many.
-        pss_bytes: The largest sum of PSS, or None if it was never read.
-        pss_over_bytes: By how much RSS changed during that reading.
-        lower_bound_bytes: The largest sum of RSS less everything that can be shared.
-        rss_sum_bytes: The largest sum of statm readings.
-        rss_high_bytes: The same, raised by high-water marks that rose between two readings.
-        exact_sum_bytes: The largest sum of RSS that the kernel kept, or None.
-        exact_sum_lost: How many changes that sum may lack.
-        left_groups: Whether a process was seen outside of the control groups in which the command was started.
-        several_threads: The largest number of threads at once if some process had more than one, else 0.
-        cpus: CPUs that the tree may use.
-        marks_sum_bytes: The largest sum of high-water marks at a tick.
-        max_alive: The largest number of processes that were seen at once.
-        survivors: How many processes could not be killed.
-        left_running: How many processes were left running, as requested.
-        refused: How many readings the kernel refused.
-        no_readings_reason: Why no process could be read, or "".
-        dropped_processes: How many processes are missing in `processes`.
-        has_all_exit_records: Whether the exit record of every process was received.
-        windows: Whether high-water marks were reset at every reading.
-        statm_exact: Whether statm counts every page immediately here.
-        counter_error_bytes: The error of high-water marks, in both directions.
-        floor_bytes: The smallest value that the root's ``ru_maxrss`` can have.
-        charge: The charge of the control group.
-        swap_bytes: The largest amount that was swapped out, or None if the machine has no swap.
-        charge_batch_bytes: By how much a group's maximum can be too high.
-    """
-
-    root: Marks | None
-    largest: Marks
-    processes: Sequence[Marks]
-    unseen: Sequence[Unseen]
-    pss_bytes: int | None
+    interval_ns: int
+    memory_group_version: int
+    reason: int
+    wait_status: int
+    statm_exact: int
+    start_ns: int
+    exit_ns: int
+    end_ns: int
+    ticks: int
+    late_ticks: int
+    dropped_rows: int
+    longest_gap_ns: int
+    pss_readings: int
+    pss_ns: int
     pss_over_bytes: int
     lower_bound_bytes: int
-    rss_sum_bytes: int
-    rss_high_bytes: int
-    exact_sum_bytes: int | None
-    exact_sum_lost: int
-    left_groups: bool
-    several_threads: int
-    cpus: int
-    marks_sum_bytes: int
-    max_alive: int
+    refused_readings: int
+    sampler_cpu_ns: int
+    sampler_rss_bytes: int
+    floor_bytes: int
     survivors: int
     left_running: int
-    refused: int
-    no_readings_reason: str
-    dropped_processes: int
-    has_all_exit_records: bool
-    windows: bool
-    statm_exact: bool
-    counter_error_bytes: int
-    floor_bytes: int
-    charge: Charge
-    swap_bytes: int | None
-    charge_batch_bytes: int
+    last_unseen: int
+    last_unseen_since_ns: int
+    unseen: int
+    inexact_windows: int
+    exit_records_lost: int
+    max_alive: int
+    max_threads: int
+    root_ended: int
+    rss_sum_bytes: int
+    rss_largest_bytes: int
+    hwm_largest_bytes: int
+    maxrss_largest_bytes: int
+    user_ns: int
+    system_ns: int
+    minor_faults: int
+    major_faults: int
+    cgroup_peak_bytes: int
+    cgroup_parts: bytes
+    oom_kills: int
+    rss_stat_peak_bytes: int
+    rss_stat_inexact: int
+    left_groups: int
+    oom_kills_known: int
+    processes_offset: int
+    processes: int
+    processes_dropped: int
+    text_offset: int
+    text_bytes: int
+
+
+class ObservedProcess(NamedTuple):
+    """Fields of ``struct cm_process``, in its order. Arrays are bytes."""
+
+    pid: int
+    ppid: int
+    start_ticks: int
+    since_ns: int
+    first_ns: int
+    end_ns: int
+    rss_bytes: int
+    hwm_bytes: int
+    maxrss_bytes: int
+    exit_record_bytes: int
+    hwm_read_ns: int
+    user_ns: int
+    system_ns: int
+    child_faults: int
+    inexact_windows: int
+    text_offset: int
+    text_bytes: int
+    flags: int
+    wait_status: int
+    comm: bytes
+
+    @property
+    def name(self) -> str:
+        """Its name in the kernel, after any exec."""
+        return os.fsdecode(self.comm.partition(b"\0")[0])
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the root of the tree."""
+        return bool(self.flags & native()[1].CM_PROCESS_ROOT)
+
+    @property
+    def was_reaped(self) -> bool:
+        """Whether the sampler reaped it, so that `maxrss_bytes` and `wait_status` are known."""
+        return bool(self.flags & native()[1].CM_PROCESS_REAPED)
+
+    @property
+    def has_exit_record(self) -> bool:
+        """Whether its exit record was received, so that `exit_record_bytes` and `wait_status` are known."""
+        return bool(self.flags & native()[1].CM_PROCESS_HAS_EXIT_RECORD)
+
+    @property
+    def ignores_sigchld(self) -> bool:
+        """Whether it ignores SIGCHLD."""
+        return bool(self.flags & native()[1].CM_PROCESS_IGNORES_SIGCHLD)
+
+    @property
+    def arguments_are_cut(self) -> bool:
+        """Whether only some of its arguments were kept."""
+        return bool(self.flags & native()[1].CM_PROCESS_ARGUMENTS_CUT)
+
+    @property
+    def survived(self) -> bool:
+        """Whether it could not be killed."""
+        return bool(self.flags & native()[1].CM_PROCESS_SURVIVED)
+
+    @property
+    def was_left(self) -> bool:
+        """Whether it was left running, as requested."""
+        return bool(self.flags & native()[1].CM_PROCESS_LEFT)
+
+
+@attrs.frozen(slots=False)
+class Observed:
+    """
+    What the sampler recorded of one tree.
+
+    Attributes:
+        head: The values of the whole tree, and of the sampler.
+        processes: Every process that was seen, in the order in which they were found.
+        text: The arguments of all processes, see `argv`.
+        tracks: By the name of its source each track that every timeline has, and each one with readings.
+        survivors: The processes that could not be killed, with the reason found when the measurement ended.
+        structs: The bytes of all ``struct cm_track``, see `sources`.
+    """
+
+    head: Head
+    processes: tuple[ObservedProcess, ...]
+    text: bytes
+    tracks: dict[str, Track]
+    survivors: tuple[Survivor, ...]
+    structs: bytes
 
     @cached_property
-    def all_were_seen(self) -> bool:
-        """Whether no process can have been missed: the sampler reaped all, and none of them waited for children."""
-        if self.has_all_exit_records:
-            return True
-        return all(marks.is_fully_known for marks in self.processes) and not self.dropped_processes
+    def sources(self) -> dict[str, ObservedSource]:
+        """What became of each source, by its name, in the order of the tracks."""
+        return read_sources(self.structs)
 
-    @cached_property
-    def size_unknown_reason(self) -> str:
-        """Why the size of some process is unknown; "" if an ancestor or an exit record reported each."""
-        if self.survivors:
-            return "some processes could not be killed, and still run"
-        if self.left_running:
-            return "some processes were left running, and their largest size is known only at their end"
-        if self.largest.inexact:
-            late = self.largest.inexact
-            windows = "1 high-water mark was" if late == 1 else f"{late} high-water marks were"
-            return f"{windows} reset late, so memory that was held just then can be missing"
-        if self.has_all_exit_records:
-            return ""
-        if self.no_readings_reason:
-            return ""  # the sizes at the end are known of all processes, and nothing else
-        if any(marks.ignores_sigchld for marks in self.processes):
-            return "a process ignores SIGCHLD, so the size of children that ended before they were read is unknown"
-        read = max(self.largest.rss_bytes, self.largest.hwm_bytes)
-        if not self.windows and read > (self.largest.maxrss_bytes or 0) + self.counter_error_bytes:
-            return "the end of some process was not reported to the sampler"
-        return ""
+    @property
+    def reason(self) -> Reason | None:
+        """Why the sampler killed the tree; None if it did not."""
+        return _reasons().get(self.head.reason)
 
-    def peak_of(self, marks: Marks) -> Figure:
-        """Return the high-water mark of one process as a figure."""
-        return process_peak(
-            marks,
-            error_bytes=self.counter_error_bytes,
-            floor_bytes=self.floor_bytes,
-            statm_exact=self.statm_exact,
-            windows=self.windows,
-        )
+    def argv(self, process: ObservedProcess) -> tuple[str, ...]:
+        """Return the arguments of a process, after any exec; empty if it ended before they could be read."""
+        text = self.text[process.text_offset : process.text_offset + process.text_bytes]
+        return tuple(os.fsdecode(word) for word in text.removesuffix(b"\0").split(b"\0")) if text else ()
+
+    def was_read(self, source: str) -> bool:
+        """Return whether an optional source was requested and could be used."""
+        state = self.sources[source]
+        return state.is_wanted and not state.is_missing
+
+    def missing(self) -> dict[str, str]:
+        """Return the requested sources that could not be used, each with its sentence."""
+        return {name: s.why_not for name, s in self.sources.items() if s.is_wanted and s.is_missing}
+
+    def largest(self, source: str, column: int = 0) -> int:
+        """Return the largest value of a column, in bytes or counts; 0 if nothing was read."""
+        return self.sources[source].maxima[column] if self.head.ticks else 0
+
+    def cgroup_parts(self) -> dict[str, int]:
+        """Return the columns of ``cgroup`` when their sum was largest, in bytes."""
+        columns = self.sources["cgroup"].columns
+        return dict(zip((column.name for column in columns), _integers(self.head.cgroup_parts), strict=False))
+
+
+def _integers(packed: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"={len(packed) // 8}Q", packed)
+
+
+@lru_cache(maxsize=1)
+def _reasons() -> dict[int, Reason]:
+    _, lib = native()
+    return {
+        lib.CM_REASON_TIMEOUT: "timeout",
+        lib.CM_REASON_MEMORY_LIMIT: "memory_limit",
+        lib.CM_REASON_INTERRUPTED: "interrupted",
+        lib.CM_REASON_HOST_GONE: "interrupted",
+    }
+
+
+@lru_cache(maxsize=1)
+def _layouts() -> tuple[struct.Struct, struct.Struct]:
+    """Return the layouts of `Head` and `ObservedProcess`."""
+    return struct_layout("struct cm_head", Head._fields), struct_layout("struct cm_process", ObservedProcess._fields)
+
+
+def observe(memory: SharedMemory) -> Observed:
+    """Copy the records of an ended sampler."""
+    whole, row = _layouts()
+    copied = memory.copy(0, whole.size)
+    head = Head._make(whole.unpack(copied))
+    table = memory.copy(head.processes_offset, head.processes * row.size)
+    processes = tuple(map(ObservedProcess._make, row.iter_unpack(table[: len(table) // row.size * row.size])))
+    survivors: tuple[Survivor, ...] = ()
+    if head.survivors:  # at once: later they may have ended, or changed their state
+        rows = [(process.pid, process.name, process.start_ticks) for process in processes if process.survived]
+        survivors = find_survivors(rows, head.survivors)
+    return Observed(
+        head=head,
+        processes=processes,
+        text=memory.copy(head.text_offset, head.text_bytes),
+        tracks=copy_tracks(memory, copied) if head.ticks else tracks_without_readings(),
+        survivors=survivors,
+        structs=copied,
+    )

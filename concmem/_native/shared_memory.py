@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +19,7 @@ except ImportError as error:  # pragma: no cover - not built, or not Linux
 else:
     _missing = None
 
-__all__ = ["SharedMemory", "layout", "native", "track_of"]
+__all__ = ["SharedMemory", "layout", "native", "struct_layout", "track_of"]
 
 
 def native() -> tuple[Any, Any]:
@@ -43,6 +44,22 @@ def layout() -> tuple[Any, int]:
     ffi, lib = native()
     head = ffi.new("struct cm_head *")
     return head, lib.cm_layout(head)
+
+
+_CODES = {"int32_t": "i", "uint32_t": "I", "uint64_t": "Q", "uint8_t": "B"}
+"""How `struct` writes the types of the fields in ``csrc/concmem.h``."""
+
+
+def struct_layout(name: str, fields: tuple[str, ...]) -> struct.Struct:
+    """Return the layout of these fields of a C struct, given in its order. Arrays are read as bytes."""
+    ffi, _ = native()
+    known = dict(ffi.typeof(name).fields)
+    form, at = "=", 0
+    for field in fields:
+        kind, offset = known[field].type, known[field].offset
+        form += f"{offset - at}x" + (f"{ffi.sizeof(kind)}s" if kind.kind == "array" else _CODES[kind.cname])
+        at = offset + ffi.sizeof(kind)
+    return struct.Struct(f"{form}{ffi.sizeof(name) - at}x")
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, TextIO
 
 from concmem._figures.sentences import counted, explanation, headline, outcome, remaining
+from concmem._figures.table import FIGURES
 from concmem.units import format_bytes, format_count, format_error, format_seconds
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ _WIDEST = 120
 
 
 def _shown(measurement: Measurement) -> Iterator[tuple[str, Figure]]:
-    """Yield all figures; omit swap on a machine without swap."""
-    for name, figure in measurement.figures.items():
-        if name != "tree_peak_swap" or measurement.host.swap_bytes:
-            yield name, figure
+    """Yield the figures that the machine can have."""
+    for name, entry in FIGURES.items():
+        if entry.is_shown(measurement.host):
+            yield name, measurement.figures[name]
 
 
 def _figures(measurement: Measurement) -> Table:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from concmem._native.source_table import source_table
 from concmem.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from concmem.doctor.checkup import Check, Checkup
 
-__all__ = ["SOURCES", "by_program", "markdown_table", "signed", "truth_of", "worst_error"]
+__all__ = ["by_program", "markdown_table", "proof_columns", "signed", "truth_of", "worst_error"]
 
-SOURCES = {
-    "statm": "statm",
-    "marks": "marks",
-    "smaps_rollup": "PSS",
-    "windows": "windows",
-    "cgroup": "cgroup",
-    "taskstats": "taskst.",
-    "rss_stat": "rss_stat",
-}
-"""The columns with their short titles."""
+_MARKS = {"status": "marks"}
+"""What doctor calls figures from the kernel's high-water marks: VmHWM in ``status``, and ``ru_maxrss``."""
+
+
+def proof_columns() -> dict[str, str]:
+    """Return the sources that known programs prove, as `Check.source` names them, with the titles of their columns."""
+    table = source_table().values()
+    return {_MARKS.get(entry.name, entry.name): entry.proof_column for entry in table if entry.proof_column}
+
 
 _UNITS = ((1 << 20, "M"), (1 << 10, "K"))
 
@@ -82,14 +82,15 @@ def markdown_table(checkup: Checkup) -> str:
     """Return a table of all runs: smallest and largest error of each program with each source."""
     runs = 1 + max((check.run for check in checkup.checks), default=-1)
     judged = [check for check in checkup.checks if check.ok is not None]
+    sources = proof_columns()
     rows = [
         f"{runs} runs of each on Linux {checkup.host.kernel}, {checkup.host.cpus} CPUs:"
         f" {format_count(len(judged))} figures judged, {len(checkup.wrong)} outside of their stated range.",
         "",
-        "| program | footprint | " + " | ".join(SOURCES) + " |",
-        "|---|---:|" + "---:|" * len(SOURCES),
+        "| program | footprint | " + " | ".join(sources) + " |",
+        "|---|---:|" + "---:|" * len(sources),
     ]
     for program, checks in by_program(checkup).items():
-        cells = [_range([check for check in checks if check.source == source]) for source in SOURCES]
+        cells = [_range([check for check in checks if check.source == source]) for source in sources]
         rows.append(f"| {program}: {checks[0].what} | {truth_of(checks)} | " + " | ".join(cells) + " |")
     return "\n".join(rows)

@@ -114,14 +114,15 @@ def _proof(checkup: Checkup) -> Table:
     """Return the worst errors against truth plus start-up size: one row per program, one column per source."""
     from rich.table import Table
 
-    from concmem.cli._proof import SOURCES, by_program
+    from concmem.cli._proof import by_program, proof_columns
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("program", no_wrap=True)
-    for source in SOURCES.values():
+    columns = proof_columns()
+    for source in columns.values():
         table.add_column(source, justify="right", no_wrap=True)
     for program, checks in by_program(checkup).items():
-        cells = [_cell([check for check in checks if check.source == source]) for source in SOURCES]
+        cells = [_cell([check for check in checks if check.source == source]) for source in columns]
         table.add_row(program, *cells)
     return table
 

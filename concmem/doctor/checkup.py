@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from concmem._figures.table import FIGURES
 from concmem.doctor.costs import reading_costs
 from concmem.host import Host, counter_error_bytes, describe
 from concmem.model import Figure, Measurement
@@ -29,17 +30,8 @@ _TOO_LONG_S = 30.0
 _AT_ONCE = 2
 """How many programs run at the same time: more would make readings late, fewer would take too long."""
 
-# The source that each figure proves, in a run without windows and the kernel's sum, and in one with them.
-_PLAIN = {
-    "root_peak_rss": "marks",
-    "largest_peak_rss": "marks",
-    "tree_peak_pss": "smaps_rollup",
-    "tree_peak_rss_sum": "statm",
-    "cgroup_peak": "cgroup",
-    "peak": "headline",
-    "tree_upper_bound": "headline",
-}
-_SPECIAL = {"root_peak_rss": "windows", "largest_peak_rss": "windows", "tree_peak_rss_sum": "rss_stat"}
+_PLAIN = {name: entry.proves for name, entry in FIGURES.items() if entry.proves}
+_SPECIAL = {name: entry.proves_on_request for name, entry in FIGURES.items() if entry.proves_on_request}
 
 
 @attrs.frozen
@@ -126,10 +118,9 @@ class Checkup:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON types."""
-        from concmem.stored import converter
+        from concmem._files.stored_form import to_plain
 
-        stored: dict[str, Any] = converter().unstructure(self)
-        return stored | {"ok": self.ok}
+        return to_plain(self) | {"ok": self.ok}
 
 
 def _clock() -> tuple[Clock, bool]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from concmem._cgroup.groups import make_groups
 from concmem._native.shared_memory import native
+from concmem._native.source_table import source_table
 
 __all__ = ["reading_costs"]
 
@@ -88,6 +89,19 @@ def _group_s() -> float:
             return _file_s(usage_fd) + _file_s(stat_fd) / 10
 
 
+def _children_s() -> float:
+    with _opened("/proc/thread-self/children", os.O_RDONLY) as fd:
+        return _file_s(fd)
+
+
+def _windows_s() -> float:
+    return _native_s("status") + _reset_s()
+
+
+_OTHERS = {"children": _children_s, "windows": _windows_s, "cgroup": _group_s}
+"""How to time sources of which one process cannot be read alone. The kernel sends the data of those not listed."""
+
+
 def reading_costs(usable: frozenset[str]) -> dict[str, float]:
     """
     Return the seconds of one reading by source. taskstats and rss_stat are not included: the kernel sends their data.
@@ -96,15 +110,10 @@ def reading_costs(usable: frozenset[str]) -> dict[str, float]:
         usable: The sources to time.
     """
     costs_s: dict[str, float] = {}
-    for name in ("statm", "status", "smaps_rollup"):
-        if name in usable:
+    for name, entry in source_table().items():
+        if name in usable and entry.is_read_alone:
             costs_s[name] = _native_s(name)
-    if "children" in usable:
-        with _opened("/proc/thread-self/children", os.O_RDONLY) as fd:
-            costs_s["children"] = _file_s(fd)
-    if "windows" in usable:
-        costs_s["windows"] = costs_s.get("status", 0.0) + _reset_s()
-    if "cgroup" in usable:
-        with contextlib.suppress(OSError):  # a group that systemd makes has no folder yet
-            costs_s["cgroup"] = _group_s()
+        elif name in usable and name in _OTHERS:
+            with contextlib.suppress(OSError):  # a group that systemd makes has no folder yet
+                costs_s[name] = _OTHERS[name]()
     return costs_s

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from concmem.drivers import apt as _apt
 from concmem.drivers.cache import publish
-from concmem.drivers.detect import packages_dir
+from concmem.drivers.detection import packages_dir
 from concmem.drivers.long_command import Watch, run_long
 from concmem.drivers.manifest import Language, Way
 from concmem.errors import ConcmemError

@@ -21,7 +21,7 @@ import attrs
 from concmem._escaping import escape_fields
 from concmem._paths import PROGRAMS
 from concmem.drivers import build as _build
-from concmem.drivers import detect as _detect
+from concmem.drivers import detection as _detection
 from concmem.drivers import install as _install
 from concmem.drivers import manifest as _manifest
 from concmem.drivers.build import BuildError
@@ -232,7 +232,7 @@ def detect(program: Program) -> Toolchain | Missing:
     program. Results are cached in this process; `forget` clears them.
     """
     language = _language(program)
-    found, absent = _detect.find_toolchains(language)
+    found, absent = _detection.find_toolchains(language)
     most = max((entry.least for entry in language.program), key=_manifest.version_key)
     for least in (most, program.least):
         for candidate in found:
@@ -248,7 +248,7 @@ def detect(program: Program) -> Toolchain | Missing:
 
 def forget() -> None:
     """Clear cached results, so that `detect` finds newly installed toolchains."""
-    _detect.find_toolchains.cache_clear()
+    _detection.find_toolchains.cache_clear()
     _install.forget()
 
 
@@ -321,7 +321,7 @@ def _entry(program: Program) -> _manifest.Entry:
     return next(entry for entry in _language(program).program if entry.name == program.name)
 
 
-def _toolchain(program: Program, language: _manifest.Language, found: _detect.Found) -> Toolchain:
+def _toolchain(program: Program, language: _manifest.Language, found: _detection.Found) -> Toolchain:
     label = found.label
     for pin in _entry(program).pins:
         match = re.search(pin.pattern, (language.folder / pin.file).read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ _CHARTS = "concmem.report.charts.measurement"
 _TABLES = "concmem.report.tables"
 
 OUTPUTS = (
-    Output("measurement", ".json", "concmem.stored:measurement_json"),
+    Output("measurement", ".json", "concmem._files.stored_form:to_json"),
     Output("timeline", ".csv", "concmem.export.csv:timeline_csv"),
     Output("timeline", ".npz", "concmem._files.stored_timeline:timeline_npz"),
     Output("chart", ".svg", f"{_CHARTS}:svg", needs=f"{_CHARTS}:need_extra"),

@@ -28,25 +28,34 @@ struct cm_source {
     const char *remedy; /* the command that makes it usable, or "" */
     const char *file;
     enum cm_cadence cadence;
-    bool on_request; /* read only if it is requested */
+    bool on_request;    /* read only if it is requested */
+    uint32_t group;     /* the control group by which it recognises the tree: CM_GROUP_... */
+    const char *column; /* the title of its column in doctor's table of known programs, or NULL */
     uint32_t ncolumns;
     struct cm_column columns[CM_MAX_COLUMNS];
     int (*read)(int fd, uint32_t *row);
     int (*probe)(int proc_fd, const char **why);
 };
 
-/* In the order of the table in layout.c, which is the order of the tracks. */
-enum {
-    CM_STATM,
-    CM_STATUS,
-    CM_SMAPS_ROLLUP,
-    CM_CHILDREN,
-    CM_WINDOWS,
-    CM_CGROUP,
-    CM_TASKSTATS,
-    CM_RSS_STAT,
-    CM_SOURCES,
-};
+/* Every source, in the order of the tracks: the name of its number, and of its `struct cm_source`. */
+#define CM_FOR_EACH_SOURCE(X)                                                                                          \
+    X(CM_STATM, cm_source_statm)                                                                                       \
+    X(CM_STATUS, cm_source_status)                                                                                     \
+    X(CM_SMAPS_ROLLUP, cm_source_smaps_rollup)                                                                         \
+    X(CM_CHILDREN, cm_source_children)                                                                                 \
+    X(CM_WINDOWS, cm_source_windows)                                                                                   \
+    X(CM_CGROUP, cm_source_cgroup)                                                                                     \
+    X(CM_TASKSTATS, cm_source_taskstats)                                                                               \
+    X(CM_RSS_STAT, cm_source_rss_stat)
+
+#define CM_NUMBER(number, source) number,
+enum { CM_FOR_EACH_SOURCE(CM_NUMBER) CM_SOURCES };
+#undef CM_NUMBER
+_Static_assert(CM_SOURCES <= CM_MAX_TRACKS, "each source has a track");
+
+#define CM_DECLARE(number, source) extern const struct cm_source source;
+CM_FOR_EACH_SOURCE(CM_DECLARE)
+#undef CM_DECLARE
 
 enum { CM_STATM_RSS, CM_STATM_SHARED /* not recorded */ };
 enum { CM_STATUS_HWM, CM_STATUS_SWAP, CM_STATUS_THREADS, CM_STATUS_PAGE_TABLES, CM_STATUS_HUGETLB };
@@ -71,8 +80,6 @@ enum {
     CM_CGROUP_SOCK,
 };
 
-extern const struct cm_source cm_source_statm, cm_source_status, cm_source_smaps_rollup, cm_source_children,
-    cm_source_windows, cm_source_cgroup, cm_source_taskstats, cm_source_rss_stat;
 extern const struct cm_source *const cm_sources[CM_SOURCES];
 
 uint32_t cm_scale(const struct cm_source *source, int column);

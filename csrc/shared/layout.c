@@ -1,19 +1,13 @@
 /* The table of sources, and the layout of the shared memory. */
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "shared/internal.h"
 
-const struct cm_source *const cm_sources[CM_SOURCES] = {
-    [CM_STATM] = &cm_source_statm,
-    [CM_STATUS] = &cm_source_status,
-    [CM_SMAPS_ROLLUP] = &cm_source_smaps_rollup,
-    [CM_CHILDREN] = &cm_source_children,
-    [CM_WINDOWS] = &cm_source_windows,
-    [CM_CGROUP] = &cm_source_cgroup,
-    [CM_TASKSTATS] = &cm_source_taskstats,
-    [CM_RSS_STAT] = &cm_source_rss_stat,
-};
+#define ADDRESS(number, source) [number] = &source,
+const struct cm_source *const cm_sources[CM_SOURCES] = {CM_FOR_EACH_SOURCE(ADDRESS)};
+#undef ADDRESS
 
 enum {
     WINDOWS = 65536,
@@ -31,22 +25,30 @@ uint32_t cm_scale(const struct cm_source *source, int column)
     return scale != 0 ? scale : (uint32_t)sysconf(_SC_PAGESIZE);
 }
 
-const char *cm_source_at(int i, struct cm_column *columns)
+static void fill_columns(const struct cm_source *source, struct cm_column *columns)
 {
-    if (i < 0 || i >= CM_SOURCES)
-        return NULL;
-    for (uint32_t c = 0; columns != NULL && c < CM_MAX_COLUMNS; c++) {
-        columns[c] = cm_sources[i]->columns[c];
-        if (columns[c].name[0])
-            columns[c].scale = cm_scale(cm_sources[i], (int)c);
+    for (uint32_t c = 0; c < source->ncolumns; c++) {
+        columns[c] = source->columns[c];
+        columns[c].scale = cm_scale(source, (int)c);
     }
-    return cm_sources[i]->name;
 }
 
-const char *cm_source_needs(int i, const char **remedy)
+int cm_source_at(int i, struct cm_source_info *info)
 {
-    *remedy = cm_sources[i]->remedy;
-    return cm_sources[i]->needs;
+    if (i < 0 || i >= CM_SOURCES)
+        return -ENOENT;
+    const struct cm_source *source = cm_sources[i];
+    *info = (struct cm_source_info){
+        .name = source->name,
+        .needs = source->needs,
+        .remedy = source->remedy,
+        .column = source->column != NULL ? source->column : "",
+        .group = source->group,
+        .is_read_alone = source->read != NULL,
+        .ncolumns = source->ncolumns,
+    };
+    fill_columns(source, info->columns);
+    return 0;
 }
 
 static uint64_t aligned(uint64_t bytes)
@@ -70,7 +72,7 @@ int64_t cm_layout(struct cm_head *head)
         const struct cm_source *source = cm_sources[i];
         struct cm_track *track = &head->tracks[i];
         strncpy(track->source, source->name, sizeof track->source - 1);
-        cm_source_at((int)i, track->columns);
+        fill_columns(source, track->columns);
         track->ncolumns = source->ncolumns;
         track->on_request = source->on_request;
         track->row_bytes = (12 + 12 * source->ncolumns + 7) & ~7u;

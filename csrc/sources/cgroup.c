@@ -87,6 +87,8 @@ const struct cm_source cm_source_cgroup = {
     .remedy = "sudo concmem run -- CMD",
     .cadence = CM_PER_TREE,
     .on_request = true,
+    .group = CM_GROUP_MEMORY,
+    .column = "cgroup",
     .ncolumns = 8,
     .columns = {[CM_CGROUP_USAGE] = {.name = "usage", .unit = CM_UNIT_BYTES, .scale = 1024},
                 [CM_CGROUP_ANON] = {.name = "anon", .unit = CM_UNIT_BYTES, .scale = 1024},

@@ -231,6 +231,8 @@ const struct cm_source cm_source_rss_stat = {
     .remedy = "sudo concmem run --exact -- CMD",
     .cadence = CM_PER_TREE,
     .on_request = true,
+    .group = CM_GROUP_SELECTOR,
+    .column = "rss_stat",
     .ncolumns = 1,
     .columns = {{.name = "rss", .unit = CM_UNIT_BYTES, .scale = 1024}},
     .probe = probe,

@@ -50,6 +50,7 @@ const struct cm_source cm_source_smaps_rollup = {
     .remedy = "sudo concmem run -- CMD",
     .file = "smaps_rollup",
     .cadence = CM_ON_BUDGET,
+    .column = "PSS",
     .ncolumns = 5,
     .columns = {{.name = "pss", .unit = CM_UNIT_BYTES, .scale = 1024},
                 {.name = "uss", .unit = CM_UNIT_BYTES, .scale = 1024},

@@ -30,6 +30,7 @@ const struct cm_source cm_source_statm = {
     .remedy = "",
     .file = "statm",
     .cadence = CM_EVERY_TICK,
+    .column = "statm",
     .ncolumns = 1,
     .columns = {{.name = "rss", .unit = CM_UNIT_BYTES, .scale = 0 /* a page */}},
     .read = read_statm,

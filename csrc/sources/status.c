@@ -33,6 +33,7 @@ const struct cm_source cm_source_status = {
     .remedy = "",
     .file = "status",
     .cadence = CM_ROUND_ROBIN,
+    .column = "marks",
     .ncolumns = 5,
     .columns = {{.name = "hwm", .unit = CM_UNIT_BYTES, .scale = 1024},
                 {.name = "swap", .unit = CM_UNIT_BYTES, .scale = 1024},

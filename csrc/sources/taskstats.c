@@ -170,6 +170,7 @@ const struct cm_source cm_source_taskstats = {
     .remedy = "sudo concmem run --taskstats -- CMD",
     .cadence = CM_AT_EXIT,
     .on_request = true,
+    .column = "taskst.",
     .ncolumns = 1,
     .columns = {{.name = "hwm", .unit = CM_UNIT_BYTES, .scale = 1024}},
     .probe = probe,

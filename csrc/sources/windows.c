@@ -44,6 +44,7 @@ const struct cm_source cm_source_windows = {
     .file = "clear_refs",
     .cadence = CM_PER_TREE,
     .on_request = true,
+    .column = "windows",
     .ncolumns = 3,
     .columns = {{.name = "rss", .unit = CM_UNIT_BYTES, .scale = 1024},
                 {.name = "largest", .unit = CM_UNIT_BYTES, .scale = 1024},

@@ -11,10 +11,10 @@ import cattrs
 
 from concmem._files.bounded import read_json_file
 from concmem._files.names import check_name
+from concmem._files.stored_form import make_stored_converter
 from concmem._files.strict import describe, structure_class
 from concmem.errors import RecordingError
 from concmem.model import Measurement
-from concmem.stored import make_stored_converter
 from concmem.study.plan import Plan
 from concmem.study.store.records import Run, Study
 

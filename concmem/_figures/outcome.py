@@ -1,0 +1,61 @@
+"""How the command ended, and which processes the OOM killer killed or were left running, from what was observed."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from concmem._native.observed import Observed
+from concmem.model import Exit, OutOfMemory, Reason
+from concmem.options import Leftover
+from concmem.sampler_report import LeftProcess
+
+__all__ = ["exit_of", "find_oom", "left_running", "unexplained_sigkills"]
+
+
+def unexplained_sigkills(observed: Observed, leftover: Leftover) -> int:
+    """Return how many processes are known to have ended by a SIGKILL that concmem did not send."""
+    head = observed.head
+    if head.reason:
+        return 0
+    by_shell = head.wait_status == (128 + signal.SIGKILL) << 8  # a shell exits with its child's status
+    # With leftover="kill", concmem killed the processes that ended after the root.
+    until_ns = head.exit_ns if leftover == "kill" else head.end_ns
+    known = (process for process in observed.processes if process.was_reaped or process.has_exit_record)
+    ended = (process.wait_status for process in known if process.end_ns <= until_ns)
+    return int(by_shell) + sum(1 for status in ended if status & 0x7F == signal.SIGKILL)
+
+
+def find_oom(observed: Observed, kills_on_machine: int) -> OutOfMemory | None:
+    """
+    Return the processes of the tree that the OOM killer killed; None if none are known.
+
+    Args:
+        observed: What was observed of the tree.
+        kills_on_machine: How many the whole machine's counter can explain, if the command's own group has none.
+    """
+    head = observed.head
+    if head.oom_kills_known and head.oom_kills:
+        file = "memory.events" if head.memory_group_version == 2 else "memory.oom_control"
+        return OutOfMemory(head.oom_kills, f"{file} oom_kill", certain=True)
+    if kills_on_machine <= 0 or (head.oom_kills_known and not head.left_groups):
+        return None
+    return OutOfMemory(kills_on_machine, "/proc/vmstat oom_kill", certain=False)
+
+
+def exit_of(observed: Observed, oom: OutOfMemory | None) -> Exit:
+    """Return how the root ended."""
+    status = observed.head.wait_status
+    number = status & 0x7F
+    if not observed.head.root_ended:  # it could not be killed
+        return Exit(None, None, observed.reason or "interrupted")
+    killed_by: Reason = "oom" if number == signal.SIGKILL and oom is not None else "signaled"
+    reason = observed.reason or (killed_by if number else "exited")
+    return Exit(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
+
+
+def left_running(observed: Observed) -> tuple[LeftProcess, ...]:
+    """Return the processes that were left running, as requested."""
+    count = observed.head.left_running
+    left = [LeftProcess(process.pid, process.name) for process in observed.processes if process.was_left]
+    return (*left, *[LeftProcess(0, "")] * (count - len(left))) if count else ()

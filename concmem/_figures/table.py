@@ -1,0 +1,136 @@
+"""
+The table of figures. Adding a figure takes its entry here and its function in `compute`.
+
+`tests/test_figures.py` compares the attributes of `Measurement` and the tables of the docs with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from concmem._figures import compute
+from concmem._figures.tree import Tree
+from concmem.host import Host
+from concmem.model import Figure
+
+if TYPE_CHECKING:
+    from concmem._figures.ground_truth import Truth
+
+__all__ = ["FIGURES", "FigureEntry", "all_figures"]
+
+
+def _on_every_host(_: Host) -> bool:
+    return True
+
+
+@attrs.frozen
+class FigureEntry:
+    """
+    One figure of a measurement.
+
+    Attributes:
+        name: The attribute of `Measurement`.
+        doc: How much memory it is: the end of "how much memory ...".
+        function: Computes it from what was observed of the tree, and from other figures by name.
+        truth: Returns the true amount for a program of known size; None if no program has one.
+        proves: The source that doctor proves with it, in a run with the sources that change nothing; "" if none.
+        proves_on_request: The same in a run with this optional source; "" if none.
+        unit: Of the amount.
+        is_shown: Whether the command prints it for a machine.
+    """
+
+    name: str
+    doc: str
+    function: Callable[[Tree, Mapping[str, Figure]], Figure]
+    truth: Callable[[Truth], int | None] | None = None
+    proves: str = ""
+    proves_on_request: str = ""
+    unit: Literal["bytes"] = "bytes"
+    is_shown: Callable[[Host], bool] = _on_every_host
+
+
+_ENTRIES = (
+    FigureEntry(
+        "peak",
+        "the command needed at once. One process: its largest RSS. Several: the lower end is the largest of three: the"
+        " tree's PSS, its largest process, and RSS less all that can be shared. The upper end is `tree_upper_bound`",
+        compute.peak,
+        truth=lambda truth: truth.tree_pss_bytes,
+        proves="headline",
+    ),
+    FigureEntry(
+        "root_peak_rss",
+        "the command's own process had at its largest",
+        compute.root_peak_rss,
+        truth=lambda truth: truth.root_rss_bytes,
+        proves="marks",
+        proves_on_request="windows",
+    ),
+    FigureEntry(
+        "largest_peak_rss",
+        "the largest single process had",
+        compute.largest_peak_rss,
+        truth=lambda truth: truth.largest_rss_bytes,
+        proves="marks",
+        proves_on_request="windows",
+    ),
+    FigureEntry(
+        "tree_peak_pss",
+        "all processes had together at the largest reading; a page that they share counts once",
+        compute.tree_peak_pss,
+        truth=lambda truth: truth.tree_pss_bytes,
+        proves="smaps_rollup",
+    ),
+    FigureEntry(
+        "tree_peak_rss_sum",
+        "the same, but a shared page counts once for each process: more than was needed, but what other tools show",
+        compute.tree_peak_rss_sum,
+        truth=lambda truth: truth.tree_rss_sum_bytes,
+        proves="statm",
+        proves_on_request="rss_stat",
+    ),
+    FigureEntry(
+        "tree_upper_bound",
+        "the tree cannot have exceeded",
+        compute.tree_upper_bound,
+        truth=lambda truth: truth.tree_pss_bytes,  # of the footprint
+        proves="headline",
+    ),
+    FigureEntry(
+        "cgroup_peak",
+        "the kernel charged to the command's own control group, page cache and kernel memory included",
+        compute.cgroup_peak,
+        truth=lambda truth: truth.charged_bytes,
+        proves="cgroup",
+    ),
+    FigureEntry(
+        "tree_peak_swap",
+        "all processes had swapped out",
+        compute.tree_peak_swap,
+        is_shown=lambda host: host.swap_bytes > 0,
+    ),
+)
+
+FIGURES = {entry.name: entry for entry in _ENTRIES}
+"""Every figure by its name, the headline first."""
+
+
+class _Figures(dict[str, Figure]):
+    """The figures of a tree by name. Each is computed when it is read first."""
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__()
+        self._tree = tree
+
+    def __missing__(self, name: str) -> Figure:
+        self[name] = FIGURES[name].function(self._tree, self)
+        return self[name]
+
+
+def all_figures(tree: Tree) -> dict[str, Figure]:
+    """Compute all figures of a tree, in the order of the table."""
+    figures = _Figures(tree)
+    return {name: figures[name] for name in FIGURES}

@@ -1,0 +1,158 @@
+"""Copy the tracks of a recording, and what became of each source, from ``struct cm_track`` into typed values."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import attrs
+
+from concmem._native.shared_memory import SharedMemory, layout, native, struct_layout
+from concmem.timeline import Column, Track
+
+__all__ = ["ObservedSource", "copy_tracks", "read_sources", "tracks_without_readings"]
+
+_RING_ROW_BYTES = 16
+
+
+@attrs.frozen
+class ObservedSource:
+    """
+    What became of one source in a measurement.
+
+    Attributes:
+        columns: Its columns.
+        maxima: The largest value of each column, in bytes or counts.
+        is_wanted: Whether it was requested, or is read by default.
+        is_missing: Whether it could not be used.
+        why_not: One sentence if it is missing, else "".
+    """
+
+    columns: tuple[Column, ...]
+    maxima: tuple[int, ...]
+    is_wanted: bool
+    is_missing: bool
+    why_not: str
+
+
+class _Place(NamedTuple):
+    """Fields of ``struct cm_track``, in its order: where its windows and its ring are."""
+
+    offset: int
+    ring_offset: int
+    row_bytes: int
+    ring_capacity: int
+    count: int  # type: ignore[assignment]  # it hides tuple.count
+    readings: int
+    ring_frozen: int
+
+
+class _State(NamedTuple):
+    """Fields of ``struct cm_track``, in its order: what became of its source. Arrays are bytes."""
+
+    why_not: bytes
+    error: int
+    wanted: int
+    max: bytes
+
+
+@lru_cache(maxsize=1)
+def _layouts() -> tuple[struct.Struct, struct.Struct]:
+    """Return the layouts of `_Place` and `_State`."""
+    return struct_layout("struct cm_track", _Place._fields), struct_layout("struct cm_track", _State._fields)
+
+
+@lru_cache(maxsize=1)
+def _tracks_at() -> int:
+    """Return the offset of the tracks in the head."""
+    ffi, _ = native()
+    return int(ffi.offsetof("struct cm_head", "tracks"))
+
+
+@lru_cache(maxsize=1)
+def _empty_tracks() -> tuple[Track, ...]:
+    """Return every track without readings, in the order of the tracks."""
+    ffi, lib = native()
+    units = {lib.CM_UNIT_BYTES: "bytes", lib.CM_UNIT_COUNT: "count"}
+    head, _ = layout()
+    return tuple(
+        Track(
+            source=ffi.string(track.source).decode(),
+            columns=tuple(
+                Column(ffi.string(c.name).decode(), units[c.unit], c.scale) for c in track.columns[0 : track.ncolumns]
+            ),
+            windows=b"",
+            row_bytes=track.row_bytes,
+            readings=0,
+        )
+        for track in head.tracks[0 : head.ntracks]
+    )
+
+
+@lru_cache(maxsize=1)
+def _shared_tracks() -> dict[str, Track]:
+    """Return the tracks of the sources that are read by default: every timeline has them, even if nothing was read."""
+    head, _ = layout()
+    return {track.source: track for i, track in enumerate(_empty_tracks()) if not head.tracks[i].on_request}
+
+
+def tracks_without_readings() -> dict[str, Track]:
+    """Return the tracks of a timeline if nothing was read."""
+    return dict(_shared_tracks())
+
+
+def _ring(memory: SharedMemory, place: _Place) -> bytes:
+    """Return the frozen copy of the ring, which lies behind the running ring, oldest row first."""
+    rows, most = place.ring_frozen, place.ring_capacity
+    offset = place.ring_offset + most * _RING_ROW_BYTES
+    if rows <= most:
+        return memory.copy(offset, rows * _RING_ROW_BYTES)
+    start = rows % most * _RING_ROW_BYTES  # the oldest rows were overwritten
+    return memory.copy(offset + start, most * _RING_ROW_BYTES - start) + memory.copy(offset, start)
+
+
+def _copied(memory: SharedMemory, head: bytes) -> Iterator[Track]:
+    tracks_at, (layout_of_place, _) = _tracks_at(), _layouts()
+    for number, empty in enumerate(_empty_tracks()):
+        place = _Place._make(layout_of_place.unpack_from(head, tracks_at + number * layout_of_place.size))
+        if place.readings:
+            yield Track(
+                source=empty.source,
+                columns=empty.columns,
+                windows=memory.copy(place.offset, place.count * place.row_bytes),
+                row_bytes=place.row_bytes,
+                readings=place.readings,
+                ring=_ring(memory, place),
+            )
+        elif empty.source in _shared_tracks():
+            yield empty
+
+
+def copy_tracks(memory: SharedMemory, head: bytes) -> dict[str, Track]:
+    """
+    Copy by source the tracks that every timeline has, and those with readings.
+
+    Args:
+        memory: The shared memory.
+        head: A copy of its ``struct cm_head``.
+    """
+    return {track.source: track for track in _copied(memory, head)}
+
+
+def read_sources(head: bytes) -> dict[str, ObservedSource]:
+    """Read from a copy of ``struct cm_head`` what became of each source, in the order of the tracks."""
+    tracks_at, (_, layout_of_state) = _tracks_at(), _layouts()
+    sources = {}
+    for number, track in enumerate(_empty_tracks()):
+        state = _State._make(layout_of_state.unpack_from(head, tracks_at + number * layout_of_state.size))
+        largest = struct.unpack(f"={len(state.max) // 8}Q", state.max)
+        sources[track.source] = ObservedSource(
+            columns=track.columns,
+            maxima=tuple(value * column.scale for value, column in zip(largest, track.columns, strict=False)),
+            is_wanted=bool(state.wanted),
+            is_missing=bool(state.error),
+            why_not=state.why_not.partition(b"\0")[0].decode(errors="replace"),
+        )
+    return sources

@@ -1,0 +1,75 @@
+"""The modules of concmem: imports make no circle, the package has few entries, and names do not clash."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import concmem
+
+FOLDER = Path(concmem.__file__).parent
+MOST_ENTRIES = 30
+
+
+def modules() -> dict[str, Path]:
+    """Return the file of each module by its name."""
+    found = {}
+    for path in sorted(FOLDER.rglob("*.py")):
+        parts = path.relative_to(FOLDER.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imported(node: ast.AST, known: dict[str, Path]) -> Iterator[str]:
+    """Yield the modules that are imported when the code runs, also inside functions."""
+    for child in ast.iter_child_nodes(node):
+        if is_for_types(child):
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names if alias.name in known)
+        elif isinstance(child, ast.ImportFrom) and child.module in known:
+            full = (f"{child.module}.{alias.name}" for alias in child.names)
+            yield from (name if name in known else child.module for name in full)
+        else:
+            yield from imported(child, known)
+
+
+def test_imports_make_no_circle() -> None:
+    """No module imports itself through others. Imports inside functions count, imports for types do not."""
+    known = modules()
+    graph = {name: set(imported(ast.parse(path.read_text()), known)) for name, path in known.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise AssertionError(" imports ".join(reversed(error.args[1]))) from None
+
+
+def test_relative_imports_are_not_used() -> None:
+    """The test above finds absolute imports only."""
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), name
+
+
+def test_the_package_has_few_entries() -> None:
+    """A reader sees the whole list of modules and folders at once."""
+    built = {"__pycache__", "concmem-sampler", "known"}
+    entries = [path.name for path in FOLDER.iterdir() if path.name not in built]
+    assert len(entries) <= MOST_ENTRIES, sorted(entries)
+
+
+def test_modules_and_functions_have_different_names() -> None:
+    """A package exports no name that one of its modules has: the import of one would hide the other."""
+    packages = [name for name, path in modules().items() if path.name == "__init__.py"]
+    for name in packages:
+        package = importlib.import_module(name)
+        inside = {module.name for module in pkgutil.iter_modules(package.__path__)}
+        assert not inside & set(getattr(package, "__all__", ())), name
