@@ -7,6 +7,7 @@ millisecond, it would make the call nearly 10 % longer.
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 
 import attrs
@@ -46,6 +47,12 @@ class HostValues:
     stderr: bytes | None
     swapped_bytes: int | None
     oom: OutOfMemory | None
+
+
+def _in_utc(seconds: float) -> str:
+    """Return a time as ISO 8601 with milliseconds. It does not import datetime, which a short command would notice."""
+    whole, thousandths = divmod(int(seconds * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{thousandths:03d}+00:00"
 
 
 class _Parts:
@@ -143,11 +150,8 @@ class _Parts:
 
     def build(self) -> Measurement:
         """Build the complete measurement."""
-        from datetime import datetime, timezone
-
         observed, known = self._observed, self._known
         head = observed.head
-        started = datetime.fromtimestamp(known.started_s, timezone.utc)
         return Measurement(
             command=self._request.shown,
             exit=self.exit,
@@ -166,7 +170,7 @@ class _Parts:
             sampler=self._report(),
             host=known.host,
             start_monotonic_s=head.start_ns / 1e9,
-            started_at=started.isoformat(timespec="milliseconds"),
+            started_at=_in_utc(known.started_s),
             version=__version__,
             timeline=self._timeline,
             stdout=known.stdout,
