@@ -10,6 +10,10 @@ from concmem.model import Figure
 
 __all__ = ["Marks", "marks_of", "process_peak"]
 
+_STATM, _STATM_HWM = FigureSource.STATM.value, FigureSource.STATM_HWM.value
+_HWM, _WINDOWS = FigureSource.HWM.value, FigureSource.WINDOWS.value
+_MAXRSS, _EXIT_RECORD = FigureSource.MAXRSS.value, FigureSource.EXIT_RECORD.value
+
 
 @attrs.frozen
 class Marks:
@@ -88,9 +92,7 @@ def _highest_bytes(marks: Marks, windows: bool) -> int | None:
 def _figure_without_readings(marks: Marks, floored: bool, error_bytes: int) -> Figure | None:
     """Return the figure of a process that was never read; None if its ``ru_maxrss`` is sufficient."""
     if marks.maxrss_bytes is None:
-        return Figure(
-            None, "unavailable", FigureSource.STATM_HWM.value, note="it ended before its memory could be read"
-        )
+        return Figure(None, "unavailable", _STATM_HWM, note="it ended before its memory could be read")
     if floored:
         note = "it ended before it was read, and ru_maxrss includes the sampler that started it, which is larger"
     elif not marks.is_root:
@@ -99,16 +101,16 @@ def _figure_without_readings(marks: Marks, floored: bool, error_bytes: int) -> F
         note = "it was never read, and ru_maxrss may come from a child that it waited for"
     else:
         return None
-    return Figure(marks.maxrss_bytes, "upper_bound", FigureSource.MAXRSS.value, error_bytes, note)
+    return Figure(marks.maxrss_bytes, "upper_bound", _MAXRSS, error_bytes, note)
 
 
 def _source(marks: Marks, value: int, windows: bool) -> str:
     """Return the source of a value."""
     if value == marks.exit_record_bytes:
-        return FigureSource.EXIT_RECORD.value
+        return _EXIT_RECORD
     if value == marks.hwm_bytes:
-        return FigureSource.WINDOWS.value if windows else FigureSource.HWM.value
-    return FigureSource.STATM.value if value == marks.rss_bytes else FigureSource.MAXRSS.value
+        return _WINDOWS if windows else _HWM
+    return _STATM if value == marks.rss_bytes else _MAXRSS
 
 
 def process_peak(
@@ -133,7 +135,7 @@ def process_peak(
     usable = marks.is_root and not marks.reaped_others and not floored
     value = max(marks.own_bytes, (marks.maxrss_bytes or 0) if usable else 0)
     highest = _highest_bytes(marks, windows)
-    source = FigureSource.MAXRSS.value if usable and value == marks.maxrss_bytes else _source(marks, value, windows)
+    source = _MAXRSS if usable and value == marks.maxrss_bytes else _source(marks, value, windows)
     exact = max(0, marks.rss_bytes - (0 if statm_exact else error_bytes))
     over_bytes = min(max(0, value - exact), error_bytes)
     if highest is None:
@@ -157,5 +159,5 @@ def process_peak(
         error_bytes=max(0, highest + error_bytes - value),
         note="; ".join(notes),
         over_bytes=over_bytes,
-        high_source=FigureSource.EXIT_RECORD.value if marks.maxrss_bytes is None else FigureSource.MAXRSS.value,
+        high_source=_EXIT_RECORD if marks.maxrss_bytes is None else _MAXRSS,
     )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import attrs
 
 from concmem._native.recorded import ObservedSource, copy_tracks, read_sources, tracks_without_readings
-from concmem._native.shared_memory import SharedMemory, native, struct_layout
+from concmem._native.shared_memory import SharedMemory, lib, native, struct_layout
 from concmem._native.survivors import find_survivors
 from concmem.model import Reason
 from concmem.sampler_report import Survivor
@@ -111,37 +111,37 @@ class ObservedProcess(NamedTuple):
     @property
     def is_root(self) -> bool:
         """Whether it is the root of the tree."""
-        return bool(self.flags & native()[1].CM_PROCESS_ROOT)
+        return bool(self.flags & lib.CM_PROCESS_ROOT)
 
     @property
     def was_reaped(self) -> bool:
         """Whether the sampler reaped it, so that `maxrss_bytes` and `wait_status` are known."""
-        return bool(self.flags & native()[1].CM_PROCESS_REAPED)
+        return bool(self.flags & lib.CM_PROCESS_REAPED)
 
     @property
     def has_exit_record(self) -> bool:
         """Whether its exit record was received, so that `exit_record_bytes` and `wait_status` are known."""
-        return bool(self.flags & native()[1].CM_PROCESS_HAS_EXIT_RECORD)
+        return bool(self.flags & lib.CM_PROCESS_HAS_EXIT_RECORD)
 
     @property
     def ignores_sigchld(self) -> bool:
         """Whether it ignores SIGCHLD."""
-        return bool(self.flags & native()[1].CM_PROCESS_IGNORES_SIGCHLD)
+        return bool(self.flags & lib.CM_PROCESS_IGNORES_SIGCHLD)
 
     @property
     def arguments_are_cut(self) -> bool:
         """Whether only some of its arguments were kept."""
-        return bool(self.flags & native()[1].CM_PROCESS_ARGUMENTS_CUT)
+        return bool(self.flags & lib.CM_PROCESS_ARGUMENTS_CUT)
 
     @property
     def survived(self) -> bool:
         """Whether it could not be killed."""
-        return bool(self.flags & native()[1].CM_PROCESS_SURVIVED)
+        return bool(self.flags & lib.CM_PROCESS_SURVIVED)
 
     @property
     def was_left(self) -> bool:
         """Whether it was left running, as requested."""
-        return bool(self.flags & native()[1].CM_PROCESS_LEFT)
+        return bool(self.flags & lib.CM_PROCESS_LEFT)
 
 
 @attrs.frozen(slots=False)

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-import attrs
-
 from concmem._native.shared_memory import SharedMemory, layout, native, struct_layout
 from concmem.timeline import Column, Track
 
@@ -17,24 +15,35 @@ __all__ = ["ObservedSource", "copy_tracks", "read_sources", "tracks_without_read
 _RING_ROW_BYTES = 16
 
 
-@attrs.frozen
-class ObservedSource:
-    """
-    What became of one source in a measurement.
-
-    Attributes:
-        columns: Its columns.
-        maxima: The largest value of each column, in bytes or counts.
-        is_wanted: Whether it was requested, or is read by default.
-        is_missing: Whether it could not be used.
-        why_not: One sentence if it is missing, else "".
-    """
+class ObservedSource(NamedTuple):
+    """What became of one source in a measurement: fields of ``struct cm_track``, in its order, after its columns."""
 
     columns: tuple[Column, ...]
-    maxima: tuple[int, ...]
-    is_wanted: bool
-    is_missing: bool
-    why_not: str
+    why_not_text: bytes
+    error: int
+    wanted: int
+    largest_values: bytes
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it was requested, or is read by default."""
+        return bool(self.wanted)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it could not be used."""
+        return bool(self.error)
+
+    @property
+    def why_not(self) -> str:
+        """One sentence if it is missing."""
+        return self.why_not_text.partition(b"\0")[0].decode(errors="replace")
+
+    @property
+    def maxima(self) -> list[int]:
+        """The largest value of each column, in bytes or counts."""
+        largest = memoryview(self.largest_values).cast("Q")
+        return [value * column.scale for value, column in zip(largest, self.columns, strict=False)]
 
 
 class _Place(NamedTuple):
@@ -49,19 +58,11 @@ class _Place(NamedTuple):
     ring_frozen: int
 
 
-class _State(NamedTuple):
-    """Fields of ``struct cm_track``, in its order: what became of its source. Arrays are bytes."""
-
-    why_not: bytes
-    error: int
-    wanted: int
-    max: bytes
-
-
 @lru_cache(maxsize=1)
 def _layouts() -> tuple[struct.Struct, struct.Struct]:
-    """Return the layouts of `_Place` and `_State`."""
-    return struct_layout("struct cm_track", _Place._fields), struct_layout("struct cm_track", _State._fields)
+    """Return the layouts of `_Place` and of the last fields of `ObservedSource`."""
+    of_source = struct_layout("struct cm_track", ("why_not", "error", "wanted", "max"))
+    return struct_layout("struct cm_track", _Place._fields), of_source
 
 
 @lru_cache(maxsize=1)
@@ -69,6 +70,13 @@ def _tracks_at() -> int:
     """Return the offset of the tracks in the head."""
     ffi, _ = native()
     return int(ffi.offsetof("struct cm_head", "tracks"))
+
+
+def _tracks_in(head: bytes) -> memoryview:
+    """Return the part of a copy of the head with its ``struct cm_track``, up to the last whole one."""
+    layout_of_place, _ = _layouts()
+    rest = memoryview(head)[_tracks_at() :]
+    return rest[: len(rest) // layout_of_place.size * layout_of_place.size]
 
 
 @lru_cache(maxsize=1)
@@ -114,9 +122,9 @@ def _ring(memory: SharedMemory, place: _Place) -> bytes:
 
 
 def _copied(memory: SharedMemory, head: bytes) -> Iterator[Track]:
-    tracks_at, (layout_of_place, _) = _tracks_at(), _layouts()
-    for number, empty in enumerate(_empty_tracks()):
-        place = _Place._make(layout_of_place.unpack_from(head, tracks_at + number * layout_of_place.size))
+    layout_of_place, _ = _layouts()
+    for empty, values in zip(_empty_tracks(), layout_of_place.iter_unpack(_tracks_in(head)), strict=False):
+        place = _Place._make(values)
         if place.readings:
             yield Track(
                 source=empty.source,
@@ -143,16 +151,6 @@ def copy_tracks(memory: SharedMemory, head: bytes) -> dict[str, Track]:
 
 def read_sources(head: bytes) -> dict[str, ObservedSource]:
     """Read from a copy of ``struct cm_head`` what became of each source, in the order of the tracks."""
-    tracks_at, (_, layout_of_state) = _tracks_at(), _layouts()
-    sources = {}
-    for number, track in enumerate(_empty_tracks()):
-        state = _State._make(layout_of_state.unpack_from(head, tracks_at + number * layout_of_state.size))
-        largest = struct.unpack(f"={len(state.max) // 8}Q", state.max)
-        sources[track.source] = ObservedSource(
-            columns=track.columns,
-            maxima=tuple(value * column.scale for value, column in zip(largest, track.columns, strict=False)),
-            is_wanted=bool(state.wanted),
-            is_missing=bool(state.error),
-            why_not=state.why_not.partition(b"\0")[0].decode(errors="replace"),
-        )
-    return sources
+    _, layout_of_source = _layouts()
+    read = zip(_empty_tracks(), layout_of_source.iter_unpack(_tracks_in(head)), strict=False)
+    return {track.source: ObservedSource(track.columns, *values) for track, values in read}

@@ -19,7 +19,7 @@ except ImportError as error:  # pragma: no cover - not built, or not Linux
 else:
     _missing = None
 
-__all__ = ["SharedMemory", "layout", "native", "struct_layout", "track_of"]
+__all__ = ["SharedMemory", "layout", "lib", "native", "struct_layout", "track_of"]
 
 
 def native() -> tuple[Any, Any]:
