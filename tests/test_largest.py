@@ -95,7 +95,7 @@ def test_the_largest_number_that_runs_is_found(tmp_path: Path, write_programs: C
     (row,) = largest_rows(study)
     assert (row.instead_of, row.tasks, row.good_runs) == (1000, 290, 2)
     assert row.median_bytes is not None and row.alive == 291
-    assert "the largest number that ran is 290: " in tables.markdown(study)
+    assert "the largest number that ran is 290, with " in tables.markdown(study)
     again = bench(plan, tmp_path / "study", resume=True)
     assert attrs.evolve(again, path=study.path) == study, "the search is not repeated"
 

@@ -335,7 +335,7 @@ def test_the_threshold_is_between_an_idle_machine_and_one_process_on_eight_cpus(
 
 
 def test_the_committed_study_has_no_marks() -> None:
-    """It was measured before runs were marked, and it loads."""
+    """No run of it was made on a busy machine, and it loads."""
     path = Path(__file__).resolve().parent.parent / "docs" / "study"
     if not Store(path).exists:
         pytest.skip("the study is not beside the tests")
