@@ -38,14 +38,14 @@ struct cm_source {
 };
 
 /* Every source, in the order of the tracks: the name of its number, and of its `struct cm_source`. */
-#define CM_FOR_EACH_SOURCE(X)                                                                                          \
-    X(CM_STATM, cm_source_statm)                                                                                       \
-    X(CM_STATUS, cm_source_status)                                                                                     \
-    X(CM_SMAPS_ROLLUP, cm_source_smaps_rollup)                                                                         \
-    X(CM_CHILDREN, cm_source_children)                                                                                 \
-    X(CM_WINDOWS, cm_source_windows)                                                                                   \
-    X(CM_CGROUP, cm_source_cgroup)                                                                                     \
-    X(CM_TASKSTATS, cm_source_taskstats)                                                                               \
+#define CM_FOR_EACH_SOURCE(X) \
+    X(CM_STATM, cm_source_statm) \
+    X(CM_STATUS, cm_source_status) \
+    X(CM_SMAPS_ROLLUP, cm_source_smaps_rollup) \
+    X(CM_CHILDREN, cm_source_children) \
+    X(CM_WINDOWS, cm_source_windows) \
+    X(CM_CGROUP, cm_source_cgroup) \
+    X(CM_TASKSTATS, cm_source_taskstats) \
     X(CM_RSS_STAT, cm_source_rss_stat)
 
 #define CM_NUMBER(number, source) number,
