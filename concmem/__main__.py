@@ -10,7 +10,10 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command. Ctrl-C during the import ends it with code 130 and without a traceback."""
     try:
-        from concmem.cli import main as command
+        from concmem.cli._quick import run_quickly
+
+        run_quickly(sys.argv[1:])
+        from concmem.cli._commands import main as command
 
         command(prog_name="concmem")
     except KeyboardInterrupt:

@@ -8,7 +8,6 @@ All text from outside that concmem shows goes through `escape_text`.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +73,8 @@ def escape_values(value: Any) -> Any:
 
 def shell_word(text: str) -> str:
     """Quote a word so that it can be copied into a shell: with ``$''`` (bash) if it contains escapes."""
+    import shlex
+
     if escape_text(text) == text:
         return shlex.quote(text)
     quoted = "".join(f"\\{c}" if c in "\\'" else c for c in text)

@@ -12,7 +12,7 @@ import pytest
 
 import concmem
 import concmem.doctor
-from concmem.cli import main
+from concmem.cli._commands import main
 from concmem.cli._proof import markdown_table, signed, worst_error
 from concmem.doctor.checkup import Check, Checkup, Clock
 from concmem.testing import TRUTHS

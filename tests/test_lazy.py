@@ -47,6 +47,24 @@ def test_other_fields_are_built_once_on_first_use(pair: Pair, calls: list[str]) 
     assert calls == ["made"]
 
 
+def test_a_part_is_computed_alone(calls: list[str]) -> None:
+    """A field with a function of its own is computed by that, once, and the others are not built."""
+
+    def second() -> list[int]:
+        calls.append("second")
+        return [2]
+
+    def make() -> Pair:
+        calls.append("made")
+        return Pair(1, [2])
+
+    pair = Pair.create_lazy(make, {"second": second})
+    assert pair.second is pair.second == [2]
+    assert calls == ["second"]
+    assert copy.copy(pair) == Pair(1, [2])
+    assert calls == ["second", "made"]
+
+
 @pytest.mark.parametrize(
     "same",
     [copy.copy, copy.deepcopy, attrs.evolve, lambda pair: pickle.loads(pickle.dumps(pair)), lambda pair: pair],

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import concmem
 import concmem.doctor
-from concmem.cli import main
+from concmem.cli._commands import main
 from concmem.cli.doctor import doctor
 from concmem.errors import ConcmemError
 from concmem.study import StudyError

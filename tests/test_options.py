@@ -97,6 +97,62 @@ def test_the_command_has_every_option_that_is_spelled() -> None:
         assert spelled.default is True or parsed == option.default
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["true"],
+        ["-q", "--", "-q", "--json", "x"],
+        ["--quiet", "--interval", "5ms", "--timeout=2m", "--memory-limit", "1G", "true", "-q"],
+        [
+            "--no-cgroup",
+            "--taskstats",
+            "--no-taskstats",
+            "--windows",
+            "--exact",
+            "--leftover=leave",
+            "sh",
+            "-c",
+            "exit",
+        ],
+        ["--cwd", "--", "--cwd=/tmp=x", "-", "a"],
+        ["--cwd", "", "true"],
+    ],
+    ids=" ".join,
+)
+def test_arguments_are_parsed_as_by_click(words: list[str]) -> None:
+    """What is parsed without click equals what click makes of it."""
+    from concmem.cli._quick import parse_run
+    from concmem.cli.run import run
+
+    others = {"explain": False, "json_path": None, "timeline_path": None, "plot_path": None}
+    assert others | (parse_run(["run", *words]) or {}) == run.make_context("run", list(words)).params
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["-q"],
+        ["--help", "true"],
+        ["--interval"],
+        ["--interval", "soon", "true"],
+        ["--leftover", "keep", "true"],
+        ["--windows=yes", "true"],
+        ["--json", "-", "true"],
+        ["-qx", "true"],
+        ["--=", "true"],
+        ["--inter", "1ms", "true"],
+    ],
+    ids=" ".join,
+)
+def test_errors_and_other_options_are_left_to_click(words: list[str]) -> None:
+    """Help, errors and output files are not parsed without click."""
+    from concmem.cli._quick import parse_run
+
+    assert parse_run(["run", *words]) is None
+    assert parse_run(["bench", *words]) is None
+
+
 def test_constants_are_those_of_subprocess() -> None:
     """PIPE, STDOUT and DEVNULL can be mixed with those of `subprocess`."""
     assert (concmem.PIPE, concmem.STDOUT, concmem.DEVNULL) == (subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL)
@@ -153,11 +209,11 @@ def test_importing_concmem_imports_no_large_module() -> None:
 
 
 def test_a_quiet_run_imports_no_large_module(tmp_path: Path) -> None:
-    """``concmem run -q`` needs none either, and a timeline as CSV adds none."""
-    for output in ([], ["--timeline", str(tmp_path / "rows.csv")]):
+    """``concmem run -q`` needs none either, nor click, and a timeline as CSV adds none but click."""
+    for output, also in (([], {"click"}), (["--timeline", str(tmp_path / "rows.csv")], set[str]())):
         found = modules("-m", "concmem", "run", "-q", *output, "--", "true")
         assert "concmem.running" in found
-        assert not found & set(NOT_NEEDED)
+        assert not found & {*NOT_NEEDED, *also}
 
 
 def test_the_printed_figures_need_no_numpy() -> None:

@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 import concmem
-from concmem.cli import main
+from concmem.cli._commands import main
 from concmem.report.charts.study import finding
 from concmem.report.page.sentences import bars_title, headline
 from concmem.report.tables.peaks import markdown

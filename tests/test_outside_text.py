@@ -18,7 +18,7 @@ import pytest
 import concmem
 from concmem import report
 from concmem._escaping import csv_cell, escape_bytes, escape_text, escape_values, shell_word
-from concmem.cli import main as command
+from concmem.cli._commands import main as command
 from concmem.cli._console import PipeConsole
 from concmem.drivers import manifest as _manifest
 from concmem.drivers import programs as drivers

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from concmem.cli import main
+from concmem.cli._commands import main
 from concmem.host import describe
 from concmem.study import Cell, ClusterError, Plan, Progress, Study, bench, load_study
 from concmem.timeline import Timeline

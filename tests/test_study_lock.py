@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from concmem._escaping import escape_text
-from concmem.cli import main
+from concmem.cli._commands import main
 from concmem.study import MachineBusy, Plan, StudyError, bench, load_study  # fmt: skip
 from concmem.study.running import machine_lock as lock
 from concmem.study.running.machine_lock import Holder, find_holder, lock_machine, wait_for_machine

@@ -16,7 +16,7 @@ from concmem._native.shared_memory import native
 __all__ = ["Own", "forget", "is_frozen", "open_detached_mount", "own_group", "text", "user_manager"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Mount:
     """A mount of version 2, or of a hierarchy of version 1."""
 
@@ -34,7 +34,7 @@ class _Mount:
         return folder if folder.is_dir() else None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Own:
     """
     The group that contains this process.

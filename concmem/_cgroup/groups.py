@@ -38,7 +38,7 @@ class _NoGroup(Exception):
         self.everywhere = everywhere
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Group:
     """
     A group that was made.
@@ -62,7 +62,7 @@ class _Group:
         native()[1].cm_forget_group(self.c_folder)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Groups:
     """
     The control groups of one measurement.

@@ -1,34 +1,30 @@
 """
 Build a `Measurement` from what was observed of a tree.
 
-Only the headline and the exit of the root are computed at once, the rest on first use: for a command of half a
-millisecond, it would make the call nearly 10 % longer.
+Only the exit of the root is computed at once, the rest on first use: for a command of half a millisecond, it would make
+the call nearly 10 % longer.
 """
 
 from __future__ import annotations
 
-import time
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import attrs
 
-from concmem._figures.ended import with_ending_note
-from concmem._figures.outcome import exit_of, left_running
-from concmem._figures.process import Marks, marks_of, process_peak
-from concmem._figures.table import all_figures
-from concmem._figures.tree import NOT_ASKED, Tree, read_charge, read_tree
-from concmem._native.observed import Observed, ObservedProcess
+from concmem._figures.outcome import exit_of
+from concmem._native.observed import Observed
 from concmem._native.request import Request
-from concmem._version import __version__
-from concmem.host import Host, counter_error_bytes
-from concmem.model import SCHEMA, Exit, Figure, Measurement, OutOfMemory, Process
-from concmem.sampler_report import SamplerReport
-from concmem.timeline import Timeline
+from concmem.host import Host
+from concmem.model import Figure, Measurement, OutOfMemory
+
+if TYPE_CHECKING:
+    from concmem._figures.parts import Parts
 
 __all__ = ["HostValues", "build_measurement"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class HostValues:
     """
     What the calling process knows of a measurement, and the sampler does not.
@@ -49,140 +45,33 @@ class HostValues:
     oom: OutOfMemory | None
 
 
-def _in_utc(seconds: float) -> str:
-    """Return a time as ISO 8601 with milliseconds. It does not import datetime, which a short command would notice."""
-    whole, thousandths = divmod(int(seconds * 1000), 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{thousandths:03d}+00:00"
+class _Later:
+    """
+    Computes what is read of a measurement later.
 
-
-class _Parts:
-    """The parts of a measurement, each computed on first use."""
+    `concmem._figures.parts` is imported on first use: it takes as long as a short command runs, and a quiet
+    ``concmem run`` does without it.
+    """
 
     def __init__(self, request: Request, observed: Observed, known: HostValues) -> None:
-        self._request = request
-        self._observed = observed
-        self._known = known
+        self.request = request
+        self.observed = observed
+        self.known = known
 
     @cached_property
-    def _marks(self) -> list[Marks]:
-        return [marks_of(process) for process in self._observed.processes]
+    def parts(self) -> Parts:
+        from concmem._figures.parts import Parts
 
-    @cached_property
-    def _timeline(self) -> Timeline:
-        return Timeline(self._observed.tracks)
+        return Parts(self.request, self.observed, self.known)
 
-    @cached_property
-    def _tree(self) -> Tree:
-        observed, host = self._observed, self._known.host
-        charge = read_charge(observed, host) if observed.sources["cgroup"].is_wanted else NOT_ASKED
-        return read_tree(observed, self._marks, self._timeline, host, charge)
-
-    @cached_property
-    def _figures(self) -> dict[str, Figure]:
-        figures = all_figures(self._tree)
-        return {**figures, "peak": with_ending_note(figures["peak"], self.exit, self._known.oom)}
-
-    @cached_property
-    def exit(self) -> Exit:
-        """How the root ended."""
-        return exit_of(self._observed, self._known.oom)
-
-    @property
     def peak(self) -> Figure:
-        """The headline. For a single process that the sampler reaped, no other figure has to be computed."""
-        head, processes = self._observed.head, self._observed.processes
-        is_incomplete = head.processes_dropped or head.survivors or head.left_running
-        if len(processes) != 1 or self._request.extra or is_incomplete:
-            return self._figures["peak"]
-        (root,) = self._marks
-        error_bytes = counter_error_bytes(self._known.host, head.max_threads)
-        if not (root.is_root and root.is_fully_known) or root.read_bytes > (root.maxrss_bytes or 0) + error_bytes:
-            return self._figures["peak"]
-        exact = bool(head.statm_exact)
-        figure = process_peak(root, error_bytes=error_bytes, floor_bytes=head.floor_bytes, statm_exact=exact)
-        return with_ending_note(figure, self.exit, self._known.oom)
-
-    def _process(self, process: ObservedProcess, marks: Marks) -> Process:
-        timed = process.was_reaped or process.has_exit_record
-        return Process(
-            pid=process.pid,
-            ppid=process.ppid,
-            comm=process.name,
-            argv=self._observed.argv(process),
-            start_s=process.first_ns / 1e9,
-            end_s=marks.end_s,
-            peak=self._figures["root_peak_rss"] if marks.is_root else self._tree.peak_of(marks),
-            user_s=process.user_ns / 1e9 if timed else None,
-            system_s=process.system_ns / 1e9 if timed else None,
-            argv_is_cut=process.arguments_are_cut,
-        )
-
-    def _maxima(self) -> dict[str, int]:
-        return {
-            f"{source}.{column.name}": value
-            for source, track in self._observed.tracks.items()
-            if track.readings
-            for column, value in zip(track.columns, self._observed.sources[source].maxima, strict=True)
-        }
-
-    def _report(self) -> SamplerReport:
-        head = self._observed.head
-        return SamplerReport(
-            interval_s=head.interval_ns / 1e9,
-            ticks=head.ticks,
-            late_ticks=head.late_ticks,
-            longest_gap_s=head.longest_gap_ns / 1e9,
-            dropped_rows=head.dropped_rows,
-            dropped_processes=head.processes_dropped,
-            cpu_s=head.sampler_cpu_ns / 1e9,
-            rss_bytes=head.sampler_rss_bytes or None,
-            pss_readings=head.pss_readings,
-            pss_s=head.pss_ns / 1e9,
-            refused_readings=head.refused_readings,
-            floor_bytes=head.floor_bytes or None,
-            survivors=self._observed.survivors,
-            unseen=0 if self._tree.all_were_seen else head.unseen,
-            inexact_windows=head.inexact_windows,
-            lost_exit_records=head.exit_records_lost,
-            statm_exact=self._tree.statm_exact,
-            missing=self._observed.missing(),
-        )
+        return self.parts.peak
 
     def build(self) -> Measurement:
-        """Build the complete measurement."""
-        observed, known = self._observed, self._known
-        head = observed.head
-        return Measurement(
-            command=self._request.shown,
-            exit=self.exit,
-            **self._figures,
-            cgroup_parts=self._tree.charge.parts,
-            maxima=self._maxima(),
-            wall_s=(head.exit_ns if head.root_ended else head.end_ns) / 1e9,
-            tree_wall_s=head.end_ns / 1e9,
-            user_s=head.user_ns / 1e9,
-            system_s=head.system_ns / 1e9,
-            minor_faults=head.minor_faults,
-            major_faults=head.major_faults,
-            processes=tuple(map(self._process, observed.processes, self._marks)),
-            max_alive=head.max_alive,
-            max_threads=head.max_threads,
-            sampler=self._report(),
-            host=known.host,
-            start_monotonic_s=head.start_ns / 1e9,
-            started_at=_in_utc(known.started_s),
-            version=__version__,
-            timeline=self._timeline,
-            stdout=known.stdout,
-            stderr=known.stderr,
-            swapped_bytes=known.swapped_bytes,
-            oom=known.oom,
-            left_running=left_running(observed),
-            schema=SCHEMA,
-        )
+        return self.parts.build()
 
 
 def build_measurement(request: Request, observed: Observed, known: HostValues) -> Measurement:
     """Build a lazy measurement from the request, what was observed, and what the calling process knows."""
-    parts = _Parts(request, observed, known)
-    return Measurement.create_lazy(parts.build, peak=parts.peak, exit=parts.exit)
+    later = _Later(request, observed, known)
+    return Measurement.create_lazy(later.build, {"peak": later.peak}, exit=exit_of(observed, known.oom))

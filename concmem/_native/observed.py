@@ -144,7 +144,7 @@ class ObservedProcess(NamedTuple):
         return bool(self.flags & lib.CM_PROCESS_LEFT)
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False, eq=False, repr=False)
 class Observed:
     """
     What the sampler recorded of one tree.

@@ -60,7 +60,7 @@ def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
     return tuple(pairs)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Request:
     """
     One measurement as it was requested.

@@ -15,7 +15,7 @@ Group = Literal["memory", "selector"]
 """The control group by which a source recognises the tree: one with a memory controller, or one with only the tree."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class SourceEntry:
     """
     What is known of a source before it is used.

@@ -10,8 +10,6 @@ import select
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-import click
-
 from concmem._escaping import escape_text
 
 if TYPE_CHECKING:
@@ -124,12 +122,12 @@ def sentence(error: BaseException) -> str:
 def say(sentence: str) -> None:
     """Print one line to standard error, text from outside escaped. A failed write changes the exit status."""
     with contextlib.suppress(OSError):
-        click.echo(f"concmem: {escape_text(sentence)}", err=True)
+        print(f"concmem: {escape_text(sentence)}", file=sys.stderr, flush=True)
 
 
 def show(line: str = "") -> None:
     """Print a line to standard output, text from outside escaped."""
-    click.echo(escape_text(line))
+    print(escape_text(line), flush=True)
 
 
 def report_error(error: BaseException, sentence: str) -> None:

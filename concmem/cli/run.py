@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from concmem._files.atomic import write_whole
+from concmem.cli._measure import measure_command
 from concmem.cli._options import file, measurement_options
-from concmem.cli._streams import FAILED, report_error, sentence
-from concmem.cli._waiting import Signals, exit_code, wait_for
-from concmem.export.outputs import check_needs, content, endings, save
+from concmem.export.outputs import endings
 from concmem.options import Options
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from concmem.model import Measurement
-
 __all__ = ["run"]
-
-_STANDARD_OUTPUT = Path("-")
 
 
 @click.command(
@@ -84,54 +76,4 @@ def run(
     are sent to concmem alone are passed on to CMD, except SIGKILL, SIGSTOP and faults (SIGSEGV, SIGABRT, ...). The
     figures are printed in each case.
     """  # noqa: D301 -- \b is click's mark for a paragraph that is not wrapped
-    import concmem
-    from concmem.host import check_proc
-
-    check_proc()
-    if plot_path is not None:
-        check_needs("chart", plot_path.suffix.lower())
-    signals = Signals()
-    with signals.handled():
-        running = concmem.start(list(command), **options)
-        signals.attach(running)
-        measurement = wait_for(running, signals)
-        # The handlers are still installed: a third Ctrl-C must not lose the figures.
-        if not quiet:
-            _show(measurement, explain)
-        outputs = (("timeline", timeline_path), ("chart", plot_path), ("measurement", json_path))
-        written = all([_write(measurement, of, path) for of, path in outputs if path is not None])
-    return exit_code(measurement, signals) if written else FAILED
-
-
-def _show(measurement: Measurement, explain: bool) -> None:
-    from concmem.cli._output import report
-
-    # The files must be written even if the terminal is gone. Rich accesses the terminal, too.
-    with contextlib.suppress(OSError):
-        sys.stderr.write(report(measurement, sys.stderr, explain=explain))
-        sys.stderr.flush()
-
-
-def _write(measurement: Measurement, of: str, path: Path) -> bool:
-    """Write one requested file, and print an error. Return whether it was written."""
-    try:
-        if of == "measurement":
-            _write_json(measurement, path)
-        else:
-            save(of, measurement.timeline if of == "timeline" else measurement, path)
-    except OSError as error:
-        if path == _STANDARD_OUTPUT and isinstance(error, BrokenPipeError):
-            return True  # closed pipe: it changes the exit status only if CMD ended with 0
-        error.filename = "standard output" if path == _STANDARD_OUTPUT else str(path)
-        report_error(error, sentence(error))
-        return False
-    return True
-
-
-def _write_json(measurement: Measurement, path: Path) -> None:
-    """Write JSON to a file with any ending, or to standard output."""
-    text = content("measurement", ".json", measurement)
-    if path == _STANDARD_OUTPUT:
-        click.echo(text, nl=False)
-    else:
-        write_whole(path, text)
+    return measure_command(command, quiet, explain, json_path, timeline_path, plot_path, **options)
