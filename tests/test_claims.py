@@ -20,6 +20,7 @@ from concmem.study.judging.article import CLAIMS
 from concmem.study.judging.judges import ARTICLE, LARGE
 from concmem.study.judging.verdicts import Answer, Cells, Span, at_least, span
 from concmem.study.limits.kinds import Obstacle
+from concmem.study.results.results import Results
 from concmem.study.store.directory import Store
 
 MIB = 1 << 20
@@ -35,7 +36,7 @@ def a_row(program: str, tasks: int, *mib: float, **more: Any) -> Row:
     if mib:
         ordered = sorted(int(each * MIB) for each in mib)
         known |= {"min_bytes": ordered[0], "median_bytes": ordered[len(mib) // 2], "max_bytes": ordered[-1]}
-        known |= {"status": "ok", "figure_status": "bounded", "wall_s": 10.5, "beyond_s": 0.5}
+        known |= {"status": "ok", "figure_statuses": ("bounded",), "wall_s": 10.5, "beyond_s": 0.5}
     return Row(**{"status": "failed", "good_runs": len(mib), **known, **more})
 
 
@@ -92,7 +93,8 @@ def test_dotnet_needs_most() -> None:
 
 def test_figures_of_mono_judge_no_claim_about_dotnet() -> None:
     """No claim about .NET is judged by figures of Mono."""
-    mono = [a_row("csharp", tasks, 131.0, toolchain="Mono 6.8 (not .NET)") for tasks in (1, 100_000, 1_000_000)]
+    kind = {"toolchain": "Mono 6.8 (not .NET)", "toolchain_name": "Mono"}
+    mono = [a_row("csharp", tasks, 131.0, **kind) for tasks in (1, 100_000, 1_000_000)]
     rest = [row for tasks in (1, 100_000, 1_000_000) for row in alike(ARTICLE, tasks, 200.0) if row.program != "csharp"]
     for key in (claim.key for claim in CLAIMS if "dotnet" in claim.key or "csharp" in claim.key):
         result = judged(key, *mono, *rest)
@@ -343,7 +345,7 @@ def test_a_verdict_that_depends_on_a_version_says_so() -> None:
 def test_errors_widen_a_range() -> None:
     """The error of a figure widens its range on that side; an unknown error does not."""
     assert span(a_row("go", 1, 2, 3, error_bytes=MIB, over_bytes=MIB)) == Span(MIB, 4 * MIB)
-    assert span(a_row("go", 1, 2, 3, figure_status="sampled")) == Span(2 * MIB, 3 * MIB)
+    assert span(a_row("go", 1, 2, 3, figure_statuses=("sampled",))) == Span(2 * MIB, 3 * MIB)
     assert span(a_row("go", 1, 1, over_bytes=2 * MIB)).low > 0
     java = a_row("java-virtual-threads", 100_000, 255)
     assert judged("go-behind-java", a_row("go", 100_000, 260), java).verdict == HOLDS
@@ -499,7 +501,7 @@ def test_published_figures_stand_beside_ours(make_study: Make) -> None:
 def test_claims_are_written_as_markdown_and_json(make_study: Make) -> None:
     """The document has a line for each claim; the JSON has the same verdicts and every published figure."""
     study = of_the_article(make_study)
-    text, content = claims_markdown(study), json.loads(claims_json(study))
+    text, content = claims_markdown(Results(study)), json.loads(claims_json(Results(study)))
     for verdict in claims(study):
         assert sum(f"| {verdict.claim} | {verdict.verdict} |" in line for line in text.splitlines()) == 1
     assert content["claims"] == [attrs.asdict(each) for each in claims(study)]
@@ -522,5 +524,5 @@ def test_the_command_prints_and_writes_the_claims(make_study: Make) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     table, message, rest = done.stdout.partition(f"{TOTAL} claims of the article: ")
     assert "Peak memory by number of tasks" in table and message and "claims.md, claims.json" in rest
-    assert (study.path / "claims.md").read_text(encoding="utf-8") == claims_markdown(study)
-    assert (study.path / "claims.json").read_text(encoding="utf-8") == claims_json(study)
+    assert (study.path / "claims.md").read_text(encoding="utf-8") == claims_markdown(Results(study))
+    assert (study.path / "claims.json").read_text(encoding="utf-8") == claims_json(Results(study))

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 import concmem
+from concmem._figures.ground_truth import START_UP_JITTER_BYTES
 from concmem._paths import PROGRAMS
 from concmem.errors import InvalidRequest
 from concmem.testing import known, known_names
@@ -20,10 +21,6 @@ MIB = 1 << 20
 
 TRUE_BYTES = 2 * MIB
 """More than /bin/true needs (about 1 MiB: pages of libc and the loader), and less than any host here holds."""
-
-START_UP_JITTER_BYTES = 384 << 10
-"""By how much two starts of one program differ. The kernel maps up to 16 pages around each touched page of a file. How
-many depends on where the loader put the file and on what is in the page cache."""
 
 HOLD_S = 0.15
 """Long enough for many readings at 1 kHz, even if another process has the CPU for some time."""

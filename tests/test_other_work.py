@@ -19,6 +19,7 @@ from concmem.report.page.sentences import bars_title, headline
 from concmem.report.tables.peaks import markdown
 from concmem.study import Plan, Run, Study, bench, claims, costs, load_study, rows
 from concmem.study.judging.verdicts import Answer, Cells
+from concmem.study.results.results import Results
 from concmem.study.running import attempt as attempts
 from concmem.study.running import backend as places
 from concmem.study.running import other_work
@@ -287,7 +288,9 @@ def test_figures_come_from_runs_on_an_idle_machine(make: Callable[..., Study]) -
     assert (row.good_runs, row.busy_runs, row.figure_runs, row.runs) == (3, 2, 5, 5)
     assert (row.status, row.is_busy, row.has_rank, row.is_enough) == ("ok", False, True, False)
     assert row.other_share == 0.02
-    assert "2 more runs were made while the machine was busy with other work, and are not counted" in markdown(study)
+    assert "2 more runs were made while the machine was busy with other work, and are not counted" in markdown(
+        Results(study)
+    )
 
 
 def test_a_cell_with_marked_runs_only_is_shown_but_judges_nothing(make: Callable[..., Study]) -> None:
@@ -313,7 +316,7 @@ def test_a_cell_with_marked_runs_only_is_shown_but_judges_nothing(make: Callable
     assert "Rust-Threads needs least" in finding(of_one_size)
     assert "Go" not in headline(rows(disturbed)) and "Go" not in bars_title(rows(disturbed))
     assert "Go" in headline(rows(calm))
-    text = markdown(disturbed)
+    text = markdown(Results(disturbed))
     message = "the machine was busy with other work, which took up to 50% of the CPU time"
     assert f"{message}; the figure has no rank and is not used for claims" in text and "1.00 MiB" in text
     go, python = ("go", 1), ("python", 1)

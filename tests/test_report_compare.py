@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from concmem.report import compare, print_comparison
-from concmem.report.comparison import Comparison, Pair
 from concmem.report.tables.comparison import comparison_markdown, finding
 from concmem.study import Study, StudyError
+from concmem.study.results.comparison import Comparison, Pair
 from concmem.study.stats import ratio_interval
 from concmem.study.store.directory import Store
 

@@ -21,6 +21,7 @@ from concmem.model import Figure
 from concmem.report.tables.formats import csv_text
 from concmem.report.tables.peaks import markdown
 from concmem.study import Row, Study, rows
+from concmem.study.results.results import Results
 from concmem.study.store.directory import Store
 
 Make = Callable[..., Study]
@@ -53,7 +54,7 @@ def _report(*arguments: object) -> subprocess.CompletedProcess[bytes]:
 
 def test_the_csv_has_a_column_for_every_attribute(study: Study) -> None:
     """Columns are in the order of `Row`. Amounts are whole numbers, missing values are empty, flags are one cell."""
-    lines = list(csv.DictReader(io.StringIO(csv_text(study))))
+    lines = list(csv.DictReader(io.StringIO(csv_text(Results(study)))))
     assert list(lines[0]) == COLUMNS and len(lines) == 6
     assert (lines[1]["median_bytes"], lines[1]["flags"]) == (str(int(31.25 * (1 << 20))), "'+P 5")
     assert lines[1]["interval_low_bytes"] == str(int(30.5 * (1 << 20)))
@@ -99,7 +100,7 @@ def test_without_pyarrow_one_sentence_says_what_to_install(study: Study, monkeyp
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(report.ReportExtraMissing, match=r"pyarrow, which is missing: pip install 'concmem\[parquet\]'"):
         report.study_bytes(study, "parquet")
-    assert report.study_bytes(study, "md").decode() == markdown(study)
+    assert report.study_bytes(study, "md").decode() == markdown(Results(study))
 
 
 def test_an_unknown_margin_is_null(study: Study) -> None:

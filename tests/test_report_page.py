@@ -24,6 +24,7 @@ from concmem.report.charts.timelines import differences, pack_run, select_points
 from concmem.report.page import sentences as words
 from concmem.report.page.build import page
 from concmem.study import Entry, Plan, Run, Study, costs, rows
+from concmem.study.results.results import Results
 from concmem.study.store.directory import Store
 
 pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
@@ -97,7 +98,7 @@ def study(grown: Measurement, tmp_path_factory: pytest.TempPathFactory) -> Study
 def index(study: Study) -> Path:
     """Return the path of the page."""
     path = study.path / "index.html"
-    path.write_text(page(study), encoding="utf-8")
+    path.write_text(page(Results(study)), encoding="utf-8")
     return path
 
 
@@ -361,7 +362,7 @@ def test_a_failed_run_has_a_cross(
         reason = {"status": "failed", "reason": run.reason or "late"} if fails else {}
         store.add(attrs.evolve(run, measurement=grown, **reason))
     path = made.path / "index.html"
-    path.write_text(page(concmem.study.load_study(made.path)), encoding="utf-8")
+    path.write_text(page(Results(concmem.study.load_study(made.path))), encoding="utf-8")
     found = opened(path)
     found.page.locator("#timeline-title", has_text="with 1 task:").wait_for()
     assert "failed" not in found.page.inner_text("#timeline-title")
@@ -396,7 +397,7 @@ def test_a_page_without_timelines(opened: Callable[..., Opened], study: Study, t
     """The page of a study without timelines has a sentence in their place. The rest is unchanged."""
     shutil.copytree(study.path, tmp_path / "copy", ignore=shutil.ignore_patterns("*.npz"))
     path = tmp_path / "copy" / "index.html"
-    path.write_text(page(concmem.study.load_study(path.parent)), encoding="utf-8")
+    path.write_text(page(Results(concmem.study.load_study(path.parent))), encoding="utf-8")
     found = opened(path)
     assert "timelines of this study's runs are not in its directory" in found.page.inner_text("#timelines")
     assert found.said == [] and found.count("#chart-timeline") == 0
@@ -411,7 +412,7 @@ def test_other_workloads_have_a_page(
     runs = tuple(attrs.evolve(run, rate_per_s=1e6 / run.tasks if run.peak else None) for run in study.runs)
     other = attrs.evolve(study, plan=attrs.evolve(study.plan, workload=workload), runs=runs)
     path = tmp_path / "index.html"
-    path.write_text(page(other), encoding="utf-8")
+    path.write_text(page(Results(other)), encoding="utf-8")
     found = opened(path)
     assert found.said == []
     rate = {"spawn": "Tasks a second", "channel": "Messages a second"}[workload]
@@ -428,7 +429,7 @@ def test_a_study_without_a_figure_has_a_page(opened: Callable[..., Opened], stud
         ("begun", study.runs[:2]),
     ):
         path = tmp_path / f"{name}.html"
-        path.write_text(page(attrs.evolve(study, path=tmp_path, runs=tuple(runs))), encoding="utf-8")
+        path.write_text(page(Results(attrs.evolve(study, path=tmp_path, runs=tuple(runs)))), encoding="utf-8")
         found = opened(path)
         assert found.said == [] and found.count("#all tbody tr") == len(CELLS)
     assert found.page.locator("#all td.peak", has_text="not run").count() == len(CELLS) - 1
@@ -441,7 +442,7 @@ def test_names_of_many_programs_do_not_overlap(
     """With 30 programs no names overlap, and nothing is wider than the window."""
     cells = {(f"program-{i}", tasks): [3 + i / 9 + tasks / 9e3] * 5 for i in range(30) for tasks in (1, 1_000, 10_000)}
     path = tmp_path / "index.html"
-    path.write_text(page(make_study("many", cells)), encoding="utf-8")
+    path.write_text(page(Results(make_study("many", cells))), encoding="utf-8")
     found = opened(path, width=width)
     assert found.page.evaluate("document.documentElement.scrollWidth") <= width
     for chart in ("growth", "start-0"):
@@ -512,10 +513,11 @@ def test_the_page_depends_only_on_the_study(index: Path) -> None:
     """A new process makes the same page, byte for byte."""
     code = (
         "import sys; from concmem.report.page.build import page; from concmem.study import load_study; "
-        "sys.stdout.buffer.write(page(load_study(sys.argv[1])).encode())"
+        "from concmem.study.results.results import Results; "
+        "sys.stdout.buffer.write(page(Results(load_study(sys.argv[1]))).encode())"
     )
     done = subprocess.run([sys.executable, "-c", code, str(index.parent)], capture_output=True, check=True, timeout=300)
-    again = page(_loaded(index)).encode()
+    again = page(Results(_loaded(index))).encode()
     assert done.stdout == again
 
 

@@ -27,6 +27,7 @@ from concmem.report.tables.formats import csv_text
 from concmem.report.tables.markdown import escape as escape_markdown
 from concmem.report.tables.peaks import markdown, print_table
 from concmem.study import Entry, Plan, Run, Study, rows
+from concmem.study.results.results import Results
 from concmem.study.store.directory import Store
 
 MIB = 1 << 20
@@ -104,7 +105,7 @@ def test_rows_that_have_not_run_yet(study: Study) -> None:
 
 def test_the_csv_holds_every_row_in_full(study: Study) -> None:
     """Bytes and seconds are numbers, missing figures are empty, reasons are complete."""
-    lines = list(csv.DictReader(io.StringIO(csv_text(study))))
+    lines = list(csv.DictReader(io.StringIO(csv_text(Results(study)))))
     assert len(lines) == 8
     lean = lines[0]
     assert (lean["program"], lean["tasks"], lean["median_bytes"]) == ("lean", "1", str(int((3 + 1e-4) * MIB)))
@@ -159,8 +160,8 @@ def test_sampled_figures_have_no_upper_margin(study: Study, measured: Measuremen
             for run, figure in zip(study.runs, figures, strict=False)
         )
         shown = attrs.evolve(study, runs=runs, plan=attrs.evolve(study.plan, programs=("lean",), tasks=(1,)))
-        (line,) = csv.DictReader(io.StringIO(csv_text(shown)))
-        (cells,) = (line for line in markdown(shown).splitlines() if line.startswith("| lean | 1 |"))
+        (line,) = csv.DictReader(io.StringIO(csv_text(Results(shown))))
+        (cells,) = (line for line in markdown(Results(shown)).splitlines() if line.startswith("| lean | 1 |"))
         return line, cells.split(" | ")[5]
 
     bounded = Figure(4 * MIB, "bounded", "wait4 ru_maxrss", error_bytes=64 << 10, over_bytes=8 << 10)
@@ -173,14 +174,14 @@ def test_sampled_figures_have_no_upper_margin(study: Study, measured: Measuremen
 
 def test_programs_are_ordered_by_memory(study: Study) -> None:
     """The order is that of the largest size, then of the next smaller one. Programs without figures are last."""
-    lines = markdown(study).splitlines()
+    lines = markdown(Results(study)).splitlines()
     first = lines.index("| program | kind | 1 | 100 000 |") + 2
     assert [line.split(" | ")[0] for line in lines[first : first + 4]] == ["| lean", "| fat", "| threads", "| absent"]
 
 
 def test_the_markdown_has_the_method(study: Study) -> None:
     """Source, status and its meaning, ranges, errors, seed and machine are below the table."""
-    text = markdown(study)
+    text = markdown(Results(study))
     assert "seed 4" in text
     for said in (
         "read from wait4 ru_maxrss",
@@ -206,7 +207,7 @@ def test_each_size_has_a_chart(study: Study) -> None:
     """Each size has an SVG and a PNG with every title, amount and reason, and nothing is cut off."""
     pytest.importorskip("altair", reason="altair is not installed (pip install 'concmem[report]')")
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
-    paths = write_charts(study, study.path)
+    paths = write_charts(Results(study), study.path)
     assert [path.name for path in paths] == ["figure-1.svg", "figure-1.png", "figure-2.svg", "figure-2.png"]
     for number, expected in (
         (
@@ -274,8 +275,8 @@ def test_a_study_without_any_figure_has_a_report(study: Study, measured: Measure
     """If nothing could run, table and charts are written and say so."""
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
     none = attrs.evolve(study, runs=tuple(run for run in study.runs if run.program == "absent"))
-    assert len(write_charts(none, study.path)) == 4
-    assert "| lean | thread | not run<sup>" in markdown(none)
+    assert len(write_charts(Results(none), study.path)) == 4
+    assert "| lean | thread | not run<sup>" in markdown(Results(none))
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

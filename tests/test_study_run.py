@@ -43,7 +43,7 @@ from concmem.study.limits.memory import estimate_bytes
 from concmem.study.plan import Cell
 from concmem.study.running import runner as runner_module
 from concmem.study.running.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, run_once
-from concmem.study.running.reasons import own_message, why_failed
+from concmem.study.running.reasons import Reason, own_message, why_failed
 from concmem.study.workloads import WORKLOADS
 from concmem.units import format_bytes
 
@@ -438,6 +438,7 @@ def test_a_size_above_a_failed_one_is_not_called_too_large(harness: Bench, monke
     small, failed, large = harness.run(tasks=(2000, 3000, 1_000_000)).runs
     assert (small.status, failed.status, large.status, large.attempts) == ("ok", "failed", "skipped", 0)
     assert large.reason == f"not tried: it failed with 3 000 tasks: {failed.reason}"
+    assert (small.reason_code, failed.reason_code, large.reason_code) == ("", "exit_code", "smaller_failed")
     assert "thread limit reached" in large.reason
 
 
@@ -604,8 +605,9 @@ def test_the_reason_names_the_limit_that_was_reached(measured: Measurement) -> N
     mappings = Limit("vm.max_map_count", 65530, None, 1 << 31, each=4)
     failed = _attempt(measured, ["could not start thread"], exit=Exit(1, None, "exited"), max_threads=16_367)
     message = why_failed(failed, 9, "thread", WORKLOADS["sleep"], Limits(1, 1), of_machine=[mappings])
-    assert message == (
-        "could not start thread (exit code 1); most threads alive at once: 16 367; vm.max_map_count is 65530"
+    assert message == Reason(
+        "exit_code",
+        "could not start thread (exit code 1); most threads alive at once: 16 367; vm.max_map_count is 65530",
     )
 
 
@@ -620,7 +622,8 @@ def test_only_the_kernel_s_own_count_makes_a_kill_out_of_memory(measured: Measur
     ):
         killed = _attempt(measured, exit=Exit(None, 9, "oom" if oom else "signaled"), oom=oom)
         message = why_failed(killed, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
-        assert message == f"it printed no reason (killed by SIGKILL{words}{used})"
+        reason = f"it printed no reason (killed by SIGKILL{words}{used})"
+        assert message == Reason("oom" if oom else "signal", reason)
 
 
 def test_the_reason_names_processes_that_could_not_be_killed(measured: Measurement) -> None:
@@ -628,8 +631,9 @@ def test_the_reason_names_processes_that_could_not_be_killed(measured: Measureme
     sampler = attrs.evolve(measured.sampler, survivors=(Survivor(7, "java", "frozen"), Survivor(8, "java", "frozen")))
     stopped = _attempt(measured, exit=Exit(None, None, "interrupted"), sampler=sampler)
     message = why_failed(stopped, 9, "event loop", WORKLOADS["sleep"], Limits(1, 1))
-    assert message.startswith("it printed no reason (still running)")
-    assert message.endswith(f"; could not be killed: 7 (java): {sampler.survivors[0].sentence} (and 1 more)")
+    assert message is not None and message.code == "still_running"
+    assert message.sentence.startswith("it printed no reason (still running)")
+    assert message.sentence.endswith(f"; could not be killed: 7 (java): {sampler.survivors[0].sentence} (and 1 more)")
 
 
 def test_piped_progress_is_plain_lines(harness: Bench) -> None:

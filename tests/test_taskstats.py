@@ -12,15 +12,13 @@ from pathlib import Path
 import attrs
 import pytest
 
+from concmem._figures.ground_truth import START_UP_JITTER_BYTES
 from concmem.testing import known
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 MIB = 1 << 20
 TASKS = 1000
-
-START_UP_JITTER_BYTES = 128 << 10
-"""By how much two starts of one program differ (see test_known_bytes.py)."""
 
 
 @attrs.frozen

@@ -15,12 +15,12 @@ from concmem._figures.table import FIGURES
 from concmem.model import Figure, Measurement
 from concmem.units import format_bytes, format_seconds
 
-__all__ = ["TRUTHS", "Truth", "Verdict", "judge"]
+__all__ = ["START_UP_JITTER_BYTES", "TRUTHS", "Truth", "Verdict", "judge"]
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _HOLD_S = 0.13
 
-_START_UP_JITTER_BYTES = 384 * _KIB
+START_UP_JITTER_BYTES = 384 * _KIB
 """By how much two starts of one process differ. The kernel maps up to 16 pages around each touched page of a file. How
 many depends on where the loader put the file and on what is in the page cache."""
 
@@ -176,7 +176,7 @@ def _needed_s(name: str, measurement: Measurement) -> float:
 
 def _slack_bytes(truth: Truth, name: str, measurement: Measurement) -> int:
     """Return by how much a run may need more than its bytes and the start-up size of the base run."""
-    slack_bytes = _START_UP_JITTER_BYTES * max(1, len(measurement.processes))
+    slack_bytes = START_UP_JITTER_BYTES * max(1, len(measurement.processes))
     if name == "cgroup_peak":
         slack_bytes += max(truth.tree_rss_sum_bytes or 0, truth.charged_bytes or 0) // _KERNEL_SHARE
     return slack_bytes

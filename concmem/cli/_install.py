@@ -12,7 +12,7 @@ from concmem._escaping import escape_text
 from concmem.cli._streams import say
 from concmem.drivers import programs as drivers
 from concmem.drivers import toolchains
-from concmem.drivers.long_command import so_far
+from concmem.drivers.outside_programs import so_far
 from concmem.drivers.programs import Missing, Program
 from concmem.errors import ConcmemError
 from concmem.units import format_bytes

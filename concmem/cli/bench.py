@@ -143,6 +143,7 @@ def bench(
     """
     from concmem import study
     from concmem.report import print_table
+    from concmem.study.results.results import Results
 
     if no_wait and wait_s is not None:
         raise click.UsageError("--no-wait and --wait cannot be used together")
@@ -179,8 +180,9 @@ def bench(
         again += f" --scheduler {shell_word(scheduler)}" if scheduler else ""
         say(f"{why}; {stored} run{'' if stored == 1 else 's'} stored. To continue: {again}")
         raise SystemExit(status) from None
-    paths, _ = written(directory)
-    print_table(done, PipeConsole())
+    results = Results(done)
+    paths, _ = written(results)
+    print_table(results, PipeConsole())
     show()
     show(f"Written: {', '.join(path.name for path in paths)} in {directory}")
     missing = [entry.name for entry in done.programs if entry.missing]

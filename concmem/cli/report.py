@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from concmem.cli._console import PipeConsole
 from concmem.cli._options import file
 from concmem.cli._streams import say, show
 from concmem.export.outputs import endings
+
+if TYPE_CHECKING:
+    from concmem.study.results.results import Results
 
 __all__ = ["report", "written"]
 
@@ -83,24 +87,26 @@ def _give(content: bytes, form: str, out: Path | None) -> None:
 def _write(directory: Path) -> None:
     from concmem.report import print_claims, print_table
     from concmem.study import load_study
+    from concmem.study.results.results import Results
 
-    paths, whole = written(directory)
-    study = load_study(directory)
-    print_table(study, PipeConsole())
+    results = Results(load_study(directory))
+    paths, whole = written(results)
+    print_table(results, PipeConsole())
     show()
-    print_claims(study, PipeConsole())
+    print_claims(results, PipeConsole())
     show()
     show(f"Written: {', '.join(path.name for path in paths)} in {directory}")
     raise SystemExit(0 if whole else 1)
 
 
-def written(directory: Path) -> tuple[list[Path], bool]:
+def written(results: Results) -> tuple[list[Path], bool]:
     """Write the report. Return its files, and whether it has charts and page, which need the report extra."""
-    from concmem.report import ReportExtraMissing, write
+    from concmem.report import ReportExtraMissing
+    from concmem.report._write import write_results
 
     try:
-        return write(directory), True
+        return write_results(results), True
     except ReportExtraMissing as error:
-        paths = write(directory, figures=False)
-        say(f"{error}, then: concmem report {shell_word(str(directory))}")
+        paths = write_results(results, figures=False)
+        say(f"{error}, then: concmem report {shell_word(str(results.study.path))}")
         return paths, False

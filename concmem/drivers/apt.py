@@ -8,14 +8,13 @@ import re
 import shlex
 import shutil
 import struct
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 from concmem.drivers.cache import cache_dir
-from concmem.drivers.long_command import Watch, run_long, unwatched
+from concmem.drivers.outside_programs import ToolResult, Watch, run_tool, unwatched
 
 __all__ = ["as_root", "choose", "fetch_lists", "forget", "has_apt", "has_lists", "install", "installed", "sizes"]
 
@@ -43,10 +42,8 @@ def has_lists() -> bool:
 
 def installed(name: str) -> bool:
     """Return whether a package is installed."""
-    done = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Status}", name], stdin=subprocess.DEVNULL, capture_output=True
-    )
-    return done.stdout.endswith(b" installed")
+    done = run_tool(["dpkg-query", "--show", "--showformat=${Status}", name], with_errors=False)
+    return done.output.endswith(b" installed")
 
 
 @cache
@@ -58,7 +55,7 @@ def choose(choice: str) -> str:
     if not has_lists():
         return names[-1]
     for name in names:
-        if re.search(r"Candidate: (?!\(none\))", _ask(["apt-cache", *_options(), "policy", name])):
+        if re.search(r"Candidate: (?!\(none\))", run_tool(["apt-cache", *_options(), "policy", name]).text):
             return name
     return ""
 
@@ -74,7 +71,7 @@ def sizes(wanted: tuple[str, ...]) -> tuple[int, int]:
     """Return how many bytes apt would download for packages and their dependencies, and how many they take on disk."""
     if not wanted or not has_lists():
         return 0, 0
-    output = _ask(["apt-get", *_options(), "-oDebug::NoLocking=1", "--assume-no", *_INSTALL[0::2], *wanted])
+    output = run_tool(["apt-get", *_options(), "-oDebug::NoLocking=1", "--assume-no", *_INSTALL[0::2], *wanted]).text
     download = re.search(r"^Need to get ([\d.,]+ [kMG]?B)[/ ]", output, re.M)
     disk = re.search(r"([\d.,]+ [kMG]?B) of additional disk space|^ +Space needed: ([\d.,]+ [kMG]?B)", output, re.M)
     return _bytes(download[1] if download else "0 B"), _bytes((disk[1] or disk[2]) if disk else "0 B")
@@ -97,16 +94,16 @@ def fetch_lists(say: Callable[[str], None], watch: Watch = unwatched) -> None:
             (_own() / name).mkdir(parents=True, exist_ok=True)
         argv = ["apt-get", *_own_options(), "update"]
     say(shlex.join(argv))
-    run_long(argv, watch)
+    run_tool(argv, watch)
     forget()
 
 
-def install(names: Sequence[str], say: Callable[[str], None], watch: Watch = unwatched) -> tuple[int, list[str], str]:
+def install(names: Sequence[str], say: Callable[[str], None], watch: Watch = unwatched) -> tuple[ToolResult, str]:
     """
     Install packages as root. Wait up to 15 minutes for other programs that hold apt's locks.
 
     Returns:
-        The exit code of apt-get, its lines of output, and the command.
+        How apt-get ended, and the command.
 
     Raises:
         OSError: apt-get cannot be started.
@@ -115,7 +112,7 @@ def install(names: Sequence[str], say: Callable[[str], None], watch: Watch = unw
     say(shown)
     _wait_for_locks(say)
     argv = [*_WITH_STATUS, "apt-get", _WAIT_FOR_DPKG, *_SHOW, *_INSTALL, *names]
-    return (*run_long(argv, watch, env={"DEBIAN_FRONTEND": "noninteractive"}), shown)
+    return run_tool(argv, watch, env={"DEBIAN_FRONTEND": "noninteractive"}), shown
 
 
 def as_root(names: Iterable[str]) -> str:
@@ -169,11 +166,6 @@ def _lists_in(folder: Path) -> bool:
 
 def _fresh(folder: Path) -> bool:
     return any(time.time() - path.stat().st_mtime < _LISTS_AGE_S for path in folder.glob("*_InRelease"))
-
-
-def _ask(argv: Sequence[str]) -> str:
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, env={**os.environ, "LC_ALL": "C"})
-    return done.stdout.decode(errors="replace")
 
 
 def _bytes(text: str) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from concmem._escaping import escape_text
 from concmem.drivers.cache import cache_dir, publish
-from concmem.drivers.long_command import Watch, run_long
 from concmem.drivers.manifest import Alternative, Language, fill
+from concmem.drivers.outside_programs import ToolTimeout, Watch, run_tool
 from concmem.errors import ConcmemError
 
 __all__ = ["BuildError", "build_once", "cached_folder"]
@@ -77,13 +76,13 @@ def _make(language: Language, alternative: Alternative, values: dict[str, str], 
     for step in alternative.build:
         argv = [fill(word, values) for word in step]
         try:
-            code, output = run_long(argv, watch, cwd=scratch, env=env, timeout_s=_TIMEOUT_S)
+            done = run_tool(argv, watch, cwd=scratch, env=env, timeout_s=_TIMEOUT_S)
         except OSError as error:
             raise BuildError(f"cannot build {values['program']}: {argv[0]}: {error.strerror}") from error
-        except subprocess.TimeoutExpired as error:
-            raise BuildError(f"cannot build {values['program']}: {argv[0]} took more than {error.timeout} s") from error
-        if code != 0:
-            lines = escape_text("\n".join(output[-12:]), keep="\n") or f"exit code {code}, no message"
+        except ToolTimeout as error:
+            raise BuildError(f"cannot build {values['program']}: {argv[0]} took more than {_TIMEOUT_S} s") from error
+        if done.code != 0:
+            lines = escape_text("\n".join(done.lines[-12:]), keep="\n") or f"exit code {done.code}, no message"
             raise BuildError(f"cannot build {values['program']} with {alternative.name}: {lines}")
 
 

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import attrs
 
 from concmem.drivers.cache import cache_dir, check_executable
 from concmem.drivers.manifest import Alternative, Language, Tool, fill, version_key
+from concmem.drivers.outside_programs import ToolTimeout, run_tool
 
 __all__ = ["Found", "find_toolchains", "packages_dir"]
 
@@ -121,23 +121,16 @@ def _query(tool: Tool, path: str, values: dict[str, str]) -> str:
         return ""
     argv = [fill(word, values) for word in tool.ask]
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"LC_ALL": "C.UTF-8"},
-            timeout=_ASK_TIMEOUT_S,
-        )
+        done = run_tool(argv, timeout_s=_ASK_TIMEOUT_S)
     except OSError as error:
         if error.errno in _NOT_ITS_FAULT:
             raise
         return f"{argv[0]} cannot be run ({error.strerror})"
-    except subprocess.TimeoutExpired:
+    except ToolTimeout:
         return f"{argv[0]} did not end within {_ASK_TIMEOUT_S} s"
-    if done.returncode != 0:
-        return f"{shlex.join(argv)} ended with exit code {done.returncode}"
-    match = re.search(fill(tool.answer, values, pattern=True), done.stdout.decode(errors="replace"))
+    if done.code != 0:
+        return f"{shlex.join(argv)} ended with exit code {done.code}"
+    match = re.search(fill(tool.answer, values, pattern=True), done.text)
     if match is None:
         return f"the output of {shlex.join(argv)} does not match the pattern in language.toml"
     values |= {name: value.strip() for name, value in match.groupdict().items() if value is not None}

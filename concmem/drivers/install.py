@@ -7,15 +7,15 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from concmem.drivers import apt as _apt
 from concmem.drivers.cache import publish
 from concmem.drivers.detection import packages_dir
-from concmem.drivers.long_command import Watch, run_long
 from concmem.drivers.manifest import Language, Way
+from concmem.drivers.outside_programs import ToolResult, Watch, run_tool
 from concmem.errors import ConcmemError
 
 __all__ = [
@@ -145,7 +145,7 @@ def _installer() -> list[str]:
 def _run(argv: list[str], say: Say, watch: Watch, env: dict[str, str] | None = None) -> None:
     say(shlex.join(argv))
     with _started(argv[0]):
-        _check(*run_long(argv, watch, env=env), shlex.join(argv))
+        _check(run_tool(argv, watch, env=env), shlex.join(argv))
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def _started(name: str) -> Iterator[None]:
         raise InstallError(f"{name}: {error.strerror}") from error
 
 
-def _check(code: int, output: Sequence[str], shown: str) -> None:
-    if code != 0:
-        lines = [line.strip() for line in output if not line.startswith("WARNING: Retrying")][-4:]
-        raise InstallError(f"{shown} failed: {' | '.join(lines) or f'exit code {code}'}")
+def _check(done: ToolResult, shown: str) -> None:
+    if done.code != 0:
+        lines = [line.strip() for line in done.lines if not line.startswith("WARNING: Retrying")][-4:]
+        raise InstallError(f"{shown} failed: {' | '.join(lines) or f'exit code {done.code}'}")

@@ -25,8 +25,8 @@ from concmem.drivers import detection as _detection
 from concmem.drivers import install as _install
 from concmem.drivers import manifest as _manifest
 from concmem.drivers.build import BuildError
-from concmem.drivers.long_command import Watch, unwatched
 from concmem.drivers.manifest import Kind, ManifestError
+from concmem.drivers.outside_programs import Watch, unwatched
 from concmem.errors import InvalidRequest
 
 __all__ = [

@@ -13,7 +13,7 @@ from concmem.drivers import install as _install
 from concmem.drivers import manifest as _manifest
 from concmem.drivers import programs as drivers
 from concmem.drivers.install import InstallError, Say
-from concmem.drivers.long_command import Watch, unwatched
+from concmem.drivers.outside_programs import Watch, unwatched
 from concmem.drivers.programs import Missing, Program, Toolchain
 from concmem.errors import InvalidRequest
 from concmem.units import parse_bytes

@@ -74,7 +74,7 @@ def content(of: str, ending: str, value: Any) -> bytes:
     Args:
         of: What is written.
         ending: The ending of the file.
-        value: The measurement, timeline, study or comparison.
+        value: The measurement, the timeline, the comparison, or the `Results` of the study.
 
     Raises:
         KeyError: There is no such format.

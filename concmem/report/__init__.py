@@ -2,11 +2,11 @@
 
 from concmem.report._write import ReportNotWritten, write
 from concmem.report.charts.study import ReportExtraMissing
-from concmem.report.comparison import Comparison, compare
 from concmem.report.tables.claims import Beside, beside, print_claims
 from concmem.report.tables.comparison import print_comparison
 from concmem.report.tables.formats import COMPARISON_FORMATS, STUDY_FORMATS, comparison_bytes, study_bytes
 from concmem.report.tables.peaks import print_table
+from concmem.study.results.comparison import Comparison, compare
 
 __all__ = [
     "COMPARISON_FORMATS",

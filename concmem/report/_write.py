@@ -10,8 +10,9 @@ from concmem.errors import ConcmemError
 from concmem.export.outputs import content
 from concmem.report.charts.study import need_extra, write_charts
 from concmem.study import StudyError, load_study
+from concmem.study.results.results import Results
 
-__all__ = ["ReportNotWritten", "write"]
+__all__ = ["ReportNotWritten", "write", "write_results"]
 
 _FILES = {"table.md": "study", "table.csv": "study", "claims.md": "claims", "claims.json": "claims"}
 _WITH_EXTRA = {"index.html": "page"}
@@ -43,15 +44,20 @@ def write(study_dir: str | Path, *, figures: bool = True) -> list[Path]:
         ReportExtraMissing: The report extra is not installed, and `figures` is true. Nothing was written.
         ReportNotWritten: A file could not be written.
     """
-    study = load_study(study_dir)
+    return write_results(Results(load_study(study_dir)), figures=figures)
+
+
+def write_results(results: Results, *, figures: bool = True) -> list[Path]:
+    """Write the same as `write`, from the results of a study that was read already."""
+    study = results.study
     if not study.runs:
         raise StudyError(f"the study in {study.path} has no run yet: there is nothing to report")
     if figures:
         need_extra()
     files = _FILES | (_WITH_EXTRA if figures else {})
-    contents = {name: content(of, Path(name).suffix, study) for name, of in files.items()}
+    contents = {name: content(of, Path(name).suffix, results) for name, of in files.items()}
     try:
-        paths = write_charts(study, study.path) if figures else []
+        paths = write_charts(results, study.path) if figures else []
         for name, written in contents.items():
             path = study.path / name
             write_whole(path, written)

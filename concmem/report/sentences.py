@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import attrs
-
-from concmem.study import Row, Study, largest_rows, rows
+from concmem.study import Row, Study
 from concmem.study.limits.kinds import MEMORY, commands
-from concmem.units import format_bytes, format_count
+from concmem.study.results.row import joined
+from concmem.units import format_bytes, format_count, format_error
 
-__all__ = ["STATUS_WORDS", "Note", "by_memory", "host_line", "lift_line", "method_line", "notes", "number_of"]
+__all__ = ["STATUS_WORDS", "errors_text", "host_line", "lift_line", "method_line", "missing_line", "number_of"]
 
 STATUS_WORDS = {
     "exact": "the kernel's own maximum, exact to the page",
@@ -21,23 +20,6 @@ STATUS_WORDS = {
     "upper_bound": "the truth is at most the figure plus the amount after the plus sign",
     "unavailable": "there is no figure",
 }
-
-
-def by_memory(study: Study) -> list[tuple[str, list[Row]]]:
-    """
-    Return the programs with their rows, least memory first.
-
-    Programs are compared at the largest number of tasks, then at the next smaller one. At each size, programs that were
-    only measured on a busy machine come after the others, and programs without a figure come last.
-    """
-    grouped: dict[str, list[Row]] = {}
-    for row in rows(study):
-        grouped.setdefault(row.program, []).append(row)
-
-    def key(item: tuple[str, list[Row]]) -> list[tuple[bool, float]]:
-        return [(not row.has_rank, row.median_bytes or float("inf")) for row in reversed(item[1])]
-
-    return sorted(grouped.items(), key=key)
 
 
 def host_line(study: Study) -> str:
@@ -64,7 +46,7 @@ def method_line(among: Iterable[Row], *, ranged: str = "") -> str:
         ranged: The words that say what shows the range of several runs, if anything does.
     """
     good = [row for row in among if row.median_bytes is not None]
-    sources = sorted({source for row in good for source in row.source.split(" / ")})
+    sources = sorted({source for row in good for source in row.sources})
     counts = {row.good_runs for row in good}
     times = "one run each"
     if max(counts, default=0) > 1:
@@ -74,41 +56,14 @@ def method_line(among: Iterable[Row], *, ranged: str = "") -> str:
     return f"Peak memory, {times}{read}"
 
 
+def errors_text(row: Row) -> str:
+    """Return by how much the truth may differ from a row's figure: one text for each of its statuses."""
+    return joined(format_error(status, row.error_bytes, row.over_bytes) for status in row.figure_statuses)
+
+
 def number_of(tasks: int) -> str:
     """Return a number of tasks as text: ``1 task``, ``10 000 tasks``."""
     return f"{format_count(tasks)} task{'' if tasks == 1 else 's'}"
-
-
-@attrs.frozen
-class Note:
-    """
-    A note on some cells of one program.
-
-    Attributes:
-        number: From 1, in order of appearance.
-        program: The program's name.
-        tasks: The numbers of tasks of these cells.
-        text: The sentence.
-    """
-
-    number: int
-    program: str
-    tasks: tuple[int, ...]
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.program} at {', '.join(map(format_count, self.tasks))}: {self.text}"
-
-
-def notes(study: Study, programs: Sequence[tuple[str, list[Row]]]) -> list[Note]:
-    """Return why cells have no figure, and remarks on those that have one. Equal sentences are one note."""
-    found: dict[tuple[str, str], list[int]] = {}
-    largest = {(row.program, row.instead_of): row for row in largest_rows(study)}
-    for program, program_rows in programs:
-        for row in program_rows:
-            for text in _remarks(row, study.plan.sleep_s, largest.get((program, row.tasks))):
-                found.setdefault((program, text), []).append(row.tasks)
-    return [Note(i, program, tuple(tasks), text) for i, ((program, text), tasks) in enumerate(found.items(), 1)]
 
 
 def missing_line(study: Study) -> str:
@@ -132,37 +87,3 @@ def lift_line(study: Study) -> str:
     if not lifts:
         return ""
     return f"To allow more tasks: {'; '.join(lifts)}. concmem bench --lift-limits does this for one study"
-
-
-def _busy_remark(row: Row) -> str:
-    """Return a remark on runs that were made while the machine was busy, or ""."""
-    if not row.busy_runs:
-        return ""
-    if row.is_busy:
-        taken = f", which took up to {row.other_share:.0%} of the CPU time" if row.other_share else ""
-        return f"the machine was busy with other work{taken}; the figure has no rank and is not used for claims"
-    made = "made while the machine was busy with other work"
-    if row.busy_runs == 1:
-        return f"1 more run was {made}, and is not counted"
-    return f"{row.busy_runs} more runs were {made}, and are not counted"
-
-
-def _remarks(row: Row, planned_sleep_s: float, largest: Row | None) -> list[str]:
-    remarks = []
-    if row.status == "partly":
-        remarks.append(f"{row.figure_runs} of {row.runs} runs have a figure; {row.reason}")
-    elif row.reason:
-        remarks.append(row.reason)
-    if largest is not None and largest.median_bytes is not None:
-        remarks.append(
-            f"the largest number that ran is {format_count(largest.tasks)}, with {format_bytes(largest.median_bytes)}"
-        )
-    if busy := _busy_remark(row):
-        remarks.append(busy)
-    if row.is_wide and row.spread is not None:
-        remarks.append(f"its runs range over {row.spread:.0%} of the median")
-    if row.median_bytes is not None and row.sleep_s > planned_sleep_s:
-        remarks.append(f"slept {row.sleep_s:g} s instead of {planned_sleep_s:g} s, so that all were alive at once")
-    if row.flags:
-        remarks.append(f"with {' '.join(row.flags)}")
-    return [*remarks, *row.remarks]

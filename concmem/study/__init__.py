@@ -3,7 +3,8 @@
 from concmem.study.judging.article import Verdict, claims
 from concmem.study.judging.others import Published, Source, published
 from concmem.study.plan import Cell, Plan, StudyError, cells
-from concmem.study.results.table import Row, costs, largest_rows, rows, rows_of_runs
+from concmem.study.results.row import Row
+from concmem.study.results.table import costs, largest_rows, rows, rows_of_runs
 from concmem.study.running.backend import ClusterError, ClusterExtraMissing
 from concmem.study.running.machine_lock import MachineBusy
 from concmem.study.running.outlook import Outlook, look_ahead

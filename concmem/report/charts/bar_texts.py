@@ -23,9 +23,7 @@ def instead(row: Row, columns: int, largest: Row | None = None) -> str:
         columns: The length of the longest line; there are at most `REASON_LINES` lines.
         largest: The row of the largest number of tasks that the program ran with, if that was searched for.
     """
-    text = row.reason
-    if not text.startswith(("could not", "not tried")):
-        text = f"{'not run' if row.status == 'not run' else 'could not run'}: {text}"
+    text = f"not run: {row.reason}" if row.status == "not run" else row.reason
     if largest is not None and largest.median_bytes is not None:
         text = f"{number_of(largest.tasks)} ran, with {format_bytes(largest.median_bytes)}; {text}"
     # No-break spaces keep a number together with the word before it and its unit.

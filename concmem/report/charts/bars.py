@@ -10,7 +10,8 @@ import attrs
 from concmem.report.charts.bar_texts import REASON_LINES, cut, instead, label
 from concmem.report.charts.base import CROSS, FITTING, configured, need_extra
 from concmem.report.charts.theme import Theme, language_colours
-from concmem.study import Published, Row, Study, largest_rows, published, rows
+from concmem.study import Published, Row, published
+from concmem.study.results.results import Results
 from concmem.units import format_bytes
 
 __all__ = ["ABOVE", "BESIDE", "Layout", "bars", "in_order", "marks_elsewhere"]
@@ -66,12 +67,12 @@ def in_order(of_one_size: Sequence[Row]) -> list[Row]:
     return sorted(of_one_size, key=lambda row: (not row.has_rank, row.median_bytes or float("inf")))
 
 
-def bars(study: Study, of_one_size: Sequence[Row], layout: Layout, theme: Theme, **title: Any) -> Any:
+def bars(results: Results, of_one_size: Sequence[Row], layout: Layout, theme: Theme, **title: Any) -> Any:
     """
     Return the chart. A program that failed has the reason in place of its bar.
 
     Args:
-        study: The study.
+        results: The results of the study.
         of_one_size: Its rows with one number of tasks.
         layout: The places of names and texts.
         theme: The colours.
@@ -81,14 +82,13 @@ def bars(study: Study, of_one_size: Sequence[Row], layout: Layout, theme: Theme,
     ordered = in_order(of_one_size)
     largest = max((row.max_bytes or 0 for row in ordered), default=0)
     scale, unit = next((u for u in _UNITS if largest >= u[0]), _UNITS[-1])
-    largest_of = {(row.program, row.instead_of): row for row in largest_rows(study)}
     shown = [
-        _datum(row, scale, study.plan.sleep_s, layout.columns, largest_of.get((row.program, row.tasks)))
+        _datum(row, scale, results.study.plan.sleep_s, layout.columns, results.largest_of.get((row.program, row.tasks)))
         for row in ordered
     ]
     good = [datum for datum in shown if "peak" in datum]
     bad = [datum for datum in shown if "instead" in datum]
-    elsewhere = _elsewhere(study, ordered, scale)
+    elsewhere = _elsewhere(results, ordered, scale)
     end = max([largest / scale, *(each["peak"] for each in elsewhere if each["peak"] * scale <= largest * _NEAR)]) * 1.1
     draw = _Drawing(
         altair, theme, layout, altair.Y("program:N", sort=[row.program for row in ordered], axis=None),
@@ -98,7 +98,7 @@ def bars(study: Study, of_one_size: Sequence[Row], layout: Layout, theme: Theme,
     layers = [
         *draw.names(shown),
         *(
-            draw.amounts(good, language_colours((row.language for row in rows(study)), theme), bool(elsewhere))
+            draw.amounts(good, language_colours((row.language for row in results.rows), theme), bool(elsewhere))
             if good
             else []
         ),
@@ -117,20 +117,20 @@ def bars(study: Study, of_one_size: Sequence[Row], layout: Layout, theme: Theme,
     return configured(chart, theme)
 
 
-def marks_elsewhere(study: Study) -> list[tuple[str, str]]:
+def marks_elsewhere(results: Results) -> list[tuple[str, str]]:
     """Return the marks of published figures in a study's charts, as text, each with its source."""
-    found = ((_ELSEWHERE[each.source.key][1], each.source.name) for each in _published(study, rows(study)))
+    found = ((_ELSEWHERE[each.source.key][1], each.source.name) for each in _published(results, results.rows))
     return list(dict.fromkeys(found))
 
 
-def _published(study: Study, among: Sequence[Row]) -> list[Published]:
+def _published(results: Results, among: Sequence[Row]) -> list[Published]:
     """Return the published figures for those rows that have a figure, oldest first."""
-    here = {(row.program, row.tasks) for row in among if row.median_bytes and study.plan.workload == "sleep"}
+    here = {(row.program, row.tasks) for row in among if row.median_bytes and results.study.plan.workload == "sleep"}
     known = (each for each in published() if each.bytes and each.source.key in _ELSEWHERE)
     return [each for each in known if (each.program, each.tasks) in here]
 
 
-def _elsewhere(study: Study, ordered: Sequence[Row], scale: int) -> list[dict[str, Any]]:
+def _elsewhere(results: Results, ordered: Sequence[Row], scale: int) -> list[dict[str, Any]]:
     return [
         {
             "program": each.program,
@@ -140,7 +140,7 @@ def _elsewhere(study: Study, ordered: Sequence[Row], scale: int) -> list[dict[st
             "far": f"{format_bytes(each.bytes or 0)} in {each.source.name}",
             "tooltip": f"{format_bytes(each.bytes or 0)} in {each.source.name}, as {each.there}",
         }
-        for each in _published(study, ordered)
+        for each in _published(results, ordered)
     ]
 
 

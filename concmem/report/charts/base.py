@@ -17,6 +17,7 @@ __all__ = [
     "BYTES",
     "COUNTS",
     "CROSS",
+    "CROSS_STYLE",
     "FITTING",
     "NAME_STEP",
     "SECONDS",
@@ -30,6 +31,8 @@ __all__ = [
 
 CROSS = "\N{MULTIPLICATION SIGN}"
 """Marks a program that could not run."""
+CROSS_STYLE = {"fontSize": 19, "fontWeight": "bold", "baseline": "middle"}
+"""The font of a cross at a point of a line."""
 FITTING = {"type": "fit-x", "contains": "padding"}
 """For a chart with rows of fixed height that takes the width of its container."""
 ABOVE_AXIS = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -9, "ticks": False}

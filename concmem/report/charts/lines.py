@@ -12,6 +12,7 @@ from concmem.report.charts.base import (
     BYTES,
     COUNTS,
     CROSS,
+    CROSS_STYLE,
     SECONDS,
     Scale,
     configured,
@@ -24,8 +25,6 @@ from concmem.study import Row
 from concmem.study.workloads import Workload
 
 __all__ = ["PEAK", "Quantity", "lines", "start_up"]
-
-_CROSS = {"fontSize": 19, "fontWeight": "bold", "baseline": "middle"}
 
 
 @attrs.frozen
@@ -144,7 +143,7 @@ class _Drawing:
             *self._names(ends),
         ]
         if crossed := [end for end in ends if end["failed"]]:
-            cross = self._on(crossed, name="crosses").mark_text(text=CROSS, dx=13, **_CROSS)
+            cross = self._on(crossed, name="crosses").mark_text(text=CROSS, dx=13, **CROSS_STYLE)
             layers.append(cross.encode(y=self._y("amount"), tooltip="why:N"))
         seen = alt.condition(pointed, alt.value(1), alt.value(0.15))
         layered = alt.layer(*(layer.encode(opacity=seen) for layer in layers))
@@ -169,7 +168,7 @@ class _Drawing:
         if whole:
             marks.append(on(whole).mark_point(filled=True, size=40, xOffset=15).encode(shape=self._channels.shape))
         if failed:
-            marks.append(on(failed).mark_text(text=CROSS, dx=15, **_CROSS))
+            marks.append(on(failed).mark_text(text=CROSS, dx=15, **CROSS_STYLE))
         return marks
 
     def _on(self, data: list[dict[str, Any]], **named: str) -> Any:

@@ -11,13 +11,14 @@ from concmem.report.charts.base import ReportExtraMissing, need_extra
 from concmem.report.charts.theme import LIGHT
 from concmem.report.sentences import host_line, method_line, number_of
 from concmem.report.ties import ends, in_words, named, need, not_in_order, of_rows
-from concmem.study import Row, Study, rows
+from concmem.study import Row
+from concmem.study.results.results import Results
 from concmem.units import format_bytes
 
 __all__ = ["ReportExtraMissing", "finding", "need_extra", "write_charts"]
 
 
-def write_charts(study: Study, directory: Path) -> list[Path]:
+def write_charts(results: Results, directory: Path) -> list[Path]:
     """
     Write ``figure-1.svg`` and ``.png``, ``figure-2`` ...: one chart for each number of tasks, in ascending order.
 
@@ -25,13 +26,12 @@ def write_charts(study: Study, directory: Path) -> list[Path]:
         ReportExtraMissing: Altair or vl-convert-python is not installed.
     """
     need_extra()
-    every = rows(study)
     paths = []
-    for number, tasks in enumerate(study.plan.tasks, 1):
-        of_one_size = [row for row in every if row.tasks == tasks]
+    for number, tasks in enumerate(results.study.plan.tasks, 1):
+        of_one_size = results.rows_at(tasks)
         method = method_line(of_one_size, ranged="lines show their range")
-        subtitle = [line for text in (method, host_line(study)) for line in textwrap.wrap(text, 115)]
-        chart = bars(study, of_one_size, BESIDE, LIGHT, title=finding(of_one_size), subtitle=subtitle)
+        subtitle = [line for text in (method, host_line(results.study)) for line in textwrap.wrap(text, 115)]
+        chart = bars(results, of_one_size, BESIDE, LIGHT, title=finding(of_one_size), subtitle=subtitle)
         for ending, options in (("svg", {}), ("png", {"ppi": 144})):
             path = directory / f"figure-{number}.{ending}"
             chart.save(str(path), **options)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from concmem.report.charts.base import ABOVE_AXIS, BYTES, CROSS, configured, names_beside, need_extra
+from concmem.report.charts.base import ABOVE_AXIS, BYTES, CROSS, CROSS_STYLE, configured, names_beside, need_extra
 from concmem.report.charts.theme import Look, Theme, program_channels
 from concmem.study import Run, Study
 from concmem.timeline import Timeline
@@ -22,8 +22,6 @@ _BUCKETS = 400
 _PER_SECOND = 10_000
 """Times are stored in units of 0.1 ms."""
 _UNIT = 1 << 10
-_CROSS = {"fontSize": 19, "fontWeight": "bold", "baseline": "middle"}
-"""The cross at the end of a failed run."""
 _EXTENT = 62
 """Width of the labels of amounts in pixels, so that both charts begin at the same place."""
 
@@ -165,7 +163,7 @@ def together(
     )
     layers = [
         line.encode(x=x, y=y("amount"), color=channels.colour, strokeDash=channels.dash, opacity=seen),
-        alt.Chart(alt.NamedData("failed")).mark_text(text=CROSS, **_CROSS)
+        alt.Chart(alt.NamedData("failed")).mark_text(text=CROSS, **CROSS_STYLE)
         .encode(x=x, y=y("amount"), color=channels.colour, opacity=seen),
         on.mark_point(filled=True, size=40, xOffset=15).encode(color=channels.colour, shape=channels.shape),
         on.properties(name="names").mark_text(align="left", baseline="middle", dx=23, fontSize=11.5, color=theme.ink)
@@ -202,7 +200,7 @@ def timeline(theme: Theme) -> Any:
         on["rss"].mark_line(color=alt.ExprRef("colour"), strokeWidth=1.5, **step).encode(x=x, y=y),
         on["pss"].mark_line(color=theme.ink, strokeWidth=1.2, strokeDash=[5, 3], **step).encode(x=x, y=y),
         # A run ends at the right edge of the chart, which would cut a centred cross.
-        on["failed"].mark_text(text=CROSS, color=theme.ink, align="right", clip=True, **_CROSS).encode(x=x, y=y),
+        on["failed"].mark_text(text=CROSS, color=theme.ink, align="right", clip=True, **CROSS_STYLE).encode(x=x, y=y),
         on["peak"].mark_point(color=theme.ink, filled=True, size=45, opacity=1, clip=True).encode(x=x, y=y),
         *(
             on[name].mark_text(color=theme.ink, align=align, dx=dx, dy=dy, **label).encode(x=x, y=at, text="label:N")

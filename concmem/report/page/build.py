@@ -19,16 +19,15 @@ from concmem.report.page import sentences as words
 from concmem.report.page.table import columns
 from concmem.report.sentences import (
     STATUS_WORDS,
-    by_memory,
     host_line,
     lift_line,
     method_line,
     missing_line,
-    notes,
     number_of,
 )
 from concmem.report.tables.claims import summary
-from concmem.study import Row, Study, claims, costs, largest_rows, published, rows, rows_of_runs
+from concmem.study import Study, published
+from concmem.study.results.results import Results
 from concmem.study.workloads import workload
 from concmem.units import format_bytes, format_count
 
@@ -38,7 +37,7 @@ _TALL, _LOW = 430, 270
 """Least heights of charts in pixels; charts with many programs are higher, to have room for their names."""
 
 
-def page(study: Study) -> str:
+def page(results: Results) -> str:
     """
     Return the whole page, with its data and the library that draws the charts.
 
@@ -64,7 +63,7 @@ def page(study: Study) -> str:
     library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
     return environment.from_string(source).render(
         style=Markup(style), script=Markup(script), library=Markup(library), light=css_colours(LIGHT),
-        dark=css_colours(DARK), **_content(study),
+        dark=css_colours(DARK), **_content(results),
     )  # fmt: skip
 
 
@@ -75,13 +74,13 @@ def _kept_together(value: object) -> object:
     return re.sub(r"(?<=\d) (?=\d{3}\b|[KMGTP]?i?B\b|m?s\b)", "\u00a0", escape_text(value))
 
 
-def _content(study: Study) -> dict[str, Any]:
-    every = _every(study)
+def _content(results: Results) -> dict[str, Any]:
+    study, every = results.study, results.ordered_rows
     titles = {entry.name: entry.title for entry in study.programs}
     drawn = looks({entry.name: entry.language for entry in study.programs}, ON_PAGE)
-    cost, verdicts, timelines = costs(study), claims(study), list(_timelines(study))
-    charts = dict(_charts(study, every, titles, timelines))
-    does, runs = workload(study.plan.workload), rows_of_runs(study)
+    cost, verdicts, timelines = results.costs, results.verdicts, list(_timelines(study))
+    charts = dict(_charts(results, titles, timelines))
+    does, runs = workload(study.plan.workload), results.rows_of_runs
     conditions = {row.program: row.conditions for row in every if row.conditions}
     return {
         "study": study,
@@ -92,8 +91,7 @@ def _content(study: Study) -> dict[str, Any]:
         "machine": host_line(study),
         "incomplete": missing_line(study),
         "figures": [
-            {"name": f"bars-{n}", "title": finding([row for row in rows(study) if row.tasks == tasks])}
-            for n, tasks in enumerate(study.plan.tasks)
+            {"name": f"bars-{n}", "title": finding(results.rows_at(tasks))} for n, tasks in enumerate(study.plan.tasks)
         ],
         "charts": {name: chart.to_dict() for name, chart in charts.items()},
         "growth_title": words.growth_title(every),
@@ -102,7 +100,7 @@ def _content(study: Study) -> dict[str, Any]:
         "cost_parts": [(part, words.cost_title(cost, part)) for part in ("each", "floor")],
         "start_title": words.start_title(study, every, runs),
         "bars_title": words.bars_title(every),
-        "elsewhere": marks_elsewhere(study),
+        "elsewhere": marks_elsewhere(results),
         "starts": [
             {"name": f"start-{n}", "title": words.quantity_title(every, runs, quantity)}
             for n, quantity in enumerate(start_up(does))
@@ -115,16 +113,16 @@ def _content(study: Study) -> dict[str, Any]:
         "programs": set(study.plan.programs),
         "asides": {**conditions, **{entry.name: entry.missing for entry in study.programs if entry.missing}},
         "facts": list(_facts(study)),
-        "claims_title": summary(verdicts).removesuffix("."),
+        "claims_title": summary(verdicts),
         "lift": lift_line(study),
         "verdicts": verdicts,
         "sources": list(dict.fromkeys(each.source for each in published() if each.program in titles)),
         "table_title": words.table_title(every),
         "columns": columns(does, every),
         "rows": every,
-        "notes": notes(study, by_memory(study)),
+        "notes": results.notes,
         "statuses": {
-            name: text for name, text in STATUS_WORDS.items() if any(name in row.figure_status for row in every)
+            name: text for name, text in STATUS_WORDS.items() if any(name in row.figure_statuses for row in every)
         },
         "commands": words.commands(study),
         "format_bytes": format_bytes,
@@ -133,29 +131,18 @@ def _content(study: Study) -> dict[str, Any]:
     }
 
 
-def _every(study: Study) -> list[Row]:
-    """Return all rows, including those of the largest number of tasks that ran. Programs are in the tables' order."""
-    largest = largest_rows(study)
-    return [
-        row
-        for program, of_it in by_memory(study)
-        for row in sorted([*of_it, *(row for row in largest if row.program == program)], key=lambda row: row.tasks)
-    ]
-
-
-def _charts(
-    study: Study, every: Sequence[Row], titles: dict[str, str], timelines: Sequence[dict[str, Any]]
-) -> Iterator[tuple[str, Any]]:
+def _charts(results: Results, titles: dict[str, str], timelines: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yield the charts that have data, with their names in the template."""
+    study, every = results.study, results.ordered_rows
     drawn = looks({entry.name: entry.language for entry in study.programs}, ON_PAGE)
     for n, tasks in enumerate(study.plan.tasks):
-        yield f"bars-{n}", bars(study, [row for row in rows(study) if row.tasks == tasks], ABOVE, ON_PAGE)
+        yield f"bars-{n}", bars(results, results.rows_at(tasks), ABOVE, ON_PAGE)
     tall, low = (max(height, NAME_STEP * len(study.plan.programs)) for height in (_TALL, _LOW))
     found = {"growth": lines(every, PEAK, drawn, ON_PAGE, tall)}
     for n, quantity in enumerate(start_up(workload(study.plan.workload))):
         found[f"start-{n}"] = lines(every, quantity, drawn, ON_PAGE, low)
     for part, title in (("each", "memory per task"), ("floor", "memory without a task")):
-        found[f"cost-{part}"] = dots(costs(study), titles, part, title, drawn, ON_PAGE)
+        found[f"cost-{part}"] = dots(results.costs, titles, part, title, drawn, ON_PAGE)
     if timelines:
         found |= {"together": together(timelines, titles, drawn, ON_PAGE, tall)}
         found |= {"timeline": timeline(ON_PAGE), "overview": overview(ON_PAGE)}

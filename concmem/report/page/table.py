@@ -7,11 +7,12 @@ from typing import Any
 
 import attrs
 
+from concmem.report.sentences import errors_text
 from concmem.study import Row
 from concmem.study.running.other_work import BUSY_SHARE
 from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD
 from concmem.study.workloads import Workload
-from concmem.units import format_bytes, format_count, format_error, format_seconds
+from concmem.units import format_bytes, format_count, format_seconds
 
 __all__ = ["Cell", "Column", "columns"]
 
@@ -25,11 +26,13 @@ class Cell:
         text: The text.
         key: The sort key, a number in numeric columns. None is last in both orders.
         warning: A warning in a few words, or "".
+        tooltip: A text that appears when the pointer is on the cell, or "".
     """
 
     text: str
     key: float | str | None = None
     warning: str = ""
+    tooltip: str = ""
 
 
 @attrs.frozen
@@ -140,7 +143,7 @@ def _rate(per_s: float) -> str:
 
 def _peak(row: Row) -> Cell:
     if row.median_bytes is None:
-        return Cell(row.status)
+        return Cell(row.status, tooltip=row.reason if row.status in ("failed", "skipped") else "")
     return Cell(format_bytes(row.median_bytes), row.median_bytes, "the machine was busy" if row.is_busy else "")
 
 
@@ -167,6 +170,4 @@ def _runs(row: Row) -> Cell:
 def _error(row: Row) -> Cell:
     if row.median_bytes is None:
         return Cell("")
-    # One for each status; statuses are joined by ' / '.
-    errors = dict.fromkeys(format_error(s, row.error_bytes, row.over_bytes) for s in row.figure_status.split(" / "))
-    return Cell(" / ".join(errors), row.error_bytes + row.over_bytes)
+    return Cell(errors_text(row), row.error_bytes + row.over_bytes)

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from concmem.report.sentences import number_of
 from concmem.report.tables.markdown import escape, table
-from concmem.study import Published, Row, Source, Study, Verdict, claims, published, rows
+from concmem.study import Published, Row, Source, Study, Verdict, published
+from concmem.study.results.results import Results
 from concmem.units import format_bytes, format_count
 
 __all__ = [
@@ -59,27 +60,29 @@ class Beside:
         return self.ours.median_bytes / self.published.bytes
 
 
-def beside(study: Study) -> list[Beside]:
+def beside(study: Study | Results) -> list[Beside]:
     """Return every published figure, source by source, each with the comparable cell of this study."""
-    cells = {(row.program, row.tasks): row for row in rows(study)} if study.plan.workload == "sleep" else {}
+    results = Results.of(study)
+    comparable = results.rows if results.study.plan.workload == "sleep" else []
+    cells = {(row.program, row.tasks): row for row in comparable}
     return [Beside(figure, cells.get((figure.program or "", figure.tasks))) for figure in published()]
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """Return how many claims hold, in one sentence."""
+    """Return how many claims hold, as a sentence without its period."""
     counts = {verdict: sum(each.verdict == verdict for each in verdicts) for verdict in _STYLES}
     parts = ", ".join(
         f"{count} {verdict if count == 1 else _OF_SEVERAL.get(verdict, verdict)}"
         for verdict, count in counts.items()
         if count
     )
-    return f"{len(verdicts)} claims of the article: {parts}."
+    return f"{len(verdicts)} claims of the article: {parts}"
 
 
 def terminal_claims(verdicts: Sequence[Verdict]) -> RenderableType:
     """Return each claim with verdict, finding and criterion; one line if no claim can be judged."""
     if all(each.verdict == "cannot be judged" for each in verdicts):
-        return Text(summary(verdicts))
+        return Text(f"{summary(verdicts)}.")
     listed = Table.grid(padding=(0, 2, 0, 0))
     listed.add_column(no_wrap=True)
     listed.add_column()
@@ -92,7 +95,7 @@ def terminal_claims(verdicts: Sequence[Verdict]) -> RenderableType:
             listed.add_row("", Text(f"{_label(each)} {each.why}", "dim"))
             if each.version:
                 listed.add_row("", Text(f"depends on the version: {each.version}", "dim"))
-    return Group(summary(verdicts), listed)
+    return Group(f"{summary(verdicts)}.", listed)
 
 
 def _label(verdict: Verdict) -> str:
@@ -103,14 +106,14 @@ def _why(verdict: Verdict) -> str:
     return verdict.why + (f". Depends on the version: {verdict.version}" if verdict.version else "")
 
 
-def print_claims(study: Study, console: Console) -> None:
+def print_claims(study: Study | Results, console: Console) -> None:
     """Print `terminal_claims`; plain text if the console is not a terminal."""
-    console.print(terminal_claims(claims(study)), highlight=False)
+    console.print(terminal_claims(Results.of(study).verdicts), highlight=False)
 
 
 def markdown_claims(verdicts: Sequence[Verdict]) -> str:
     """Return the claims as a section with one table."""
-    lines = ["## What the article claims, and what holds here", "", f"{summary(verdicts)} {_METHOD}", ""]
+    lines = ["## What the article claims, and what holds here", "", f"{summary(verdicts)}. {_METHOD}", ""]
     lines += table(
         ["tasks", "claim", "verdict", "found here", "holds if, or why it cannot be judged"],
         [
@@ -155,22 +158,22 @@ def _shown(each: Beside) -> str:
     return format_bytes(each.published.bytes) + (f" ({each.ratio:.2f})" if each.ratio is not None else "")
 
 
-def claims_markdown(study: Study) -> str:
+def claims_markdown(results: Results) -> str:
     """Return claims and published figures as a document."""
     return "\n".join(
-        ["# The article's claims, and what others published", "", markdown_claims(claims(study)),
-         markdown_beside(beside(study))]
+        ["# The article's claims, and what others published", "", markdown_claims(results.verdicts),
+         markdown_beside(beside(results))]
     )  # fmt: skip
 
 
-def claims_json(study: Study) -> str:
+def claims_json(results: Results) -> str:
     """Return claims and published figures as JSON."""
-    figures = beside(study)
+    figures = beside(results)
     sources = dict.fromkeys(each.published.source for each in figures)
     content = {
         "what": "concmem claims",
         "schema": SCHEMA,
-        "claims": [attrs.asdict(verdict) for verdict in claims(study)],
+        "claims": [attrs.asdict(verdict) for verdict in results.verdicts],
         "sources": [attrs.asdict(source) for source in sources],
         "published": [_record(each) for each in figures],
     }

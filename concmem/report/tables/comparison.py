@@ -7,10 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from concmem._escaping import escape_text
-from concmem.report.comparison import Comparison, Pair, sleep_difference
-from concmem.report.sentences import Note, host_line
+from concmem.report.sentences import host_line
 from concmem.report.tables.markdown import Markup, escape, table
 from concmem.study import Row
+from concmem.study.results.comparison import Comparison, Pair, sleep_difference
+from concmem.study.results.notes import Note
 from concmem.units import format_bytes, format_count
 
 __all__ = ["comparison_markdown", "finding", "print_comparison"]
@@ -47,7 +48,7 @@ def _far_of_large(pairs: list[Pair]) -> str:
     if not large:
         return ""
     far = [pair for pair in large if pair.is_far]
-    unexplained = sum(pair.reason.startswith("unexplained") for pair in far)
+    unexplained = sum(pair.reason_code == "unexplained" for pair in far)
     reasons = f", {unexplained} of them unexplained" if unexplained else ", all with a known reason" if far else ""
     return f"With {format_count(_LARGE)} tasks or more: {len(far) or 'none'} of {len(large)}{reasons}."
 

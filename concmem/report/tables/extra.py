@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import attrs
 
-from concmem.report.sentences import by_memory
-from concmem.study import Cost, Row, Study, costs
+from concmem.study import Cost, Row
+from concmem.study.results.results import Results
 from concmem.study.workloads import workload
 from concmem.units import format_bytes, format_count
 
@@ -30,15 +30,15 @@ class ExtraTable:
     lines: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def extra_tables(study: Study) -> list[ExtraTable]:
+def extra_tables(results: Results) -> list[ExtraTable]:
     """Return the tables of what the workload measures besides peak memory; none if tasks only sleep."""
-    work = workload(study.plan.workload)
+    work = workload(results.study.plan.workload)
     tables = []
     if work.rate_of == "tasks":
-        tables.append(_grid("Tasks started and ended per second", study, _rate))
-        tables.append(_grid("Memory left over after all tasks", study, _left_over))
+        tables.append(_grid("Tasks started and ended per second", results, _rate))
+        tables.append(_grid("Memory left over after all tasks", results, _left_over))
     elif work.rate_of == "messages":
-        tables.append(_grid("Messages passed per second", study, _rate))
+        tables.append(_grid("Messages passed per second", results, _rate))
     return tables
 
 
@@ -51,9 +51,9 @@ def cost_sentence() -> str:
     )
 
 
-def cost_lines(study: Study) -> list[tuple[str, ...]]:
+def cost_lines(results: Results) -> list[tuple[str, ...]]:
     """Return the cost of a task in each program, least first, in the columns of `COST_HEAD`."""
-    found = costs(study)
+    found = results.costs
     return [_cost_line(program, found[program]) for program in sorted(found, key=lambda name: found[name].each_bytes)]
 
 
@@ -77,8 +77,8 @@ def _interval(low: float | None, high: float | None, form: Callable[[float], str
     return "" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 
-def _grid(heading: str, study: Study, text: Callable[[Row], str]) -> ExtraTable:
-    lines = ((program, tuple(text(row) for row in group)) for program, group in by_memory(study))
+def _grid(heading: str, results: Results, text: Callable[[Row], str]) -> ExtraTable:
+    lines = ((program, tuple(text(row) for row in group)) for program, group in results.by_memory)
     return ExtraTable(heading, tuple(lines))
 
 

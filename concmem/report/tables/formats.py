@@ -13,9 +13,11 @@ import attrs
 from concmem._escaping import csv_cell
 from concmem.export import outputs
 from concmem.report.charts.study import ReportExtraMissing
-from concmem.report.comparison import Comparison, Pair
 from concmem.report.tables.comparison import finding
-from concmem.study import Row, Study, costs, largest_rows, rows
+from concmem.study import Row, Study
+from concmem.study.results.comparison import Comparison, Pair
+from concmem.study.results.results import Results
+from concmem.study.results.row import COLUMNS, column_names
 
 __all__ = [
     "COMPARISON_FORMATS",
@@ -35,31 +37,27 @@ SCHEMA = 1
 
 _NO_LIMIT = {"error_bytes": "sampled", "over_bytes": "upper_bound"}
 """The status of a figure for which an attribute has no meaning."""
-_OF_BOTH = tuple(field.name for field in attrs.fields(Row) if field.name not in ("program", "tasks"))
+_OF_BOTH = tuple(name for name in COLUMNS if name not in ("program", "tasks"))
 
 
 def row_record(row: Row) -> dict[str, Any]:
     """
-    Return a row as a dict of its attributes.
+    Return a row as a dict of its columns.
 
     ``error_bytes`` and ``over_bytes`` are by how much the truth can exceed, and fall short of, a figure. They are None
     if unknown: ``error_bytes`` if ``figure_status`` contains ``sampled``, ``over_bytes`` if it contains
     ``upper_bound``.
     """
-    record = attrs.asdict(row)
+    record = {name: getattr(row, name) for name in COLUMNS}
     for name, status in _NO_LIMIT.items():
-        if row.median_bytes is None or status in row.figure_status.split(" / "):
+        if row.median_bytes is None or status in row.figure_statuses:
             record[name] = None
     return record
 
 
-def _every(study: Study) -> list[Row]:
-    return [*rows(study), *largest_rows(study)]
-
-
-def csv_text(study: Study) -> str:
-    """Return all rows as CSV, one column for each attribute of `Row`; empty if `row_record` has None."""
-    return _csv([field.name for field in attrs.fields(Row)], (row_record(row) for row in _every(study)))
+def csv_text(results: Results) -> str:
+    """Return all rows as CSV, in the columns `COLUMNS`; empty if `row_record` has None."""
+    return _csv(COLUMNS, map(row_record, results.all_rows))
 
 
 def _csv(columns: Iterable[str], records: Iterable[Mapping[str, Any]]) -> str:
@@ -86,17 +84,17 @@ def _about(study: Study) -> dict[str, Any]:
     }
 
 
-def _head(study: Study) -> dict[str, Any]:
-    by_program = {program: attrs.asdict(found) for program, found in costs(study).items()}
-    return {"what": "concmem rows", "schema": SCHEMA, **_about(study), "costs": by_program}
+def _head(results: Results) -> dict[str, Any]:
+    by_program = {program: attrs.asdict(cost) for program, cost in results.costs.items()}
+    return {"what": "concmem rows", "schema": SCHEMA, **_about(results.study), "costs": by_program}
 
 
-def study_json(study: Study) -> str:
+def study_json(results: Results) -> str:
     """Return all rows as JSON, with the study's plan, machine, programs and costs."""
-    return _json({**_head(study), "rows": [row_record(row) for row in _every(study)]})
+    return _json({**_head(results), "rows": [row_record(row) for row in results.all_rows]})
 
 
-def study_parquet(study: Study) -> bytes:
+def study_parquet(results: Results) -> bytes:
     """Return one table of all rows. Its metadata has the study as JSON, under ``concmem``."""
     try:
         import pyarrow
@@ -116,10 +114,10 @@ def study_parquet(study: Study) -> bytes:
         return pyarrow.int64() if int in parts else pyarrow.float64() if float in parts else pyarrow.string()
 
     schema = pyarrow.schema(
-        [(field.name, kind(hints[field.name])) for field in attrs.fields(Row)],
-        metadata={"concmem": json.dumps(_head(study))},
+        [(name, kind(hints.get(name, str))) for name in COLUMNS],
+        metadata={"concmem": json.dumps(_head(results))},
     )
-    table = pyarrow.Table.from_pylist([row_record(row) for row in _every(study)], schema=schema)
+    table = pyarrow.Table.from_pylist([row_record(row) for row in results.all_rows], schema=schema)
     out = io.BytesIO()
     parquet.write_table(table, out)
     return out.getvalue()
@@ -128,7 +126,7 @@ def study_parquet(study: Study) -> bytes:
 def _flat(pair: Pair) -> dict[str, Any]:
     """Return a cell as one line. The attributes of the two rows have the prefixes ``a_`` and ``b_``."""
     flat: dict[str, Any] = {}
-    for name in (field.name for field in attrs.fields(Pair)):
+    for name in column_names(Pair):
         value = getattr(pair, name)
         if name in ("a", "b"):
             record = row_record(value) if value is not None else {}
@@ -149,7 +147,8 @@ def comparison_json(comparison: Comparison) -> str:
 
     def nested(pair: Pair) -> dict[str, Any]:
         both = {name: row_record(row) if row else None for name, row in (("a", pair.a), ("b", pair.b))}
-        return {**attrs.asdict(pair), **both, "is_far": pair.is_far}
+        record = attrs.asdict(attrs.evolve(pair, a=None, b=None)) | both
+        return {**{name: record[name] for name in column_names(Pair)}, "is_far": pair.is_far}
 
     return _json(
         {
@@ -168,14 +167,14 @@ STUDY_FORMATS = tuple(ending[1:] for ending in outputs.endings("study"))
 COMPARISON_FORMATS = tuple(ending[1:] for ending in outputs.endings("comparison"))
 
 
-def study_bytes(study: Study, form: str) -> bytes:
+def study_bytes(study: Study | Results, form: str) -> bytes:
     """
     Return all rows of a study in one of `STUDY_FORMATS`, text as UTF-8.
 
     Raises:
         ReportExtraMissing: The format needs a library that is not installed.
     """
-    return outputs.content("study", f".{form}", study)
+    return outputs.content("study", f".{form}", Results.of(study))
 
 
 def comparison_bytes(comparison: Comparison, form: str) -> bytes:

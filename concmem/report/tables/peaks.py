@@ -9,19 +9,19 @@ from rich.text import Text
 
 from concmem.report.sentences import (
     STATUS_WORDS,
-    Note,
-    by_memory,
+    errors_text,
     host_line,
     lift_line,
     method_line,
     missing_line,
-    notes,
 )
 from concmem.report.tables.extra import COST_HEAD, ExtraTable, cost_lines, cost_sentence, extra_tables
 from concmem.report.tables.markdown import Markup, escape, table
 from concmem.study import Row, Study
+from concmem.study.results.notes import Note
+from concmem.study.results.results import Results
 from concmem.study.workloads import workload
-from concmem.units import format_bytes, format_count, format_error, format_seconds
+from concmem.units import format_bytes, format_count, format_seconds
 
 __all__ = ["markdown", "print_table", "terminal_table"]
 
@@ -42,10 +42,9 @@ def _marked_amount(found: list[Note], row: Row) -> Markup:
     return Markup(escape(_amount(row)) + _superscript(_marks(found, row)))
 
 
-def terminal_table(study: Study) -> RenderableType:
+def terminal_table(results: Results) -> RenderableType:
     """Return a table of peak memory, one column for each number of tasks, with notes below."""
-    programs = by_memory(study)
-    found = notes(study, programs)
+    study, programs, found = results.study, results.by_memory, results.notes
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("program", no_wrap=True)
     widths = {}
@@ -72,9 +71,9 @@ def terminal_table(study: Study) -> RenderableType:
         below += [listed, ""]
     every = [row for _, program_rows in programs for row in program_rows]
     ran = "Run by " + "; ".join(dict.fromkeys(row.toolchain for row in every if row.toolchain))
-    for grid in extra_tables(study):
+    for grid in extra_tables(results):
         below += [grid.heading, _plain_table(study, grid)]
-    if costed := cost_lines(study):
+    if costed := cost_lines(results):
         below += ["What a task costs", _cost_table(costed), Text(f"{cost_sentence()}."), ""]
     below += [Text(f"{line}.") for line in filter(None, (lift_line(study), method_line(every), ran, host_line(study)))]
     line = missing_line(study)
@@ -106,15 +105,14 @@ def _cost_table(lines: list[tuple[str, ...]]) -> Table:
     return table
 
 
-def print_table(study: Study, console: Console) -> None:
+def print_table(study: Study | Results, console: Console) -> None:
     """Print `terminal_table`; plain text if the console is not a terminal."""
-    console.print(terminal_table(study), highlight=False)
+    console.print(terminal_table(Results.of(study)), highlight=False)
 
 
-def markdown(study: Study) -> str:
+def markdown(results: Results) -> str:
     """Return the table with its notes, then how each figure was read, then the machine, as Markdown."""
-    programs = by_memory(study)
-    found = notes(study, programs)
+    study, programs, found = results.study, results.by_memory, results.notes
     plan = study.plan
     out = ["# How much memory do N concurrent tasks need?", ""]
     if incomplete := missing_line(study):
@@ -134,11 +132,11 @@ def markdown(study: Study) -> str:
         out += [*(f"{note.number}. {escape(str(note))}" for note in found), ""]
     if lift := lift_line(study):
         out += [f"{escape(lift)}.", ""]
-    for grid in extra_tables(study):
+    for grid in extra_tables(results):
         head = ["program", *map(format_count, plan.tasks)]
         out += [f"## {grid.heading}", ""]
         out += [*table(head, [[program, *texts] for program, texts in grid.lines], right=len(plan.tasks)), ""]
-    if costed := cost_lines(study):
+    if costed := cost_lines(results):
         out += ["## What a task costs", "", f"{cost_sentence()}.", ""]
         out += [*table(list(COST_HEAD), [list(line) for line in costed], right=len(COST_HEAD) - 1), ""]
     every = [row for _, group in programs for row in group]
@@ -151,7 +149,7 @@ def markdown(study: Study) -> str:
     out += [
         f"- `{status}`: {words}."
         for status, words in STATUS_WORDS.items()
-        if any(status in row.figure_status.split(" / ") for row in every)
+        if any(status in row.figure_statuses for row in every)
     ]
     out += [
         "",
@@ -176,10 +174,8 @@ def _reading(row: Row) -> list[str]:
     assert row.min_bytes is not None and row.max_bytes is not None
     assert row.wall_s is not None and row.launch_s is not None
     ranged = f"{format_bytes(row.min_bytes)} to {format_bytes(row.max_bytes)}" if row.good_runs > 1 else ""
-    # One for each status; statuses are joined by ' / '.
-    errors = dict.fromkeys(format_error(s, row.error_bytes, row.over_bytes) for s in row.figure_status.split(" / "))
     return [
-        row.program, format_count(row.tasks), _amount(row), ranged, str(row.good_runs), " / ".join(errors),
+        row.program, format_count(row.tasks), _amount(row), ranged, str(row.good_runs), errors_text(row),
         row.figure_status, row.source, format_seconds(row.launch_s), format_seconds(row.wall_s),
     ]  # fmt: skip
 

@@ -268,6 +268,7 @@ class Dispatch:
             index=cell.index,
             status="skipped",
             reason=f"given up: {self._lost_workers[cell]} workers were lost while they ran it",
+            reason_code="lost",
             sleep_s=self._context.plan.sleep_s,
             machine=site.node,
         )

@@ -7,6 +7,7 @@ its figures. Every claim is one entry of `CLAIMS`: the claim, the condition unde
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import attrs
@@ -32,11 +33,12 @@ from concmem.study.judging.judges import (
     under_idle,
 )
 from concmem.study.judging.verdicts import Cells
+from concmem.study.results.row import Row
 from concmem.study.results.table import rows
 from concmem.study.store.records import Study
 from concmem.units import format_bytes
 
-__all__ = ["CLAIMS", "Claim", "Verdict", "Version", "claims"]
+__all__ = ["CLAIMS", "Claim", "Verdict", "Version", "claims", "judge_claims"]
 
 
 @attrs.frozen
@@ -124,10 +126,15 @@ _WORDS: dict[bool | None, Literal["holds", "does not hold", "cannot be judged"]]
 
 def claims(study: Study) -> list[Verdict]:
     """Judge every claim by the figures of a study, finished or not; claims about few tasks come first."""
-    if study.plan.workload != "sleep":
-        why = f"the claim is about tasks that sleep, but the workload of this study is {study.plan.workload}"
+    return judge_claims(rows(study), study.plan.workload)
+
+
+def judge_claims(of_study: Iterable[Row], workload: str) -> list[Verdict]:
+    """Return the same as `claims`, from the rows of a study."""
+    if workload != "sleep":
+        why = f"the claim is about tasks that sleep, but the workload of this study is {workload}"
         return [Verdict(each.key, each.tasks, each.claim, "no figure", "cannot be judged", why) for each in CLAIMS]
-    cells = Cells(rows(study))
+    cells = Cells(of_study)
     return [claim.verdict(cells) for claim in CLAIMS]
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import attrs
+
 from concmem.study.judging.verdicts import Answer, Cells, Key, at_least, median, span
-from concmem.study.results.table import Row
+from concmem.study.results.row import Row
 from concmem.units import format_bytes, format_count, format_seconds
 
 __all__ = [
@@ -91,8 +93,8 @@ def any_above(program: str, others: Sequence[str]) -> Judge:
         own, keys = (program, tasks), [(other, tasks) for other in others]
         answers = {key: cells.below(own, key) for key in keys}
         above = cells.good(*(key for key, answer in answers.items() if answer.holds))
-        shown = f"more: {_amounts(above)}" if above else _side(cells, keys, "largest", -1)
-        return at_least(1, list(answers.values())), _both(_side(cells, [own], "largest", -1), shown)
+        larger = _Side(f"more: {_amounts(above)}") if above else _side(cells, keys, "largest", -1)
+        return at_least(1, list(answers.values())), _both(_side(cells, [own], "largest", -1), larger)
 
     return judge
 
@@ -239,20 +241,35 @@ def _amounts(rows: Iterable[Row]) -> str:
     return ", ".join(f"{row.title} {format_bytes(median(row))}" for row in rows) or _NO_FIGURE
 
 
-def _side(cells: Cells, keys: Sequence[Key], outermost: str, nearest: int) -> str:
+@attrs.frozen
+class _Side:
+    """
+    One side of a comparison.
+
+    Attributes:
+        text: Its amounts, or for which programs there is none.
+        has_figure: Whether it has an amount.
+    """
+
+    text: str
+    has_figure: bool = True
+
+
+def _side(cells: Cells, keys: Sequence[Key], outermost: str, nearest: int) -> _Side:
     """Return the amounts on one side of a comparison; with many programs, only the one nearest to the other side."""
     rows = cells.good(*keys)
     if not rows:
         programs = [program for program, _ in keys]
-        return f"{_NO_FIGURE} for {', '.join(programs) if len(keys) <= _SHOWN else f'the other {len(keys)}'}"
+        names = ", ".join(programs) if len(keys) <= _SHOWN else f"the other {len(keys)}"
+        return _Side(f"{_NO_FIGURE} for {names}", has_figure=False)
     if len(rows) <= _SHOWN:
-        return _amounts(rows)
-    return f"the {outermost} of the other {len(rows)}: {_amounts([rows[nearest]])}"
+        return _Side(_amounts(rows))
+    return _Side(f"the {outermost} of the other {len(rows)}: {_amounts([rows[nearest]])}")
 
 
-def _both(one: str, other: str) -> str:
-    """Join the two sides of a comparison that `_side` returned."""
-    return _NO_FIGURE if one.startswith(_NO_FIGURE) and other.startswith(_NO_FIGURE) else f"{one}; {other}"
+def _both(one: _Side, other: _Side) -> str:
+    """Join the two sides of a comparison."""
+    return f"{one.text}; {other.text}" if one.has_figure or other.has_figure else _NO_FIGURE
 
 
 def _compared(cells: Cells, *keys: Key) -> str:

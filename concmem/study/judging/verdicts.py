@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from concmem.study.results.table import Row
+from concmem.study.results.row import Row
 from concmem.units import format_bytes, format_count
 
 __all__ = ["Answer", "Cells", "Key", "Span", "at_least", "largest", "least", "median", "span"]
@@ -14,6 +14,8 @@ __all__ = ["Answer", "Cells", "Key", "Span", "at_least", "largest", "least", "me
 Key = tuple[str, int]
 """A program's name and a number of tasks."""
 
+_NOT_DOTNET = "Mono"
+"""The toolchain of C# that is not .NET."""
 _SHOWN = 2
 """How many obstacles are shown; the others are counted."""
 
@@ -120,7 +122,7 @@ class Cells:
             return f"{where}: {row.reason}"
         if row.is_busy:
             return f"{where}: all its runs were made while the machine was busy with other work"
-        if row.program == "csharp" and row.toolchain.startswith("Mono "):
+        if row.program == "csharp" and row.toolchain_name == _NOT_DOTNET:
             return f"{where} ran on {row.toolchain}, whose figures say nothing about .NET"
         return ""
 

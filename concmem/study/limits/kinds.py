@@ -52,6 +52,7 @@ class Limit:
         taken: How much of it others have taken.
         slack: An allowance for anything else that takes from it.
         of_machine: Whether it counts every thread of the machine.
+        is_sysctl: Whether sysctl(8) sets it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Limit:
     taken: int = 0
     slack: int = _SLACK
     of_machine: bool = False
+    is_sysctl: bool = False
 
     @property
     def room(self) -> int:
@@ -114,9 +116,11 @@ def limits_here(programs: Iterable[Program], *, of_others: int, root: str = "/")
     limits: list[Limit] = []
     if threads:
         for name, most in (("pid_max", _MOST_PIDS), ("threads-max", _MOST_THREADS)):
-            limits += _from_file(f"kernel.{name}", kernel / name, most, taken=of_others, of_machine=True)
+            limits += _from_file(
+                f"kernel.{name}", kernel / name, most, taken=of_others, of_machine=True, is_sysctl=True
+            )
     if mappings:
-        limits += _from_file("vm.max_map_count", vm / "max_map_count", _MOST, each=mappings)
+        limits += _from_file("vm.max_map_count", vm / "max_map_count", _MOST, each=mappings, is_sysctl=True)
     if threads:
         for group, _ in control_groups("pids", str(Path(root, "proc/self"))):
             taken = _number(group / "pids.current") or 0
@@ -170,17 +174,24 @@ def _command(limit: Limit, tasks: int) -> str:
         return ""
     if limit.file is None:
         return f"ulimit -u {needed}"
-    if limit.name.startswith(("kernel.", "vm.")):
+    if limit.is_sysctl:
         return f"sudo sysctl -w {limit.name}={needed}"
     return f"echo {needed} | sudo tee {limit.file}"
 
 
 def _from_file(
-    name: str, file: Path, most: int, *, each: int = 1, taken: int = 0, of_machine: bool = False
+    name: str,
+    file: Path,
+    most: int,
+    *,
+    each: int = 1,
+    taken: int = 0,
+    of_machine: bool = False,
+    is_sysctl: bool = False,
 ) -> Iterator[Limit]:
     value = _number(file)
     if value is not None:
-        yield Limit(name, value, file, most, each, taken, of_machine=of_machine)
+        yield Limit(name, value, file, most, each, taken, of_machine=of_machine, is_sysctl=is_sysctl)
 
 
 def _number(file: Path) -> int | None:

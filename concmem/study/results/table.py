@@ -5,133 +5,14 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import attrs
 
-from concmem._escaping import escape_fields
-from concmem.study.stats import ENOUGH_RUNS, WIDE_SPREAD, Cost, cost, median_interval
+from concmem.study.results.row import Row, RowStatus, joined
+from concmem.study.stats import Cost, cost, median_interval
 from concmem.study.store.records import Entry, Run, Study
 
-__all__ = ["Row", "costs", "counted_runs", "largest_rows", "rows", "rows_of_runs"]
-
-RowStatus = Literal["ok", "partly", "failed", "skipped", "not run"]
-
-
-@attrs.frozen(kw_only=True, field_transformer=escape_fields)
-class Row:
-    """
-    One program at one number of tasks.
-
-    Attributes:
-        program, title, language, kind, variant, toolchain: The program, and the toolchain that ran it.
-        flags: Flags of the runtime that the table shows.
-        remarks: Remarks from the program's manifest.
-        tasks: The number of tasks that were alive at once.
-        sleep_s: The longest sleep that a run needed.
-        runs: The number of stored runs.
-        status: ``ok``, ``partly`` (some runs failed: the figures are those of the others), ``failed``, ``skipped``,
-            or ``not run`` (the study is not finished).
-        good_runs: The number of runs that the figures come from. These are the runs with a figure, without those made
-            while the machine was busy with other work, unless all were.
-        busy_runs: The number of runs with a figure that were made while the machine was busy with other work.
-        is_busy: Whether the figures come from such runs. The row is shown, but judges no claim and has no rank.
-        other_share: The largest part of the CPU time that others took in a run that the figures come from; None if
-            unknown.
-        instead_of: The planned number of tasks that could not run, for which this is the largest number that ran.
-        median_bytes, min_bytes, max_bytes: Of the peaks; None without a figure.
-        error_bytes: By how much the true value can exceed a run's figure: the largest of the runs.
-        over_bytes: By how much a run's figure can exceed the true value, likewise.
-        figure_status, source: Of the figures; several are joined by " / ".
-        interval_low_bytes, interval_high_bytes: The interval for the median of many runs (`stats.median_interval`);
-            None with fewer than two runs.
-        plateau_bytes: The median of the runs' plateaus (`Run.plateau`).
-        left_over_bytes: The median of the memory left over after the tasks (`Run.left_over`).
-        rate_per_s, rate_min_per_s, rate_max_per_s: Median, smallest and largest `Run.rate_per_s`.
-        beyond_s: The median of how much longer the runs took than they slept.
-        limit: The limit of the machine that this number of tasks exceeds, if runs failed or were skipped; "" if none.
-        wall_s, cpu_s, launch_s, overshoot_s, peak_at_s: Medians; None without a figure.
-        alive: The number of tasks that every run was seen to have at once, if they can be counted.
-        threads: The most threads that any run had.
-        minor_faults, major_faults: Medians of the page faults.
-        reason: Why the status is not ``ok``, in one sentence.
-    """
-
-    program: str
-    title: str
-    language: str
-    kind: str
-    variant: str
-    toolchain: str
-    flags: tuple[str, ...]
-    tasks: int
-    sleep_s: float
-    runs: int
-    status: RowStatus
-    good_runs: int
-    busy_runs: int = 0
-    is_busy: bool = False
-    other_share: float | None = None
-    median_bytes: int | None = None
-    min_bytes: int | None = None
-    max_bytes: int | None = None
-    error_bytes: int = 0
-    over_bytes: int = 0
-    figure_status: str = ""
-    source: str = ""
-    interval_low_bytes: int | None = None
-    interval_high_bytes: int | None = None
-    plateau_bytes: int | None = None
-    left_over_bytes: int | None = None
-    rate_per_s: float | None = None
-    rate_min_per_s: float | None = None
-    rate_max_per_s: float | None = None
-    beyond_s: float | None = None
-    limit: str = ""
-    wall_s: float | None = None
-    cpu_s: float | None = None
-    launch_s: float | None = None
-    overshoot_s: float | None = None
-    peak_at_s: float | None = None
-    alive: int | None = None
-    threads: int | None = None
-    minor_faults: int | None = None
-    major_faults: int | None = None
-    reason: str = ""
-    instead_of: int | None = None
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def figure_runs(self) -> int:
-        """The number of runs with a figure."""
-        return self.good_runs if self.is_busy else self.good_runs + self.busy_runs
-
-    @property
-    def has_rank(self) -> bool:
-        """Whether the row has a figure that may be compared with other rows."""
-        return self.median_bytes is not None and not self.is_busy
-
-    @property
-    def spread(self) -> float | None:
-        """The range divided by the median; None without a figure."""
-        if not self.median_bytes or self.min_bytes is None or self.max_bytes is None:
-            return None
-        return (self.max_bytes - self.min_bytes) / self.median_bytes
-
-    @property
-    def conditions(self) -> str:
-        """Flags and remarks in one line; "" if there are none."""
-        return "; ".join(filter(None, (" ".join(self.flags), *self.remarks)))
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether the range is so wide that it gets a remark."""
-        return self.spread is not None and self.spread > WIDE_SPREAD
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether there are enough runs to publish the figure."""
-        return self.good_runs >= ENOUGH_RUNS
+__all__ = ["by_memory", "costs", "costs_of", "counted_runs", "largest_rows", "rows", "rows_of_runs"]
 
 
 def rows(study: Study) -> list[Row]:
@@ -179,14 +60,36 @@ def costs(study: Study) -> dict[str, Cost]:
     Programs whose memory does not grow with the number of tasks are left out. With the workload ``spawn`` there are no
     costs: its tasks are never alive together.
     """
-    if study.plan.workload == "spawn":
+    return costs_of([*rows(study), *largest_rows(study)], study.plan.workload)
+
+
+def costs_of(every: Iterable[Row], workload: str) -> dict[str, Cost]:
+    """Return the same as `costs`, from the rows of a study, those of `largest_rows` included."""
+    if workload == "spawn":
         return {}
     medians: dict[str, dict[int, int]] = {}
-    for row in (*rows(study), *largest_rows(study)):
+    for row in every:
         if row.has_rank and row.median_bytes is not None:
             medians.setdefault(row.program, {})[row.tasks] = row.median_bytes
     lines = {program: line for program, by_tasks in medians.items() if (line := cost(by_tasks)) is not None}
     return {program: line for program, line in lines.items() if line.each_bytes > 0}
+
+
+def by_memory(of_study: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+    """
+    Return the programs with their rows, least memory first.
+
+    Programs are compared at the largest number of tasks, then at the next smaller one. At each size, programs that were
+    only measured on a busy machine come after the others, and programs without a figure come last.
+    """
+    grouped: dict[str, list[Row]] = {}
+    for row in of_study:
+        grouped.setdefault(row.program, []).append(row)
+
+    def key(item: tuple[str, list[Row]]) -> list[tuple[bool, float]]:
+        return [(not row.has_rank, row.median_bytes or float("inf")) for row in reversed(item[1])]
+
+    return sorted(grouped.items(), key=key)
 
 
 def counted_runs(runs: Sequence[Run]) -> list[Run]:
@@ -207,6 +110,7 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         kind=entry.kind,
         variant=entry.variant,
         toolchain=entry.toolchain,
+        toolchain_name=entry.toolchain_name,
         remarks=entry.remarks,
         flags=next((run.flags for run in runs), ()),
         tasks=tasks,
@@ -237,8 +141,8 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         interval_high_bytes=interval and round(interval[1]),
         error_bytes=max(figure.error_bytes for figure in figures),
         over_bytes=max(figure.over_bytes for figure in figures),
-        figure_status=_joined(figure.status for figure in figures),
-        source=_joined(figure.source for figure in figures),
+        figure_statuses=tuple(dict.fromkeys(figure.status for figure in figures)),
+        sources=tuple(dict.fromkeys(figure.source for figure in figures)),
         plateau_bytes=_median_int(run.plateau.bytes for run in good if run.plateau is not None),
         left_over_bytes=_median_int(run.left_over.bytes for run in good if run.left_over is not None),
         rate_per_s=_median(rates),
@@ -288,8 +192,4 @@ def _reasons(texts: Iterable[str]) -> str:
     first: dict[str, str] = {}
     for text in texts:
         first.setdefault(re.sub(r"\d[\d ,.]*", "0", text), text)
-    return _joined(first.values())
-
-
-def _joined(texts: Iterable[str]) -> str:
-    return " / ".join(dict.fromkeys(texts))
+    return joined(first.values())

@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 
 from concmem.drivers import programs as drivers
-from concmem.drivers.long_command import Watch, unwatched
+from concmem.drivers.outside_programs import Watch, unwatched
 from concmem.errors import ConcmemError
 from concmem.host import Host, describe
 from concmem.study.cluster.machines import kind_difference

@@ -16,7 +16,7 @@ from rich.progress import Task as RichTask
 from rich.text import Text
 
 from concmem._escaping import escape_text
-from concmem.drivers.long_command import so_far
+from concmem.drivers.outside_programs import so_far
 from concmem.study.plan import Cell, Plan
 from concmem.study.store.records import Run
 from concmem.units import format_bytes, format_count, format_rough_time, format_seconds

@@ -1,9 +1,12 @@
-"""Why a run failed, in one sentence: it was not a run of N tasks that were alive at once and ended well."""
+"""Why a run has no figure: it was not a run of N tasks that were alive at once and ended well."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import attrs
 
 from concmem.model import Measurement
 from concmem.study.limits.kinds import Limit
@@ -11,7 +14,18 @@ from concmem.study.running.attempt import Attempt, Limits
 from concmem.study.workloads import Workload
 from concmem.units import format_bytes, format_count, format_seconds, signal_name
 
-__all__ = ["limit_reached", "not_seen", "own_message", "too_late", "too_soon", "why_failed"]
+__all__ = ["Reason", "ReasonCode", "limit_reached", "not_seen", "own_message", "too_late", "too_soon", "why_failed"]
+
+ReasonCode = Literal[
+    "no_program", "too_large", "smaller_failed", "no_memory", "not_measured", "lost", "not_started", "wrong_line",
+    "missing_line", "launch_limit", "finish_limit", "memory_limit", "late", "early", "not_seen", "exit_code", "signal",
+    "oom", "still_running",
+]  # fmt: skip
+"""
+The kinds of reasons. Of skipped runs: there is no toolchain, or the build failed; its estimated memory is not free; a
+smaller number of tasks failed; the memory of its threads is not free; the sampler failed; its workers were lost. Of
+failed runs: it was not started; what the program did wrong, or which limit it exceeded; how it ended.
+"""
 
 # First the words of a cause, then the words of any failure.
 _FAILURE_WORDS = (
@@ -25,6 +39,20 @@ _ARRIVAL_S = 0.05
 _NEAR = 0.98
 _SEEN_S = 0.2
 """Threads that sleep for a shorter time than this need not be seen."""
+
+
+@attrs.frozen
+class Reason:
+    """
+    Why a run has no figure.
+
+    Attributes:
+        code: Its kind.
+        sentence: One sentence.
+    """
+
+    code: ReasonCode
+    sentence: str
 
 
 def own_message(attempt: Attempt) -> str:
@@ -50,9 +78,9 @@ def why_failed(
     limits: Limits,
     *,
     of_machine: Sequence[Limit] = (),
-) -> str:
+) -> Reason | None:
     """
-    Say why an attempt failed; return "" if the program did what it must, however late it launched its tasks.
+    Return why an attempt failed; None if the program did what it must, however late it launched its tasks.
 
     Args:
         attempt: The attempt.
@@ -67,7 +95,10 @@ def why_failed(
     if not survivors:
         return reason
     more = f" (and {format_count(len(survivors) - 1)} more)" if len(survivors) > 1 else ""
-    return "; ".join(filter(None, (reason, f"could not be killed: {survivors[0]}: {survivors[0].sentence}{more}")))
+    not_killed = f"could not be killed: {survivors[0]}: {survivors[0].sentence}{more}"
+    if reason is None:
+        return Reason("still_running", not_killed)
+    return Reason(reason.code, f"{reason.sentence}; {not_killed}")
 
 
 def _why_failed(
@@ -77,67 +108,82 @@ def _why_failed(
     work: Workload,
     limits: Limits,
     of_machine: Sequence[Limit],
-) -> str:
+) -> Reason | None:
     measurement = attempt.measurement
     done = measurement.exit
     if attempt.wrong:
-        return attempt.wrong
+        return Reason("wrong_line", attempt.wrong)
     if attempt.ended == "finish":
         late = f"did not end within {format_seconds(limits.finish_s)} after its last task was launched"
-        return f"{late}, and was stopped{_used(measurement)}"
+        return Reason("finish_limit", f"{late}, and was stopped{_used(measurement)}")
     if attempt.ended == "launch":
         late = f"did not launch all tasks within {format_seconds(limits.launch_s)}"
-        return f"{late}, and was stopped{_used(measurement)}"
+        return Reason("launch_limit", f"{late}, and was stopped{_used(measurement)}")
     if done.reason == "memory_limit":
-        return f"used more memory than was free, and was stopped{_used(measurement)}"
+        return Reason("memory_limit", f"used more memory than was free, and was stopped{_used(measurement)}")
     if done.ok:
         for word in work.words[:-1]:
             if word not in attempt.messages:
-                return f"exited with 0 but did not print '{work.line(word, tasks)}'"
+                return Reason("missing_line", f"exited with 0 but did not print '{work.line(word, tasks)}'")
         if attempt.last_line != f"done {tasks}":
-            return f"exited with 0 but its last line is not 'done {tasks}': {attempt.last_line[:_QUOTED]!r}"
-        return ""
-    how = "still running" if done.code is None else f"exit code {done.code}"
-    if done.signal is not None:
-        how = f"killed by {signal_name(done.signal)}"
-    if measurement.oom is not None:
-        child = "" if done.reason == "oom" else "one of its processes was killed "
-        how += f", {child}{'' if measurement.oom.certain else 'probably '}by the kernel because memory ran out"
-    if done.signal is not None or measurement.oom is not None:
-        how += _used(measurement)
+            last = attempt.last_line[:_QUOTED]
+            return Reason("missing_line", f"exited with 0 but its last line is not 'done {tasks}': {last!r}")
+        return None
+    code, how = _how_ended(attempt)
     parts = [f"{own_message(attempt) or 'it printed no reason'} ({how})"]
     if kind in _THREAD_KINDS and measurement.max_threads > 1:
         parts.append(f"most threads alive at once: {format_count(measurement.max_threads)}")
         if limit := limit_reached(measurement.max_threads, of_machine, attempt.max_machine_threads):
             parts.append(limit)
-    return "; ".join(parts)
+    return Reason(code, "; ".join(parts))
 
 
-def too_late(attempt: Attempt, kind: str, sleep_s: float) -> str:
-    """Say that launching took longer than the longest sleep."""
-    reason = f"not all tasks were alive at once: launching took longer than the sleep of {sleep_s:g} s"
+def _how_ended(attempt: Attempt) -> tuple[ReasonCode, str]:
+    """Return how a program that did not exit with 0 ended."""
+    measurement = attempt.measurement
+    done = measurement.exit
+    code: ReasonCode = "exit_code"
+    how = f"exit code {done.code}"
+    if done.code is None:
+        code, how = "still_running", "still running"
+    if done.signal is not None:
+        code, how = "signal", f"killed by {signal_name(done.signal)}"
+    if measurement.oom is not None:
+        code = "oom"
+        child = "" if done.reason == "oom" else "one of its processes was killed "
+        how += f", {child}{'' if measurement.oom.certain else 'probably '}by the kernel because memory ran out"
+    if done.signal is not None or measurement.oom is not None:
+        how += _used(measurement)
+    return code, how
+
+
+def too_late(attempt: Attempt, kind: str, sleep_s: float) -> Reason:
+    """Return the reason that launching took longer than the longest sleep."""
+    sentence = f"not all tasks were alive at once: launching took longer than the sleep of {sleep_s:g} s"
     if kind in _THREAD_KINDS:
-        reason += f" (most threads alive at once: {format_count(attempt.measurement.max_threads)})"
-    return reason
+        sentence += f" (most threads alive at once: {format_count(attempt.measurement.max_threads)})"
+    return Reason("late", sentence)
 
 
-def too_soon(attempt: Attempt, work: Workload, seconds: float) -> str:
-    """Say that the program finished sooner than its tasks can have; return "" if it took long enough."""
+def too_soon(attempt: Attempt, work: Workload, seconds: float) -> Reason | None:
+    """Return the reason that the program finished sooner than its tasks can have; None if it took long enough."""
     before, last = work.words[-2:]
     took_s = attempt.messages[last].at_s - (attempt.messages[before].at_s if work.name == "spawn" else 0.0)
     # A line arrives later than it is printed, and how much later depends on the pipe and on how busy the machine is.
     if took_s < 0.99 * seconds - _ARRIVAL_S:
-        return f"printed 'done' too soon: after {format_seconds(took_s)} instead of {format_seconds(seconds)}"
-    return ""
+        times = f"after {format_seconds(took_s)} instead of {format_seconds(seconds)}"
+        return Reason("early", f"printed 'done' too soon: {times}")
+    return None
 
 
-def not_seen(attempt: Attempt, tasks: int, kind: str, sleep_s: float) -> str:
-    """Say that fewer threads were seen than the program printed; return "" if all were, or they slept too briefly."""
+def not_seen(attempt: Attempt, tasks: int, kind: str, sleep_s: float) -> Reason | None:
+    """Return the reason that too few threads were seen; None if all were seen, or slept too briefly to be seen."""
     threads = attempt.measurement.max_threads
     slept_s = sleep_s - attempt.messages["started"].at_s
     if kind not in _THREAD_KINDS or threads >= tasks or slept_s < _SEEN_S:
-        return ""
-    return f"printed 'started {tasks}', but its highest number of threads was {format_count(threads)}"
+        return None
+    sentence = f"printed 'started {tasks}', but its highest number of threads was {format_count(threads)}"
+    return Reason("not_seen", sentence)
 
 
 def limit_reached(threads: int, limits: Iterable[Limit], on_machine: int) -> str:

@@ -14,7 +14,7 @@ import attrs
 
 from concmem._escaping import escape_text
 from concmem.drivers import programs as drivers
-from concmem.drivers.long_command import Watch, unwatched
+from concmem.drivers.outside_programs import Watch, unwatched
 from concmem.errors import ConcmemError, SamplerError
 from concmem.host import threads_on_machine
 from concmem.study.limits.kinds import KERNEL_BYTES_EACH, MEMORY, Limit, limits_here, memory_limit, obstacles
@@ -22,7 +22,7 @@ from concmem.study.limits.memory import available_bytes, each_bytes, estimate_by
 from concmem.study.plan import Cell, Plan
 from concmem.study.results.quantities import left_over, plateau
 from concmem.study.running.attempt import Attempt, Limits, run_once
-from concmem.study.running.reasons import not_seen, too_late, too_soon, why_failed
+from concmem.study.running.reasons import Reason, not_seen, too_late, too_soon, why_failed
 from concmem.study.store.records import Entry, Run
 from concmem.study.workloads import workload
 from concmem.units import format_bytes, format_count
@@ -99,7 +99,7 @@ class Runner:
             missing = f"{toolchain.reason.rstrip('.')} ({toolchain.install})" if toolchain.install else toolchain.reason
             entry = attrs.evolve(entry, missing=_one_line(missing))
         else:
-            entry = attrs.evolve(entry, toolchain=toolchain.label)
+            entry = attrs.evolve(entry, toolchain=toolchain.label, toolchain_name=toolchain.name)
             check(entry)
             try:
                 prepared = drivers.prepare(program, toolchain, self._plan.workload, self._watch)
@@ -137,7 +137,7 @@ class Runner:
             machine=platform.node(),
         )
         if cell.program not in self._prepared:
-            return attrs.evolve(run, reason=f"could not run: {self._missing[cell.program]}")
+            return _with(Reason("no_program", f"could not run: {self._missing[cell.program]}"), run)
         prepared = self._prepared[cell.program]
         run = attrs.evolve(run, flags=prepared.flags(cell.tasks))
         earlier = tuple(earlier_runs)
@@ -145,10 +145,10 @@ class Runner:
         memory = _thread_memory_limit(prepared.program, earlier)
         run = attrs.evolve(run, obstacles=tuple(obstacles([*limits, *memory], cell.tasks)))
         if too_large := _too_large(cell, earlier):
-            return attrs.evolve(run, reason=too_large)
+            return _with(too_large, run)
         # If another limit is narrower, the program fails by itself, and its output shows how far it came.
         if run.obstacles and run.obstacles[0].name == MEMORY:
-            return attrs.evolve(run, reason=f"{format_count(cell.tasks)} threads: {run.obstacles[0]}")
+            return _with(Reason("no_memory", f"{format_count(cell.tasks)} threads: {run.obstacles[0]}"), run)
         self._warm_up(prepared)
         longest_s = max(self._plan.longest_sleep_s, self._plan.sleep_s)
         # All runs of a cell sleep equally long, once a run has shown how long that must be.
@@ -179,10 +179,10 @@ class Runner:
         try:
             result = run_once(command, prepared.env, run.tasks, limits, self._workload, self._poll)
         except SamplerError as error:  # this says nothing about the program, so a resumed study tries it again
-            return attrs.evolve(run, status="skipped", reason=f"could not be measured: {_error_line(error)}")
+            return _with(Reason("not_measured", f"could not be measured: {_error_line(error)}"), run)
         except ConcmemError as error:
-            return attrs.evolve(run, status="failed", reason=_error_line(error))
-        reason = ""
+            return attrs.evolve(_with(Reason("not_started", _error_line(error)), run), status="failed")
+        reason: Reason | None = None
         if races and _late(result, run.sleep_s):
             if run.sleep_s < plan.longest_sleep_s:
                 return None
@@ -191,7 +191,7 @@ class Runner:
             reason
             or why_failed(result, run.tasks, kind, self._workload, limits, of_machine=of_machine)
             or too_soon(result, self._workload, run.sleep_s)
-            or (not_seen(result, run.tasks, kind, run.sleep_s) if plan.workload == "sleep" else "")
+            or (not_seen(result, run.tasks, kind, run.sleep_s) if plan.workload == "sleep" else None)
         )
         return self._judged(run, result, reason, kind)
 
@@ -200,12 +200,11 @@ class Runner:
         kernel_bytes = run.tasks * KERNEL_BYTES_EACH if kind == "thread" else 0
         return max(1, available_bytes() - margin_bytes() - min(kernel_bytes, available_bytes() // 2))
 
-    def _judged(self, run: Run, result: Attempt, reason: str, kind: str) -> Run:
+    def _judged(self, run: Run, result: Attempt, reason: Reason | None, kind: str) -> Run:
         work, measurement = self._workload, result.measurement
         run = attrs.evolve(
             run,
             status="failed" if reason else "ok",
-            reason=reason,
             launch_s=result.message_s(work.launched),
             done_s=result.message_s("done"),
             alive=measurement.max_threads if kind == "thread" else None,
@@ -216,7 +215,7 @@ class Runner:
             measurement=measurement,
         )
         if reason:
-            return run
+            return _with(reason, run)
         # The times of its lines count from just before its start, those of its timeline from its start.
         ahead_s = measurement.start_monotonic_s - result.begun_s
         begins_s, ends_s = (at_s - ahead_s for at_s in self._steady_s(run, result))
@@ -240,6 +239,10 @@ class Runner:
         return begins_s, ends_s
 
 
+def _with(reason: Reason, run: Run) -> Run:
+    return attrs.evolve(run, reason=reason.sentence, reason_code=reason.code)
+
+
 def _same(run: Run, cell: Cell) -> bool:
     return (run.program, run.tasks) == (cell.program, cell.tasks)
 
@@ -250,24 +253,23 @@ def _thread_memory_limit(program: drivers.Program, earlier_runs: Sequence[Run]) 
         yield memory_limit(each_bytes(earlier_runs, program.name), max(0, available_bytes() - margin_bytes()))
 
 
-def _too_large(cell: Cell, earlier_runs: Sequence[Run]) -> str:
-    """Say why a run would not fit into the machine's memory; return "" if it fits or no estimate is possible."""
+def _too_large(cell: Cell, earlier_runs: Sequence[Run]) -> Reason | None:
+    """Return why a run would not fit into the machine's memory; None if it fits or no estimate is possible."""
     estimate = estimate_bytes(earlier_runs, cell.program, cell.tasks)
     if estimate is None:
-        return ""
+        return None
     needed, basis = estimate
     free = available_bytes()
     if needed <= free - margin_bytes():
-        return ""
+        return None
     if failed := _failed_before(cell, earlier_runs):
         # An estimate from smaller runs says nothing about a size that fails for another reason.
-        return (
-            f"not tried: it failed with {format_count(failed.tasks)} tasks: "
-            f"{failed.reason.removeprefix('could not run: ')}"
-        )
-    return (
+        sentence = f"not tried: it failed with {format_count(failed.tasks)} tasks: {failed.reason}"
+        return Reason("smaller_failed", sentence)
+    return Reason(
+        "too_large",
         f"{format_count(cell.tasks)} tasks would need about {format_bytes(needed)}, estimated from {basis}; "
-        f"{format_bytes(free)} is free, and {format_bytes(margin_bytes())} of it must stay free"
+        f"{format_bytes(free)} is free, and {format_bytes(margin_bytes())} of it must stay free",
     )
 
 

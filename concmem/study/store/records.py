@@ -30,6 +30,8 @@ class Entry:
     Attributes:
         name, title, language, kind, variant, begins_together, remarks: As in its manifest.
         toolchain: The toolchain with its versions; "" if there is none.
+        toolchain_name: The name of the toolchain in the language's manifest. Older files do not have it; then it is the
+            first word of `toolchain`.
         missing: Why the program cannot run, with a command that helps; "" if it can run.
     """
 
@@ -42,6 +44,9 @@ class Entry:
     toolchain: str = ""
     missing: str = ""
     remarks: tuple[str, ...] = ()
+    toolchain_name: str = attrs.field(
+        default=attrs.Factory(lambda self: self.toolchain.partition(" ")[0], takes_self=True)
+    )
 
 
 @attrs.frozen(kw_only=True, field_transformer=escape_fields)
@@ -53,6 +58,7 @@ class Run:
         program, tasks, index: The cell and the number of the repetition.
         status: ``ok`` (all tasks were alive at once, and it ended well), ``failed``, or ``skipped`` (never started).
         reason: One sentence, if the status is not ``ok``.
+        reason_code: The kind of the reason, one of `ReasonCode`; "" if the status is ``ok``, and in older files.
         sleep_s: How long the tasks slept: more than planned if launching took longer.
         attempts: How many times the program was started, with longer and longer sleeps.
         flags: Flags of the runtime that the table shows.
@@ -82,6 +88,7 @@ class Run:
     index: int = attrs.field(validator=[ge(0), le(MOST_TASKS)])
     status: RunStatus
     reason: str = ""
+    reason_code: str = ""
     sleep_s: float = attrs.field(validator=ge(0))
     attempts: int = attrs.field(default=0, validator=ge(0))
     flags: tuple[str, ...] = ()

@@ -7,17 +7,19 @@ from typing import Literal
 
 import attrs
 
-from concmem.report.sentences import by_memory
-from concmem.study import Row, Run, Study, StudyError
 from concmem.study.cluster.machines import MEMORY_TOLERANCE
-from concmem.study.plan import WHICH_RUNS, differences
+from concmem.study.plan import WHICH_RUNS, StudyError, differences
+from concmem.study.results.results import Results
+from concmem.study.results.row import Row
 from concmem.study.results.table import counted_runs
 from concmem.study.stats import WIDE_SPREAD, ratio_interval
+from concmem.study.store.records import Run, Study
 from concmem.units import format_bytes
 
 __all__ = ["Comparison", "Difference", "Pair", "Verdict", "compare"]
 
 Verdict = Literal["same", "more", "less"]
+ReasonCode = Literal["", "no_figure", "explained", "unexplained"]
 
 _NO_CAUSE = {"distribution", "swap_bytes", "cgroup", "limits", "kernel_stack_bytes"}
 """Attributes of a machine that affect whether a program runs, not its memory."""
@@ -58,6 +60,8 @@ class Pair:
             ratio.
         unlike: Other differences of the rows: toolchain, flags, sleep.
         reason: If the medians are far apart, the known possible causes. If one has no figure, why.
+        reason_code: What the reason says: there is ``no_figure``, the difference is ``explained`` or ``unexplained``;
+            "" without a reason. No column.
     """
 
     program: str
@@ -70,6 +74,7 @@ class Pair:
     verdict: Verdict | None = None
     unlike: tuple[Difference, ...] = ()
     reason: str = ""
+    reason_code: ReasonCode = attrs.field(default="", metadata={"column": ""})
 
     @property
     def is_far(self) -> bool:
@@ -94,25 +99,27 @@ class Comparison:
     pairs: tuple[Pair, ...]
 
 
-def compare(a: Study, b: Study) -> Comparison:
+def compare(a: Study | Results, b: Study | Results) -> Comparison:
     """
     Compare two studies cell by cell, by the medians of their peaks.
 
     Raises:
         StudyError: Their workloads differ.
     """
-    if a.plan.workload != b.plan.workload:
+    results_a, results_b = Results.of(a), Results.of(b)
+    one, other = results_a.study, results_b.study
+    if one.plan.workload != other.plan.workload:
         raise StudyError(
-            f"{a.path} and {b.path} cannot be compared: the workload of the first is {a.plan.workload}, "
-            f"that of the second {b.plan.workload}"
+            f"{one.path} and {other.path} cannot be compared: the workload of the first is {one.plan.workload}, "
+            f"that of the second {other.plan.workload}"
         )
-    rows_a, rows_b = _by_cell(a), _by_cell(b)
-    peaks_a, peaks_b = _peaks(a), _peaks(b)
-    found = tuple(_differences(a, b))
+    rows_a, rows_b = _by_cell(results_a), _by_cell(results_b)
+    peaks_a, peaks_b = _peaks(one), _peaks(other)
+    found = tuple(_differences(one, other))
     order = {program: i for i, program in enumerate(dict.fromkeys(program for program, _ in (*rows_a, *rows_b)))}
     return Comparison(
-        a=a,
-        b=b,
+        a=one,
+        b=other,
         differences=found,
         pairs=tuple(
             _pair(cell, rows_a.get(cell), rows_b.get(cell), peaks_a.get(cell, []), peaks_b.get(cell, []), found)
@@ -121,8 +128,8 @@ def compare(a: Study, b: Study) -> Comparison:
     )
 
 
-def _by_cell(study: Study) -> dict[tuple[str, int], Row]:
-    return {(row.program, row.tasks): row for _, program_rows in by_memory(study) for row in program_rows}
+def _by_cell(results: Results) -> dict[tuple[str, int], Row]:
+    return {(row.program, row.tasks): row for _, program_rows in results.by_memory for row in program_rows}
 
 
 def _peaks(study: Study) -> dict[tuple[str, int], list[int]]:
@@ -148,13 +155,19 @@ def _pair(
 ) -> Pair:
     pair = Pair(program=cell[0], tasks=cell[1], a=a, b=b)
     if a is None or b is None or not a.median_bytes or not b.median_bytes:
-        return attrs.evolve(pair, reason=_why_missing(a, b))
+        return attrs.evolve(pair, reason=_why_missing(a, b), reason_code="no_figure")
     ratio = b.median_bytes / a.median_bytes
     low, high = ratio_interval(peaks_b, peaks_a) or (None, None)
     pair = attrs.evolve(pair, ratio=ratio, ratio_low=low, ratio_high=high, unlike=tuple(_unlike(a, b)))
     holds_1 = low is not None and high is not None and low <= 1 <= high
     verdict: Verdict = "same" if holds_1 or not pair.is_far else "more" if ratio > 1 else "less"
-    return attrs.evolve(pair, verdict=verdict, reason=_reason(a, b, pair, found) if pair.is_far else "")
+    pair = attrs.evolve(pair, verdict=verdict)
+    if not pair.is_far:
+        return pair
+    if causes := _causes(a, b, pair, found):
+        return attrs.evolve(pair, reason="; ".join(causes), reason_code="explained")
+    reason = "unexplained" + ("" if pair.ratio_low is not None else "; one run does not show how far runs scatter")
+    return attrs.evolve(pair, reason=reason, reason_code="unexplained")
 
 
 def _why_missing(a: Row | None, b: Row | None) -> str:
@@ -188,7 +201,7 @@ def sleep_difference(a_s: float, b_s: float) -> Difference:
     return Difference("sleep", f"{a_s:g} s", f"{b_s:g} s")
 
 
-def _reason(a: Row, b: Row, pair: Pair, found: Sequence[Difference]) -> str:
+def _causes(a: Row, b: Row, pair: Pair, found: Sequence[Difference]) -> list[str]:
     """Return the known possible causes of a difference."""
     assert pair.ratio is not None and a.median_bytes and b.median_bytes
     known = []
@@ -201,9 +214,7 @@ def _reason(a: Row, b: Row, pair: Pair, found: Sequence[Difference]) -> str:
         known.append("the margins of the two figures overlap")
     if names := [each.what for each in (*pair.unlike, *found) if each.can_explain]:
         known.append(f"not the same {', '.join(dict.fromkeys(names))}")
-    if known:
-        return "; ".join(known)
-    return "unexplained" + ("" if pair.ratio_low is not None else "; one run does not show how far runs scatter")
+    return known
 
 
 def _differences(a: Study, b: Study) -> Iterator[Difference]:

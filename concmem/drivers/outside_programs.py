@@ -1,4 +1,4 @@
-"""Run a command that may take minutes, and report its output while it runs."""
+"""Run outside programs: compilers, installers and their queries. Report their output while they run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Watch", "run_long", "so_far", "unwatched"]
+import attrs
+
+__all__ = ["ToolResult", "ToolTimeout", "Watch", "run_tool", "so_far", "unwatched"]
 
 Watch = Callable[[float, str], None]
 """Called about once a second with the run time of the command in seconds and its last line of output."""
@@ -30,16 +32,46 @@ def so_far(elapsed_s: float, line: str) -> str:
     return f"{elapsed_s:.0f} s" + (f": {line}" if line else "")
 
 
-def run_long(
+class ToolTimeout(Exception):
+    """An outside program took too long, and was ended."""
+
+
+@attrs.frozen
+class ToolResult:
+    """
+    How an outside program ended.
+
+    Attributes:
+        code: Its exit code, negative if a signal killed it.
+        output: Everything that it wrote.
+    """
+
+    code: int
+    output: bytes
+
+    @property
+    def text(self) -> str:
+        """The output as text."""
+        return self.output.decode(errors="replace")
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the output, without empty ones and those in which apt reports its progress."""
+        every = self.output.decode(errors="surrogateescape").splitlines()
+        return [line for line in every if line.strip() and not _APT_STATUS.match(line)]
+
+
+def run_tool(
     argv: Sequence[str],
     watch: Watch = unwatched,
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout_s: float | None = None,
-) -> tuple[int, list[str]]:
+    with_errors: bool = True,
+) -> ToolResult:
     """
-    Run a command without standard input. Return its exit code and its lines of output, of both streams.
+    Run an outside program without standard input, and with messages in English.
 
     An exception, including Ctrl-C, first ends the command: by SIGTERM, and after ten seconds by SIGKILL.
 
@@ -49,10 +81,11 @@ def run_long(
         env: Environment variables in addition to this process's own.
         cwd: The working directory.
         timeout_s: How long it may take.
+        with_errors: Whether its output includes standard error; else that is discarded.
 
     Raises:
         OSError: It cannot be started.
-        subprocess.TimeoutExpired: It took longer than `timeout_s`, and was ended.
+        ToolTimeout: It took longer than `timeout_s`, and was ended.
     """
     begun_s = time.monotonic()
     running = subprocess.Popen(
@@ -61,10 +94,10 @@ def run_long(
         env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.STDOUT if with_errors else subprocess.DEVNULL,
     )
     assert running.stdout is not None
-    output = _Lines()
+    output = _Output()
     try:
         with running.stdout as pipe, selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
@@ -73,7 +106,7 @@ def run_long(
                 ready = selector.select(_REPORT_S)
                 elapsed_s = time.monotonic() - begun_s
                 if timeout_s is not None and elapsed_s > timeout_s:
-                    raise subprocess.TimeoutExpired(list(argv), timeout_s)
+                    raise ToolTimeout
                 if ready:
                     if not (chunk := os.read(pipe.fileno(), 1 << 16)):
                         break
@@ -82,7 +115,10 @@ def run_long(
                     reported_s = begun_s + elapsed_s
                     watch(elapsed_s, output.last)
         left_s = None if timeout_s is None else max(0.0, timeout_s - (time.monotonic() - begun_s))
-        return running.wait(left_s), output.lines()
+        return ToolResult(running.wait(left_s), output.content)
+    except subprocess.TimeoutExpired:
+        _end(running)
+        raise ToolTimeout from None
     except BaseException:
         _end(running)
         raise
@@ -98,23 +134,19 @@ def _end(running: subprocess.Popen[bytes]) -> None:
         running.wait()
 
 
-class _Lines:
-    """The output of a command as lines. A carriage return also ends a line."""
+class _Output:
+    """The output of a program so far, and its last line. A carriage return also ends a line."""
 
     def __init__(self) -> None:
-        self._text = b""
+        self.content = b""
         self.last = ""
 
     def add(self, chunk: bytes) -> None:
-        self._text += chunk
-        recent = re.split(r"[\r\n]+", self._text[-4096:].decode(errors="surrogateescape"))
+        self.content += chunk
+        recent = re.split(r"[\r\n]+", self.content[-4096:].decode(errors="surrogateescape"))
         # The last one may be an incomplete line; skip it unless it is the only one.
         for line in reversed(recent[:-1] or recent):
             if line.strip():
                 status = _APT_STATUS.match(line)
                 self.last = f"{float(status['percent']):.0f} % {status['what']}" if status else line.strip()
                 return
-
-    def lines(self) -> list[str]:
-        every = self._text.decode(errors="surrogateescape").splitlines()
-        return [line for line in every if line.strip() and not _APT_STATUS.match(line)]
