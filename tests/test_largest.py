@@ -14,6 +14,7 @@ from concmem.report.tables import peaks as tables
 from concmem.study import Plan, Progress, bench, largest_rows
 from concmem.study.limits.kinds import MEMORY, Obstacle
 from concmem.study.plan import Cell
+from concmem.study.results.results import Results
 from concmem.study.running.find_largest import Search, find_searches, guesses
 from concmem.study.store.records import Run
 
@@ -95,7 +96,7 @@ def test_the_largest_number_that_runs_is_found(tmp_path: Path, write_programs: C
     (row,) = largest_rows(study)
     assert (row.instead_of, row.tasks, row.good_runs) == (1000, 290, 2)
     assert row.median_bytes is not None and row.alive == 291
-    assert "the largest number that ran is 290, with " in tables.markdown(study)
+    assert "the largest number that ran is 290, with " in tables.markdown(Results(study))
     again = bench(plan, tmp_path / "study", resume=True)
     assert attrs.evolve(again, path=study.path) == study, "the search is not repeated"
 

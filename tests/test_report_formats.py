@@ -20,13 +20,13 @@ from concmem.cli.report import report as command
 from concmem.model import Figure
 from concmem.report.tables.formats import csv_text
 from concmem.report.tables.peaks import markdown
-from concmem.study import Row, Study, rows
+from concmem.study import Study, rows
 from concmem.study.results.results import Results
+from concmem.study.results.row import COLUMNS
 from concmem.study.store.directory import Store
 
 Make = Callable[..., Study]
 CELLS = {("go", 1): [2, 3], ("go", 10_000): [30.5, 32], ("go", 20_000): [58, 61], ("rust", 1): "no rust here"}
-COLUMNS = [field.name for field in attrs.fields(Row)]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def _report(*arguments: object) -> subprocess.CompletedProcess[bytes]:
 def test_the_csv_has_a_column_for_every_attribute(study: Study) -> None:
     """Columns are in the order of `Row`. Amounts are whole numbers, missing values are empty, flags are one cell."""
     lines = list(csv.DictReader(io.StringIO(csv_text(Results(study)))))
-    assert list(lines[0]) == COLUMNS and len(lines) == 6
+    assert tuple(lines[0]) == COLUMNS and len(lines) == 6
     assert (lines[1]["median_bytes"], lines[1]["flags"]) == (str(int(31.25 * (1 << 20))), "'+P 5")
     assert lines[1]["interval_low_bytes"] == str(int(30.5 * (1 << 20)))
     assert (lines[3]["median_bytes"], lines[3]["status"], lines[3]["reason"]) == ("", "skipped", "no rust here")
@@ -69,7 +69,7 @@ def test_the_json_has_rows_and_a_head(study: Study) -> None:
     assert [entry["toolchain"] for entry in content["programs"]] == ["own 1.0", "own 1.0"]
     assert list(content["costs"]) == ["go"] and 2000 < content["costs"]["go"]["each_bytes"] < 4000
     for line, row in zip(content["rows"], rows(study), strict=True):
-        assert list(line) == COLUMNS
+        assert tuple(line) == COLUMNS
         assert (line["median_bytes"], line["flags"]) == (row.median_bytes, list(row.flags))
 
 
@@ -124,7 +124,7 @@ def test_a_comparison_has_both_rows(study: Study) -> None:
     assert content["what"] == "concmem comparison" and content["differences"] == []
     first, *_, last = content["pairs"]
     assert (first["program"], first["ratio"], first["verdict"], first["is_far"]) == ("go", 1.0, "same", False)
-    assert list(first["a"]) == COLUMNS and first["a"] == first["b"]
+    assert tuple(first["a"]) == COLUMNS and first["a"] == first["b"]
     assert (last["a"]["status"], last["b"], last["ratio"]) == ("not run", None, None)
     lines = list(csv.DictReader(io.StringIO(report.comparison_bytes(comparison, "csv").decode())))
     assert len(lines) == 6

@@ -27,6 +27,7 @@ from concmem.study import Entry, Plan, Run, Study, costs, rows
 from concmem.study.results.results import Results
 from concmem.study.store.directory import Store
 
+altair = pytest.importorskip("altair", reason="altair is not installed (pip install 'concmem[report]')")
 pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
 
 MIB = 1 << 20
@@ -507,6 +508,14 @@ def _data(index: Path) -> Any:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', index.read_text(), re.DOTALL)
     assert found is not None
     return json.loads(found[1])
+
+
+def test_every_chart_is_valid(index: Path) -> None:
+    """Charts are drawn without checks against Vega-Lite's schema, and each conforms to it."""
+    charts = _data(index)["charts"]
+    assert charts
+    for chart in charts.values():
+        altair.Chart.from_dict(chart)
 
 
 def test_the_page_depends_only_on_the_study(index: Path) -> None:

@@ -62,7 +62,7 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str, *, kind: str
 
     prepared = SimpleNamespace(program=program, env={}, command=command, flags=lambda tasks: ())
     monkeypatch.setattr(drivers, "load_programs", lambda _=(): {"it": program})
-    monkeypatch.setattr(drivers, "detect", lambda _: SimpleNamespace(label="Python"))
+    monkeypatch.setattr(drivers, "detect", lambda _: SimpleNamespace(label="Python", name="python"))
     monkeypatch.setattr(drivers, "prepare", lambda *_: prepared)
     plan = Plan(**{"tasks": (3,), "sleep_s": 0.5, "launch_limit_s": 60, "finish_limit_s": 60, "seed": 1, **options})
     (made,) = bench(plan, folder / "study").runs

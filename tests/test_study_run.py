@@ -97,7 +97,7 @@ class Bench:
     def _detect(self, program: Any) -> Any:
         if program.name in self.missing:
             return drivers.Missing("python", self.missing[program.name], "apt-get install luck")
-        return SimpleNamespace(label=self.label)
+        return SimpleNamespace(label=self.label, name="fake")
 
     def _prepare(self, program: Any, _: Any, workload: str, watch: Any) -> Any:
         if not self.scripts[program.name]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -27,6 +28,7 @@ __all__ = [
     "names_beside",
     "need_extra",
     "spread_out",
+    "unchecked",
 ]
 
 CROSS = "\N{MULTIPLICATION SIGN}"
@@ -62,6 +64,15 @@ def need_extra() -> Any:
             f"charts need the report extra, and {error.name} is missing: pip install 'concmem[report]'"
         ) from error
     return altair
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Draw without checking each part of a chart against Vega-Lite's schema. The tests check whole charts."""
+    from altair.utils.schemapi import debug_mode
+
+    with debug_mode(False):
+        yield
 
 
 @attrs.frozen

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from concmem._files.atomic import write_whole
 from concmem.report.charts.bars import BESIDE, bars
-from concmem.report.charts.base import ReportExtraMissing, need_extra
+from concmem.report.charts.base import ReportExtraMissing, need_extra, unchecked
 from concmem.report.charts.theme import LIGHT
 from concmem.report.sentences import host_line, method_line, number_of
 from concmem.report.ties import ends, in_words, named, need, not_in_order, of_rows
@@ -16,6 +17,9 @@ from concmem.study.results.results import Results
 from concmem.units import format_bytes
 
 __all__ = ["ReportExtraMissing", "finding", "need_extra", "write_charts"]
+
+_PPI = 144
+"""The resolution of PNG files, in pixels per inch."""
 
 
 def write_charts(results: Results, directory: Path) -> list[Path]:
@@ -26,15 +30,19 @@ def write_charts(results: Results, directory: Path) -> list[Path]:
         ReportExtraMissing: Altair or vl-convert-python is not installed.
     """
     need_extra()
+    import vl_convert
+
     paths = []
     for number, tasks in enumerate(results.study.plan.tasks, 1):
         of_one_size = results.rows_at(tasks)
         method = method_line(of_one_size, ranged="lines show their range")
         subtitle = [line for text in (method, host_line(results.study)) for line in textwrap.wrap(text, 115)]
-        chart = bars(results, of_one_size, BESIDE, LIGHT, title=finding(of_one_size), subtitle=subtitle)
-        for ending, options in (("svg", {}), ("png", {"ppi": 144})):
+        with unchecked():
+            chart = bars(results, of_one_size, BESIDE, LIGHT, title=finding(of_one_size), subtitle=subtitle)
+            svg = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
+        for ending, content in (("svg", svg.encode()), ("png", vl_convert.svg_to_png(svg, ppi=_PPI))):
             path = directory / f"figure-{number}.{ending}"
-            chart.save(str(path), **options)
+            write_whole(path, content)
             paths.append(path)
     return paths
 

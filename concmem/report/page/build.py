@@ -9,7 +9,7 @@ from typing import Any
 
 from concmem._escaping import escape_text
 from concmem.report.charts.bars import ABOVE, bars, marks_elsewhere
-from concmem.report.charts.base import NAME_STEP, need_extra
+from concmem.report.charts.base import NAME_STEP, need_extra, unchecked
 from concmem.report.charts.cost import dots
 from concmem.report.charts.lines import PEAK, lines, start_up
 from concmem.report.charts.study import finding
@@ -61,9 +61,11 @@ def page(results: Results) -> str:
     )
     # Within a script element, HTML has only one special text: its end tag.
     library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
+    with unchecked():
+        content = _content(results)
     return environment.from_string(source).render(
         style=Markup(style), script=Markup(script), library=Markup(library), light=css_colours(LIGHT),
-        dark=css_colours(DARK), **_content(results),
+        dark=css_colours(DARK), **content,
     )  # fmt: skip
 
 
@@ -93,7 +95,7 @@ def _content(results: Results) -> dict[str, Any]:
         "figures": [
             {"name": f"bars-{n}", "title": finding(results.rows_at(tasks))} for n, tasks in enumerate(study.plan.tasks)
         ],
-        "charts": {name: chart.to_dict() for name, chart in charts.items()},
+        "charts": {name: chart.to_dict(validate=False) for name, chart in charts.items()},
         "growth_title": words.growth_title(every),
         "costs_title": words.costs_title(cost, titles),
         "costs": [(titles[name], each) for name, each in sorted(cost.items(), key=lambda item: item[1].each_bytes)],
