@@ -69,7 +69,7 @@ def test_wheel_contains_only_the_package(dist: Path) -> None:
     with _wheel(dist) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     programs = {f"concmem/{name}" for name in _files_below("programs")}
-    native = {"concmem/_native.abi3.so", "concmem/concmem-sampler"}
+    native = {"concmem/_native/_core.abi3.so", "concmem/concmem-sampler"}
     native |= {f"concmem/known/{Path(name).stem}" for name in _files_below("programs/known") if name.endswith(".c")}
     assert names == _files_below("concmem") | programs | native
 
