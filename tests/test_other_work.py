@@ -338,8 +338,8 @@ def test_the_threshold_is_between_an_idle_machine_and_one_process_on_eight_cpus(
 
 
 def test_the_committed_study_has_no_marks() -> None:
-    """No run of it was made on a busy machine, and it loads."""
+    """It loads, and no run that has a figure was made on a busy machine."""
     path = Path(__file__).resolve().parent.parent / "docs" / "study"
     if not Store(path).exists:
         pytest.skip("the study is not beside the tests")
-    assert not any(run.was_busy for run in load_study(path).runs)
+    assert not any(run.was_busy for run in load_study(path).runs if run.status == "ok")
