@@ -1,5 +1,5 @@
 """
-The errors that concmem raises. Each is also the builtin exception that a caller would expect.
+The errors that concmem raises. Each also derives from the builtin exception that a caller would expect.
 
 Every error can be pickled, and names the file, the program or the source that caused it.
 """
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class ConcmemError(Exception):
-    """The base class of all errors that concmem raises. It is never raised itself."""
+    """The base class of all errors that concmem raises. concmem raises only its subclasses."""
 
     exit_code: int = 125
     """The exit code with which the ``concmem`` command ends on this error."""
@@ -60,7 +60,7 @@ class RecordingError(ConcmemError, ValueError):
 
 class CommandError(ConcmemError, OSError):
     """
-    The command could not be started; nothing of it runs.
+    The command could not be started; no process of it is running.
 
     Attributes:
         errno, strerror, filename: As in every `OSError`; `filename` is the program or the folder.

@@ -5,7 +5,7 @@ All options of a measurement, each declared once.
 `Options` and use its value, which `Request.options` contains.
 """
 
-# Without `from __future__ import annotations`: the table of options is made from the annotations of the classes.
+# Do not add `from __future__ import annotations`: `declared` reads the annotations as objects, not as strings.
 
 import inspect
 import os
@@ -56,7 +56,7 @@ class Spelling(NamedTuple):
         help: One line: what it does.
         metavar: What stands for the value in the help; None for a flag or a choice.
         parse: Converts the text to the value.
-        default: The default of the command, as text; None if it is that of the option.
+        default: The default of the command, as text; None for the default of the option.
     """
 
     name: str
@@ -123,8 +123,8 @@ class Options(TypedDict, total=False):
     pss_budget: Annotated[
         float,
         Option(
-            "The share of wall time, from 0 to 1, for reading smaps_rollup, which can delay a target that maps memory. "
-            "With 0 it is not read, and `Measurement.tree_peak_pss` is unavailable.",
+            "The share of wall time, from 0 to 1, for reading smaps_rollup. A reading can delay a target that maps "
+            "memory. With 0 it is not read, and `Measurement.tree_peak_pss` is unavailable.",
             default=0.01,
             check=_number(0, 1),
         ),
@@ -145,9 +145,9 @@ class Options(TypedDict, total=False):
     memory_limit_bytes: Annotated[
         int | None,
         Option(
-            "Kill the whole tree when its footprint is seen above this: the RSS of a single process, or the sum of PSS "
-            "of several (the sum of RSS if PSS is refused or has no budget). A spike between two readings is seen if "
-            "it raises a VmHWM.",
+            "Kill the whole tree when a reading of its memory is above this. For a single process this is its RSS, for "
+            "several the sum of PSS (the sum of RSS if PSS cannot be read or has no budget). A spike between two "
+            "readings is seen if it raises a VmHWM.",
             check=_number(1, 1 << 62, or_none=True),
             spelled=Spelling(
                 "--memory-limit",
@@ -163,7 +163,7 @@ class Options(TypedDict, total=False):
             "What to do with processes that still run when the root has ended. ``wait``: measure them until they end. "
             "``leave``: read once more, end the measurement, and let them run; `Measurement.left_running` lists them, "
             "and later writes to a PIPE raise SIGPIPE in them. ``kill``: read once more, then kill them; "
-            "`Measurement.exit` stays the root's own.",
+            "`Measurement.exit` is still that of the root.",
             default="wait",
             check=_check_leftover,
             spelled=Spelling("--leftover", "Wait for, leave or kill the processes that outlive CMD."),
@@ -294,7 +294,7 @@ def documented(options: Any) -> Callable[[Function], Function]:
 
 
 def _lines(entry: str, width: int = 110) -> list[str]:
-    """Return an entry of a docstring as lines. Not by textwrap, which takes longer to import than this takes."""
+    """Return an entry of a docstring as lines, without textwrap: its import takes longer than this function."""
     lines = [" " * 3]
     for word in entry.split():
         if len(lines[-1]) + 1 + len(word) > width:

@@ -44,12 +44,14 @@ os.register_at_fork(after_in_child=_self.cache_clear)
 
 def new_name(root: Path, for_leaving: bool = False) -> str:
     """
-    Return a unique name for a group, from which another process can find out whether its maker still runs.
+    Return a unique name for a group. It identifies the process that made the group.
+
+    From the name, another process can find out whether that process still runs.
 
     Args:
         root: The folder that contains /proc.
-        for_leaving: Whether processes may still run in it when its maker has ended. The name says so: a group has no
-            other attribute for this, and groups of version 2 cannot be renamed.
+        for_leaving: Whether processes may still run in the group when its maker has ended. The name shows
+            this: a group has no other attribute for it, and groups of version 2 cannot be renamed.
     """
     pid = os.getpid()
     return f"concmem-{pid}-{'-'.join(_self(pid, root))}-{next(_serial)}{'-leave' if for_leaving else ''}"
@@ -57,7 +59,7 @@ def new_name(root: Path, for_leaving: bool = False) -> str:
 
 def _is_gone(pid: int, start: str, root: Path) -> bool:
     """
-    Return whether a process of the own PID namespace has ended.
+    Return whether a process of this PID namespace has ended.
 
     A zombie has ended, unless only its main thread has ended and other threads still run.
     """
@@ -73,9 +75,10 @@ def _is_gone(pid: int, start: str, root: Path) -> bool:
 
 def sweep(parent: Path, root: Path) -> None:
     """
-    Remove groups in `parent` if their makers are dead, and kill the processes in them; also own groups that were busy.
+    Remove the groups in `parent` that dead processes made, and kill the processes in them.
 
-    A group that was made for processes that are left running is removed when they have ended.
+    Groups that this process made and could not remove earlier are also removed. A group for processes that are left
+    running is removed when they have ended.
     """
     own_pid = os.getpid()
     namespace = _self(own_pid, root)[1]
@@ -114,7 +117,7 @@ def kill(group: Path) -> None:
         for pid in living:
             with contextlib.suppress(OSError):
                 pidfds[pid] = OpenFile.of_process(pid)
-        # A PID may have been reused since it was listed. If it is listed again while its pidfd is open, it was not.
+        # A PID may have been reused before its pidfd was opened. If the group lists it again after that, it was not.
         for pid in _pids_in(group) & pidfds.keys():
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(pidfds[pid].fileno(), signal.SIGKILL)
@@ -136,7 +139,7 @@ def remove(group: Path, patience_s: float = _PATIENCE_S) -> None:
     """
     Remove a group and the groups inside it.
 
-    A group in which processes still run after `patience_s` is left to a later `sweep`.
+    If processes still run in it after `patience_s`, a later `sweep` removes it.
     """
     deadline_s = time.monotonic() + patience_s
     _left.add(group.name)

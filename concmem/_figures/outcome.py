@@ -1,4 +1,4 @@
-"""How the command ended, and which processes the OOM killer killed or were left running, from what was observed."""
+"""How the command ended, how many processes the OOM killer killed, and which processes were left running."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ def unexplained_sigkills(observed: Observed, leftover: Leftover) -> int:
 
 def find_oom(observed: Observed, kills_on_machine: int) -> OutOfMemory | None:
     """
-    Return the processes of the tree that the OOM killer killed; None if none are known.
+    Return how many processes of the tree the OOM killer killed; None if it is not known to have killed any.
 
     Args:
         observed: What was observed of the tree.
-        kills_on_machine: How many the whole machine's counter can explain, if the command's own group has none.
+        kills_on_machine: How many kills the counter of the whole machine can explain. It is used if the command's own
+            group has no counter.
     """
     head = observed.head
     if head.oom_kills_known and head.oom_kills:

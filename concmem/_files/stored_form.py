@@ -109,7 +109,7 @@ def from_plain(stored: Any, kind: type[_T], schema: int) -> _T:
         raise RecordingError("this is not a measurement of concmem: it has no schema number")
     if its_schema > schema:
         raise RecordingError(
-            f"this measurement has schema {its_schema}, and this concmem reads up to {schema}: update it"
+            f"this measurement has schema {its_schema}, and this concmem reads up to {schema}: update concmem"
         )
     try:
         return converter().structure(stored, kind)

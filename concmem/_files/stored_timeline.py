@@ -85,7 +85,7 @@ def _track(name: str, about: Any, stored: dict[str, bytes | str]) -> StoredTrack
     columns = tuple(_column(at, column) for column in about[2])
     names = [column[0] for column in columns]
     if len(set(names)) < len(names) or _NEEDED.get(name, names[0]) not in names:
-        raise ValueError(f"{at} its columns are {', '.join(names)}")
+        raise ValueError(f"{at} a required column is missing or a name occurs twice: {', '.join(names)}")
     row_bytes = _number(about[0], f"{at} row_bytes", 12 + 12 * len(columns), _MOST_ROW_BYTES)
     readings = _number(about[1], f"{at} readings", 0, 1 << 63)
     windows, ring = (_rows(at, what, stored.get(f"{name}.{what}"), size)

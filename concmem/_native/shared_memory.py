@@ -40,7 +40,7 @@ def native() -> tuple[Any, Any]:
 
 @lru_cache(maxsize=1)
 def layout() -> tuple[Any, int]:
-    """Return a head with the layout filled in by C, and the total size: the same for every measurement."""
+    """Return a ``struct cm_head`` in which C has filled in the layout, and the total size. Both are always the same."""
     ffi, lib = native()
     head = ffi.new("struct cm_head *")
     return head, lib.cm_layout(head)
@@ -51,7 +51,7 @@ _CODES = {"int32_t": "i", "uint32_t": "I", "uint64_t": "Q", "uint8_t": "B"}
 
 
 def struct_layout(name: str, fields: tuple[str, ...]) -> struct.Struct:
-    """Return the layout of these fields of a C struct, given in its order. Arrays are read as bytes."""
+    """Return the layout of fields of a C struct. They must be in the struct's order. Arrays are read as bytes."""
     ffi, _ = native()
     known = dict(ffi.typeof(name).fields)
     form, at = "=", 0

@@ -73,7 +73,7 @@ def run(
       137  --memory-limit ended CMD (128 + SIGKILL)
 
     The first Ctrl-C goes to CMD. A second Ctrl-C, SIGTERM or SIGHUP kills CMD and its descendants. Other signals that
-    are sent to concmem alone are passed on to CMD, except SIGKILL, SIGSTOP and faults (SIGSEGV, SIGABRT, ...). The
-    figures are printed in each case.
+    are sent to concmem alone are passed on to CMD, except SIGKILL, SIGSTOP and faults (SIGSEGV, SIGABRT, ...). After
+    Ctrl-C, SIGTERM, SIGHUP and signals that are passed on, the figures are printed.
     """  # noqa: D301 -- \b is click's mark for a paragraph that is not wrapped
     return measure_command(command, quiet, explain, json_path, timeline_path, plot_path, **options)

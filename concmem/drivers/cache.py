@@ -32,8 +32,8 @@ def cache_dir() -> Path:
     under ``sudo`` with an ordinary user's HOME), root uses the cache directory in its own home.
 
     Raises:
-        CacheError: It cannot be created, another user owns it, or ``$CONCMEM_CACHE`` names one for root that another
-            user can change.
+        CacheError: It cannot be created, another user owns it, or this is root and another user can change the folder
+            that ``$CONCMEM_CACHE`` names.
     """
     path, shared = _named_path()
     if _foreign_part(path) and not os.environ.get("CONCMEM_CACHE"):
@@ -87,7 +87,7 @@ def _named_path() -> tuple[Path, bool]:
 
 
 def _own_path() -> Path:
-    """Return the cache directory in root's home of the user database; HOME is ignored."""
+    """Return the cache directory in root's home folder. This is read from the user database; HOME is ignored."""
     return Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".cache" / "concmem"
 
 
@@ -134,7 +134,7 @@ def _foreign_part(path: Path) -> str:
 
 
 def _root_users() -> set[int]:
-    """Return the UID of root; in a user namespace without all users also the UID that the real root is shown as."""
+    """Return the UID of root. In a user namespace that does not map all users, add the UID shown for unmapped ones."""
     try:
         if Path("/proc/self/uid_map").read_text().split()[:2] == ["0", "0"]:
             return {0}

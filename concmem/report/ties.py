@@ -13,7 +13,7 @@ from concmem.study.judging.verdicts import Span, largest, least, span
 __all__ = ["Standing", "by_run", "ends", "in_words", "named", "need", "not_in_order", "of_rows"]
 
 _NAMED = 4
-"""At most so many names are listed."""
+"""The largest number of names that are listed."""
 
 
 @attrs.frozen
@@ -24,7 +24,7 @@ class Standing:
     Attributes:
         title: The title of the program.
         amount: The median.
-        span: Its range: that of the runs, plus the error of each.
+        span: The range of the runs, widened by the error of each run.
     """
 
     title: str
@@ -42,7 +42,7 @@ def by_run(
     rows: Sequence[Row], runs: Mapping[tuple[str, int], Sequence[Row]], of: Callable[[Row], float | None]
 ) -> list[Standing]:
     """
-    Return another quantity of rows, least first.
+    Return a quantity other than the peak for each row, least first.
 
     Args:
         rows: The rows.

@@ -1,6 +1,6 @@
 /*
- * The shared memory of measurements: a sealed memfd and its mapping. To make them takes longer than a short measurement
- * should, so a few are kept for the next one.
+ * The shared memory of measurements: a sealed memfd and its mapping. Creating them would make a short measurement slow,
+ * so up to two are kept for later measurements.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 
 enum { KEPT = 2, EMPTY = 0, FULL, BUSY };
 
-/* Taken and filled by one compare-and-swap each: there is no lock that a forked child could find locked. */
+/* One compare-and-swap takes or fills a place. There is no lock: a forked child could inherit it locked. */
 static struct kept {
     int state;
     struct cm_memory memory;
@@ -64,8 +64,8 @@ static bool keep_for_next(const struct cm_memory *m)
     return false;
 }
 
-/* Sealed: a process of the same user can open it through /proc. If that process truncated it, the host would die by
- * SIGBUS. */
+/* Create a memfd and map it. It is sealed because a process of the same user can open it through /proc: if that process
+ * truncated it, SIGBUS would kill the host. */
 static int make(struct cm_memory *m, uint64_t size)
 {
     int error = cm_file_set(&m->file, memfd_create("concmem", MFD_CLOEXEC | MFD_ALLOW_SEALING));

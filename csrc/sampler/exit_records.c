@@ -1,11 +1,12 @@
 /*
  * Put the kernel's exit records (taskstats) into the process table. The kernel sends one for each thread that ends,
- * however short its life. Its high-water mark is that of one process and its last program only, unlike ru_maxrss.
+ * even a very short one. Unlike ru_maxrss, its high-water mark covers only one process, and only the program that the
+ * process executed last.
  *
  * The kernel sends the records of all tasks of the machine. A record belongs to the tree if its process or its parent
- * is known. The kernel names the parent at the time of the end: a process that was alive then, or the one that the
- * child was handed to. If that parent has not been found yet, the record stays pending until the parent's own record,
- * or the next tick, shows whether it belongs to the tree.
+ * is known. The record names the parent that the process had when it ended: the one that forked it, or, if that one had
+ * ended, the one that the kernel made its new parent. If the parent has not been found yet, the record stays pending
+ * until the parent's own record, or the next tick, shows whether it belongs to the tree.
  */
 #include <string.h>
 
@@ -44,7 +45,7 @@ static void store_record(struct cm_process *entry, const struct cm_exit_record *
         entry->user_ns += record->user_ns;
         entry->system_ns += record->system_ns;
     }
-    /* A row made from thread records alone was marked as ended at each of them. */
+    /* A row made only from records of threads was marked as ended again at each of these records. */
     if (record->ends_process && (entry->start_ticks == 0 || !(entry->flags & CM_PROCESS_ENDED))) {
         entry->end_ns = t_ns;
         entry->flags |= CM_PROCESS_ENDED;
@@ -66,7 +67,7 @@ static uint64_t start_of(const struct cm_exit_record *record, uint64_t t_ns)
 /*
  * Return the row of the process that a record belongs to. The last thread of a process can be the first to send its
  * record. The records of the other threads then arrive when the process has ended already, but they started before
- * that. A record that started later belongs to another process with the same PID.
+ * that. The record of a thread that started later belongs to another process with the same PID.
  */
 static struct cm_process *row_of_record(struct sampler *s, const struct cm_exit_record *record, uint64_t t_ns)
 {
@@ -114,8 +115,8 @@ static void add_record(struct sampler *s, const struct cm_exit_record *record, u
         entry->flags |= CM_PROCESS_ENDED;
         add_pending_children(s, record->tgid, first_ns);
     } else if (record->ends_process && !(entry->flags & CM_PROCESS_HAS_EXIT_RECORD)) {
-        /* A row made from a thread's record starts with that thread. Children that ended since could not be matched,
-         * because their parent was not known as a process any more. */
+        /* A row made from a thread's record starts with that thread. Records of children that ended after it could not
+         * be matched, because the row of their parent was already marked as ended. */
         uint64_t first_ns = start_of(record, t_ns);
         if (entry->since_ns > first_ns)
             entry->since_ns = first_ns;

@@ -18,7 +18,7 @@ int leader_exited_open(int dir_fd, int tid)
     return fd < 0 ? -errno : fd;
 }
 
-/* Reopen in `dir` everything that is kept open. */
+/* Close the files of the process that are kept open, and open them again in `dir`. */
 static void read_through(struct sampler *s, struct member *m, int dir)
 {
     if (m->read_fd != m->dir_fd) {
@@ -69,7 +69,7 @@ bool leader_exited_find(struct sampler *s, struct member *m)
     return leader_lives || tid != 0;
 }
 
-/* Return what is left of a process that could not be read. */
+/* Return whether a process that could not be read is gone, is a zombie, or may still live. */
 enum process_state leader_exited_state(struct sampler *s, const struct member *m)
 {
     struct cm_stat stat;

@@ -3,13 +3,14 @@
  *
  * Anonymous pages start private. Only a fork lets another process share them. So a process may share all the pages it
  * holds when it is first seen, and what it allocates later is its own. If its anonymous memory falls below the pages
- * that it may share, it may share all of what is left; so also after an exec. The root is the first process of the
- * tree: it shares nothing at first. A reading of smaps_rollup shows how much is in fact shared: of a page that k
+ * that it may share, it may share all of what is left. The same holds after an exec. The root is the first process of
+ * the tree: it shares nothing at first. A reading of smaps_rollup shows how much is in fact shared: of a page that k
  * processes map, each counts 1/k. From then on the shared part can only fall, except through processes that are added
  * later.
  *
- * File pages and shared memory are counted for one process only, the one that maps most of them. Once something has
- * been swapped out the bound stops: pages that are swapped in again may be shared by the processes that map them.
+ * File pages and shared memory are counted for one process only, the one that maps most of them. After something has
+ * been swapped out the bound no longer grows: pages that are swapped in again may be shared by the processes that map
+ * them.
  */
 #include "sampler/sampler.h"
 
@@ -40,8 +41,9 @@ void lower_bound_use_pss(struct sampler *s)
     }
 }
 
-/* Return the bound in pages. Members are read one after the other. Pages that a member held at both of two readings
- * were there at the same moment as those of the others. With `twice` false, use the first reading only. */
+/* Return the bound in pages. Members are read one after the other, twice. Pages that a member holds at both readings
+ * also existed between them, at the same moment as those of the other members. With `twice` false, use the first
+ * reading only. */
 static uint64_t bound_pages(struct sampler *s, bool twice)
 {
     uint64_t private_pages = 0;

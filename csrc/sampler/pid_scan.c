@@ -1,8 +1,8 @@
 /*
  * Find processes by their PIDs. The kernel allocates PIDs and TIDs in ascending order, and /proc/loadavg shows the last
  * one. So every process that was started between two ticks has a PID in between. Each such PID is checked, whichever
- * process forked it. The PIDs that are free again are counted: so many processes may have run unseen, and the upper
- * bound of the tree's memory has to allow for them.
+ * process forked it. PIDs that are free again are counted: each may have been that of a process that ran unseen, and
+ * the upper bound of the tree's memory allows for these processes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,8 +13,8 @@
 #include "sampler/sampler.h"
 
 enum {
-    INTERVAL_SHARE = 20,    /* use one part in so many of the interval */
-    MAX_PIDS = 256,         /* check at most the last so many, for a program that starts thousands of threads */
+    INTERVAL_SHARE = 20,    /* a scan at a tick takes at most 1/20 of the interval */
+    MAX_PIDS = 256,         /* check at most this many of the last PIDs: a program may start thousands of threads */
     FIRST_REUSED_PID = 300, /* the lowest PID that is allocated after the wrap-around (RESERVED_PIDS) */
 };
 

@@ -1,7 +1,7 @@
 /*
  * Start a process without copying the caller: clone(CLONE_VM | CLONE_VFORK), then exec.
  *
- * This takes 40 microseconds, from a host of 4 GiB as from one of 10 MiB. The extension starts the sampler with it, and
+ * This takes 40 microseconds, whether the caller has 4 GiB or 10 MiB. The extension starts the sampler with it, and
  * the sampler starts the target. Between clone and exec the child runs in the caller's memory, on its own stack, with
  * all signals blocked, and only makes system calls. The caller is suspended until the child's exec or exit. So the
  * child stores an error in that memory. A pipe that the exec closes would also report it, but would cost one more sleep
@@ -46,8 +46,8 @@ static void close_from(int first)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Move `fds[i]` to descriptor i. Descriptors in other places are duplicated above all of them first, because one may
- * be in another's place. */
+/* Move `fds[i]` to descriptor i. First duplicate each descriptor that has another number, to one above all of these
+ * numbers, because its number may be the target of another descriptor. */
 static int place_fds(const struct cm_spawn *spawn)
 {
     int copies[CM_MAX_FDS];
@@ -93,7 +93,7 @@ static int set_up_and_exec(struct child *child)
     child->stage = CM_STAGE_EXEC;
     if (child->setup->dies_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return errno;
-    /* The system call itself: libc would keep its internal signals out of the mask. */
+    /* Make the system call directly: libc would keep its internal signals out of the mask. */
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &child->setup->signal_mask, NULL, sizeof(uint64_t));
     return cm_exec(spawn->argv, spawn->envp, child->setup->may_use_shell);
 }
@@ -121,11 +121,11 @@ int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd)
     struct child child = {.spawn = spawn, .setup = setup, .clone_group = find_v2_group(setup)};
     uint64_t every_signal = ~(uint64_t)0, before;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &every_signal, &before, sizeof every_signal);
-    /* No exit signal: the host gets no SIGCHLD for a child that fails before its exec, which sets that signal. */
+    /* No exit signal: the host gets no SIGCHLD for a child that fails before its exec. The exec sets it. */
     int flags = CLONE_VM | CLONE_VFORK | (pidfd != NULL ? CLONE_PIDFD : 0), pid = -1;
     if (child.clone_group != NULL)
         pid = cm_clone_into(child.clone_group->fd, run_child, stack, sizeof stack, &child, pidfd);
-    if (pid < 0) { /* without a group; or a group that the child must enter itself; or one that refuses */
+    if (pid < 0) { /* no group, or one that the clone cannot enter: the child enters it itself */
         child.clone_group = NULL;
         pid = clone(run_child, stack + sizeof stack, flags, &child, pidfd);
     }

@@ -3,8 +3,8 @@
  * maximum since the last one. A reset takes half a microsecond, whatever the size of the process.
  *
  * It changes the target's own ru_maxrss and VmHWM, so it must be requested. The reset takes mmap_lock for writing. If
- * the target holds that lock (MAP_POPULATE does, while it fills in pages), the reset waits, and erases what the target
- * touched and freed in that time. So a reset that took long is counted as inexact.
+ * the target holds that lock (MAP_POPULATE does, while it fills in pages), the reset waits, and what the target touched
+ * and freed in that time is lost. So a reset that took long is counted as inexact.
  */
 #include <errno.h>
 #include <fcntl.h>

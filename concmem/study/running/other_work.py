@@ -1,9 +1,9 @@
 """
 How much CPU time other processes took during a run.
 
-This is the time in /proc/stat, in which the kernel counts idle time exactly, less that of the run itself: its tree, the
-sampler and this process. Pressure (/proc/pressure/cpu) cannot be used: it counts every task that waits, and a program
-with more threads than CPUs makes its own tasks wait.
+This is the elapsed time of all CPUs, less their idle time, less the CPU time of the run itself: its tree, the sampler
+and this process. /proc/stat has the idle time, which the kernel counts exactly. Pressure (/proc/pressure/cpu) cannot be
+used: it counts every task that waits, and a program with more threads than CPUs makes its own tasks wait.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BUSY_SHARE = 0.1
 A machine is busy if others take a larger share than this.
 
 The daemons of an idle machine take 1 or 2 %. One foreign process that computes takes 50 % of two CPUs, 25 % of four and
-12 % of eight, and a program with a thread for each CPU then waits for one of them. On 16 CPUs and more enough CPUs
+12 % of eight, and a program with a thread for each CPU then waits for one of them. With 16 or more CPUs, enough of them
 stay free.
 """
 
@@ -34,7 +34,7 @@ _COLUMNS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal
 _IS_KERNEL_THREAD = 0x00200000
 """PF_KTHREAD in the flags of /proc/PID/stat."""
 _LEAST_COUNTED = 0.25
-"""If all columns together counted less of the elapsed time, they are not the kernel's but a sandbox's, for example."""
+"""If all columns together have a smaller share of the elapsed time, something else wrote them, such as a sandbox."""
 _SAMPLE_S = 0.3
 
 
@@ -47,7 +47,7 @@ class OtherWork:
         share: The part of processes outside of the run. Interrupts and kernel threads, which serve the run as well, are
             not in it.
         steal_share: The part that the hypervisor took for other virtual machines.
-        error_share: By how much both together may be too large, as the kernel counts in ticks.
+        error_share: How much the sum of both may be too large, because the kernel counts in ticks.
     """
 
     share: float = attrs.field(validator=[ge(0), le(1)])
@@ -56,7 +56,7 @@ class OtherWork:
 
     @property
     def taken_share(self) -> float:
-        """The part that others took in all."""
+        """The part that others took: the sum of `share` and `steal_share`."""
         return self.share + self.steal_share
 
     @property

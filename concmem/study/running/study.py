@@ -77,7 +77,7 @@ def bench(
             raise StudyError("with a scheduler, limits must be raised on the machines of its workers")
         check_allowed()
     if wait_s is not None and scheduler is not None:
-        raise StudyError("with a scheduler, the wait cannot be limited: its workers wait for their own machines")
+        raise StudyError("wait_s cannot be used with a scheduler: each worker waits until its own machine is free")
     if wait_s is not None and not wait_s >= 0:
         raise StudyError(f"wait_s must be at least 0 seconds, not {wait_s}")
     if scheduler is None:
