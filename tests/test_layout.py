@@ -5,14 +5,18 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import concmem
 
 FOLDER = Path(concmem.__file__).parent
 MOST_ENTRIES = 30
+CSRC = Path(__file__).resolve().parent.parent / "csrc"
 
 
 def modules() -> dict[str, Path]:
@@ -73,3 +77,21 @@ def test_modules_and_functions_have_different_names() -> None:
         package = importlib.import_module(name)
         inside = {module.name for module in pkgutil.iter_modules(package.__path__)}
         assert not inside & set(getattr(package, "__all__", ())), name
+
+
+@pytest.mark.skipif(not CSRC.exists(), reason="the checkout is missing: only an installed concmem is here")
+def test_calls_between_c_files_make_no_circle() -> None:
+    """No C file of the sampler calls itself through others. (calls.c of nolibc, which calls main, is not asked.)"""
+    files = [path for folder in ("sampler", "shared", "sources") for path in (CSRC / folder).glob("*.c")]
+    texts = {path: re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL) for path in files}
+    definition = re.compile(r"^(?!static)[a-z][\w *]*?\b(\w+)\([^;{]*\)\n\{", re.MULTILINE)
+    owner = {name: path for path, text in texts.items() for name in definition.findall(text)}
+    assert len(owner) > 100
+    graph: dict[str, set[str]] = {}
+    for path, text in texts.items():
+        called = {owner[name] for name in set(re.findall(r"\b(\w+)\(", text)) & owner.keys()}
+        graph[path.name] = {other.name for other in called if other != path}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise AssertionError(" calls ".join(reversed(error.args[1]))) from None

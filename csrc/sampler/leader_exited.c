@@ -6,16 +6,34 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sampler/sampler.h"
 
-int leader_exited_open(int dir_fd, int tid)
+/* Return a thread of the process that has memory and is not its main thread, or 0. */
+static int find_other_thread(int dir_fd, int leader)
 {
-    char name[32] = "task/";
-    cm_format_number(name + 5, (uint64_t)tid);
-    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
+    int fd = openat(dir_fd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char text[1024];
+    int other = 0;
+    if (fd < 0)
+        return 0;
+    ssize_t got;
+    while (other == 0 && (got = syscall(SYS_getdents64, fd, text, sizeof text)) > 0)
+        for (ssize_t at = 0; at < got && other == 0; at += ((struct dir_entry *)(text + at))->length) {
+            const char *listed = ((struct dir_entry *)(text + at))->name;
+            int tid = (int)cm_parse_number(&listed);
+            char name[48] = "task/", statm[64];
+            if (tid <= 0 || tid == leader)
+                continue;
+            strcpy(cm_format_number(name + 5, (uint64_t)tid), "/statm");
+            if (cm_read_file_at(dir_fd, name, statm, sizeof statm) > 0 && statm[0] != '0')
+                other = tid;
+        }
+    close(fd);
+    return other;
 }
 
 /* Close the files of the process that are kept open, and open them again in `dir`. */
@@ -54,10 +72,10 @@ bool leader_exited_find(struct sampler *s, struct member *m)
     bool known = cm_read_stat(dir_fd, "stat", &stat) == 0;
     bool leader_lives = known && !is_dead(&stat) && (m->read_tid != 0 || m->read_fd != m->dir_fd);
     bool has_others = known && !leader_lives && stat.threads > 1;
-    int tid = has_others ? threads_find_other(dir_fd, m->pid) : 0;
+    int tid = has_others ? find_other_thread(dir_fd, m->pid) : 0;
     m->threads_read |= has_others;
     if (m->dir_fd >= 0 && (leader_lives || tid != 0)) {
-        int dir = leader_lives ? m->dir_fd : leader_exited_open(dir_fd, tid);
+        int dir = leader_lives ? m->dir_fd : open_thread_dir(dir_fd, tid);
         if (dir < 0)
             tid = 0;
         else

@@ -67,23 +67,3 @@ void leftover_count(struct sampler *s, uint32_t flag)
     flag_for_unlisted = flag;
     children_visit(s, s->tree.children_fd, cm_now_ns() - s->head->start_ns, count_unlisted);
 }
-
-/*
- * The root has ended. Unless the rest of its tree is waited for, make the last reading. Then kill the rest, as for a
- * limit, or leave it to the next subreaper or init, as the kernel does with all orphans.
- */
-void leftover_after_root(struct sampler *s)
-{
-    if (!s->head->root_ended || s->head->leftover == CM_LEFTOVER_WAIT || s->ending.is_killing || s->ending.is_finished)
-        return;
-    late_setup(s);
-    tick(s, cm_now_ns());
-    if (s->ending.is_killing) /* the reading was above the memory limit */
-        return;
-    if (s->head->leftover == CM_LEFTOVER_KILL) {
-        kill_begin(s, CM_REASON_NONE);
-        return;
-    }
-    leftover_count(s, CM_PROCESS_LEFT);
-    s->ending.is_finished = true;
-}

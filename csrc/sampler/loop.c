@@ -109,6 +109,26 @@ static int open_polled(struct sampler *s, struct pollfd *polled)
     return 0;
 }
 
+/*
+ * The root has ended. Unless the rest of its tree is waited for, make the last reading. Then kill the rest, as for a
+ * limit, or leave it to the next subreaper or init, as the kernel does with all orphans.
+ */
+static void end_after_root(struct sampler *s)
+{
+    if (!s->head->root_ended || s->head->leftover == CM_LEFTOVER_WAIT || s->ending.is_killing || s->ending.is_finished)
+        return;
+    late_setup(s);
+    tick(s, cm_now_ns());
+    if (s->ending.is_killing) /* the reading was above the memory limit */
+        return;
+    if (s->head->leftover == CM_LEFTOVER_KILL) {
+        kill_begin(s, CM_REASON_NONE);
+        return;
+    }
+    leftover_count(s, CM_PROCESS_LEFT);
+    s->ending.is_finished = true;
+}
+
 static void run_until_finished(struct sampler *s, struct pollfd *polled)
 {
     bool may_have_more = true; /* processes may have ended before the signalfd was opened */
@@ -129,7 +149,7 @@ static void run_until_finished(struct sampler *s, struct pollfd *polled)
         /* Before the tick, which would read every zombie once more. */
         if (polled[ON_SIGNAL].revents || may_have_more || s->ending.is_killing)
             may_have_more = reap_some(s);
-        leftover_after_root(s);
+        end_after_root(s);
         if (polled[ON_EXIT_RECORD].revents)
             exit_records_drain(s, cm_now_ns() - s->head->start_ns);
         if (polled[ON_TICK].revents && !s->ending.is_killing && !s->ending.is_finished)

@@ -56,6 +56,7 @@ static void finish(struct sampler *s, int done_fd)
     while (s->tree.nalive > 0)
         tree_remove(s, alive_at(s, 0));
     tree_sources_end(s, now_ns - head->start_ns);
+    exit_records_drain(s, now_ns - head->start_ns);
     for (uint32_t i = 0; i < head->ntracks; i++)
         cm_record_end(s->base, &head->tracks[i]);
     if (now_ns > s->ticks.due_ns)
@@ -89,6 +90,7 @@ int main(int argc, char **argv)
     s->page_kib = (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
     tree_init(s);
     tree_sources_open(s);
+    exit_records_open(s);
 
     /* The target starts as from a shell: Python ignores SIGPIPE and SIGXFSZ. If SIGCHLD were ignored, the kernel
      * would reap children without wait4. */

@@ -52,7 +52,7 @@ struct lock_backoff {
 bool may_wait_for_locks(const struct sampler *s);
 bool note_lock_wait(struct sampler *s, uint64_t since_ns, uint64_t expected_ns);
 
-/* tree.c: the processes of the tree (members), and the process table of the shared memory */
+/* member_set.c: the members, which are the processes of the tree that have not ended */
 struct tree {
     struct member *members; /* index 0 is not used: it means "none" */
     uint32_t *slots;        /* hash table: PID -> index of the first member of the slot's chain */
@@ -63,15 +63,26 @@ struct tree {
     bool may_have_orphans; /* a member has ended: its children may now be children of the sampler */
 };
 void tree_init(struct sampler *s);
+struct member *tree_find(struct sampler *s, int pid);
+struct member *tree_allocate(struct sampler *s, int pid);
+void tree_remove(struct sampler *s, struct member *m);
+
+/* tree_add.c: add a process to the tree. Returns false if it is known, gone, or not of the tree. */
+bool tree_add(struct sampler *s, int pid, uint64_t now_ns);
+
+/* tree.c: find the processes of the tree */
 void tree_open(struct sampler *s);
 void tree_discover(struct sampler *s, uint64_t now_ns);
-struct member *tree_find(struct sampler *s, int pid);
-bool tree_add(struct sampler *s, int pid, uint64_t now_ns);
-void tree_remove(struct sampler *s, struct member *m);
+
+/* process_table.c: the process table of the shared memory */
 struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns,
                                  int32_t *number);
 struct cm_process *table_find_row(struct sampler *s, int pid, uint64_t since_ns);
 struct cm_process *member_row(struct sampler *s, const struct member *m);
+
+/* tracks.c: which sources are recorded, and why one is missing */
+void track_set_missing(struct cm_track *track, int error, const char *why);
+bool track_wanted(const struct sampler *s, int source);
 
 /* children.c: read the kernel's lists of children */
 typedef bool children_visitor(struct sampler *s, int pid, uint64_t now_ns);
@@ -79,7 +90,7 @@ uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_vis
 void children_read(struct sampler *s, int fd, uint64_t now_ns);
 void children_read_of(struct sampler *s, struct member *m, uint64_t now_ns);
 
-/* member.c: read one process. A member is bound to its process by the descriptor of /proc/PID, because its PID can be
+/* process_files.c: the files of one process in /proc. A member is bound to its process by the descriptor of /proc/PID, because its PID can be
  * allocated again. */
 struct member {
     int32_t pid;
@@ -119,15 +130,17 @@ int member_open_dir(struct sampler *s, const struct member *m);
 int member_open_file(struct sampler *s, struct member *m, const char *file);
 int member_read(struct sampler *s, struct member *m, int source, uint32_t *row);
 int member_reset_hwm(struct sampler *s, struct member *m);
-bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns);
-void member_read_name(struct sampler *s, struct member *m, uint64_t now_ns);
 void member_close(struct sampler *s, struct member *m);
 void member_keep_fds(struct sampler *s, struct member *m);
+int open_thread_dir(int dir_fd, int tid);
+
+/* member.c: read one process: its RSS, name and arguments */
+bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns);
+void member_read_name(struct sampler *s, struct member *m, uint64_t now_ns);
 void member_check_shared_memory(struct sampler *s, struct member *m);
 
 /* leader_exited.c: read a process whose main thread has exited through another of its threads */
 enum process_state { PROCESS_GONE, PROCESS_ZOMBIE, PROCESS_MAY_LIVE };
-int leader_exited_open(int dir_fd, int tid);
 bool leader_exited_find(struct sampler *s, struct member *m);
 enum process_state leader_exited_state(struct sampler *s, const struct member *m);
 
@@ -137,7 +150,13 @@ struct thread_walk {
     bool are_several; /* some process of the tree has more than one thread */
 };
 void threads_walk(struct sampler *s, uint64_t now_ns);
-int threads_find_other(int dir_fd, int leader);
+/* What getdents64 returns. */
+struct dir_entry {
+    uint64_t ino, off;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
 
 /* pid_scan.c: find processes by the PIDs that the kernel has allocated since the last tick */
 struct pid_scan {
@@ -201,7 +220,7 @@ void lower_bound_add(const struct sampler *s, struct member *m);
 void lower_bound_use_pss(struct sampler *s);
 void lower_bound_tick(struct sampler *s, bool swapped);
 
-/* reap.c: reap processes, and kill the tree */
+/* kill.c: kill the tree */
 struct ending {
     bool is_killing;
     bool is_finished;           /* no child is left, or the remaining ones are left behind */
@@ -209,14 +228,15 @@ struct ending {
     uint64_t checked_ns;        /* when exiting processes were last looked for, */
     uint64_t exiting_cpu_ticks; /* and their CPU time then */
 };
-bool reap_some(struct sampler *s);
 void kill_begin(struct sampler *s, uint32_t reason);
 void kill_sweep(struct sampler *s);
+
+/* reap.c: reap processes. Returns true if more may be left. */
+bool reap_some(struct sampler *s);
 
 /* leftover.c: count the processes that are left when the sampler exits */
 bool leftover_is_exiting(struct sampler *s);
 void leftover_count(struct sampler *s, uint32_t flag);
-void leftover_after_root(struct sampler *s);
 
 /* delegated_group.c: make a group for the target below the sampler's delegated group */
 int delegated_group_make(int mount_fd);
@@ -232,8 +252,6 @@ struct tree_sources {
     size_t root_line_bytes[CM_GROUPS];     /* length of `root_line`; 0: not known */
     char root_line[CM_GROUPS][LINE_BYTES]; /* the root's line of /proc/PID/cgroup for each group. Last, for its size */
 };
-void track_set_missing(struct cm_track *track, int error, const char *why);
-bool track_wanted(const struct sampler *s, int source);
 void tree_sources_open(struct sampler *s);
 void tree_sources_started(struct sampler *s);
 void tree_sources_check(struct sampler *s, struct member *m);

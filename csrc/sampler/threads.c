@@ -16,13 +16,6 @@ enum {
     MAX_THREADS_PER_TICK = 64,
 };
 
-struct dir_entry {
-    uint64_t ino, off;
-    unsigned short length;
-    unsigned char type;
-    char name[];
-};
-
 /* State of the walk: the process whose threads are read (0: none), and the position in its list of threads. */
 static int walked_pid, walked_fd;
 static char list[2048];
@@ -45,30 +38,6 @@ static int next_thread(void)
         if (tid > 0 && tid != walked_pid)
             return tid;
     }
-}
-
-/* Return a thread of the process that has memory and is not its main thread, or 0. */
-int threads_find_other(int dir_fd, int leader)
-{
-    int fd = openat(dir_fd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    char text[1024];
-    int other = 0;
-    if (fd < 0)
-        return 0;
-    ssize_t got;
-    while (other == 0 && (got = syscall(SYS_getdents64, fd, text, sizeof text)) > 0)
-        for (ssize_t at = 0; at < got && other == 0; at += ((struct dir_entry *)(text + at))->length) {
-            const char *listed = ((struct dir_entry *)(text + at))->name;
-            int tid = (int)cm_parse_number(&listed);
-            char name[48] = "task/", statm[64];
-            if (tid <= 0 || tid == leader)
-                continue;
-            strcpy(cm_format_number(name + 5, (uint64_t)tid), "/statm");
-            if (cm_read_file_at(dir_fd, name, statm, sizeof statm) > 0 && statm[0] != '0')
-                other = tid;
-        }
-    close(fd);
-    return other;
 }
 
 static void stop_walking(void)

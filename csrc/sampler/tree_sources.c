@@ -14,19 +14,6 @@ enum {
 };
 enum { MEMORY_GROUP, SELECTOR_GROUP };
 
-void track_set_missing(struct cm_track *track, int error, const char *why)
-{
-    DEBUG(0, track->source, 0);
-    DEBUG(0, why, error);
-    track->error = error;
-    strncpy(track->why_not, why, sizeof track->why_not - 1);
-}
-
-bool track_wanted(const struct sampler *s, int source)
-{
-    return s->head->tracks[source].wanted && s->head->tracks[source].error == 0;
-}
-
 /* Open the target's groups. If systemd has delegated a group to the sampler, make the target's group below it. */
 static void open_groups(struct sampler *s)
 {
@@ -63,7 +50,6 @@ void tree_sources_open(struct sampler *s)
     error = track_wanted(s, CM_RSS_STAT) ? cm_rss_stat_open(&sources->rss_stat, head->selector_group_fd, &why) : 0;
     if (error < 0)
         track_set_missing(&head->tracks[CM_RSS_STAT], -error, why);
-    exit_records_open(s);
 }
 
 /*
@@ -232,5 +218,4 @@ void tree_sources_end(struct sampler *s, uint64_t t_ns)
         const int64_t *values = sources->rss_stat.values;
         head->rss_stat_inexact = (uint64_t)(values[CM_RSS_STAT_LOST] + values[CM_RSS_STAT_NOT_RAISED]);
     }
-    exit_records_drain(s, t_ns);
 }
