@@ -182,7 +182,8 @@ def test_type_checkers_know_every_option(tmp_path: Path) -> None:
         "--follow-imports=silent",
         "user.py",
     ]
-    environment = os.environ | {"MYPYPATH": str(Path(concmem.__file__).parents[1])}
+    folder = Path(concmem.__file__).parents[1]  # mypy finds an installed concmem by itself, and not an editable one
+    environment = os.environ | ({} if folder.name == "site-packages" else {"MYPYPATH": str(folder)})
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     errors = [line.partition(": error: ") for line in done.stdout.splitlines() if ": error: " in line]
     assert [where for where, _, _ in errors] == ["user.py:5", "user.py:6", "user.py:7"], done.stdout + done.stderr

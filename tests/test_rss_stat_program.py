@@ -107,7 +107,7 @@ def test_two_threads_that_grow_together(harness: Path, group: Path) -> None:
 def test_every_spike_is_complete_in_its_window(harness: Path, group: Path, pace: str) -> None:
     """Each spike of 20 MiB is complete in the right window, at 1 kHz and with windows read back to back."""
     result = run(harness, group, pace)
-    assert result["missed"] == 0
+    assert result["missed"] == 0 and result["judged"] > 0
     assert result["peak"] == result["top"] > 25 * MIB
 
 
