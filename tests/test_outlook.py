@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
+import select
 import subprocess
 import sys
 import termios
@@ -236,6 +238,12 @@ class Bare:
             os.close(terminal)
             message, asked = b"", False
             while True:
+                # A Ctrl-D that comes while the command changes the mode of the terminal is lost: send it again.
+                if not select.select([main], [], [], 5)[0]:
+                    if asked:
+                        with contextlib.suppress(OSError):
+                            os.write(main, answer)
+                    continue
                 try:
                     message += os.read(main, 65536)
                 except OSError:  # all of its other end is closed
