@@ -87,14 +87,13 @@ class Gone:
         children = self._children()
         # An exception and its frames can be a reference cycle. What they own is then released by the collector.
         until_s = time.monotonic() + LIMIT_S
-        while self._has_child() and time.monotonic() < until_s:
+        while (self._has_child() or self._open_files() != self._files) and time.monotonic() < until_s:
             gc.collect()
             time.sleep(0.01)
-        if self._has_child():
+        if self._has_child() or self._open_files() != self._files:
             owners = [type(holder) for each in gc.get_objects() if isinstance(each, Resources)
                       for holder in gc.get_referrers(each)]  # fmt: skip
-            pytest.fail(f"{moment}: a child is left: {children}; its owners: {owners}")
-        assert self._open_files() == self._files, moment
+            pytest.fail(f"{moment}: children {children}, files {self._open_files()} were {self._files}; {owners}")
         assert self._memories() <= 2, moment
 
     def check_processes(self) -> None:
