@@ -43,8 +43,8 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _files_below(folder: str) -> set[str]:
-    """Return the checkout's own files below a folder, without files of builds and interpreters."""
-    made = {"__pycache__", "target", "node_modules", "bin", "obj"}
+    """Return the checkout's own files below a folder, without what builds, interpreters and tests write."""
+    made = {"__pycache__", ".hypothesis", "target", "node_modules", "bin", "obj"}
     paths = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
     return {
         str(path)
