@@ -32,6 +32,7 @@ struct child {
     struct cm_spawn *spawn;
     const struct cm_setup *setup;
     struct cm_group *clone_group; /* entered by the clone itself */
+    int parent;                   /* the PID of the caller */
     volatile int stage, error;    /* where it failed, and its errno */
 };
 
@@ -93,6 +94,8 @@ static int set_up_and_exec(struct child *child)
     child->stage = CM_STAGE_EXEC;
     if (child->setup->dies_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return errno;
+    if (child->setup->dies_with_parent && getppid() != child->parent) /* it has ended before the setting was made */
+        return ESRCH;
     /* Make the system call directly: libc would keep its internal signals out of the mask. */
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &child->setup->signal_mask, NULL, sizeof(uint64_t));
     return cm_exec(spawn->argv, spawn->envp, child->setup->may_use_shell);
@@ -118,7 +121,7 @@ static struct cm_group *find_v2_group(const struct cm_setup *setup)
 int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd)
 {
     char stack[STACK_BYTES] __attribute__((aligned(16)));
-    struct child child = {.spawn = spawn, .setup = setup, .clone_group = find_v2_group(setup)};
+    struct child child = {.spawn = spawn, .setup = setup, .clone_group = find_v2_group(setup), .parent = getpid()};
     uint64_t every_signal = ~(uint64_t)0, before;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &every_signal, &before, sizeof every_signal);
     /* No exit signal: the host gets no SIGCHLD for a child that fails before its exec. The exec sets it. */
