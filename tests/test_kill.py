@@ -32,13 +32,16 @@ TREE = "sleep 987654 & setsid sleep 987654 & (nohup sleep 987654 >/dev/null 2>&1
 
 def test_timeout() -> None:
     """At the timeout the tree is killed. The result is what was measured until then."""
-    started_s = time.monotonic()
-    m = concmem.measure(known("hold", 30 * MIB, 1, 600), timeout_s=0.5, stdout=subprocess.DEVNULL)
-    assert time.monotonic() - started_s < 0.5 + END_S
-    assert (m.exit.reason, m.exit.code, m.exit.signal) == ("timeout", None, signal.SIGKILL)
-    assert 0.5 <= m.wall_s < 0.5 + END_S
-    assert m.peak.bytes is not None
-    assert m.peak.bytes >= 30 * MIB - m.peak.error_bytes
+    for timeout_s in (0.5, 2, 8):  # a busy machine may need long to touch 30 MiB
+        started_s = time.monotonic()
+        m = concmem.measure(known("hold", 30 * MIB, 1, 600), timeout_s=timeout_s, stdout=subprocess.DEVNULL)
+        assert time.monotonic() - started_s < timeout_s + END_S
+        assert (m.exit.reason, m.exit.code, m.exit.signal) == ("timeout", None, signal.SIGKILL)
+        assert timeout_s <= m.wall_s < timeout_s + END_S
+        assert m.peak.bytes is not None
+        if m.peak.bytes >= 30 * MIB - m.peak.error_bytes:
+            return
+    pytest.fail(f"the peak is {m.peak}")
 
 
 def test_timeout_that_is_not_reached() -> None:
