@@ -55,15 +55,16 @@ class FigureEntry:
 _ENTRIES = (
     FigureEntry(
         "peak",
-        "the command needed at once. One process: its largest RSS. Several: the lower end is the largest of three: the"
-        " tree's PSS, its largest process, and RSS less all that can be shared. The upper end is `tree_upper_bound`",
+        "the command needed at once. For one process this is its largest RSS. For several it is a range. Its lower end"
+        " is the largest of three amounts: the sum of PSS, the largest process, and the sum of RSS less the memory that"
+        " the processes can share. Its upper end is `tree_upper_bound`",
         compute.peak,
         truth=lambda truth: truth.tree_pss_bytes,
         proves="headline",
     ),
     FigureEntry(
         "root_peak_rss",
-        "the command's own process had at its largest",
+        "the command's own process had in RAM at its peak",
         compute.root_peak_rss,
         truth=lambda truth: truth.root_rss_bytes,
         proves="marks",
@@ -71,7 +72,7 @@ _ENTRIES = (
     ),
     FigureEntry(
         "largest_peak_rss",
-        "the largest single process had",
+        "the largest process had in RAM at its peak",
         compute.largest_peak_rss,
         truth=lambda truth: truth.largest_rss_bytes,
         proves="marks",
@@ -79,14 +80,15 @@ _ENTRIES = (
     ),
     FigureEntry(
         "tree_peak_pss",
-        "all processes had together at the largest reading; a page that they share counts once",
+        "all processes had in RAM together (sum of PSS), by the largest reading. A shared page counts once",
         compute.tree_peak_pss,
         truth=lambda truth: truth.tree_pss_bytes,
         proves="smaps_rollup",
     ),
     FigureEntry(
         "tree_peak_rss_sum",
-        "the same, but a shared page counts once for each process: more than was needed, but what other tools show",
+        "all processes had in RAM together (sum of RSS). A shared page counts once for each process, so this can be"
+        " more than they needed. Other tools show this sum",
         compute.tree_peak_rss_sum,
         truth=lambda truth: truth.tree_rss_sum_bytes,
         proves="statm",
@@ -94,14 +96,14 @@ _ENTRIES = (
     ),
     FigureEntry(
         "tree_upper_bound",
-        "the tree cannot have exceeded",
+        "the command and its descendants needed at most, together",
         compute.tree_upper_bound,
         truth=lambda truth: truth.tree_pss_bytes,  # of the footprint
         proves="headline",
     ),
     FigureEntry(
         "cgroup_peak",
-        "the kernel charged to the command's own control group, page cache and kernel memory included",
+        "the kernel charged to the command's own control group. This includes page cache and kernel memory",
         compute.cgroup_peak,
         truth=lambda truth: truth.charged_bytes,
         proves="cgroup",
