@@ -169,8 +169,8 @@ class Process:
 
     Attributes:
         pid, ppid: Its PID, and that of its parent when it was first seen.
-        comm: Its name in the kernel (at most 15 bytes), after any exec.
-        argv: Its arguments, after any exec; empty if it ended before they could be read.
+        comm: Its name in the kernel (at most 15 bytes), after its last exec.
+        argv: Its arguments, after its last exec; empty if it ended before they could be read.
         start_s: When it was first seen, in seconds from the start of the measurement.
         end_s: When its end was noticed; the end of the measurement if it still runs.
         peak: Its own high-water mark.
@@ -199,13 +199,13 @@ class Measurement(Lazy):
     Attributes:
         peak: **The headline**: what the command as a whole needed. If the command was killed, it is what the command
             used until then, and the note says so. With a single process it is `largest_peak_rss`. With several it is
-            the largest of `largest_peak_rss`, `tree_peak_pss` and the sum of RSS less everything that can be shared;
-            its upper end is `tree_upper_bound`.
+            the largest of three amounts: `largest_peak_rss`, `tree_peak_pss`, and the sum of RSS less the memory that
+            the processes can share. Its upper end is `tree_upper_bound`.
         root_peak_rss: The root process's own high-water mark.
         largest_peak_rss: The high-water mark of the largest process of the tree.
         tree_peak_pss: The largest sum of PSS over the tree: shared pages count once.
         tree_peak_rss_sum: The largest sum of RSS over the tree: shared pages count once per process.
-        tree_upper_bound: What the tree cannot have exceeded.
+        tree_upper_bound: What the processes of the tree needed at most, together.
         cgroup_peak: What the kernel charged to the command's own control group, including page cache and kernel memory.
         tree_peak_swap: The most memory that the tree had swapped out.
         command: The argument vector, or the string that was run by ``/bin/sh -c``.

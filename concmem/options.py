@@ -39,7 +39,7 @@ Leftover = Literal["wait", "leave", "kill"]
 """What to do with processes that still run when the root has ended."""
 
 PIPE, STDOUT, DEVNULL = -1, -2, -3
-"""The constants of `subprocess`, which takes longer to import than a short measurement lasts."""
+"""The values of the same names in `subprocess`. Importing it would take longer than a short measurement."""
 
 Target = int | IO[Any] | None
 """What a standard stream can be redirected to."""

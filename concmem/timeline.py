@@ -142,9 +142,10 @@ class Timeline:
 
     def spans(self, source: str, column: int) -> list[tuple[float, float, int]]:
         """
-        Return, for each window in which a column was above 0: begin of the window before, end, and maximum.
+        Return the spans of time in which a column was above 0.
 
-        It does not use numpy, because short measurements call it too.
+        There is one tuple for each window whose maximum is above 0: the begin of the window before it, its end, and the
+        maximum. This does not use numpy, because short measurements call it too.
         """
         track = self.tracks.get(source)
         if track is None or not track.windows:
@@ -160,7 +161,7 @@ class Timeline:
 
     @staticmethod
     def _begins_ns(words: memoryview, stride: int, *windows: int) -> Iterator[int]:
-        """Yield the begins of these windows. The index after the last window is skipped."""
+        """Yield the time at which each of these windows begins. An index after the last window is skipped."""
         for i in windows:
             if i * stride < len(words):
                 yield words[i * stride] | words[i * stride + 1] << 32
@@ -187,8 +188,8 @@ class Timeline:
         """
         The tree's RSS, its maximum in each window, shape (windows,).
 
-        Kernel sources: the sum of statm, raised where a process's VmHWM rose above it since the reading before.
-        Shared pages count once per process.
+        Kernel sources: statm and VmHWM. It is the sum of statm. If the VmHWM of a process has risen above its statm
+        since the reading before, the sum contains this VmHWM instead. Shared pages count once per process.
         """
         return self._column("statm", "rss_max")
 

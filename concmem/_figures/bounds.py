@@ -1,10 +1,11 @@
 """
-Compute what a tree cannot have exceeded: the sum of high-water marks of processes that can have been alive together.
+Compute what a tree needed at most: the sum of high-water marks of processes that can have been alive together.
 
 Two kinds of processes need care. A process may have grown after its high-water mark was last read. If the sampler
-reaped it or received its exit record, its size at the end is known; otherwise it counts as the largest process, which
-the ``ru_maxrss`` of its ancestors includes. A process that started and ended between two ticks has used up a PID. The
-number of such PIDs bounds the number of such processes, and each counts as the largest process too.
+reaped it or received its exit record, its size at the end is known. Otherwise it counts as the largest process: its own
+size is part of the ``ru_maxrss`` of its ancestors, so it was not larger. A process that started and ended between two
+ticks has used up a PID. The number of such PIDs bounds the number of such processes, and each counts as the largest
+process too.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def largest_sum_bytes(processes: Sequence[Marks], unseen: Iterable[Unseen], larg
     Args:
         processes: All processes that were seen.
         unseen: When processes may have started and ended without being seen, and how many.
-        largest_bytes: What no process exceeded.
+        largest_bytes: The size of the largest process, or more.
     """
     spans = [span for marks in processes for span in _spans(marks, largest_bytes)]
     spans += [(begin_s, end_s, count * largest_bytes) for begin_s, end_s, count in unseen]

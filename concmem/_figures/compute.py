@@ -1,7 +1,7 @@
 """
 One function for each figure. It computes the figure and its error from what was observed of the tree.
 
-Every function gets the tree, and the other figures by name, each of which is computed when it is read.
+Every function gets the tree, and a mapping of the other figures by name. The mapping computes a figure when it is read.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def tree_peak_rss_sum(tree: Tree, _: Figures) -> Figure:
 
 
 def tree_upper_bound(tree: Tree, figures: Figures) -> Figure:
-    """Return what the tree cannot have exceeded; unavailable if the size of some process is unknown."""
+    """Return what the tree needed at most; unavailable if the size of some process is unknown."""
     largest, rss_sum = figures["largest_peak_rss"], figures["tree_peak_rss_sum"]
     read = max(tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
     if read == 0:
@@ -131,7 +131,7 @@ def tree_upper_bound(tree: Tree, figures: Figures) -> Figure:
 
 
 def _lower_bound(tree: Tree) -> Figure:
-    """Return the sum of RSS less what can be shared. It has the errors of two readings: now, and when first seen."""
+    """Return the sum of RSS less what can be shared: a difference of two readings, with the errors of both."""
     over_bytes = 0 if tree.statm_exact else 2 * tree.counter_error_bytes * max(1, tree.max_alive)
     return Figure(
         tree.lower_bound_bytes,

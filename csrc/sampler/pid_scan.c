@@ -81,8 +81,8 @@ void pid_scan_tick(struct sampler *s, uint64_t now_ns)
     scan(s, now_ns, cm_now_ns() + s->head->interval_ns / INTERVAL_SHARE);
 }
 
-/* Check the PIDs allocated after the last tick. Skip this if the root waited for no child: its child faults show
- * that. */
+/* Check the PIDs allocated after the last tick. Skip this if no other process was seen and the root waited for no
+ * child, which its child_faults show. */
 void pid_scan_end(struct sampler *s, uint64_t now_ns)
 {
     struct cm_head *head = s->head;

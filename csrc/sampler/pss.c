@@ -5,10 +5,10 @@
  * A reading is worth what it may add to the largest PSS so far. Since the last reading, the PSS of a process can have
  * grown by as much as its RSS. It can also have grown by one page for each page fault, where it wrote to shared pages:
  * RSS does not show that. If nothing can be gained, readings are rare. While the tree grows, a reading is soon out of
- * date: one is made if it may double the figure, and one as soon as the tree has stopped growing. If that one may add
- * an eighth to the figure, it is made even without enough credit. But then the tree must have been steady for twice the
- * time that the reading takes, and the debt must be below the cost of one reading, unless RSS is far above that at all
- * earlier readings. Credit saved while nothing changes is available when memory changes.
+ * date, so it is made only if it may double the figure. Another one is made as soon as the tree has stopped growing. If
+ * it may add an eighth to the figure, it is made even without enough credit. But then the tree must have been steady for
+ * twice the time that the reading takes. Also, the debt must be below the cost of one reading, or RSS must be far above
+ * the RSS at all earlier readings. Credit saved while nothing changes is available when memory changes.
  */
 #include <errno.h>
 
@@ -20,10 +20,10 @@ enum {
     UNCHANGED_MS = 1000, /* and while it does not */
     MAX_SAVED_S = 5,     /* credit is capped at the credit of so many seconds */
     LIMIT_PAUSE_MS = 20, /* shortest pause between readings that decide about the memory limit, */
-    LIMIT_SHARE = 20,    /* in at most one part in so many of the time */
+    LIMIT_SHARE = 20,    /* which take at most 1/20 of the time */
     EIGHTH = 8,
-    STEADY_SHARE = 64, /* a change of at most one part in so many counts as steady */
-    STEADY_FACTOR = 2, /* steady for so many times the cost of a reading, before one without credit */
+    STEADY_SHARE = 64, /* a tree that changes by at most 1/64 counts as steady */
+    STEADY_FACTOR = 2, /* before a reading without credit, the tree must be steady for twice the time of a reading */
     HALF = 2,
     FIRST_NS_PER_PAGE = 30, /* cost of one page, until it has been measured */
     PROCESS_NS = 30000,     /* cost of a process without pages */
@@ -73,8 +73,8 @@ static bool is_due(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added
     return can_pay && (gain > record || since_ns >= (uint64_t)(has_changed ? CHANGED_MS : UNCHANGED_MS) * MS_NS);
 }
 
-/* Return whether a process that cannot be read exists. With hidepid, /proc hides the processes that the caller may
- * not trace. */
+/* Return whether a process still exists after its smaps_rollup could not be read. With hidepid, /proc hides the
+ * processes that the caller may not trace. */
 static bool is_alive(struct sampler *s, struct member *m)
 {
     uint32_t row[CM_MAX_COLUMNS];
