@@ -36,12 +36,12 @@ class Running:
     """
     A command that is being measured.
 
-    Call `wait` once, or use it as a context manager, which kills the tree on exit. It uses its own file descriptors
-    only: it changes no signal handler, and reaps no other child of this process.
+    Call `wait` once, or use the object as a context manager, which kills the tree on exit. It does not change signal
+    handlers, and it reaps no other child of this process.
     """
 
     def __init__(self, request: Request) -> None:
-        # First: everything opened below belongs to it, and is released after an exception at any moment.
+        # First: everything opened below belongs to this object, which releases it after an exception at any moment.
         self._resources = resources = Resources()
         self._must_be_waited_for = False
         self._request = request
@@ -137,7 +137,7 @@ class Running:
             self._root_pid = self._memory.head.root_pid or None
             self._measurement = self._build_measurement()
         except BaseException as error:
-            stopped = SamplerError(0, "was stopped while it was waited for", "concmem-sampler")
+            stopped = SamplerError(0, "was stopped: an exception interrupted wait()", "concmem-sampler")
             # A copy: the error itself refers to this frame, and through it to everything that is released below.
             self._failure = copy.copy(error) if isinstance(error, ConcmemError) else stopped
             raise
@@ -241,7 +241,7 @@ def measure(cmd: Command, **options: Unpack[MeasureOptions]) -> Measurement:
     Raises:
         InvalidRequest: An argument is invalid.
         CommandNotFound, CommandNotExecutable, BadInterpreter, CommandTooLong, BadWorkingDirectory, CommandError: The
-            command could not be started; nothing of it runs.
+            command could not be started, and does not run.
         CommandFailed: With ``check=True``; it carries the measurement.
         SamplerError: The sampler could not be started, or was killed.
         UnsupportedPlatform: This is not Linux.

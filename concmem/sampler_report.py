@@ -33,7 +33,7 @@ SurvivorReason = Literal["frozen", "traced", "uninterruptible", "not_permitted",
 
 _SURVIVOR_SENTENCES: dict[str, str] = {
     "frozen": "it is in a frozen control group, and ends when the group is thawed",
-    "traced": "another process traces it, and has to wait for it first",
+    "traced": "another process traces it (ptrace), and must wait for it before it can be reaped",
     "uninterruptible": "it waits in the kernel and ignores signals (state D)",
     "not_permitted": "it belongs to another user, and this user may not kill it",
     "unknown": "it was killed, and did not end in time",

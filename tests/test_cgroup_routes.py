@@ -352,14 +352,14 @@ def test_nothing_is_mounted(mountinfo: str, machine: Machine) -> None:
     """A chroot, or version 1 without the memory controller."""
     machine.begin("0::/\n", mountinfo)
     assert why_not(machine) == (
-        "no control groups that count memory are mounted: as root, run `mount -t cgroup2 none /sys/fs/cgroup`"
+        "no control group with a memory controller is mounted: as root, run `mount -t cgroup2 none /sys/fs/cgroup`"
     )
 
 
 def test_without_proc(tmp_path: Path) -> None:
     """Without /proc there is a sentence and no exception."""
     usable, why = _cgroup.probe(root=tmp_path)
-    assert not usable and why.startswith("no control groups that count memory are mounted")
+    assert not usable and why.startswith("no control group with a memory controller is mounted")
 
 
 def test_version_1(machine: Machine) -> None:
@@ -501,5 +501,5 @@ def test_no_mount_without_permission(machine: Machine, monkeypatch: pytest.Monke
     machine.begin("4:memory:/\n", "")
     groups = _cgroup.make_groups(memory=False, selector=True, root=machine.root)
     assert groups.selector_why_not == (
-        "no control groups of version 2 are mounted, and none can be: Operation not permitted"
+        "control groups of version 2 are not mounted, and concmem cannot mount them: Operation not permitted"
     )

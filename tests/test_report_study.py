@@ -185,7 +185,7 @@ def test_the_markdown_has_the_method(study: Study) -> None:
     assert "seed 4" in text
     for said in (
         "read from wait4 ru_maxrss",
-        "minus the amount after the minus sign",
+        "less the error with a minus sign",
         "+64.0 KiB",
         "2.00 MiB to 4.00 MiB",
         "lean 1.0",

@@ -263,9 +263,10 @@ def test_workers_that_do_not_compare_are_not_used(cluster: Cluster) -> None:
     assert sorted(progress.notes) == [
         "worker bare is not used: it was not started with --resources concmem=1",
         "worker newer is not used: one differs from the first worker: "
-        f"toolchain is Python 9 there and {study.programs[0].toolchain} here",
+        f"toolchain is Python 9 on this worker and {study.programs[0].toolchain} on the first worker",
         f"worker old is not used: it has concmem 0.0.1, but the study runs with {study.version}",
-        f"worker other is not used: it is on another kind of machine: kernel is 2.4 there and {describe().kernel} here",
+        "worker other is not used: it is on another kind of machine: "
+        f"kernel is 2.4 on this worker and {describe().kernel} in the study",
     ]
 
 
@@ -301,12 +302,12 @@ def test_a_resumed_study_takes_workers_of_its_own_kind(cluster: Cluster, monkeyp
     cluster.worker("other", OTHER_KERNEL)
     cluster.worker("newer", OTHER_TOOLCHAIN)
     progress = Notes()
-    with pytest.raises(ClusterError, match="no usable worker came to"):
+    with pytest.raises(ClusterError, match="had no usable worker for 1 s"):
         cluster.bench(progress, resume=True)
     notes = sorted(progress.notes)
     assert notes[0].startswith("there is no usable worker at tcp://127.0.0.1:")
     assert "made with Python 3" in notes[1] and "but this machine has Python 9: start a new study" in notes[1]
-    assert notes[2].startswith("worker other is not used: it is on another kind of machine: kernel is 2.4 there and ")
+    assert notes[2].startswith("worker other is not used: it is on another kind of machine: kernel is 2.4 on this ")
     cluster.worker("good")
     study = cluster.bench(resume=True)
     assert [run.status for run in study.runs] == ["ok"] * 4
@@ -379,6 +380,6 @@ def test_no_worker_at_all(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> 
     assert caught.value.exit_code == 1
     assert progress.notes == [f"there is no usable worker at {cluster.address}; waiting 1 s for one"]
     assert str(caught.value) == (
-        f"no usable worker came to {cluster.address} within 1 s; on each machine run: "
+        f"{cluster.address} had no usable worker for 1 s; on each machine run: "
         f"dask worker {cluster.address} --nthreads 1 --resources concmem=1"
     )

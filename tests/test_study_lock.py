@@ -197,7 +197,9 @@ def test_a_study_builds_and_then_waits_for_the_machine(
         assert lines[0].startswith("1 run to make: about ") and lines[1] == "Writing the study to study"
         assert f"{lines[-1]}".startswith(f"waiting: process {holder.pid} is running a study in {SHOWN}")
         building = lines.index("preparing one")
-        assert any(line.endswith("programs are built now and measured when it has ended") for line in lines[:building])
+        assert any(
+            line.endswith("programs are built now, and run when that study has ended") for line in lines[:building]
+        )
         assert [path.name for path in (tmp_path / "study").iterdir()] == ["study.json"]
         process.send_signal(signal.SIGINT)
         message = "concmem: interrupted; 0 runs stored. To continue: concmem bench --resume --out study"

@@ -118,14 +118,17 @@ def test_several_machines_of_one_kind_are_merged(make: Make, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"plan": {"sleep_s": 1}}, "sleep_s is 10 there and 1 here"),
-        ({"plan": {"workload": "spawn"}}, "workload is sleep there and spawn here"),
-        ({"plan": {"longest_sleep_s": 90}}, "longest_sleep_s is 60 there and 90 here"),
-        ({"host": {"kernel": "9.9"}}, "kernel is 6.1 there and 9.9 here"),
-        ({"host": {"kernel": "6.1", "thp": "always"}}, "thp is never there and always here"),
-        ({"host": {"kernel": "6.1", "thp": "never", "memory_bytes": 90 << 30}}, "memory is 100 GiB there and 90.0 GiB"),
-        ({"entry": {"toolchain": "own 2.0"}}, "go has toolchain own 1.0 there and own 2.0 here"),
-        ({"entry": {"begins_together": True}}, "go has begins_together False there and True here"),
+        ({"plan": {"sleep_s": 1}}, "sleep_s is 10 in A and 1 in B"),
+        ({"plan": {"workload": "spawn"}}, "workload is sleep in A and spawn in B"),
+        ({"plan": {"longest_sleep_s": 90}}, "longest_sleep_s is 60 in A and 90 in B"),
+        ({"host": {"kernel": "9.9"}}, "kernel is 6.1 in A and 9.9 in B"),
+        ({"host": {"kernel": "6.1", "thp": "always"}}, "thp is never in A and always in B"),
+        (
+            {"host": {"kernel": "6.1", "thp": "never", "memory_bytes": 90 << 30}},
+            "memory is 100 GiB in A and 90.0 GiB in B",
+        ),
+        ({"entry": {"toolchain": "own 2.0"}}, "toolchain of go is own 1.0 in A and own 2.0 in B"),
+        ({"entry": {"begins_together": True}}, "begins_together of go is False in A and True in B"),
     ],
 )
 def test_studies_that_do_not_compare_are_not_merged(
@@ -137,19 +140,21 @@ def test_studies_that_do_not_compare_are_not_merged(
     b = make("b", {("go", 1): [1]}, **{"host": host, **changes})
     with pytest.raises(StudyError) as caught:
         merge([a.path, b.path], tmp_path / "out")
-    assert str(caught.value).startswith(f"{b.path} cannot be merged with {a.path}: {message}")
+    shown = str(caught.value).replace(f"in {a.path}", "in A").replace(f"in {b.path}", "in B")
+    assert shown == f"{b.path} cannot be merged with {a.path}: {message}"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_the_kind_of_a_machine(make: Make) -> None:
     """A machine is of its own kind; 5 % of memory more or less is allowed, in both directions."""
     host = attrs.evolve(make("a", {("go", 1): [1]}).host, memory_bytes=100)
-    assert kind_difference(host, host) == ""
+    places = ("in A", "in B")
+    assert kind_difference(host, host, places) == ""
     for memory, same in ((96, True), (105, True), (94, False), (106, False)):
         other = attrs.evolve(host, memory_bytes=memory)
-        assert (kind_difference(host, other) == "", kind_difference(other, host) == "") == (same, same)
-    assert kind_difference(attrs.evolve(host, cpu_model=""), attrs.evolve(host, cpu_model="A")) == (
-        "cpu_model is unknown there and A here"
+        assert (kind_difference(host, other, places) == "", kind_difference(other, host, places) == "") == (same, same)
+    assert kind_difference(attrs.evolve(host, cpu_model=""), attrs.evolve(host, cpu_model="X"), places) == (
+        "cpu_model is unknown in A and X in B"
     )
 
 

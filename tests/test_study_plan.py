@@ -55,8 +55,8 @@ def test_an_invalid_plan_is_refused(wrong: dict[str, object], message: str) -> N
 def test_the_first_difference_of_plans_is_named() -> None:
     """With both values; equal plans have none."""
     assert difference(PLAN, attrs.evolve(PLAN)) == ""
-    assert difference(PLAN, attrs.evolve(PLAN, runs=1)) == "runs is 3 there and 1 here"
-    assert difference(PLAN, attrs.evolve(PLAN, tasks=(1, 5))) == "tasks is 1,10,100 there and 1,5 here"
+    assert difference(PLAN, attrs.evolve(PLAN, runs=1)) == "runs is 3 in the study, but 1 is requested"
+    assert difference(PLAN, attrs.evolve(PLAN, tasks=(1, 5))) == "tasks is 1,10,100 in the study, but 1,5 is requested"
 
 
 def test_the_time_left_is_learnt_from_finished_runs() -> None:

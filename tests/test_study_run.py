@@ -325,7 +325,7 @@ def test_a_study_is_not_mixed_with_another(harness: Bench) -> None:
     harness.run(tasks=(1,))
     with pytest.raises(StudyError, match="study is not empty: resume the study in it, or choose another directory"):
         harness.run(tasks=(1,))
-    with pytest.raises(StudyError, match="another plan: tasks is 1 there and 1,2 here"):
+    with pytest.raises(StudyError, match="another plan: tasks is 1 in the study, but 1,2 is requested"):
         harness.run(tasks=(1, 2), resume=True)
     with pytest.raises(InvalidRequest, match="there is no program 'none', 'no'; there are: one, all"):
         harness.run(programs=("none", "one", "no"))
@@ -378,8 +378,8 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
     ("key", "value", "message"),
     [
         ("tasks", 0, r"damaged: .*tasks"),
-        ("tasks", 2, r"it holds another run than its name says"),
-        ("program", "two", r"it holds another run than its name says"),
+        ("tasks", 2, r"its name does not match the run in it"),
+        ("program", "two", r"its name does not match the run in it"),
         ("index", -1, r"damaged: .*index"),
         ("sleep_s", -1.0, r"damaged: .*sleep_s"),
         ("launch_s", float("nan"), r"not JSON: NaN is not a JSON number$"),
@@ -660,7 +660,7 @@ def test_the_command_refuses_invalid_options(tmp_path: Path) -> None:
         (["--variant", "odd"], "concmem: there is no variant 'odd'; there are: article, "),
         (["--workload", "dance"], "concmem: there is no workload 'dance'; there are: sleep, spawn, channel"),
         (["--runs", "two"], "concmem: Invalid value for '--runs': must be a number of runs"),
-        (["--runs", "2,3:1"], "concmem: runs are given for 3 tasks, but the study has no such number"),
+        (["--runs", "2,3:1"], "concmem: runs are given for 3 tasks, but the study does not run 3 tasks"),
         (["--programs", "c-threads", "--workload", "spawn"], "concmem: c-threads has no workload 'spawn'; "),
         (["--programs", "cobol"], "concmem: there is no program 'cobol'; there are: rust-threads, "),
         (["--tasks", "many"], "concmem: 'many' is not a number"),

@@ -218,7 +218,7 @@ def _memory(c_folder: Any, root: Path, for_leaving: bool) -> tuple[int, _Group]:
             raise _NoGroup(_why(error, own.folder, root)) from None
     if own := find.own_group(2, root):
         return 2, _memory_v2(c_folder, own, root, for_leaving)
-    text = "no control groups that count memory are mounted: as root, run `mount -t cgroup2 none /sys/fs/cgroup`"
+    text = "no control group with a memory controller is mounted: as root, run `mount -t cgroup2 none /sys/fs/cgroup`"
     raise _NoGroup(text, everywhere=True)
 
 
@@ -237,7 +237,7 @@ def _selector(c_folder: Any, root: Path, for_leaving: bool) -> _Group:
         find.open_detached_mount(mount)
     except OSError as error:
         raise _NoGroup(
-            why or f"no control groups of version 2 are mounted, and none can be: {error.strerror}"
+            why or f"control groups of version 2 are not mounted, and concmem cannot mount them: {error.strerror}"
         ) from None
     try:
         return _create(c_folder, Path(f"/proc/self/fd/{mount.fd}"), root, for_leaving)

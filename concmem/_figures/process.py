@@ -94,7 +94,7 @@ def _figure_without_readings(marks: Marks, floored: bool, error_bytes: int) -> F
     if marks.maxrss_bytes is None:
         return Figure(None, "unavailable", _STATM_HWM, note="it ended before its memory could be read")
     if floored:
-        note = "it ended before it was read, and ru_maxrss includes the sampler that started it, which is larger"
+        note = "it ended before it was read, and it is not larger than the sampler, whose size is part of ru_maxrss"
     elif not marks.is_root:
         note = "it ended before it was read, and ru_maxrss may come from the process that started it"
     elif marks.reaped_others:
@@ -147,9 +147,13 @@ def process_peak(
     if marks.reaped_others and (marks.maxrss_bytes or 0) > value:
         notes.append("it waited for children, and ru_maxrss may come from one of them")
     if floored and marks.exit_record_bytes is None:
-        notes.append("it is not larger than the sampler that started it, which ru_maxrss includes")
+        notes.append(
+            "it is not larger than the sampler that started it, and ru_maxrss includes the size of the sampler"
+        )
     if marks.maxrss_bytes is None:
-        notes.append("the mark of its last program; memory that it held before an exec is included only if it was read")
+        notes.append(
+            "the high-water mark of its last program; what it held before an exec is included only if it was read"
+        )
     if windows:
         notes.append("the command's own ru_maxrss and VmHWM were reset at every reading")
     return Figure(

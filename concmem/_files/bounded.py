@@ -95,4 +95,6 @@ def _array(name: str, content: bytes) -> bytes | str:
         return rest
     if shape == () and kind.kind == "U" and kind.itemsize == len(rest):
         return str(np.frombuffer(rest, dtype=kind)[0]) if rest else ""
-    raise ValueError(f"{name!r} is an array of type {kind} and shape {shape} with {len(rest)} bytes of data")
+    raise ValueError(
+        f"{name!r} must be one row of bytes or one text, not {len(rest)} bytes of type {kind} and shape {shape}"
+    )

@@ -36,7 +36,7 @@ def describe(error: BaseException, _kind: Any) -> str:
     if isinstance(error, KeyError):
         return "it is missing"
     if isinstance(error, cattrs.errors.ForbiddenExtraKeysError):
-        return f"there is no key {', '.join(repr(name) for name in sorted(error.extra_fields))}"
+        return f"unknown key {', '.join(repr(name) for name in sorted(error.extra_fields))}"
     return str(error)
 
 
@@ -62,7 +62,7 @@ def _out_of_range(value: Any) -> str:
 
 def _choice(value: Any, kind: Any) -> Any:
     if not isinstance(value, str) or value not in get_args(kind):
-        raise ValueError(f"{_shown(value)} is none of {', '.join(repr(word) for word in get_args(kind))}")
+        raise ValueError(f"must be one of {', '.join(repr(word) for word in get_args(kind))}, not {_shown(value)}")
     return value
 
 

@@ -76,7 +76,7 @@ def _sources(checkup: Checkup) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("source", no_wrap=True)
     table.add_column("usable", no_wrap=True)
-    table.add_column("a reading", justify="right", no_wrap=True)
+    table.add_column("per reading", justify="right", no_wrap=True)
     table.add_column("needs; or why it is not usable, and how to get it", overflow="fold")
     for source in checkup.sources:
         cost_s = checkup.costs_s.get(source.name)

@@ -66,8 +66,8 @@ def run(
     Exit status: that of CMD, or 128 + n if signal n ended it, or
       2    an option was wrong; nothing was run
       124  --timeout ended CMD
-      125  concmem itself failed, or could not write an output file; or CMD
-           ended with 0, and its figures or JSON could not be written
+      125  concmem itself failed, or could not write an output file
+      125  CMD ended with 0, but its figures or JSON could not be printed
       126  CMD could not be executed
       127  CMD was not found
       137  --memory-limit ended CMD (128 + SIGKILL)

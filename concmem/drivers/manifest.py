@@ -276,7 +276,7 @@ def _alternative_complaints(at: str, alternative: Alternative, flags: bool) -> I
             yield f"{here}: ask and answer must be given together"
         known |= set(re.compile(_PLACEHOLDER.sub("x", tool.answer)).groupindex)
     if "version" not in known:
-        yield f"{at}.tool: no answer has a group (?P<version>...)"
+        yield f"{at}.tool: one answer must have a group (?P<version>...)"
     yield from _unknown(f"{at}.label", [alternative.label], known)
     yield from _unknown(f"{at}.path", [alternative.path], known)
     run = known | _OF_PROGRAM
@@ -287,7 +287,7 @@ def _alternative_complaints(at: str, alternative: Alternative, flags: bool) -> I
     yield from _unknown(f"{at}.env", alternative.env.values(), run)
     yield from _unknown(f"{at}.build_env", alternative.build_env.values(), build)
     if flags and "{flags}" not in alternative.run:
-        yield f"{at}.run: a program has flags, so '{{flags}}' must mark their place"
+        yield f"{at}.run: must contain '{{flags}}', because a program has flags"
 
 
 def _unknown(at: str, texts: Iterable[str], known: Iterable[str]) -> Iterator[str]:

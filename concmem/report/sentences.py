@@ -14,10 +14,11 @@ __all__ = ["STATUS_WORDS", "errors_text", "host_line", "lift_line", "method_line
 
 STATUS_WORDS = {
     "exact": "the kernel's own maximum, exact to the page",
-    "bounded": "the truth lies between the figure minus the amount after the minus sign and the figure plus the amount "
-    "after the plus sign; an amount that is not shown is 0",
-    "sampled": "the largest reading: the truth is this or more; with a minus sign, this minus that amount or more",
-    "upper_bound": "the truth is at most the figure plus the amount after the plus sign",
+    "bounded": "the true amount lies between two ends. The lower end is the figure less the error with a minus sign, "
+    "the upper end is the figure plus the error with a plus sign. An error that is not shown is 0",
+    "sampled": "the largest reading. The true amount is the figure or more. If an error with a minus sign is shown, it "
+    "is the figure less this error, or more",
+    "upper_bound": "the true amount is at most the figure plus the error with a plus sign",
     "unavailable": "there is no figure",
 }
 
@@ -43,7 +44,7 @@ def method_line(among: Iterable[Row], *, ranged: str = "") -> str:
 
     Args:
         among: The rows.
-        ranged: The words that say what shows the range of several runs, if anything does.
+        ranged: What shows the range of several runs, such as "lines show their range"; "" if nothing does.
     """
     good = [row for row in among if row.median_bytes is not None]
     sources = sorted({source for row in good for source in row.sources})
@@ -81,7 +82,7 @@ def lift_line(study: Study) -> str:
         obstacle
         for run in study.runs
         if run.status != "ok"
-        # Limits that are reached after memory stop nothing.
+        # Memory is reached first: it stops the program, so the limits after it do not matter.
         for obstacle in itertools.takewhile(lambda obstacle: obstacle.name != MEMORY, run.obstacles)
     )
     if not lifts:

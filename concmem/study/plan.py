@@ -29,7 +29,7 @@ class StudyError(ConcmemError, ValueError):
 @attrs.frozen
 class Cell:
     """
-    One run of a plan.
+    One run of a plan: a program, a number of tasks, and the number of the repetition.
 
     Attributes:
         program: The program's name.
@@ -66,7 +66,7 @@ class Plan:
         tasks: The numbers of tasks, kept in ascending order.
         runs: The number of runs of every program at every number of tasks.
         runs_at: Exceptions to `runs`: pairs of a number of tasks and its number of runs.
-        sleep_s: How long each task sleeps; with another workload, its seconds.
+        sleep_s: How long each task sleeps; with another workload, how long the workload runs.
         seed: The seed of the order of programs; None: the study draws one and stores it.
         programs_dirs: Folders with further programs.
         longest_sleep_s: A run that has not launched all its tasks within its sleep is repeated with twice
@@ -102,7 +102,7 @@ class Plan:
                 raise InvalidRequest(f"the number of runs must be at least 1, not {runs}")
         for tasks, _ in self.runs_at:
             if tasks not in self.tasks:
-                raise InvalidRequest(f"runs are given for {tasks} tasks, but the study has no such number of tasks")
+                raise InvalidRequest(f"runs are given for {tasks} tasks, but the study does not run {tasks} tasks")
         for name in ("sleep_s", "longest_sleep_s", "launch_limit_s", "finish_limit_s"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InvalidRequest(f"{name} must be a finite number of seconds above 0, not {getattr(self, name)}")
@@ -116,16 +116,16 @@ def cells(plan: Plan) -> list[Cell]:
     """
     Return all runs of a plan, in the order in which they are made.
 
-    Every cell has its first run before any has its second, so changes of the machine over hours affect all
-    programs alike. Within such a round small numbers of tasks come first: they are quick, and their memory
-    shows whether the next size fits. Within one size the programs are shuffled anew each time with the plan's
-    seed, so that no program always follows the same neighbour.
+    The first round has the first run of every program at every number of tasks, the second round the second run, and
+    so on. So changes of the machine over hours affect all programs alike. Within a round small numbers of tasks come
+    first: they are quick, and their memory shows whether the next number fits. For each round and each number of tasks,
+    the programs are shuffled again with the plan's seed, so that no program always runs after the same other one.
 
     Raises:
         InvalidRequest: The plan has no seed yet.
     """
     if plan.seed is None:
-        raise InvalidRequest("the plan has no seed, so its order is unknown")
+        raise InvalidRequest("the plan has no seed, so the order of its runs is unknown")
     shuffle = random.Random(plan.seed)
     order: list[Cell] = []
     for index in range(max(map(plan.runs_of, plan.tasks))):
@@ -136,15 +136,16 @@ def cells(plan: Plan) -> list[Cell]:
     return order
 
 
-def differences(there: Plan, here: Plan) -> dict[str, tuple[str, str]]:
+def differences(first: Plan, second: Plan) -> dict[str, tuple[str, str]]:
     """Return each attribute in which two plans differ, with both values as text."""
-    both = {field.name: (getattr(there, field.name), getattr(here, field.name)) for field in attrs.fields(Plan)}
+    both = {field.name: (getattr(first, field.name), getattr(second, field.name)) for field in attrs.fields(Plan)}
     return {name: (_as_text(one), _as_text(other)) for name, (one, other) in both.items() if one != other}
 
 
 def difference(stored: Plan, requested: Plan) -> str:
-    """Return the first of `differences`, as ``"runs is 1 there and 3 here"``; "" if there is none."""
-    return next((f"{name} is {a} there and {b} here" for name, (a, b) in differences(stored, requested).items()), "")
+    """Return the first of `differences`, as ``"runs is 1 in the study, but 3 is requested"``; "" if there is none."""
+    pairs = differences(stored, requested).items()
+    return next((f"{name} is {a} in the study, but {b} is requested" for name, (a, b) in pairs), "")
 
 
 def _as_text(value: object) -> str:

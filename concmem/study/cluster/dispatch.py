@@ -40,6 +40,8 @@ _POLL_S = 0.5
 _REST_S = 2.0
 _FETCH_S = 60.0
 _TRIES = 3
+_THIS_AND_STUDY = ("on this worker", "in the study")
+_THIS_AND_FIRST = ("on this worker", "on the first worker")
 
 
 @attrs.define(eq=False)
@@ -169,7 +171,7 @@ class Dispatch:
             self._context.note(f"there is no usable worker at {self._scheduler}; waiting {_WORKERS_S:g} s for one")
         elif time.monotonic() - self._none_since_s > _WORKERS_S:
             raise ClusterError(
-                f"no usable worker came to {self._scheduler} within {_WORKERS_S:g} s; on each machine run: "
+                f"{self._scheduler} had no usable worker for {_WORKERS_S:g} s; on each machine run: "
                 f"dask worker {self._scheduler} --nthreads 1 --resources concmem=1"
             )
 
@@ -227,7 +229,7 @@ class Dispatch:
         task, worker.rests_until_s = worker.task, 0.0
         if task is None:
             self._host = self._host or result.host
-            if differs := kind_difference(result.host, self._host):
+            if differs := kind_difference(result.host, self._host, _THIS_AND_STUDY):
                 raise Unusable(f"it is on another kind of machine: {differs}")
             worker.site = result
             self.hosts.setdefault(result.node, result.host)
@@ -235,7 +237,7 @@ class Dispatch:
             if task not in self._entries:
                 self._checks[task](result)
                 self._entries[task] = result
-            elif differs := entry_difference(result, self._entries[task]):
+            elif differs := entry_difference(result, self._entries[task], _THIS_AND_FIRST):
                 raise Unusable(f"{task} differs from the first worker: {differs}")
             worker.prepared.add(task)
         else:

@@ -32,6 +32,8 @@ __all__ = [
     "local_backend",
 ]
 
+_PLACES = ("in the study", "on this machine")
+
 Check = Callable[[Entry], None]
 """Raises StudyError if the study must not use this program as it is on the machine."""
 
@@ -143,7 +145,9 @@ class _LocalBackend:
         lock = wait_for_machine(context.note, folder=context.folder, wait_s=context.wait_s)
         with lock, self._while_locked(context):
             if (other_work := measure_now()) is not None and other_work.is_busy:
-                context.note(f"the machine is busy: {other_work} just now; runs on a busy machine judge no claim")
+                context.note(
+                    f"the machine is busy: {other_work} just now; runs on a busy machine are not used to judge claims"
+                )
             yield
 
     def run_cells(self, cells: Sequence[Cell], earlier_runs: Collection[Run]) -> Iterator[FinishedRun]:
@@ -169,10 +173,10 @@ def local_backend(
         MachineBusy: Another study measures on the machine, and `wait_s` is 0.
     """
     backend = _LocalBackend(context, while_locked)
-    if context.stored_host is not None and (differs := kind_difference(context.stored_host, backend.host)):
+    if context.stored_host is not None and (differs := kind_difference(context.stored_host, backend.host, _PLACES)):
         raise StudyError(f"the study was made on another kind of machine: {differs}")
     if holder := find_holder():
         if context.wait_s == 0:
             raise MachineBusy(holder)
-        context.note(f"{holder}; programs are built now and measured when it has ended")
+        context.note(f"{holder}; programs are built now, and run when that study has ended")
     yield backend

@@ -180,7 +180,7 @@ class Store:
         for path in (self.path / "runs").glob("[!.]*.json"):
             run: Run = structure(path, read_json(path, "concmem run"), Run)
             if path.name != run_path(self.path, run.cell).name:
-                raise RecordingError(f"{path}: it holds another run than its name says: {run.cell}")
+                raise RecordingError(f"{path}: its name does not match the run in it: {run.cell}")
             if run.program not in known:
                 raise RecordingError(f"{path}: its program {run.program!r} is not in the study")
             runs.append(run)

@@ -73,8 +73,9 @@ def merge(directories: Iterable[str | Path], out: str | Path) -> Study:
 
 def _check(first: Study, other: Study) -> None:
     values = {name: pair for name, pair in differences(first.plan, other.plan).items() if name not in WHICH_RUNS}
-    differs = next((f"{name} is {there} there and {here} here" for name, (there, here) in values.items()), "")
-    if differs := differs or kind_difference(first.host, other.host):
+    places = (f"in {first.path}", f"in {other.path}")
+    differs = next((f"{name} is {a} {places[0]} and {b} {places[1]}" for name, (a, b) in values.items()), "")
+    if differs := differs or kind_difference(first.host, other.host, places):
         raise StudyError(f"{other.path} cannot be merged with {first.path}: {differs}")
 
 
@@ -95,10 +96,10 @@ def _entries(studies: Sequence[Study]) -> dict[str, Entry]:
 
 def _check_entry(earlier_study: Study, earlier_entry: Entry, study: Study, entry: Entry) -> None:
     for name in ("language", "kind", "variant", "begins_together", "toolchain"):
-        if (there := getattr(earlier_entry, name)) != (here := getattr(entry, name)):
+        if (a := getattr(earlier_entry, name)) != (b := getattr(entry, name)):
             raise StudyError(
                 f"{study.path} cannot be merged with {earlier_study.path}: "
-                f"{entry.name} has {name} {there} there and {here} here"
+                f"{name} of {entry.name} is {a} in {earlier_study.path} and {b} in {study.path}"
             )
 
 
