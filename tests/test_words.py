@@ -24,6 +24,9 @@ EXPRESSIONS = {
     r"\b(is|are|to|can|may) be had\b|\b(is|are) to be\b": "is available, is required, must be",
     r"\bbefore its time\b": "early",
     r"\bthose of which\b|\bthat which\b": "name the thing",
+    r"\bcannot have exceeded\b": "needed at most",
+    r"\bis none of\b": "must be one of ..., not ...",
+    r"\bis .+ there and .+ here\b": "name both sides",
 }  # fmt: skip
 
 
