@@ -47,7 +47,11 @@ class InvalidRequest(ConcmemError, ValueError):
 
 
 class UnsupportedPlatform(ConcmemError, NotImplementedError):
-    """This is not Linux, or an interface that concmem requires is missing, such as /proc of this PID namespace."""
+    """
+    This is not Linux, or an interface that is required is missing.
+
+    Examples are /proc of this PID namespace, and a control group for `cgroup_limit_bytes`.
+    """
 
 
 class SamplerError(ConcmemError, OSError):

@@ -21,17 +21,18 @@ from concmem.timeline import Timeline
 
 __all__ = ["SCHEMA", "Exit", "Figure", "Measurement", "OutOfMemory", "Process", "Status"]
 
-SCHEMA = 3
+SCHEMA = 4
 """
 The version of the stored form. Every file that is written contains it.
 
 1: the first. 2: added ``tree_peak_swap``, ``cgroup_parts``, ``maxima`` and ``swapped_bytes``; all have defaults, so
 files of version 1 can still be read. 3: added ``oom``, the exit reason ``oom`` and ``left_running``;
-``sampler.survivors`` is a list of processes instead of a number, and both are read.
+``sampler.survivors`` is a list of processes instead of a number, and both are read. 4: added the exit reason
+``cgroup_limit`` and ``oom.limit_bytes``.
 """
 
 Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
-Reason = Literal["exited", "signaled", "timeout", "memory_limit", "interrupted", "oom"]
+Reason = Literal["exited", "signaled", "timeout", "memory_limit", "cgroup_limit", "interrupted", "oom"]
 
 
 @attrs.frozen
@@ -107,8 +108,8 @@ class Exit:
         signal: The number of the signal, or None if it exited. Both are None if it still runs, because it belongs to
             another user and could not be killed.
         reason: ``exited``; ``signaled``; ``oom``: a SIGKILL that concmem did not send, while the kernel's OOM killer
-            killed processes (`OutOfMemory.certain` says whether that is proved); or concmem killed the tree:
-            ``timeout``, ``memory_limit``, ``interrupted``.
+            killed processes (`OutOfMemory.certain` says whether that is proved); ``cgroup_limit``: the same, because
+            of `cgroup_limit_bytes`; or concmem killed the tree: ``timeout``, ``memory_limit``, ``interrupted``.
     """
 
     code: int | None
@@ -138,6 +139,7 @@ class Exit:
         why = {
             "timeout": "timed out",
             "memory_limit": "over the memory limit",
+            "cgroup_limit": "over the limit of its control group",
             "interrupted": "interrupted",
             "oom": "out of memory",
         }
@@ -155,11 +157,13 @@ class OutOfMemory:
             group, else ``/proc/vmstat oom_kill``.
         certain: False if the counter is that of the whole machine. A process of the tree then ended by a SIGKILL that
             concmem did not send.
+        limit_bytes: The limit that concmem set for the command's own control group, if the group reached it; else None.
     """
 
     kills: int
     source: str
     certain: bool
+    limit_bytes: int | None = None
 
 
 @attrs.frozen

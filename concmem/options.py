@@ -157,6 +157,23 @@ class Options(TypedDict, total=False):
             ),
         ),
     ]
+    cgroup_limit_bytes: Annotated[
+        int | None,
+        Option(
+            "The limit of the command's own control group (``memory.max``, in version 1 ``memory.limit_in_bytes``; "
+            "swap is not limited). Runtimes such as the JVM see it and adapt. Above it, page cache and kernel memory "
+            "included, the kernel reclaims and swaps, and then its OOM killer ends a process. Implies `cgroup`. If "
+            "the group cannot be made, the command is not started.",
+            check=_number(1, 1 << 62, or_none=True),
+            source="cgroup",
+            spelled=Spelling(
+                "--cgroup-limit",
+                "Let the kernel limit CMD's control group to this memory; implies --cgroup. [default: none]",
+                metavar="BYTES",
+                parse=parse_bytes,
+            ),
+        ),
+    ]
     leftover: Annotated[
         Leftover,
         Option(

@@ -56,11 +56,13 @@ class Running:
             self._memory: SharedMemory | None = SharedMemory(request)
             needed = groups_of(request.extra)
             if needed:
+                limit_bytes = request.options["cgroup_limit_bytes"]
                 self._groups = make_groups(
                     "memory" in needed,
                     "selector" in needed,
                     for_leaving=request.options["leftover"] == "leave",
                     resources=resources,
+                    limit_bytes=None if limit_bytes is None else int(limit_bytes),
                 )
             launch_sampler(request, self._memory, self._redirection.fds, resources, self._groups)
             resources.close_target_streams()
@@ -219,7 +221,8 @@ def start(cmd: Command, **options: Unpack[Options]) -> Running:
 
     Raises:
         InvalidRequest: An argument is invalid.
-        UnsupportedPlatform: /proc is missing, or shows another PID namespace.
+        UnsupportedPlatform: /proc is missing, or shows another PID namespace; or no control group can be made for
+            `cgroup_limit_bytes`.
         CommandTooLong, BadWorkingDirectory, SamplerError: The sampler could not be started. `Running.wait` raises
             the errors of the command itself.
     """
@@ -244,7 +247,7 @@ def measure(cmd: Command, **options: Unpack[MeasureOptions]) -> Measurement:
             command could not be started, and does not run.
         CommandFailed: With ``check=True``; it carries the measurement.
         SamplerError: The sampler could not be started, or was killed.
-        UnsupportedPlatform: This is not Linux.
+        UnsupportedPlatform: This is not Linux; or no control group can be made for `cgroup_limit_bytes`.
     """
     check = options.pop("check", False)
     result = Running(Request.of(cmd, options, "measure")).wait()

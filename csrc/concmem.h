@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CM_ABI 5
+#define CM_ABI 6
 #define CM_MAX_TRACKS 10
 #define CM_MAX_COLUMNS 8
 #define CM_MAX_FDS 8
@@ -34,6 +34,7 @@
 #define CM_STAGE_SETUP 1
 #define CM_STAGE_CHDIR 2
 #define CM_STAGE_EXEC 3
+#define CM_STAGE_GROUP 4 /* the target's group, which has a limit */
 
 #define CM_REASON_NONE 0
 #define CM_REASON_TIMEOUT 1
@@ -141,6 +142,7 @@ struct cm_head {
     uint64_t pss_budget_ppm;
     uint64_t timeout_ns;
     uint64_t memory_limit_bytes;
+    uint64_t cgroup_limit_bytes; /* of the target's group, or 0; the sampler sets it if it makes the group */
     uint64_t signal_mask;
     int32_t host_pid;
     int32_t memory_group_fd; /* folders of control groups that the target starts in, or -1 */
@@ -201,7 +203,8 @@ struct cm_head {
     uint64_t cgroup_peak_bytes;
     uint64_t cgroup_parts[CM_MAX_COLUMNS]; /* its columns when their sum was largest */
     uint64_t cgroup_parts_t_ns;
-    uint64_t oom_kills; /* in the group, if known */
+    uint64_t oom_kills;  /* in the group, if known */
+    uint64_t limit_hits; /* how often the group reached its own limit */
     uint64_t rss_stat_peak_bytes;
     uint64_t rss_stat_inexact;
     uint32_t left_groups; /* a process was found outside of the groups that the target started in */

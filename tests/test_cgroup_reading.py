@@ -87,6 +87,23 @@ def test_processes_that_the_oom_killer_killed(
     assert "oom_kills" not in read(reader, tmp_path, files | {file: "oom_kill_disable 0\nunder_oom 0\n"}, version)
 
 
+@pytest.mark.parametrize(
+    ("version", "file", "content", "none"),
+    [
+        (2, "memory.events.local", "low 0\nhigh 5\nmax 7\noom 2\noom_kill 0\n", "max 7\noom 0\noom_kill 2\n"),
+        (1, "memory.failcnt", "2\n", "0\n"),
+    ],
+)
+def test_how_often_the_limit_was_reached(
+    reader: Path, tmp_path: Path, version: int, file: str, content: str, none: str
+) -> None:
+    """Only the group's own limit counts: in version 2, memory.events has the groups below as well."""
+    files = V2 | {"memory.events": "oom 9\n"} if version == 2 else V1
+    assert "limit_hits" not in read(reader, tmp_path, files, version)
+    assert read(reader, tmp_path, files | {file: content}, version)["limit_hits"] == 2
+    assert "limit_hits" not in read(reader, tmp_path, files | {file: none}, version)
+
+
 def test_version_2_without_a_peak(reader: Path, tmp_path: Path) -> None:
     """A kernel before 5.19 has no maximum, and no other value replaces it."""
     files = {name: content for name, content in V2.items() if name != "memory.peak"}

@@ -13,7 +13,9 @@ import pytest
 
 from concmem._cgroup import find as _cgroup_find
 from concmem._cgroup import groups as _cgroup
+from concmem._cgroup import routes as _cgroup_routes
 from concmem._cgroup import sweep as _cgroup_sweep
+from concmem.errors import UnsupportedPlatform
 
 NAME = re.compile(rf"concmem-{os.getpid()}-(\d+)-(\d+)-(\d+)")
 
@@ -39,6 +41,8 @@ class Machine:
     denied: dict[Path, int] = attrs.Factory(dict)
     """Groups in which no group can be made, each with the error."""
     has_peak: bool = True
+    limits: dict[str, int] = attrs.Factory(dict)
+    """Files for a limit that cannot be written, each with the error."""
 
     @property
     def cgroups(self) -> Path:
@@ -86,7 +90,12 @@ class Machine:
             raise OSError(code, os.strerror(code))
 
     def write(self, file: Path, what: bytes) -> None:
-        """Write +memory, with the errors of kernel/cgroup/cgroup.c."""
+        """Write a limit, or +memory with the errors of kernel/cgroup/cgroup.c."""
+        if file.name in self.limits:
+            raise OSError(self.limits[file.name], os.strerror(self.limits[file.name]))
+        if file.name in ("memory.max", "memory.limit_in_bytes"):
+            file.write_bytes(what)
+            return
         self.check(file.parent)
         assert (file.name, what) == ("cgroup.subtree_control", b"+memory")
         if "memory" not in (file.parent / "cgroup.controllers").read_text():
@@ -124,7 +133,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
     monkeypatch.setattr(os, "mkdir", make)
     monkeypatch.setattr(os, "rmdir", remove)
-    monkeypatch.setattr(_cgroup, "_write", machine.write)
+    monkeypatch.setattr(_cgroup_routes, "_write", machine.write)
     machine.begin("0::/user.slice/app.slice/run-1.scope\n", V2)
     machine.group("", "cpu memory")
     machine.group("user.slice", "memory")
@@ -296,7 +305,7 @@ def test_moving_is_not_permitted(machine: Machine, monkeypatch: pytest.MonkeyPat
         if parent == above:
             raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(_cgroup, "_check_moving", check)
+    monkeypatch.setattr(_cgroup_routes, "_check_moving", check)
     assert "run-1.scope contains processes" in why_not(machine)
 
 
@@ -374,6 +383,42 @@ def test_version_1(machine: Machine) -> None:
     assert not list(machine.cgroups.glob("**/concmem-*"))
     machine.denied[machine.cgroups / "memory/a"] = errno.EROFS
     assert "memory/a are read-only" in why_not(machine)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_limit(version: int, machine: Machine) -> None:
+    """The group that counts memory has it, in the file of its version. No other group is limited."""
+    file = {1: "memory.limit_in_bytes", 2: "memory.max"}[version]
+    if version == 1:
+        machine.begin("4:memory:/a\n0::/user.slice\n", V1 + V2)
+        (machine.cgroups / "memory/a").mkdir(parents=True)
+    groups = _cgroup.make_groups(memory=True, selector=True, root=machine.root, limit_bytes=50 << 20)
+    assert groups.memory_version == version
+    made = folder(groups.memory_fd)
+    assert (made / file).read_text() == str(50 << 20)
+    assert [path for path in machine.cgroups.rglob(file) if path.read_text() == str(50 << 20)] == [made / file]
+    groups.close()
+
+
+@pytest.mark.parametrize("how", ["no group", "read-only file"])
+def test_a_limit_that_cannot_be_set(how: str, machine: Machine) -> None:
+    """It is an error with one sentence, and no group is left."""
+    if how == "no group":
+        machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EROFS
+    else:
+        machine.limits["memory.max"] = errno.EACCES
+    with pytest.raises(UnsupportedPlatform, match=r"^the command cannot be limited to 50\.0 MiB: ") as raised:
+        _cgroup.make_groups(memory=True, selector=True, root=machine.root, limit_bytes=50 << 20)
+    assert ("are read-only" if how == "no group" else "Permission denied") in str(raised.value)
+    assert not list(machine.cgroups.rglob("concmem-*"))
+
+
+def test_the_sampler_sets_the_limit_of_a_group_that_it_makes(machine: Machine, systemd: str) -> None:
+    """With systemd the group does not exist yet, so nothing is written and nothing fails."""
+    machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EACCES
+    groups = _cgroup.make_groups(memory=True, selector=False, root=machine.root, limit_bytes=50 << 20)
+    assert groups.is_delegated
+    groups.close()
 
 
 def test_a_selector_that_cannot_be_made(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

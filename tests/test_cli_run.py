@@ -115,6 +115,9 @@ def test_not_executable(tmp_path: Path) -> None:
         ["--timeout", "-1"],
         ["--timeout", "0s"],
         ["--memory-limit", "plenty"],
+        ["--cgroup-limit", "plenty"],
+        ["--cgroup-limit", "0"],
+        ["--cgroup-limit", "-1M"],
         ["--timeline", "rows.txt"],
         ["--plot", "chart.gif"],
         ["--json", "no/such/folder/figures.json"],
@@ -129,6 +132,13 @@ def test_a_wrong_option_stops_before_anything_runs(options: Sequence[str], tmp_p
     assert done.returncode == 2
     assert_one_sentence(done)
     assert not ran.exists()
+
+
+def test_the_help_fits_a_terminal() -> None:
+    """No line is longer than 80 columns, and every option that limits memory is in it."""
+    lines = run("--help").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(any(f" {name} " in line for line in lines) for name in ("--memory-limit", "--cgroup-limit"))
 
 
 def test_without_a_command() -> None:

@@ -94,7 +94,16 @@ def test_the_headline_names_limit_and_certainty(measured: Measurement) -> None:
     sure, unsure = (OutOfMemory(2, "memory.events oom_kill", c) for c in (True, False))
     one = attrs.evolve(sure, kills=1)
     killed, exited = Exit(None, 9, "oom"), Exit(0, None, "exited")
+    limited = attrs.evolve(sure, limit_bytes=50 << 20)
     for exit, oom, host, words in (
+        (Exit(None, 9, "cgroup_limit"), limited, with_limit, "ended by the limit of its control group (50.0 MiB)."),
+        (Exit(None, 9, "cgroup_limit"), None, without, "until it was ended by the limit of its control group."),
+        (
+            exited,
+            limited,
+            with_limit,
+            "until 2 processes of it were ended by the OOM killer (limit of its control group: 50.0 MiB).",
+        ),
         (killed, sure, with_limit, "until it was ended by the OOM killer (memory limit: 100 MiB)."),
         (killed, unsure, without, "until it was probably ended by the OOM killer."),
         (exited, one, with_limit, "until a process of it was ended by the OOM killer (memory limit: 100 MiB)."),
@@ -130,16 +139,24 @@ def limited_group() -> Iterator[Path]:
 
 _MEASURE = """
 import json, sys, concmem
-m = concmem.measure(json.loads(sys.argv[1]), cgroup=sys.argv[2] == "own group")
-print(json.dumps(m.to_dict()))
+try:
+    m = concmem.measure(json.loads(sys.argv[1]), **json.loads(sys.argv[2]))
+    print(json.dumps(m.to_dict()))
+except concmem.UnsupportedPlatform as error:
+    print(json.dumps(str(error)))
 """
 
 
-def measured_in(group: Path, command: list[str], own_group: str) -> Measurement:
+def run_in(group: Path, command: list[str], **options: Any) -> Any:
+    """Measure in a group; return the measurement as plain JSON types, or a sentence why it cannot be limited."""
     entered = f'echo $$ > {group}/cgroup.procs; exec "$@"'
-    python = [sys.executable, "-c", _MEASURE, json.dumps(command), own_group]
+    python = [sys.executable, "-c", _MEASURE, json.dumps(command), json.dumps(options)]
     done = subprocess.run(["sh", "-c", entered, "sh", *python], stdout=subprocess.PIPE, text=True, timeout=120)
-    return Measurement.from_dict(json.loads(done.stdout.splitlines()[-1]))
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measured_in(group: Path, command: list[str], own_group: str) -> Measurement:
+    return Measurement.from_dict(run_in(group, command, cgroup=own_group == "own group"))
 
 
 @pytest.mark.parametrize("own_group", ["own group", "no group"])
@@ -165,6 +182,20 @@ def test_the_oom_killer_ends_a_child(limited_group: Path, own_group: str) -> Non
     assert "until a process of it was" in headline(m)
     assert "used at least" in headline(m)
     assert m.peak.note.startswith("what it used until a process of it was ")
+
+
+def test_a_limit_around_the_own_limit(limited_group: Path) -> None:
+    """If the limit around the command's group ends it, that one is named. In version 2 there is no such group."""
+    done = run_in(limited_group, [sys.executable, "-c", _HOG], cgroup_limit_bytes=1 << 30)
+    if isinstance(done, str):
+        assert done.startswith("the command cannot be limited to 1.00 GiB: ")
+        assert done.endswith(" limits memory, and a control group outside of it would bypass the limit")
+        assert (limited_group / "memory.max").exists()
+        return
+    m = Measurement.from_dict(done)
+    assert (m.exit.reason, m.exit.signal) == ("oom", 9)
+    assert m.oom == OutOfMemory(1, "memory.oom_control oom_kill", certain=True)
+    assert "ended by the OOM killer (memory limit: 100 MiB)." in headline(m)
 
 
 def test_other_sigkills(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,7 @@ def test_a_figure_as_text() -> None:
         (Exit(None, 9, "timeout"), 137, False, "signal 9 (SIGKILL), timed out"),
         (Exit(0, None, "timeout"), 0, False, "exit code 0, timed out"),
         (Exit(None, 9, "memory_limit"), 137, False, "signal 9 (SIGKILL), over the memory limit"),
+        (Exit(None, 9, "cgroup_limit"), 137, False, "signal 9 (SIGKILL), over the limit of its control group"),
     ],
 )
 def test_what_an_exit_means(end: Exit, status: int, ok: bool, text: str) -> None:

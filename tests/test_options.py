@@ -103,6 +103,7 @@ def test_the_command_has_every_option_that_is_spelled() -> None:
         ["true"],
         ["-q", "--", "-q", "--json", "x"],
         ["--quiet", "--interval", "5ms", "--timeout=2m", "--memory-limit", "1G", "true", "-q"],
+        ["--no-cgroup", "--cgroup-limit=50M", "true"],
         [
             "--no-cgroup",
             "--taskstats",

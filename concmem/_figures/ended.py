@@ -22,6 +22,8 @@ _BY = {
 
 def _by_killer(oom: OutOfMemory, memory_limit_bytes: int | None) -> str:
     limit = "" if memory_limit_bytes is None else f" (memory limit: {format_bytes(memory_limit_bytes)})"
+    if oom.limit_bytes is not None:
+        limit = f" (limit of its control group: {format_bytes(oom.limit_bytes)})"
     return f"{'' if oom.certain else 'probably '}ended by the OOM killer{limit}"
 
 
@@ -34,6 +36,9 @@ def ending_phrase(exit: Exit, oom: OutOfMemory | None, memory_limit_bytes: int |
         oom: The processes that the OOM killer killed, or None.
         memory_limit_bytes: The limit of the surrounding control group; named if the OOM killer killed a process.
     """
+    if exit.reason == "cgroup_limit":
+        limit = "" if oom is None or oom.limit_bytes is None else f" ({format_bytes(oom.limit_bytes)})"
+        return f"it was ended by the limit of its control group{limit}"
     if exit.reason == "oom" and oom is not None:
         return f"it was {_by_killer(oom, memory_limit_bytes)}"
     ended = _BY.get(exit.reason, "")

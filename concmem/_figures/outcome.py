@@ -38,7 +38,9 @@ def find_oom(observed: Observed, kills_on_machine: int) -> OutOfMemory | None:
     head = observed.head
     if head.oom_kills_known and head.oom_kills:
         file = "memory.events" if head.memory_group_version == 2 else "memory.oom_control"
-        return OutOfMemory(head.oom_kills, f"{file} oom_kill", certain=True)
+        # If the group itself never reached its limit, a limit around it or the end of all memory was the cause.
+        limit_bytes = head.cgroup_limit_bytes if head.limit_hits else 0
+        return OutOfMemory(head.oom_kills, f"{file} oom_kill", certain=True, limit_bytes=limit_bytes or None)
     if kills_on_machine <= 0 or (head.oom_kills_known and not head.left_groups):
         return None
     return OutOfMemory(kills_on_machine, "/proc/vmstat oom_kill", certain=False)
@@ -50,7 +52,9 @@ def exit_of(observed: Observed, oom: OutOfMemory | None) -> Exit:
     number = status & 0x7F
     if not observed.head.root_ended:  # it could not be killed
         return Exit(None, None, observed.reason or "interrupted")
-    killed_by: Reason = "oom" if number == signal.SIGKILL and oom is not None else "signaled"
+    killed_by: Reason = "signaled"
+    if number == signal.SIGKILL and oom is not None:
+        killed_by = "oom" if oom.limit_bytes is None else "cgroup_limit"
     reason = observed.reason or (killed_by if number else "exited")
     return Exit(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
 

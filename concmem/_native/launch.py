@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from concmem._cgroup.groups import Groups
+from concmem._cgroup.groups import Groups, limit_error
 from concmem._native.request import Request
 from concmem._native.resources import Resources
 from concmem._native.shared_memory import SharedMemory, native, track_of
@@ -24,10 +24,12 @@ from concmem.errors import (
     ConcmemError,
     SamplerError,
 )
+from concmem.units import format_bytes
 
 __all__ = ["launch_sampler", "start_error"]
 
 _MEMORY_FD = 3  # the sampler's descriptor of the shared memory, right after the three standard files
+_EXEC_BYTES = 1 << 20  # more than the kernel charges for an exec besides arguments and environment
 
 
 def _texts(words: Iterable[bytes]) -> list[Any]:
@@ -120,8 +122,14 @@ def start_error(request: Request, stage: int, code: int) -> ConcmemError:
     if stage == lib.CM_STAGE_CHDIR:
         folder = os.fsdecode(request.cwd or b"")
         return BadWorkingDirectory(code, f"cannot be the working directory: {os.strerror(code)}", folder)
+    limit_bytes = int(request.options["cgroup_limit_bytes"] or 0)
+    if stage == lib.CM_STAGE_GROUP:
+        return limit_error(limit_bytes, f"its control group could not be set up: {os.strerror(code)}")
+    size = sum(map(len, (*request.argv, *request.environment)))
+    if code in (errno.ENOMEM, errno.E2BIG) and 0 < limit_bytes < size + _EXEC_BYTES:
+        small = f"the limit of its control group ({format_bytes(limit_bytes)}) is too small"
+        return CommandError(code, f"cannot be executed: {small}", program)
     if code == errno.E2BIG:
-        size = sum(map(len, (*request.argv, *request.environment)))
         return CommandTooLong(code, f"arguments and environment of {size:,} bytes are more than Linux accepts", program)
     if stage != lib.CM_STAGE_EXEC:
         return SamplerError(code, f"the sampler could not start: {os.strerror(code)}", os.fspath(SAMPLER))

@@ -28,6 +28,7 @@ class Head(NamedTuple):
     """Fields of ``struct cm_head``, in its order. Arrays are bytes."""
 
     interval_ns: int
+    cgroup_limit_bytes: int
     memory_group_version: int
     reason: int
     wait_status: int
@@ -68,6 +69,7 @@ class Head(NamedTuple):
     cgroup_peak_bytes: int
     cgroup_parts: bytes
     oom_kills: int
+    limit_hits: int
     rss_stat_peak_bytes: int
     rss_stat_inexact: int
     left_groups: int

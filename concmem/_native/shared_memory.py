@@ -124,6 +124,7 @@ class SharedMemory:
         head.pss_budget_ppm = round(options["pss_budget"] * 1e6)
         head.timeout_ns = 0 if timeout_s is None else max(1, round(timeout_s * 1e9))
         head.memory_limit_bytes = int(options["memory_limit_bytes"] or 0)
+        head.cgroup_limit_bytes = int(options["cgroup_limit_bytes"] or 0)
         head.leftover = _leftover()[options["leftover"]]
 
     def copy(self, offset: int, size: int) -> bytes:

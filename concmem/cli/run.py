@@ -70,7 +70,7 @@ def run(
       125  CMD ended with 0, but its figures or JSON could not be printed
       126  CMD could not be executed
       127  CMD was not found
-      137  --memory-limit ended CMD (128 + SIGKILL)
+      137  --memory-limit or --cgroup-limit ended CMD (128 + SIGKILL)
 
     The first Ctrl-C goes to CMD. A second Ctrl-C, SIGTERM or SIGHUP kills CMD and its descendants. Other signals that
     are sent to concmem alone are passed on to CMD, except SIGKILL, SIGSTOP and faults (SIGSEGV, SIGABRT, ...). After

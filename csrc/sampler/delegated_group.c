@@ -42,26 +42,41 @@ static int make_group(int parent_fd, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
-static int enable_memory(int fd)
+static int write_file(int dir_fd, const char *name, const char *text)
 {
-    int file = openat(fd, "cgroup.subtree_control", O_WRONLY | O_CLOEXEC);
+    int file = openat(dir_fd, name, O_WRONLY | O_CLOEXEC);
     if (file < 0)
         return -errno;
-    int error = write(file, "+memory", 7) == 7 ? 0 : -errno;
+    int error = write(file, text, strlen(text)) < 0 ? -errno : 0;
     close(file);
     return error;
 }
 
-/* Make the target's group below the sampler's own group. Return a descriptor, or -errno. */
-int delegated_group_make(int mount_fd)
+/* Make the group in which the target starts. Without its limit, if it is to have one, it is not used. */
+static int make_target_group(int parent_fd, uint64_t limit_bytes)
+{
+    char text[24];
+    int fd = make_group(parent_fd, TARGET_NAME);
+    if (fd < 0 || limit_bytes == 0)
+        return fd;
+    cm_format_number(text, limit_bytes);
+    int error = write_file(fd, "memory.max", text);
+    if (error == 0)
+        return fd;
+    close(fd);
+    return error;
+}
+
+/* Make the target's group below the sampler's own group. Return a descriptor, or -errno. `limit_bytes` can be 0. */
+int delegated_group_make(int mount_fd, uint64_t limit_bytes)
 {
     int group_fd = open_own_group(mount_fd);
     if (group_fd < 0)
         return group_fd;
     int leaf_fd = make_group(group_fd, SAMPLER_NAME), error = leaf_fd < 0 ? leaf_fd : -cm_group_enter(leaf_fd, 2);
     if (error == 0)
-        error = enable_memory(group_fd);
-    int target_fd = error == 0 ? make_group(group_fd, TARGET_NAME) : error;
+        error = write_file(group_fd, "cgroup.subtree_control", "+memory");
+    int target_fd = error == 0 ? make_target_group(group_fd, limit_bytes) : error;
     if (leaf_fd >= 0)
         close(leaf_fd);
     close(group_fd);

@@ -89,7 +89,9 @@ int main(int argc, char **argv)
     s->own_pid = getpid();
     s->page_kib = (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
     tree_init(s);
-    tree_sources_open(s);
+    int error = tree_sources_open(s);
+    if (error < 0)
+        return fail(head, CM_STAGE_GROUP, -error);
     exit_records_open(s);
 
     /* The target starts as from a shell: Python ignores SIGPIPE and SIGXFSZ. If SIGCHLD were ignored, the kernel
@@ -125,7 +127,7 @@ int main(int argc, char **argv)
     head->alive = head->max_alive = head->max_threads = 1;
     __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
 
-    int error = loop(s);
+    error = loop(s);
     if (error != 0)
         return fail(head, CM_STAGE_SETUP, error);
     finish(s, fd + 1);

@@ -239,7 +239,7 @@ bool leftover_is_exiting(struct sampler *s);
 void leftover_count(struct sampler *s, uint32_t flag);
 
 /* delegated_group.c: make a group for the target below the sampler's delegated group */
-int delegated_group_make(int mount_fd);
+int delegated_group_make(int mount_fd, uint64_t limit_bytes);
 
 /* tree_sources.c: figures that the kernel keeps for the whole tree */
 struct tree_sources {
@@ -252,7 +252,7 @@ struct tree_sources {
     size_t root_line_bytes[CM_GROUPS];     /* length of `root_line`; 0: not known */
     char root_line[CM_GROUPS][LINE_BYTES]; /* the root's line of /proc/PID/cgroup for each group. Last, for its size */
 };
-void tree_sources_open(struct sampler *s);
+int tree_sources_open(struct sampler *s);
 void tree_sources_started(struct sampler *s);
 void tree_sources_check(struct sampler *s, struct member *m);
 void tree_sources_tick(struct sampler *s, uint64_t t_ns);

@@ -14,13 +14,16 @@ enum {
 };
 enum { MEMORY_GROUP, SELECTOR_GROUP };
 
-/* Open the target's groups. If systemd has delegated a group to the sampler, make the target's group below it. */
-static void open_groups(struct sampler *s)
+/* Open the target's groups. If systemd has delegated a group to the sampler, make the target's group below it. Return
+ * -errno if there is no group for the limit that the target must have. */
+static int open_groups(struct sampler *s)
 {
     struct tree_sources *sources = &s->sources;
     struct cm_head *head = s->head;
     if (head->is_delegated) {
-        int fd = delegated_group_make(head->memory_group_fd);
+        int fd = delegated_group_make(head->memory_group_fd, head->cgroup_limit_bytes);
+        if (fd < 0 && head->cgroup_limit_bytes > 0)
+            return fd;
         for (int i = 0; fd < 0 && i < CM_SOURCES; i++)
             if (i == CM_CGROUP || i == CM_RSS_STAT)
                 track_set_missing(&head->tracks[i], -fd, "no group can be made below the group that systemd gave");
@@ -30,18 +33,21 @@ static void open_groups(struct sampler *s)
     sources->groups[MEMORY_GROUP] = (struct cm_group){
         .fd = head->memory_group_fd,
         .version = (int)head->memory_group_version,
+        .is_required = head->cgroup_limit_bytes > 0,
     };
     sources->groups[SELECTOR_GROUP] = (struct cm_group){.fd = one ? -1 : head->selector_group_fd, .version = 2};
+    return 0;
 }
 
-/* Open before the target starts, so that nothing of it is missed. */
-void tree_sources_open(struct sampler *s)
+/* Open before the target starts, so that nothing of it is missed. Return 0, or -errno if the target must not start. */
+int tree_sources_open(struct sampler *s)
 {
     struct tree_sources *sources = &s->sources;
     struct cm_head *head = s->head;
     const char *why = "";
-    int error = 0;
-    open_groups(s);
+    int error = open_groups(s);
+    if (error < 0)
+        return error;
     const struct cm_group *memory = &sources->groups[MEMORY_GROUP];
     if (track_wanted(s, CM_CGROUP))
         error = cm_cgroup_open(&sources->cgroup, memory->fd, memory->version, &why);
@@ -50,6 +56,7 @@ void tree_sources_open(struct sampler *s)
     error = track_wanted(s, CM_RSS_STAT) ? cm_rss_stat_open(&sources->rss_stat, head->selector_group_fd, &why) : 0;
     if (error < 0)
         track_set_missing(&head->tracks[CM_RSS_STAT], -error, why);
+    return 0;
 }
 
 /*
@@ -211,6 +218,7 @@ void tree_sources_end(struct sampler *s, uint64_t t_ns)
         head->cgroup_peak_bytes = cm_cgroup_peak(&sources->cgroup);
         const struct cm_group *memory = &sources->groups[MEMORY_GROUP];
         head->oom_kills_known = cm_cgroup_oom_kills(memory->fd, memory->version, &head->oom_kills);
+        head->limit_hits = cm_cgroup_limit_hits(memory->fd, memory->version);
     }
     if (track_wanted(s, CM_RSS_STAT)) {
         read_rss_stat(s, t_ns);

@@ -153,6 +153,7 @@ int cm_cgroup_open(struct cm_cgroup *group, int dir_fd, int version, const char 
 uint64_t cm_cgroup_peak(const struct cm_cgroup *group);
 uint64_t cm_cgroup_usage(const struct cm_cgroup *group);
 bool cm_cgroup_oom_kills(int dir_fd, int version, uint64_t *kills);
+uint64_t cm_cgroup_limit_hits(int dir_fd, int version);
 void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row);
 
 /* taskstats.c: exit records. The kernel sends one for each thread at its end. */
@@ -192,9 +193,10 @@ void cm_rss_stat_close(struct cm_rss_stat *r);
 /* launch.c: used by the extension and the sampler */
 enum { CM_GROUPS = 2 };
 struct cm_group {
-    int fd;      /* its folder, or -1 */
-    int version; /* 1 or 2; at most one of version 2 */
-    int error;   /* the errno if the process could not enter it */
+    int fd;           /* its folder, or -1 */
+    int version;      /* 1 or 2; at most one of version 2 */
+    int error;        /* the errno if the process could not enter it */
+    bool is_required; /* without it the process must not run */
 };
 struct cm_setup {
     uint64_t signal_mask; /* of the new process */

@@ -68,21 +68,31 @@ static int place_fds(const struct cm_spawn *spawn)
     return 0;
 }
 
-/* If a group cannot be entered the command runs all the same, and its figure is missing. */
-static void enter_groups(const struct child *child)
+/* Return the errno if a required group cannot be entered. If another one cannot be, the command runs all the same, and
+ * its figure is missing. */
+static int enter_groups(const struct child *child)
 {
     struct cm_group *groups = child->setup->groups;
-    for (struct cm_group *group = groups; group != NULL && group < groups + CM_GROUPS; group++)
+    int error = 0;
+    for (struct cm_group *group = groups; group != NULL && group < groups + CM_GROUPS; group++) {
         if (group->fd >= 0 && group != child->clone_group)
             group->error = cm_group_enter(group->fd, group->version);
+        if (group->is_required && group->error != 0)
+            error = group->error;
+    }
+    return error;
 }
 
 /* Run in the child. Return an errno if a step fails. */
 static int set_up_and_exec(struct child *child)
 {
     const struct cm_spawn *spawn = child->spawn;
-    enter_groups(child);
-    int error = place_fds(spawn);
+    child->stage = CM_STAGE_GROUP;
+    int error = enter_groups(child);
+    if (error != 0)
+        return error;
+    child->stage = CM_STAGE_SETUP;
+    error = place_fds(spawn);
     if (error != 0)
         return error;
     close_from(spawn->nfds);
@@ -104,7 +114,6 @@ static int set_up_and_exec(struct child *child)
 static int run_child(void *argument)
 {
     struct child *child = argument;
-    child->stage = CM_STAGE_SETUP;
     child->error = set_up_and_exec(child);
     _exit(127);
 }

@@ -81,6 +81,22 @@ bool cm_cgroup_oom_kills(int dir_fd, int version, uint64_t *kills)
     return known;
 }
 
+/* Count how often the group, not one above or below it, reached its limit. Version 1 counts all such charges (failcnt),
+ * version 2 only those for which nothing could be reclaimed (5.2 or later). */
+uint64_t cm_cgroup_limit_hits(int dir_fd, int version)
+{
+    static const char *const names[] = {"oom"};
+    uint64_t hits = 0;
+    int fd = openat(dir_fd, version == 2 ? "memory.events.local" : "memory.failcnt", O_RDONLY | O_CLOEXEC);
+    if (version == 1)
+        hits = read_number(fd);
+    else if (fd < 0 || cm_read_fields(fd, ' ', names, &hits, 1) != 0 || hits == CM_NO_FIELD)
+        hits = 0;
+    if (fd >= 0)
+        close(fd);
+    return hits;
+}
+
 const struct cm_source cm_source_cgroup = {
     .name = "cgroup",
     .needs = "a control group of its own with the memory controller: a delegated subtree, a user manager, or root",

@@ -26,6 +26,8 @@ int main(int argc, char **argv)
         printf(", \"%s\": %" PRIu64, names[i], row[i]);
     if (cm_cgroup_oom_kills(fd, atoi(argv[2]), &row[0]))
         printf(", \"oom_kills\": %" PRIu64, row[0]);
+    if ((row[0] = cm_cgroup_limit_hits(fd, atoi(argv[2]))) > 0)
+        printf(", \"limit_hits\": %" PRIu64, row[0]);
     printf("}\n");
     return 0;
 }

@@ -150,7 +150,7 @@ def _how_ended(attempt: Attempt) -> tuple[ReasonCode, str]:
         code, how = "signal", f"killed by {signal_name(done.signal)}"
     if measurement.oom is not None:
         code = "oom"
-        child = "" if done.reason == "oom" else "one of its processes was killed "
+        child = "" if done.reason in ("oom", "cgroup_limit") else "one of its processes was killed "
         how += f", {child}{'' if measurement.oom.certain else 'probably '}by the kernel because memory ran out"
     if done.signal is not None or measurement.oom is not None:
         how += _used(measurement)
