@@ -15,7 +15,8 @@ package. `known` returns the argument vector that runs one:
 
 from __future__ import annotations
 
-from concmem._figures.ground_truth import TRUTHS, Truth, Verdict, judge
+from concmem._figures.ground_truth import Truth, Verdict, judge
+from concmem._figures.truths import TRUTHS
 from concmem._paths import KNOWN
 from concmem.errors import InvalidRequest
 

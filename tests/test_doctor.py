@@ -19,7 +19,7 @@ from concmem.testing import TRUTHS
 
 MIB = 1 << 20
 AT_MOST_S = 300
-"""It takes about 10 s, and longer on a busy machine."""
+"""It takes about 20 s, and longer on a busy machine."""
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -59,7 +59,7 @@ _ENTRIES = (
         " is the largest of three amounts: the sum of PSS, the largest process, and the sum of RSS less the memory that"
         " the processes can share. Its upper end is `tree_upper_bound`",
         compute.peak,
-        truth=lambda truth: truth.tree_pss_bytes,
+        truth=lambda truth: truth.footprint_bytes,
         proves="headline",
     ),
     FigureEntry(
@@ -98,7 +98,7 @@ _ENTRIES = (
         "tree_upper_bound",
         "the command and its descendants needed at most, together",
         compute.tree_upper_bound,
-        truth=lambda truth: truth.tree_pss_bytes,  # of the footprint
+        truth=lambda truth: truth.footprint_bytes,
         proves="headline",
     ),
     FigureEntry(

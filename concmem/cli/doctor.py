@@ -42,7 +42,7 @@ def doctor(as_json: bool, markdown: bool, every: bool, runs: int) -> int:
     """
     Test every source that concmem can read, time its readings, and compare them with programs of known size.
 
-    Takes about 10 seconds and needs no special rights. The exit status is 0 if every figure holds, and 1 if a figure of
+    Takes about 20 seconds and needs no special rights. The exit status is 0 if every figure holds, and 1 if a figure of
     a program of known size is wrong.
     """
     from concmem.doctor import examine

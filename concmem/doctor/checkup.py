@@ -203,7 +203,7 @@ def _prove(usable: frozenset[str], runs: int, progress: Callable[[int, int], Non
 
 def examine(*, runs: int = 1, progress: Callable[[int, int], None] = lambda done, total: None) -> Checkup:
     """
-    Examine the machine, and prove every usable source with every program of known size. One run takes about 15 s.
+    Examine the machine, and prove every usable source with every program of known size. One run takes about 20 s.
 
     Args:
         runs: How often each program is run with each set of sources.

@@ -8,19 +8,23 @@
 #ifndef KNOWN_H
 #define KNOWN_H
 
-
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define KNOWN_PAGE ((size_t)4096)
+#define KNOWN_HUGE ((size_t)2 << 20)
 
 static inline void known_fail(const char *what)
 {
@@ -41,6 +45,18 @@ static inline double known_arg(int argc, char **argv, int index, double fallback
         _exit(2);
     }
     return value;
+}
+
+/* Return which of the `words`, NULL at the end, argument `index` is; 0, the first, if it is missing. */
+static inline unsigned known_choice(int argc, char **argv, int index, const char *const words[])
+{
+    if (index >= argc)
+        return 0;
+    for (unsigned i = 0; words[i]; i++)
+        if (!strcmp(argv[index], words[i]))
+            return i;
+    fprintf(stderr, "%s: argument %d is none of the words that it may be: %s\n", argv[0], index, argv[index]);
+    _exit(2);
 }
 
 static inline void known_write(char *mapping, size_t bytes)
@@ -98,16 +114,47 @@ static inline void known_fill(int fd, size_t bytes)
     }
 }
 
-/* Map all `bytes` of a file, and read once in each page. Return NULL for 0 bytes. */
-static inline char *known_read_mapped(int fd, size_t bytes, int flags)
+static inline char *known_map_file_with(int fd, size_t bytes, int protection, int flags)
 {
     if (bytes == 0)
         return NULL;
-    char *mapping = mmap(NULL, bytes, PROT_READ, flags, fd, 0);
+    char *mapping = mmap(NULL, bytes, protection, flags, fd, 0);
     if (mapping == MAP_FAILED)
         known_fail("mmap");
+    return mapping;
+}
+
+/* Map `bytes` of a file, shared and writable, without touching them. Return NULL for 0 bytes. */
+static inline char *known_map_file(int fd, size_t bytes)
+{
+    return known_map_file_with(fd, bytes, PROT_READ | PROT_WRITE, MAP_SHARED);
+}
+
+/* Map all `bytes` of a file, and read once in each page. Return NULL for 0 bytes. */
+static inline char *known_read_mapped(int fd, size_t bytes, int flags)
+{
+    char *mapping = known_map_file_with(fd, bytes, PROT_READ, flags);
     known_read(mapping, bytes);
     return mapping;
+}
+
+enum known_place { KNOWN_ANONYMOUS, KNOWN_MEMFD, KNOWN_SHM, KNOWN_FILE };
+
+/* Create a nameless file: by memfd_create, in /dev/shm, or in $TMPDIR, else /var/tmp. Return -1 for KNOWN_ANONYMOUS. */
+static inline int known_create(enum known_place place)
+{
+    if (place == KNOWN_ANONYMOUS)
+        return -1;
+    const char *temporary = getenv("TMPDIR");
+    char path[4096] = "memfd_create";
+    if (place == KNOWN_SHM)
+        snprintf(path, sizeof path, "/dev/shm/known-XXXXXX");
+    if (place == KNOWN_FILE)
+        snprintf(path, sizeof path, "%s/known-XXXXXX", temporary && *temporary ? temporary : "/var/tmp");
+    int fd = place == KNOWN_MEMFD ? memfd_create("known", MFD_CLOEXEC) : mkstemp(path);
+    if (fd < 0 || (place != KNOWN_MEMFD && unlink(path)))
+        known_fail(path);
+    return fd;
 }
 
 static inline char *known_touch(size_t bytes)
@@ -115,6 +162,29 @@ static inline char *known_touch(size_t bytes)
     char *mapping = known_map(bytes);
     if (mapping)
         known_write(mapping, bytes);
+    return mapping;
+}
+
+/* Map `bytes` at a multiple of 2 MiB, with advice on huge pages, without touching them. Return NULL for 0 bytes. */
+static inline char *known_map_huge(size_t bytes, int advice)
+{
+    if (bytes == 0)
+        return NULL;
+    char *mapping =
+        mmap(NULL, bytes + KNOWN_HUGE, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_NORESERVE | MAP_PRIVATE, -1, 0);
+    if (mapping == MAP_FAILED)
+        known_fail("mmap");
+    mapping += (KNOWN_HUGE - (uintptr_t)mapping % KNOWN_HUGE) % KNOWN_HUGE;
+    /* A kernel without huge pages refuses the advice and uses small pages. */
+    madvise(mapping, bytes, advice);
+    return mapping;
+}
+
+/* Like known_touch, but in transparent huge pages if the kernel has them. */
+static inline char *known_touch_huge(size_t bytes)
+{
+    char *mapping = known_map_huge(bytes, MADV_HUGEPAGE);
+    known_write(mapping, bytes);
     return mapping;
 }
 
@@ -143,6 +213,47 @@ static inline void known_spin(double seconds)
     double end_s = known_now_s() + seconds;
     while (known_now_s() < end_s)
         ;
+}
+
+/* Fork. The kernel kills the child when its parent ends, so that it does not wait for ever for processes that failed. */
+static inline pid_t known_fork(void)
+{
+    pid_t child = fork();
+    if (child < 0)
+        known_fail("fork");
+    if (child == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return child;
+}
+
+/* Reap all children. End with 1 if one of them failed. */
+static inline void known_reap_all(void)
+{
+    bool failed = false;
+    int status;
+    while (wait(&status) > 0)
+        failed |= status != 0;
+    if (failed)
+        _exit(1);
+}
+
+/* Return a barrier for this process and those that are forked from now on, `processes` in all. */
+static inline pthread_barrier_t *known_barrier(unsigned processes)
+{
+    pthread_barrier_t *barrier = (void *)known_map_shared(sizeof *barrier);
+    pthread_barrierattr_t between_processes;
+    pthread_barrierattr_init(&between_processes);
+    pthread_barrierattr_setpshared(&between_processes, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_init(barrier, &between_processes, processes);
+    return barrier;
+}
+
+/* Wait at the barrier for all other processes. SIGALRM ends this one if they do not come for a minute. */
+static inline void known_meet(pthread_barrier_t *barrier)
+{
+    alarm(60);
+    pthread_barrier_wait(barrier);
+    alarm(0);
 }
 
 /* Return a number from 0 to below 1; the same seed gives the same numbers everywhere (splitmix64). */

@@ -15,12 +15,7 @@ int main(int argc, char **argv)
     }
     size_t bytes = (size_t)known_arg(argc, argv, 1, 0);
     double seconds = known_arg(argc, argv, 2, 0.2);
-    const char *folder = getenv("TMPDIR");
-    char path[4096];
-    snprintf(path, sizeof path, "%s/known-XXXXXX", folder && *folder ? folder : "/var/tmp");
-    int fd = mkstemp(path);
-    if (fd < 0 || unlink(path))
-        known_fail(path);
+    int fd = known_create(KNOWN_FILE);
     known_fill(fd, bytes);
     known_read_mapped(fd, bytes, MAP_PRIVATE);
     known_print("holding");

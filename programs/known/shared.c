@@ -1,57 +1,74 @@
 /*
- * shared BYTES [PROCESSES=4] [SECONDS=0.2]
+ * shared BYTES [PROCESSES=4] [SECONDS=0.2] [PART=all] [PLACE=anonymous] [ACCESS=write]
  *
- * Maps BYTES that it shares with PROCESSES children (MAP_SHARED | MAP_ANONYMOUS). Each child touches all of them, as
- * does the parent. Prints "holding" when all have, holds for SECONDS, reaps the children and exits 0. BYTES are in the
- * RSS of every process, as shared memory; the footprint of the tree is BYTES once, and start-up pages.
+ * Maps BYTES that it shares with PROCESSES children (MAP_SHARED) and touches its PART of them, as does each child.
+ * Prints "holding" when all have, holds for SECONDS, reaps the children and exits 0. The part is in the RSS of the
+ * process, as shared memory; the footprint of the tree is BYTES once, and start-up pages.
+ *
+ * PART: all; half: the parent and every second child the first half, the others the second; own: equal parts that do
+ * not overlap. PLACE: anonymous, memfd, shm (a nameless file in /dev/shm), or file (the same in $TMPDIR, else /var/tmp).
+ * ACCESS: write, or read: the parent fills the file by write(2) before, and all processes only read.
  */
 #include "known.h"
 
-#include <pthread.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
+enum part { ALL, HALF, OWN };
 
-static void touch_and_hold(char *mapping, size_t bytes, pthread_barrier_t *together, double seconds)
+struct work {
+    char *mapping;
+    size_t bytes;
+    enum part part;
+    bool read;
+    unsigned processes;
+    pthread_barrier_t *together;
+};
+
+static void touch_and_hold(const struct work *work, unsigned process, double seconds)
 {
-    if (mapping)
-        known_write(mapping, bytes);
-    pthread_barrier_wait(together);
+    size_t pages = (work->bytes + KNOWN_PAGE - 1) / KNOWN_PAGE;
+    unsigned parts = work->part == ALL ? 1 : work->part == HALF ? 2 : work->processes;
+    unsigned own = process % parts;
+    size_t from = pages * own / parts * KNOWN_PAGE, to = pages * (own + 1) / parts * KNOWN_PAGE;
+    if (work->read)
+        known_read(work->mapping + from, to - from);
+    else
+        known_write(work->mapping + from, to - from);
+    known_meet(work->together);
     if (seconds > 0) {
         known_print("holding");
         known_sleep(seconds);
     }
-    pthread_barrier_wait(together);
+    known_meet(work->together);
 }
 
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: shared BYTES [PROCESSES] [SECONDS]\n");
+        fprintf(stderr, "usage: shared BYTES [PROCESSES] [SECONDS] [all|half|own] [anonymous|memfd|shm|file] "
+                        "[write|read]\n");
         return 2;
     }
-    size_t bytes = (size_t)known_arg(argc, argv, 1, 0);
-    unsigned processes = (unsigned)known_arg(argc, argv, 2, 4);
+    unsigned children = (unsigned)known_arg(argc, argv, 2, 4);
     double seconds = known_arg(argc, argv, 3, 0.2);
-    char *mapping = known_map_shared(bytes);
-    pthread_barrier_t *together = (void *)known_map_shared(sizeof *together);
-    pthread_barrierattr_t between_processes;
-    pthread_barrierattr_init(&between_processes);
-    pthread_barrierattr_setpshared(&between_processes, PTHREAD_PROCESS_SHARED);
-    pthread_barrier_init(together, &between_processes, processes + 1);
-    for (unsigned i = 0; i < processes; i++) {
-        pid_t child = fork();
-        if (child < 0)
-            known_fail("fork");
-        if (child == 0) {
-            /* Otherwise it would wait for ever for siblings that could not be forked. */
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            touch_and_hold(mapping, bytes, together, 0);
+    struct work work = {
+        .bytes = (size_t)known_arg(argc, argv, 1, 0),
+        .part = known_choice(argc, argv, 4, (const char *[]){"all", "half", "own", NULL}),
+        .read = known_choice(argc, argv, 6, (const char *[]){"write", "read", NULL}),
+        .processes = children + 1,
+        .together = known_barrier(children + 1),
+    };
+    int fd = known_create(known_choice(argc, argv, 5, (const char *[]){"anonymous", "memfd", "shm", "file", NULL}));
+    if (work.read && fd >= 0)
+        known_fill(fd, work.bytes);
+    else if (fd >= 0 && ftruncate(fd, (off_t)work.bytes))
+        known_fail("ftruncate");
+    work.mapping = fd < 0 ? known_map_shared(work.bytes) : known_map_file(fd, work.bytes);
+    for (unsigned i = 0; i < children; i++) {
+        if (known_fork() == 0) {
+            touch_and_hold(&work, i + 1, 0);
             _exit(0);
         }
     }
-    touch_and_hold(mapping, bytes, together, seconds);
-    while (wait(NULL) > 0)
-        ;
+    touch_and_hold(&work, 0, seconds);
+    known_reap_all();
     return 0;
 }
