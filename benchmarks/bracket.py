@@ -1,204 +1,220 @@
 """
-Compare the width of the headline's range with that of reading PSS at a fixed interval, at the same cost.
+Show how wide the range of `peak` is, and whether the truth lies in it.
 
-There are two trees: 8 workers that share 100 MiB and each spike 50 MiB at random times, and ``make -j4`` of the 32 C
-files of Brotli, whose source pip downloads from PyPI. The alternative finds the tree with psutil and sums the PSS of
-all its processes. It starts at a random moment and uses an interval at which this takes 1 % of the time. Its lower end
-is its largest sum, its upper end that of a measurement without PSS. All methods except that of the last row use
-taskstats if it is available (as root). Without taskstats, each process that another program on the machine starts may
-belong to the tree, and counts in the upper end.
+All programs of known size run RUNS times with three sets of options: as root with those of ``concmem run`` (a control
+group, and taskstats), as root with ``--exact`` too, and as an ordinary user without a control group. A user other than
+root has only the last set. A width is the upper end less the lower end, in percent of the truth. A run is outside if
+its upper end is below the truth, or its lower end above the truth and the start-up size.
 
-Each method runs once per round, in turn. Results are medians over the rounds.
+Then two trees of processes: 8 workers that share 100 MiB and each spike 50 MiB at random times, which print what they
+needed, and ``make -j4`` of the 32 C files of Brotli, whose source pip downloads from PyPI.
 
-Usage: python benchmarks/bracket.py [ROUNDS]
+Usage: python benchmarks/bracket.py [RUNS] [--load] [--only NAME,...] [--sets root,exact,user] [--no-trees]
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import random
+import math
+import os
+import shutil
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import attrs
 import psutil
+from measurer import OTHER_UID, SETS, Measurer, Range
+from trees import MAKE, PROJECT, WORKERS, download_project
 
-import concmem
-from concmem import sources
-from concmem.testing import known
+from concmem.testing import TRUTHS, Truth
 
-BUDGET = 0.01
-OURS = "concmem"
-SEED = 1
-WORKERS = ("workers", 8, 100 << 20, 50 << 20, 60, 10, SEED, 30)
-PROJECT = "brotli==1.1.0"
-MAKEFILE = """\
-objects := $(patsubst %.c,%.o,$(wildcard c/common/*.c c/dec/*.c c/enc/*.c c/tools/*.c))
-all: $(objects)
-%.o: %.c
-	@$(CC) -O2 -Ic/include -c -o $@ $<
+NAME_WIDTH, CELL_WIDTH = 16, 26
+STARTS_A_SECOND = 300
+LOAD = f"""
+import os, time
+due = time.monotonic()
+while True:
+    os.waitpid(os.posix_spawn("/bin/true", ["true"], {{}}), 0)
+    due += 1 / {STARTS_A_SECOND}
+    time.sleep(max(0, due - time.monotonic()))
 """
 
-
-@attrs.frozen
-class Bracket:
-    """The result of one run: both ends in bytes, None if unknown, and the share of wall time for reading PSS."""
-
-    low_bytes: int
-    high_bytes: int | None
-    share: float
-    truth_bytes: tuple[int, ...]
-
-    @property
-    def width_bytes(self) -> int | None:
-        """The upper end less the lower end."""
-        return None if self.high_bytes is None else self.high_bytes - self.low_bytes
+Results = dict[str, list[Range]]
+"""All runs of one command, by the set of options."""
 
 
-class Poller(threading.Thread):
-    """Sum the PSS of a process and all its descendants at a fixed interval, until `stop` is called."""
-
-    def __init__(self, root_pid: int, first_s: float, interval_s: float) -> None:
-        super().__init__()
-        self._root_pid, self._first_s, self._interval_s = root_pid, first_s, interval_s
-        self._over = threading.Event()
-        self.readings, self.spent_s, self.largest_bytes = 0, 0.0, 0
-
-    def run(self) -> None:
-        """Count the time for reading, but not the time for finding the processes."""
-        next_s = time.perf_counter() + self._first_s
-        while not self._over.wait(next_s - time.perf_counter()):
-            next_s += self._interval_s
-            pids = []
-            with contextlib.suppress(psutil.NoSuchProcess):
-                root = psutil.Process(self._root_pid)
-                pids = [root.pid, *(process.pid for process in root.children(recursive=True))]
-            read_s, total = time.perf_counter(), 0
-            for pid in pids:
-                with contextlib.suppress(OSError):
-                    total += sources.read("smaps_rollup", pid)["pss"]
-            self.spent_s += time.perf_counter() - read_s
-            self.readings += 1
-            self.largest_bytes = max(self.largest_bytes, total)
-
-    def stop(self) -> None:
-        """Stop, and return when the last reading has ended."""
-        self._over.set()
-        self.join()
+def command_of(program: str, args: Sequence[object]) -> list[str]:
+    """Return a command for `Measurer.measure`."""
+    return [program, *map(str, args)]
 
 
-class FixedInterval:
-    """The alternative. The cost of its readings so far sets the next interval; the first run only measures the cost."""
-
-    def __init__(self, command: list[str], taskstats: bool) -> None:
-        self._command, self._taskstats = command, taskstats
-        self._readings, self._spent_s = 0, 0.0
-        self._random = random.Random(SEED)
-        self.interval_s = 0.5
-        self()
-
-    def __call__(self) -> dict[str, Bracket]:
-        """Run once."""
-        with concmem.start(self._command, pss_budget=0, taskstats=self._taskstats, stdout=concmem.PIPE) as running:
-            assert running.root_pid is not None
-            poller = Poller(running.root_pid, self._random.random() * self.interval_s, self.interval_s)
-            poller.start()
-            try:
-                m = running.wait()
-            finally:
-                poller.stop()
-        if not m.exit.ok:
-            raise concmem.CommandFailed(m)
-        self._readings += poller.readings
-        self._spent_s += poller.spent_s
-        self.interval_s = self._spent_s / self._readings / BUDGET
-        share, high_bytes = poller.spent_s / m.tree_wall_s, m.tree_upper_bound.high_bytes
-        return {"PSS at a fixed interval": Bracket(poller.largest_bytes, high_bytes, share, truth(m))}
+def percent(share: float) -> str:
+    """Format a width."""
+    return "none" if math.isinf(share) else f"{share * 100:.1f}" if share < 1 else f"{share * 100:.0f}"
 
 
-def truth(m: concmem.Measurement) -> tuple[int, ...]:
-    """Return the smallest and the largest possible need of the tree, if the program prints it."""
-    words = (m.stdout or b"").split()
-    return tuple(map(int, words[1:])) if words[:1] == [b"peak"] else ()
+def quantile(widths: Sequence[float], share: float) -> float:
+    """Return the smallest width that at least this share of all do not exceed."""
+    return sorted(widths)[max(0, math.ceil(share * len(widths)) - 1)]
 
 
-def ours(name: str, command: list[str], taskstats: bool, exact: bool = False) -> dict[str, Bracket]:
-    """Return the headline of one measurement, and the same with the largest sum of PSS as lower end."""
-    m = concmem.measure(
-        command, pss_budget=BUDGET, taskstats=taskstats, exact=exact, stdout=concmem.PIPE, check=True
-    )  # fmt: skip
-    headline = Bracket(m.peak.low_bytes or 0, m.peak.high_bytes, m.sampler.pss_s / m.tree_wall_s, truth(m))
-    by_pss = attrs.evolve(headline, low_bytes=m.tree_peak_pss.low_bytes or 0)
-    return {f"{name}, by its readings of PSS alone": by_pss, name: headline} if name == OURS else {name: headline}
+def row(name: str, truth: str, cells: Sequence[str]) -> str:
+    """Return one line of the table."""
+    return f"{name:{NAME_WIDTH}} {truth:>9}" + "".join(f"{cell:>{CELL_WIDTH}}" for cell in cells)
 
 
-def download_project(folder: Path) -> Path:
-    """Download the project's source and add a Makefile for its C files. pip reads its metadata, but builds nothing."""
-    pip = [sys.executable, "-m", "pip", "download", "--no-binary", ":all:", "--no-deps"]
-    done = subprocess.run([*pip, "--dest", folder, PROJECT], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"pip cannot download {PROJECT}: {(done.stderr.strip().splitlines() or ['no error message'])[-1]}")
-    with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
-        archive.extractall(folder)
-    source = next(path for path in folder.iterdir() if path.is_dir())
-    (source / "Makefile").write_text(MAKEFILE)
-    return source
+def cell(*words: object) -> str:
+    """Return the three columns of a set of options."""
+    return "".join(f"{word:>8}" for word in words)
 
 
-def mib(size: float | None) -> str:
-    """Format an amount for the table."""
-    return "none" if size is None else f"{size / 2**20:.1f}"
+def largest_truth(results: Results) -> str:
+    """Return the truth for the table: the same in all runs, except for programs that print it."""
+    return f"{max(run.most_bytes for runs in results.values() for run in runs) / 2**20:.1f}"
 
 
-def middle(brackets: list[Bracket], of: Callable[[Bracket], int | None]) -> float | None:
-    """Return the median, or None if a run has no value."""
-    values = [value for value in map(of, brackets) if value is not None]
-    return statistics.median(values) if len(values) == len(brackets) else None
+def program_row(truth: Truth, results: Results) -> str:
+    """Return the line of a program: median width, largest width, and the number of runs outside."""
+    cells = []
+    for runs in results.values():
+        if any(run.failed for run in runs):
+            cells.append("refused" if truth.needs else "failed")
+            continue
+        widths = [run.width for run in runs]
+        outside = sum(bool(run.outside) for run in runs)
+        cells.append(cell(percent(statistics.median(widths)), percent(max(widths)), outside or "-"))
+    return row(truth.name, largest_truth(results), cells)
 
 
-def compare(title: str, command: list[str], rounds: int) -> None:
-    """Run all methods in turn, `rounds` times, and print the table."""
-    usable = {source.name for source in concmem.probe() if source.usable}
-    taskstats = "taskstats" in usable
-    fixed = FixedInterval(command, taskstats)
-    ways: list[Callable[[], dict[str, Bracket]]] = [fixed, lambda: ours(OURS, command, taskstats)]
-    if "rss_stat" in usable:
-        ways.append(lambda: ours(f"{OURS}, exact=True", command, taskstats, exact=True))
-    if taskstats:
-        ways.append(lambda: ours(f"{OURS}, taskstats=False", command, False))
-    results: dict[str, list[Bracket]] = {}
-    for _ in range(rounds):
-        for way in ways:
-            for name, bracket in way().items():
-                results.setdefault(name, []).append(bracket)
-    print(f"\n{title}, median of {rounds} rounds, MiB; the fixed interval is {fixed.interval_s:.2f} s")
-    print(f"{'':38} {'truth':>10} {'lower':>7} {'upper':>7} {'width':>7} {'x concmem':>10} {'time':>7}")
-    base = middle(results[OURS], lambda one: one.width_bytes)
-    for name, brackets in results.items():
-        truths = [one.truth_bytes for one in brackets if one.truth_bytes]
-        ends = " to ".join(f"{statistics.median(end) / 2**20:.0f}" for end in zip(*truths, strict=True)) or "unknown"
-        width = middle(brackets, lambda one: one.width_bytes)
-        ratio = "-" if width is None or base is None else f"{width / base:.2f}"
-        print(
-            f"{name:38} {ends:>10} {mib(middle(brackets, lambda one: one.low_bytes)):>7} "
-            f"{mib(middle(brackets, lambda one: one.high_bytes)):>7} {mib(width):>7} {ratio:>10} "
-            f"{statistics.median(one.share for one in brackets):7.2%}"
+def print_summary(results: dict[str, Results]) -> None:
+    """Print the widths over all runs of all programs, and why runs were outside."""
+    machine_bytes = psutil.virtual_memory().total + psutil.swap_memory().total
+    sets = next(iter(results.values()))
+    judged = {
+        options: [(name, run) for name, by_set in results.items() for run in by_set[options] if not run.failed]
+        for options in sets
+    }
+    print()
+    for title, share in (("median", 0.5), ("nine in ten", 0.9), ("largest", 1.0)):
+        widths = ([run.width for _, run in runs] for runs in judged.values())
+        print(row(title, "", [percent(quantile(each, share)) for each in widths]))
+    print(row("runs", "", [str(len(runs)) for runs in judged.values()]))
+    print(row("outside", "", [str(sum(bool(run.outside) for _, run in runs)) for runs in judged.values()]))
+    print(row("no upper end", "", [str(sum(run.high_bytes is None for _, run in runs)) for runs in judged.values()]))
+    above = (sum((run.high_bytes or 0) > machine_bytes for _, run in runs) for runs in judged.values())
+    print(row("above RAM + swap", "", list(map(str, above))))
+    reasons = [(o, name, run.outside) for o, runs in judged.items() for name, run in runs if run.outside]
+    if reasons:
+        print("\nOutside, the first of each program and set:")
+    for options, name in dict.fromkeys((options, name) for options, name, _ in reasons):
+        print(f"  {options}, {name}: {next(why for o, n, why in reasons if (o, n) == (options, name))}")
+
+
+def compare_programs(truths: Sequence[Truth], measurers: dict[str, Measurer], count: int) -> None:
+    """Run all programs with each set of options in turn, and print the table."""
+    print(row("", "truth", [cell(f"{options}:", "", "") for options in measurers]))
+    print(row("program", "MiB", [cell("median", "largest", "outside") for _ in measurers]))
+    results: dict[str, Results] = {}
+    for truth in truths:
+        # In these the truth is known afterwards only: the program prints it.
+        args, base = (command_of(truth.program, args) for args in (truth.args, truth.base))
+        runs: Results = {options: [] for options in measurers}
+        for _ in range(count):
+            for options, measurer in measurers.items():
+                if not any(run.failed for run in runs[options]):
+                    runs[options].append(measurer.measure(args, base, truth.footprint_bytes))
+        results[truth.name] = runs
+        print(program_row(truth, runs), flush=True)
+    print_summary(results)
+
+
+def print_tree(title: str, results: Results) -> None:
+    """Print the medians of one tree."""
+    print(f"\n{title}; medians in MiB")
+    print(row("options", "truth", [f"{'lower':>8}{'upper':>9}{'width':>9}", f"{'largest width':>16}{'ratio':>9}"]))
+    for options, runs in results.items():
+        if failed := next((run.failed for run in runs if run.failed), ""):
+            print(f"{options:{NAME_WIDTH}} {failed}")
+            continue
+        lows = [run.low_bytes / 2**20 for run in runs]
+        highs = [math.inf if run.high_bytes is None else run.high_bytes / 2**20 for run in runs]
+        widths, ratios = (
+            [high - low for low, high in zip(lows, highs, strict=True)],
+            [high / low for low, high in zip(lows, highs, strict=True)],
         )
+        least, most = (
+            statistics.median(x) / 2**20 for x in zip(*((r.least_bytes, r.most_bytes) for r in runs), strict=True)
+        )
+        truth = f"{least:.0f}-{most:.0f}" if most else "unknown"
+        low, high, width = map(statistics.median, (lows, highs, widths))
+        outside = sum(bool(run.outside) for run in runs)
+        cells = [f"{low:8.0f}{high:9.0f}{width:9.0f}", f"{max(widths):16.0f}{statistics.median(ratios):9.2f}"]
+        print(row(options, truth, cells) + (f"   {outside} outside" if outside else ""))
+
+
+def compare_trees(measurers: dict[str, Measurer], count: int, folder: Path) -> None:
+    """Measure both trees with each set of options in turn."""
+    base = [*WORKERS[:2], 0, 0, *WORKERS[4:]]
+    workers: Results = {options: [] for options in measurers}
+    for _ in range(count):
+        for options, measurer in measurers.items():
+            workers[options].append(measurer.measure([*map(str, WORKERS)], [*map(str, base)]))
+    print_tree("8 workers that share 100 MiB and spike 50 MiB each", workers)
+    source = download_project(folder)
+    make: Results = {options: [] for options in measurers}
+    for options in measurers:
+        shutil.copytree(source, folder / options)
+        if options == "user" and os.geteuid() == 0:
+            for path in (folder / options, *(folder / options).rglob("*")):
+                os.chown(path, OTHER_UID, OTHER_UID)
+    for _ in range(count):
+        for options, measurer in measurers.items():
+            make[options].append(measurer.measure([*MAKE, str(folder / options)]))
+    print_tree(f"make -j4 of {PROJECT}", make)
+
+
+@contextlib.contextmanager
+def other_programs(wanted: bool) -> Iterator[None]:
+    """Start other programs all the time, if wanted."""
+    process = subprocess.Popen([sys.executable, "-c", LOAD]) if wanted else None
+    try:
+        yield
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
 
 
 def main() -> None:
-    """Measure both trees."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    compare("8 workers that share 100 MiB and spike 50 MiB each", known(*WORKERS), rounds)
-    with tempfile.TemporaryDirectory() as folder:
-        compare(f"make -j4 of {PROJECT}", ["make", "-B", "-j4", "-C", str(download_project(Path(folder)))], rounds)
+    """Measure all programs, then both trees."""
+    names = {truth.name: truth for truth in TRUTHS}
+    sets = list(SETS) if os.geteuid() == 0 else ["user"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", metavar="RUNS", nargs="?", type=int, default=5, help="runs of each (default: 5)")
+    parser.add_argument(
+        "--load", action="store_true", help=f"beside a process that starts {STARTS_A_SECOND} programs a second"
+    )
+    parser.add_argument("--only", metavar="NAME,...", help="these programs of known size")
+    parser.add_argument(
+        "--sets", metavar="SET,...", default=",".join(sets), help=f"of {', '.join(sets)} (default: all)"
+    )
+    parser.add_argument("--no-trees", action="store_true", help="the programs of known size only")
+    options = parser.parse_args()
+    truths = [names[name] for name in options.only.split(",")] if options.only else TRUTHS
+    with tempfile.TemporaryDirectory() as folder, other_programs(options.load):
+        Path(folder).chmod(0o755)
+        measurers = {each: Measurer(each, Path(folder)) for each in options.sets.split(",")}
+        try:
+            compare_programs(truths, measurers, options.runs)
+            if not options.no_trees:
+                compare_trees(measurers, options.runs, Path(folder))
+        finally:
+            for measurer in measurers.values():
+                measurer.close()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ _BRIEF_S, _LONG_S = 0.12, 0.6
 
 _SHM = "32 MiB in /dev/shm"
 _FILE = "32 MiB in $TMPDIR or /var/tmp"
-_PINNED = "io_uring, and a limit of locked memory (ulimit -l) of 16 MiB"
+_PINNED = "io_uring, and a limit of locked memory (ulimit -l) of 4 MiB"
 
 
 def _base(args: tuple[object, ...]) -> tuple[object, ...]:
@@ -143,12 +143,12 @@ _OUTSIDE_RSS = (
         charged_bytes=None,
     ),
     _tree(
-        "pinned", "16 MiB pinned and unmapped, 16 MiB more", "pinned", (16 * _MIB, _HOLD_S),
-        root=16 * _MIB, largest=16 * _MIB, footprint=32 * _MIB, rss_sum=16 * _MIB, pss=16 * _MIB, needs=_PINNED,
+        "pinned", "4 MiB pinned and unmapped, 4 MiB more", "pinned", (4 * _MIB, _HOLD_S),
+        root=4 * _MIB, largest=4 * _MIB, footprint=8 * _MIB, rss_sum=4 * _MIB, pss=4 * _MIB, needs=_PINNED,
     ),
     _tree(
-        "pinned-fork", "16 MiB pinned, copied by a fork", "pinned", (16 * _MIB, _HOLD_S, "fork"),
-        root=16 * _MIB, largest=16 * _MIB, footprint=32 * _MIB, rss_sum=32 * _MIB, needs=_PINNED,
+        "pinned-fork", "4 MiB pinned, copied by a fork", "pinned", (4 * _MIB, _HOLD_S, "fork"),
+        root=4 * _MIB, largest=4 * _MIB, footprint=8 * _MIB, rss_sum=8 * _MIB, needs=_PINNED,
     ),
 )  # fmt: skip
 
