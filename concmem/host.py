@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import os
 import re
@@ -23,6 +24,8 @@ __all__ = [
     "counter_error_bytes",
     "describe",
     "forget",
+    "hugetlb_pool_bytes",
+    "maps_large_folios",
     "oom_kills",
     "swapped_bytes",
     "threads_on_machine",
@@ -218,6 +221,32 @@ def oom_kills() -> int:
     """
     kills = re.search(r"^oom_kill (\d+)$", _text("/proc/vmstat"), re.M)
     return int(kills[1]) if kills else 0
+
+
+def hugetlb_pool_bytes() -> int:
+    """Return what huge pages of hugetlbfs may take on this machine, those made on demand included."""
+    total_bytes = 0
+    for folder in glob.glob("/sys/kernel/mm/hugepages/hugepages-*kB"):
+        size_kib = int(folder.rpartition("-")[2].removesuffix("kB"))
+        count = _number(f"{folder}/nr_hugepages") or 0, _number(f"{folder}/nr_overcommit_hugepages") or 0
+        total_bytes += sum(count) * size_kib * 1024
+    return total_bytes
+
+
+@lru_cache(maxsize=1)
+def maps_large_folios() -> bool:
+    """
+    Return whether one page fault of anonymous memory can map several pages that are not a whole huge page.
+
+    Linux 6.8 and later can, if a size in /sys/kernel/mm/transparent_hugepage/hugepages-*kB is enabled.
+    """
+    folder = "/sys/kernel/mm/transparent_hugepage"
+    whole_kib = (_number(f"{folder}/hpage_pmd_size") or 0) // 1024
+    for path in glob.glob(f"{folder}/hugepages-*kB/enabled"):
+        size_kib = int(path.rpartition("hugepages-")[2].partition("kB")[0])
+        if size_kib != whole_kib and "[never]" not in _text(path):
+            return True
+    return False
 
 
 def _meminfo_bytes(memory: str, name: str) -> int:

@@ -28,7 +28,7 @@ The version of the stored form. Every file that is written contains it.
 1: the first. 2: added ``tree_peak_swap``, ``cgroup_parts``, ``maxima`` and ``swapped_bytes``; all have defaults, so
 files of version 1 can still be read. 3: added ``oom``, the exit reason ``oom`` and ``left_running``;
 ``sampler.survivors`` is a list of processes instead of a number, and both are read. 4: added the exit reason
-``cgroup_limit`` and ``oom.limit_bytes``.
+``cgroup_limit``, ``oom.limit_bytes`` and ``composition``.
 """
 
 Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
@@ -167,6 +167,29 @@ class OutOfMemory:
 
 
 @attrs.frozen
+class Composition:
+    """
+    What the memory of the tree consisted of when the sum over its processes was largest. A page that several processes
+    share counts for each of them.
+
+    Kernel sources: statm, and ``RssShmem``, ``HugetlbPages`` and ``VmSwap`` of status.
+
+    Attributes:
+        anonymous_bytes: Heap, stacks, and other memory that belongs to no file; transparent huge pages included.
+        file_bytes: Pages of files that are mapped: programs, libraries, data.
+        shared_memory_bytes: Shared memory and files in memory (tmpfs, memfd) that are mapped.
+        huge_pages_bytes: Pages of hugetlbfs. RSS does not include them.
+        swapped_bytes: What was swapped out. RSS does not include it.
+    """
+
+    anonymous_bytes: int
+    file_bytes: int
+    shared_memory_bytes: int
+    huge_pages_bytes: int
+    swapped_bytes: int
+
+
+@attrs.frozen
 class Process:
     """
     One process of the tree.
@@ -201,10 +224,10 @@ class Measurement(Lazy):
     How much memory a command and all processes that it started needed.
 
     Attributes:
-        peak: **The headline**: what the command as a whole needed. If the command was killed, it is what the command
-            used until then, and the note says so. With a single process it is `largest_peak_rss`. With several it is
-            the largest of three amounts: `largest_peak_rss`, `tree_peak_pss`, and the sum of RSS less the memory that
-            the processes can share. Its upper end is `tree_upper_bound`.
+        peak: **The headline**: what the command as a whole needed at once, its footprint. This is every page in RAM
+            that it maps, counted once, with huge pages, swapped-out memory, files in memory and pinned pages. Its lower
+            end is the largest amount that it certainly held. Its upper end is `tree_upper_bound`. If the command was
+            killed, it is what the command used until then, and the note says so.
         root_peak_rss: The root process's own high-water mark.
         largest_peak_rss: The high-water mark of the largest process of the tree.
         tree_peak_pss: The largest sum of PSS over the tree: shared pages count once.
@@ -225,6 +248,7 @@ class Measurement(Lazy):
         timeline: Memory over time.
         cgroup_parts: What the charge of the control group consisted of when it was largest: bytes of ``anon``,
             ``file``, ``shmem`` and ``kernel``; parts of ``kernel`` are ``kernel_stack``, ``page_tables`` and ``sock``.
+        composition: What the sum over all processes consisted of when it was largest; None if nothing was read.
         maxima: The largest value of every column that was read, as ``source.column``, in bytes or counts.
         oom: The processes of the tree that the kernel's OOM killer killed; None if none are known.
         swapped_bytes: What the whole machine swapped in and out during the measurement; None if it has no swap.
@@ -266,6 +290,7 @@ class Measurement(Lazy):
     tree_peak_swap: Figure = Figure(None, "unavailable", "status VmSwap", note="it was not read")
     cgroup_parts: dict[str, int] = attrs.field(factory=dict, repr=False)
     maxima: dict[str, int] = attrs.field(factory=dict, repr=False)
+    composition: Composition | None = attrs.field(default=None, repr=False)
     swapped_bytes: int | None = None
     oom: OutOfMemory | None = None
     left_running: tuple[LeftProcess, ...] = ()

@@ -145,9 +145,9 @@ class Options(TypedDict, total=False):
     memory_limit_bytes: Annotated[
         int | None,
         Option(
-            "Kill the whole tree when a reading of its memory is above this. For a single process this is its RSS, for "
-            "several the sum of PSS (the sum of RSS if PSS cannot be read or has no budget). A spike between two "
-            "readings is seen if it raises a VmHWM.",
+            "Kill the whole tree when a reading of its footprint is above this: pages in RAM, swapped-out memory, huge "
+            "pages, and files in memory. Of several processes shared pages count once, unless PSS cannot be read or "
+            "has no budget. A spike between two readings is seen if it raises a VmHWM.",
             check=_number(1, 1 << 62, or_none=True),
             spelled=Spelling(
                 "--memory-limit",
@@ -193,7 +193,7 @@ class Options(TypedDict, total=False):
             "exact maximum. This resets the command's own ``ru_maxrss`` and VmHWM.",
             default=False,
             source="windows",
-            spelled=Spelling("--windows", "Record the exact maximum of each window; resets CMD's own ru_maxrss."),
+            spelled=Spelling("--windows", "Record the exact maximum between two readings; resets CMD's own ru_maxrss."),
         ),
     ]
     exact: Annotated[

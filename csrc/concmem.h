@@ -47,6 +47,12 @@
 #define CM_LEFTOVER_LEAVE 1
 #define CM_LEFTOVER_KILL 2
 
+/* Why page faults do not bound the tree's memory. */
+#define CM_FAULTS_KNOWN 0
+#define CM_FAULTS_UNEXPLAINED 1 /* memory was added without page faults */
+#define CM_FAULTS_LOST 2        /* a process lets the kernel reap its children */
+#define CM_FAULTS_UNREADABLE 3
+
 /* The control groups that the target starts in, for sources that recognise the tree by one. */
 #define CM_GROUP_NONE 0
 #define CM_GROUP_MEMORY 1   /* it has the memory controller */
@@ -123,6 +129,9 @@ struct cm_process {
     uint64_t user_ns;
     uint64_t system_ns;
     uint64_t child_faults;
+    uint64_t duplicate_bytes; /* of its RSS, what further mappings of the same pages can have added */
+    uint64_t hugetlb_bytes;
+    uint64_t swap_bytes;
     uint32_t inexact_windows; /* windows in which a spike can be missing */
     uint32_t text_offset;
     uint32_t text_bytes;
@@ -172,8 +181,17 @@ struct cm_head {
     uint64_t pss_readings;
     uint64_t pss_ns;
     uint64_t pss_over_bytes; /* by how much the largest reading of PSS may be too high */
+    uint64_t pss_held_bytes; /* the largest sum of PSS, memory that is swapped out, and huge pages */
     /* Largest amount that the tree held at least, given what its processes may share. */
     uint64_t lower_bound_bytes;
+    /* What the tree needed at most, by its page faults, and the part of files and shared memory in it. */
+    uint64_t fault_bound_bytes, file_bound_bytes;
+    uint32_t fault_bound_problem; /* CM_FAULTS_... */
+    uint32_t fault_bound_marks;   /* high-water marks that the bound relies on, each with its error */
+    /* Without a group: the largest sum of files in memory that the tree had open; how much of it is above what all
+     * processes map, and above what one of them maps. */
+    uint64_t shmem_unmapped_bytes, shmem_extra_bytes, memory_files_bytes;
+    uint64_t swapped_out_bytes; /* by the whole machine */
     uint64_t refused_readings;
     uint64_t sampler_cpu_ns;
     uint64_t sampler_rss_bytes;
@@ -191,6 +209,9 @@ struct cm_head {
     uint32_t root_ended;
     uint64_t rss_sum_bytes;
     uint64_t rss_sum_t_ns;
+    /* When the sum of RSS, swapped-out memory and huge pages was largest: that sum, and its parts. */
+    uint64_t held_sum_bytes;
+    uint64_t held_anon_bytes, held_file_bytes, held_shmem_bytes, held_hugetlb_bytes, held_swap_bytes;
     uint64_t rss_largest_bytes;
     uint64_t hwm_largest_bytes;
     uint64_t maxrss_largest_bytes;
@@ -203,8 +224,12 @@ struct cm_head {
     uint64_t cgroup_peak_bytes;
     uint64_t cgroup_parts[CM_MAX_COLUMNS]; /* its columns when their sum was largest */
     uint64_t cgroup_parts_t_ns;
-    uint64_t oom_kills;  /* in the group, if known */
-    uint64_t limit_hits; /* how often the group reached its own limit */
+    uint64_t group_held_bytes;      /* largest charge without page cache and kernel memory */
+    uint64_t group_pinned_bytes;    /* largest part of it that is neither mapped nor in a file */
+    uint64_t group_unmapped_bytes;  /* largest part of it in files in memory that the largest process does not map */
+    uint64_t group_elsewhere_bytes; /* most that the tree maps and that other groups were charged for */
+    uint64_t oom_kills;             /* in the group, if known */
+    uint64_t limit_hits;            /* how often the group reached its own limit */
     uint64_t rss_stat_peak_bytes;
     uint64_t rss_stat_inexact;
     uint32_t left_groups; /* a process was found outside of the groups that the target started in */

@@ -5,27 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from made_up import MIB, SHELL, marks, tree
 
 from concmem._figures.bounds import largest_sum_bytes
 from concmem._figures.figure_source import FigureSource
 from concmem._figures.process import Marks, process_peak
 from concmem._figures.table import all_figures
-from concmem._figures.tree import Charge, Tree
-
-MIB = 1 << 20
-
-
-def marks(read_mib: int, maxrss_mib: int | None, since_s: float, end_s: float, **more: Any) -> Marks:
-    """Make a process with a largest reading, last read at `hwm_read_s` (by default its end), and a size at its end."""
-    more.setdefault("hwm_read_s", end_s)
-    return Marks(
-        rss_bytes=read_mib * MIB,
-        hwm_bytes=read_mib * MIB,
-        maxrss_bytes=None if maxrss_mib is None else maxrss_mib * MIB,
-        since_s=since_s,
-        end_s=end_s,
-        **more,
-    )
+from concmem._figures.tree import Charge
 
 
 @pytest.mark.parametrize(
@@ -52,49 +38,6 @@ def marks(read_mib: int, maxrss_mib: int | None, since_s: float, end_s: float, *
 def test_largest_sum(processes: list[Marks], unseen: list[Any], largest_mib: int, sum_mib: int) -> None:
     """Processes that can have overlapped are summed, each with its largest possible size at that time."""
     assert largest_sum_bytes(processes, unseen, largest_mib * MIB) == sum_mib * MIB
-
-
-def tree(*processes: Marks, **more: Any) -> Tree:
-    facts: dict[str, Any] = {
-        "root": processes[0],
-        "largest": Marks(
-            max(m.rss_bytes for m in processes),
-            max(m.hwm_bytes for m in processes),
-            max(m.maxrss_bytes or 0 for m in processes),
-            is_root=True,
-        ),
-        "processes": processes,
-        "unseen": (),
-        "pss_bytes": None,
-        "pss_over_bytes": 0,
-        "lower_bound_bytes": 0,
-        "rss_sum_bytes": 0,
-        "rss_high_bytes": 0,
-        "exact_sum_bytes": None,
-        "exact_sum_lost": 0,
-        "left_groups": False,
-        "several_threads": 0,
-        "cpus": 2,
-        "marks_sum_bytes": 0,
-        "max_alive": len(processes),
-        "survivors": 0,
-        "left_running": 0,
-        "refused": 0,
-        "no_readings_reason": "",
-        "dropped_processes": 0,
-        "has_all_exit_records": False,
-        "windows": False,
-        "statm_exact": True,
-        "counter_error_bytes": 1000,
-        "floor_bytes": 0,
-        "charge": Charge(why_not="none"),
-        "swap_bytes": None,
-        "charge_batch_bytes": 4096,
-    }
-    return Tree(**(facts | more))
-
-
-SHELL = {"is_root": True, "reaped_others": True}
 
 
 def test_headline_of_several_has_both_ends() -> None:
@@ -164,7 +107,7 @@ def test_the_kernels_own_sum() -> None:
         assert "left the control group" in incomplete["tree_peak_rss_sum"].note
         assert incomplete["tree_upper_bound"].source != incomplete["tree_peak_rss_sum"].source
     lossy = all_figures(tree(*processes, **facts, exact_sum_lost=3))["tree_peak_rss_sum"]
-    assert lossy.status == "sampled" and "3 changes" in lossy.note
+    assert lossy.status == "sampled" and "3 are missing" in lossy.note
 
 
 def test_windows_reset_marks() -> None:

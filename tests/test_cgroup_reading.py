@@ -17,12 +17,15 @@ V2 = {
     "memory.peak": "322961408\n",
     "memory.current": "314572800\n",
     "memory.stat": "anon 1048576\nfile 314000000\nkernel 9000000\nkernel_stack 163840\npagetables 94208\n"
-    "sec_pagetables 0\npercpu 0\nsock 4096\nvmalloc 0\nshmem 4000000\nfile_mapped 77\nanon_thp 0\nslab 8388608\n",
+    "sec_pagetables 0\npercpu 0\nsock 4096\nvmalloc 0\nshmem 4000000\nfile_mapped 77\nanon_thp 0\nslab 8388608\n"
+    "swapcached 4096\n",
+    "memory.swap.current": "12288\n",
 }
 V1 = {
     "memory.max_usage_in_bytes": "322961408\n",
     "memory.usage_in_bytes": "314572800\n",
-    "memory.stat": "cache 314000000\nrss 1048576\nrss_huge 0\nshmem 4000000\ntotal_cache 999\ntotal_rss 999\n",
+    "memory.stat": "cache 999\nrss 999\nshmem 999\nmapped_file 999\ntotal_cache 314000000\ntotal_rss 1048576\n"
+    "total_rss_huge 0\ntotal_shmem 4000000\ntotal_mapped_file 77\ntotal_swap 8192\n",
     "memory.kmem.usage_in_bytes": "9000000\n",
     "memory.kmem.tcp.usage_in_bytes": "4096\n",
 }
@@ -36,6 +39,8 @@ READ = {
     "kernel_stack": 163840,
     "page_tables": 94208,
     "sock": 4096,
+    "mapped": 77,
+    "swap": 8192,  # less what is in memory as well
 }
 
 
@@ -67,7 +72,7 @@ def test_version_2(reader: Path, tmp_path: Path) -> None:
 
 
 def test_version_1(reader: Path, tmp_path: Path) -> None:
-    """The same, but of kernel memory only the total and that of TCP. The sums of subgroups are not used."""
+    """The same, but of kernel memory only the total and that of TCP. The sums include groups below."""
     assert read(reader, tmp_path, V1, 1) == READ | {"kernel_stack": 0, "page_tables": 0}
 
 

@@ -23,8 +23,9 @@ import concmem
 from concmem.errors import InvalidRequest
 from concmem.units import parse_seconds
 
-HEADLINE = " of memory"
-"""Words that the headline always has."""
+NEEDED = " needed "
+ENDED = " until it was ended by "
+"""Words of the headline: of a command that ended by itself, and of one that was ended."""
 
 Done = subprocess.CompletedProcess[str]
 
@@ -61,7 +62,7 @@ def test_a_signal_is_shown_as_128_and_its_number(name: str) -> None:
     """If signal n ended the command, the status is 128 + n, as in a shell. The figures are printed."""
     done = run("--", "sh", "-c", f"ulimit -c 0; kill -{name[3:]} $$")
     assert done.returncode == 128 + signal.Signals[name]
-    assert HEADLINE in done.stderr
+    assert ENDED in done.stderr
     assert name in done.stderr
 
 
@@ -220,7 +221,7 @@ def test_timeout() -> None:
     done = run("--timeout", "300ms", "--", "sh", "-c", "sleep 300; true")
     assert time.monotonic() - start < 250
     assert done.returncode == 124
-    assert HEADLINE in done.stderr
+    assert ENDED in done.stderr
     assert "timed out" in done.stderr
 
 
@@ -377,7 +378,7 @@ def test_ctrl_c_while_the_command_is_imported(tmp_path: Path) -> None:
 
 
 def test_the_headline_names_both_ends() -> None:
-    """The headline has one amount if its range is narrow, else both ends, or the only one."""
+    """The headline has the amount and both ends, or the only one."""
     import attrs
 
     from concmem._figures.sentences import headline
@@ -385,14 +386,17 @@ def test_the_headline_names_both_ends() -> None:
 
     one = concmem.measure(["true"])
     sentences = {
-        Figure(30 << 20, "sampled", "smaps_rollup"): "at least 30.0 MiB of memory.",
-        Figure(30 << 20, "bounded", "statm", 3 << 20): "between 30.0 MiB and 33.0 MiB of memory.",
-        Figure(30 << 20, "bounded", "statm", 1 << 20): "30.0 MiB of memory (30.0 MiB to 31.0 MiB).",
-        Figure(30 << 20, "exact", "rss_stat"): "30.0 MiB of memory.",
-        Figure(1 << 20, "upper_bound", "wait4 ru_maxrss", 1 << 20): "no more than 2.00 MiB of memory.",
+        Figure(30 << 20, "sampled", "smaps_rollup"): "at least 30.0 MiB.",
+        Figure(30 << 20, "bounded", "statm", 3 << 20): "30.0 MiB (30.0 MiB to 33.0 MiB).",
+        Figure(30 << 20, "bounded", "statm", 1 << 20): "30.0 MiB (30.0 MiB to 31.0 MiB).",
+        Figure(30 << 20, "exact", "rss_stat"): "30.0 MiB.",
+        Figure(1 << 20, "upper_bound", "wait4 ru_maxrss", 1 << 20): "no more than 2.00 MiB.",
     }
     for peak, sentence in sentences.items():
         assert headline(attrs.evolve(one, peak=peak)) == f"true needed {sentence}"
+    missing = Figure(None, "unavailable", "VmHWM", note="a reason")
+    without = attrs.evolve(one, peak=Figure(30 << 20, "sampled", "statm"), tree_upper_bound=missing)
+    assert headline(without) == "true needed at least 30.0 MiB: a reason."
 
 
 def test_the_explanation_names_the_source_of_each_end() -> None:
@@ -407,7 +411,7 @@ def test_the_explanation_names_the_source_of_each_end() -> None:
     for source, words in (
         ("smaps_rollup", "readings of every process's PSS"),
         ("statm", "the largest size of one process (statm)"),
-        (FigureSource.LOWER_BOUND.value, "the sum of RSS (statm) less everything that the processes can share"),
+        (FigureSource.LOWER_BOUND.value, "the sum of RSS (statm) less everything that can be shared"),
     ):
         low, high = explanation(attrs.evolve(one, peak=Figure(30 << 20, "bounded", source, 3 << 20)))
         assert low.startswith("at least 30.0 MiB: ") and words in low
@@ -445,7 +449,7 @@ def test_ctrl_c_is_the_command_s_to_handle() -> None:
     session.ctrl_c()
     code, stderr = session.end()
     assert code == 7
-    assert HEADLINE in stderr
+    assert NEEDED in stderr
 
 
 def test_a_second_ctrl_c_ends_the_tree() -> None:
@@ -457,7 +461,7 @@ def test_a_second_ctrl_c_ends_the_tree() -> None:
     session.ctrl_c()
     code, stderr = session.end()
     assert code == 130
-    assert HEADLINE in stderr
+    assert ENDED in stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -467,7 +471,7 @@ def test_sigterm_and_sighup_end_the_tree(number: signal.Signals) -> None:
     session.process.send_signal(number)
     code, stderr = session.end()
     assert code == 128 + number
-    assert HEADLINE in stderr
+    assert ENDED in stderr
 
 
 _COUNT_SIGNALS = """
@@ -501,7 +505,7 @@ def test_a_signal_reaches_the_command_once(whole_group: bool) -> None:
         assert session.process.stdout.readline() == f"{int(number)}\n"
     code, stderr = session.end()
     assert code == 5
-    assert HEADLINE in stderr
+    assert NEEDED in stderr
 
 
 def test_figures_are_printed_when_a_signal_ends_the_command() -> None:
@@ -510,7 +514,7 @@ def test_figures_are_printed_when_a_signal_ends_the_command() -> None:
     session.process.send_signal(signal.SIGUSR1)
     code, stderr = session.end()
     assert code == 128 + signal.SIGUSR1
-    assert HEADLINE in stderr
+    assert ENDED in stderr
 
 
 def test_signals_that_come_together_are_told_apart() -> None:
@@ -533,7 +537,7 @@ def test_job_control_stops_and_continues() -> None:
     os.killpg(session.process.pid, signal.SIGCONT)
     code, stderr = session.end()
     assert code == 9
-    assert HEADLINE in stderr
+    assert NEEDED in stderr
 
 
 def test_processes_that_a_command_leaves_running_are_waited_for_and_listed() -> None:
@@ -546,7 +550,7 @@ def test_processes_that_a_command_leaves_running_are_waited_for_and_listed() -> 
     session.ctrl_c()
     code, stderr = session.end()
     assert code in (0, 130)
-    assert HEADLINE in stderr
+    assert (NEEDED if code == 0 else ENDED) in stderr
 
 
 def test_nohup_is_respected() -> None:

@@ -107,10 +107,10 @@ def test_true_from_a_large_host(host_bytes: int, host_python: Callable[..., Any]
 
 @small_sampler
 def test_sampler_is_small() -> None:
-    """The sampler needs less than 1 MiB, and at launch less than any dynamic program."""
+    """The sampler needs less than 1 MiB, and so does any program that inherits its mark (`floor_bytes`)."""
     m = concmem.measure(["/bin/sleep", "0.3"])
     assert 0 < m.sampler.rss_bytes < MIB
-    assert 0 < m.sampler.floor_bytes < m.sampler.rss_bytes
+    assert 0 < m.sampler.floor_bytes < MIB
 
 
 def test_known_programs_say_what_they_hold() -> None:

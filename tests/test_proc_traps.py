@@ -248,7 +248,8 @@ def test_the_budget_of_smaps_rollup_is_kept() -> None:
     m = concmem.measure(known("hold", 300 * MIB, 1, 2), stdout=subprocess.DEVNULL, pss_budget=budget)
     assert m.sampler.pss_readings >= 1
     # Above the budget, one reading at the start and one at a new maximum are allowed, each slow on a busy machine.
-    assert m.sampler.pss_s <= budget * m.tree_wall_s + 5 * m.sampler.pss_s / m.sampler.pss_readings
+    credit_s = 0.02
+    assert m.sampler.pss_s <= credit_s + budget * m.tree_wall_s + 5 * m.sampler.pss_s / m.sampler.pss_readings
     assert m.tree_peak_pss.bytes is not None
     assert 300 * MIB <= m.tree_peak_pss.bytes <= 304 * MIB
 
@@ -298,7 +299,7 @@ for count in (*range(0, 1200, 7), *map(int, sys.argv[1:])):
     # VmHWM comes from per-CPU counters with batches: a later reading can be lower by one batch per CPU.
     is_near = [before[0] - 1024 < read[0] < after[0] + 1024]
     is_near += [min(b, a) <= r <= max(b, a) for b, r, a in list(zip(before, read, after))[1:]]
-    if got != 5 or not all(is_near):
+    if got != 7 or not all(is_near):
         wrong.append((count, got, before, read, after))
 print(json.dumps(wrong))
 """

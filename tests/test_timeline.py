@@ -148,8 +148,8 @@ def test_arrays() -> None:
 @pytest.mark.parametrize(
     ("source", "columns"),
     [
-        ("statm", ["rss"]),
-        ("status", ["hwm", "swap", "threads", "page_tables", "hugetlb"]),
+        ("statm", ["rss", "shared"]),
+        ("status", ["hwm", "swap", "threads", "page_tables", "hugetlb", "shmem", "pinned"]),
         ("smaps_rollup", ["pss", "uss", "swap_pss", "lazy_free", "thp"]),
         ("children", ["processes", "unseen"]),
     ],

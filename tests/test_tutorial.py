@@ -119,12 +119,15 @@ def _terminal(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_first_command(folder: Path) -> None:
-    """The headline of the first command is as shown."""
+    """The headline of the first command is as shown. Where both ends are the same in three digits, it has no range."""
     (command,) = (block for block in blocks("sh") if block.startswith("concmem run -- sort -o"))
     (headline,) = (block for block in blocks("") if block.startswith("sort needed"))
     done = _terminal(command, folder)
     assert done.returncode == 0, done.stderr
-    assert Checker().check_output(headline, done.stderr.strip().splitlines()[0], 0)
+    shown, printed = (
+        re.sub(r" \([^)]* to [^)]*\)", "", text) for text in (headline, done.stderr.strip().splitlines()[0])
+    )
+    assert shown != headline.strip() and Checker().check_output(shown, printed, 0)
 
 
 @pytest.mark.parametrize("command", ["sh -c 'sort big.txt | uniq -c'", "--quiet --json -"], ids=["a pipe", "JSON"])

@@ -11,7 +11,14 @@ from functools import lru_cache
 
 import attrs
 
-from concmem._figures.bounds import largest_sum_bytes
+from concmem._figures.ends import (
+    LARGEST_ALONE,
+    explains_charge,
+    lower_ends,
+    outside_bytes,
+    upper_ends,
+    why_no_upper_end,
+)
 from concmem._figures.figure_source import FigureSource
 from concmem._figures.tree import Tree
 from concmem.model import Figure, Status
@@ -71,7 +78,7 @@ def _exact_sum(tree: Tree, value: int, note: str) -> Figure:
     """
     reason = ""
     if tree.exact_sum_lost:
-        reason = f"{tree.exact_sum_lost} changes came too close together to be counted"
+        reason = f"the kernel could not record all changes of RSS: {tree.exact_sum_lost} are missing"
     elif tree.left_groups or tree.rss_sum_bytes > value + tree.counter_error_bytes * tree.max_alive:
         reason = "processes left the control group that identifies the tree, and are missing in the sum"
     if reason:
@@ -100,69 +107,43 @@ def tree_peak_rss_sum(tree: Tree, _: Figures) -> Figure:
 
 
 def tree_upper_bound(tree: Tree, figures: Figures) -> Figure:
-    """Return what the tree needed at most; unavailable if the size of some process is unknown."""
-    largest, rss_sum = figures["largest_peak_rss"], figures["tree_peak_rss_sum"]
-    read = max(tree.marks_sum_bytes, tree.rss_sum_bytes, largest.bytes or 0)
-    if read == 0:
-        return _none(FigureSource.MARKS, "no process could be read")
-    if rss_sum.status in ("exact", "bounded") and rss_sum.bytes is not None:
-        note = f"the kernel's own sum of RSS; {_SEVERAL}, so the tree did not need more"
-        value = max(rss_sum.bytes, largest.low_bytes or 0)
-        return Figure(value, "upper_bound", rss_sum.source, rss_sum.error_bytes, note)
-    no_larger = max(tree.largest.own_bytes, tree.largest.maxrss_bytes or 0)
-    if (
-        reason := tree.no_readings_reason
-        or tree.size_unknown_reason
-        or ("some processes could not be listed" if tree.dropped_processes else "")
-    ):
-        return _none(FigureSource.MARKS, reason)
-    unseen = () if tree.all_were_seen else tree.unseen
-    if len(tree.processes) > 1 or unseen:
-        read = max(read, largest_sum_bytes(tree.processes, unseen, no_larger))
-    value = max(read, no_larger)
-    count = max((count for _, _, count in unseen), default=0)
-    notes = ["the largest sum of high-water marks of processes that can have been alive together"]
-    if count:
-        notes.append(f"up to {count} at a time started and ended unseen, and count as the largest process")
-    error_bytes = tree.counter_error_bytes * (max(1, tree.max_alive) + count)
-    by_records = FigureSource.MARKS_AND_EXIT_RECORDS_SUM
-    source = by_records if tree.has_all_exit_records else FigureSource.MARKS_SUM
-    return Figure(value, "upper_bound", source.value, error_bytes, "; ".join(notes))
-
-
-def _lower_bound(tree: Tree) -> Figure:
-    """Return the sum of RSS less what can be shared: a difference of two readings, with the errors of both."""
-    over_bytes = 0 if tree.statm_exact else 2 * tree.counter_error_bytes * max(1, tree.max_alive)
-    return Figure(
-        tree.lower_bound_bytes,
-        "sampled",
-        FigureSource.LOWER_BOUND.value,
-        over_bytes=min(over_bytes, tree.lower_bound_bytes),
-    )
+    """Return what the tree needed at most: the smallest of all upper ends."""
+    least_bytes = max((end.low_bytes for end in lower_ends(tree, figures)), default=0)
+    ends = [end for end in upper_ends(tree, figures) if end.high_bytes >= least_bytes]
+    known = [end for end in ends if end.source is not FigureSource.MACHINE]
+    if not known:
+        return _none(FigureSource.MARKS, why_no_upper_end(tree) or "no process could be read")
+    end = min(ends, key=lambda end: end.high_bytes)
+    return Figure(end.bytes, "upper_bound", end.source.value, end.error_bytes, end.note)
 
 
 def peak(tree: Tree, figures: Figures) -> Figure:
-    """Return the headline: the largest process alone, or both ends of what several processes needed at once."""
-    largest = figures["largest_peak_rss"]
-    if len(tree.processes) <= 1 and tree.all_were_seen:
-        return largest
-    pss, upper = figures["tree_peak_pss"], figures["tree_upper_bound"]
-    figure, by = largest, "its largest process alone"
-    if (pss.bytes or 0) >= (largest.bytes or 0):
-        figure, by = pss, "the largest sum of PSS that was read"
-    lower_bound = _lower_bound(tree)
-    if (lower_bound.low_bytes or 0) > (figure.low_bytes or 0):
-        figure, by = lower_bound, "the largest sum of RSS less everything that can be shared"
-    if figure.bytes is None or largest.status == "upper_bound":
-        return largest
+    """Return the headline: the range between the largest lower end and the smallest upper end."""
+    largest, upper = figures["largest_peak_rss"], figures["tree_upper_bound"]
+    low = max(lower_ends(tree, figures), key=lambda end: end.low_bytes, default=None)
+    is_alone = len(tree.processes) <= 1 and tree.all_were_seen
+    if low is None or (low.low_bytes == 0 and largest.status == "upper_bound"):
+        is_lower = upper.high_bytes is not None and upper.high_bytes < (largest.high_bytes or 0)
+        return upper if is_lower else largest
+    by_largest = low.note == LARGEST_ALONE
     if upper.bytes is None:
-        note = f"a lower bound: {upper.note}"
-        return Figure(figure.bytes, "sampled", figure.source, note=note, over_bytes=figure.over_bytes)
-    note = f"several processes: the lower end is {by}, the upper end is tree_upper_bound"
-    refused = f"{_refusals(tree)}, so the lower end lacks the memory of those processes" if tree.refused else ""
-    error_bytes = max(0, upper.bytes + upper.error_bytes - figure.bytes)
-    notes = "; ".join(filter(None, (note, refused)))
-    return Figure(figure.bytes, "bounded", figure.source, error_bytes, notes, figure.over_bytes, upper.source)
+        is_known = is_alone and by_largest and largest.status == "sampled"
+        note = largest.note if is_known else f"a lower bound: {upper.note}"
+        return Figure(low.bytes, "sampled", low.source.value, note=note, over_bytes=low.error_bytes)
+    high_bytes = upper.bytes + upper.error_bytes
+    if is_alone and by_largest and largest.high_bytes is not None:
+        note = largest.note
+        by_mark_bytes = largest.high_bytes + outside_bytes(tree)
+        high_source = upper.source
+        if by_mark_bytes <= high_bytes and explains_charge(tree, by_mark_bytes):
+            high_bytes, high_source = by_mark_bytes, largest.high_source
+    else:
+        refused = f"{_refusals(tree)}, so the lower end lacks the memory of those processes" if tree.refused else ""
+        note = "; ".join(filter(None, (f"lower end: {low.note}; upper end: tree_upper_bound", refused)))
+        high_source = upper.source
+    value = max(low.low_bytes, min(low.bytes, high_bytes))
+    error_bytes = max(0, high_bytes - value)
+    return Figure(value, "bounded", low.source.value, error_bytes, note, value - low.low_bytes, high_source)
 
 
 def cgroup_peak(tree: Tree, _: Figures) -> Figure:

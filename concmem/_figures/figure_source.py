@@ -29,6 +29,11 @@ class FigureSource(Enum):
     MARKS_AND_EXIT_RECORDS_SUM = "statm, VmHWM, wait4 ru_maxrss, taskstats"
     EXACT_SUM = "kmem:rss_stat by eBPF"
     CGROUP = "cgroup"
+    CGROUP_HELD = "cgroup, less page cache and kernel memory"
+    CGROUP_AND_ELSEWHERE = "cgroup, and what it is not charged for"
+    FAULTS = "page faults"
+    MACHINE = "MemTotal and SwapTotal"
+    LIMIT = "memory limit of the surrounding cgroup"
     CGROUP_V1 = "cgroup v1 max_usage"
     CGROUP_V2 = "cgroup v2 memory.peak"
 
@@ -40,5 +45,15 @@ class FigureSource(Enum):
 
 _BY_TEXT = {source.value: source for source in FigureSource}
 
-UPPER_BOUNDS = frozenset({FigureSource.MARKS_SUM, FigureSource.MARKS_AND_EXIT_RECORDS_SUM, FigureSource.EXACT_SUM})
+UPPER_BOUNDS = frozenset(
+    {
+        FigureSource.MARKS_SUM,
+        FigureSource.MARKS_AND_EXIT_RECORDS_SUM,
+        FigureSource.EXACT_SUM,
+        FigureSource.FAULTS,
+        FigureSource.CGROUP_AND_ELSEWHERE,
+        FigureSource.MACHINE,
+        FigureSource.LIMIT,
+    }
+)
 """The sources of `tree_upper_bound`: each bounds the whole tree, not one process."""

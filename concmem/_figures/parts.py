@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from concmem._figures.ended import with_ending_note
+from concmem._figures.held import narrow_peak
 from concmem._figures.outcome import exit_of, left_running
 from concmem._figures.process import Marks, marks_of, process_peak
 from concmem._figures.table import all_figures
@@ -15,7 +16,7 @@ from concmem._native.observed import Observed, ObservedProcess
 from concmem._native.request import Request
 from concmem._version import __version__
 from concmem.host import counter_error_bytes
-from concmem.model import SCHEMA, Exit, Figure, Measurement, Process
+from concmem.model import SCHEMA, Composition, Exit, Figure, Measurement, Process
 from concmem.sampler_report import SamplerReport
 from concmem.timeline import Timeline
 
@@ -68,7 +69,13 @@ class Parts:
         """The headline. For a single process that the sampler reaped, no other figure has to be computed."""
         head, processes = self._observed.head, self._observed.processes
         is_incomplete = head.processes_dropped or head.survivors or head.left_running
-        if len(processes) != 1 or self._request.extra or is_incomplete:
+        is_outside = (
+            head.shmem_extra_bytes
+            or self._observed.largest("status", 6)
+            or head.swapped_out_bytes
+            or (processes and processes[0].hugetlb_bytes)
+        )
+        if len(processes) != 1 or self._request.extra or is_incomplete or is_outside:
             return self._figures["peak"]
         (root,) = self._marks
         error_bytes = counter_error_bytes(self._known.host, head.max_threads)
@@ -76,6 +83,9 @@ class Parts:
             return self._figures["peak"]
         exact = bool(head.statm_exact)
         figure = process_peak(root, error_bytes=error_bytes, floor_bytes=head.floor_bytes, statm_exact=exact)
+        if figure.status == "upper_bound":
+            return self._figures["peak"]
+        figure = narrow_peak(figure, head, processes[0].duplicate_bytes, error_bytes)
         return with_ending_note(figure, self.exit, self._known.oom)
 
     def _process(self, process: ObservedProcess, marks: Marks) -> Process:
@@ -100,6 +110,17 @@ class Parts:
             if track.readings
             for column, value in zip(track.columns, self._observed.sources[source].maxima, strict=True)
         }
+
+    def _composition(self) -> Composition | None:
+        head = self._observed.head
+        held = (
+            head.held_anon_bytes,
+            head.held_file_bytes,
+            head.held_shmem_bytes,
+            head.held_hugetlb_bytes,
+            head.held_swap_bytes,
+        )
+        return Composition(*held) if any(held) else None
 
     def _report(self) -> SamplerReport:
         head = self._observed.head
@@ -134,6 +155,7 @@ class Parts:
             **self._figures,
             cgroup_parts=self._tree.charge.parts,
             maxima=self._maxima(),
+            composition=self._composition(),
             wall_s=(head.exit_ns if head.root_ended else head.end_ns) / 1e9,
             tree_wall_s=head.end_ns / 1e9,
             user_s=head.user_ns / 1e9,

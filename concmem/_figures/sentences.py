@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["counted", "explanation", "headline", "outcome", "remaining", "summary"]
 
-_WIDE = 1.05
-"""If the upper end is more than this many times the amount, the sentence names the range instead of the amount."""
-
 _MOST_LISTED = 8
 """At most this many processes are named."""
 
@@ -30,12 +27,9 @@ def _amount(peak: Figure) -> str:
     """Return the amount with its range, as exactly as it is known."""
     low, high = format_bytes(peak.low_bytes or 0), format_bytes(peak.high_bytes or 0)
     if peak.status == "upper_bound":
-        return f"no more than {high} of memory"
-    if low == high or peak.status == "exact":
-        return f"{format_bytes(peak.bytes or 0)} of memory"
-    if (peak.high_bytes or 0) > _WIDE * (peak.bytes or 0):
-        return f"between {low} and {high} of memory"
-    return f"{format_bytes(peak.bytes or 0)} of memory ({low} to {high})"
+        return f"no more than {high}"
+    amount = format_bytes(peak.bytes or 0)
+    return amount if low == high or peak.status == "exact" else f"{amount} ({low} to {high})"
 
 
 def headline(measurement: Measurement) -> str:
@@ -75,9 +69,12 @@ def _needed(measurement: Measurement) -> str:
     if ended and peak.status == "upper_bound":
         return f"{name} used {_amount(peak)} until {ended}."
     if ended:
-        return f"{name} used at least {format_bytes(peak.low_bytes or 0)} of memory until {ended}."
+        return f"{name} used at least {format_bytes(peak.low_bytes or 0)} until {ended}."
     if peak.status == "sampled":
-        return f"{name} needed at least {format_bytes(peak.low_bytes or 0)} of memory."
+        upper = measurement.tree_upper_bound
+        reason = upper.note if upper.bytes is None else ""
+        needed = f"{name} needed at least {format_bytes(peak.low_bytes or 0)}"
+        return f"{needed}: {reason}." if reason else f"{needed}."
     return f"{name} needed {_amount(peak)}."
 
 
@@ -108,31 +105,44 @@ def _when(measurement: Measurement) -> str:
     return "" if t_s is None else f"; the sum of RSS was largest {format_seconds(t_s)} after the start"
 
 
+def _by_one_process(measurement: Measurement) -> str:
+    """Return what a lower end from the high-water mark of one process is."""
+    peak, largest = measurement.peak, measurement.largest_peak_rss
+    twice_bytes = (largest.low_bytes or 0) - (peak.low_bytes or 0)
+    less = [f"{format_bytes(twice_bytes)} that it may map twice"] if twice_bytes > 0 else []
+    less += [f"its possible error of {format_bytes(largest.over_bytes)}"] if largest.over_bytes else []
+    return f"the largest size of one process ({peak.source})" + (f", less {' and '.join(less)}" if less else "")
+
+
 def explanation(measurement: Measurement) -> list[str]:
     """Return how the lower and the upper end of `peak` were found, in one sentence each."""
     peak, upper, sampler = measurement.peak, measurement.tree_upper_bound, measurement.sampler
+    low_bytes = peak.low_bytes or 0
     source = FigureSource.of(peak.source)
     if peak.bytes is None:
         return [f"there is no figure: {peak.note}"]
-    low = f"at least {format_bytes(peak.low_bytes or 0)}: "
+    low = f"at least {format_bytes(low_bytes)}: "
     if peak.status == "upper_bound":
         low += f"only the upper end is known: {peak.note}"
     elif source is FigureSource.PSS:
         readings = f"{sampler.pss_readings} readings of every process's PSS (smaps_rollup)"
-        low += f"the largest of {readings}, shared pages counted once{_when(measurement)}"
+        outside = ", with huge pages and swap" if low_bytes > (measurement.tree_peak_pss.bytes or 0) else ""
+        low += f"the largest of {readings}, shared pages counted once{outside}{_when(measurement)}"
     elif source is FigureSource.LOWER_BOUND:
-        low += f"the sum of RSS (statm) less everything that the processes can share{_when(measurement)}"
+        outside = ", with memory outside of RSS" if low_bytes > (measurement.tree_peak_rss_sum.bytes or 0) else ""
+        low += f"the sum of RSS (statm) less everything that can be shared{outside}{_when(measurement)}"
+    elif source is FigureSource.CGROUP_HELD:
+        low += "the charge of its control group without page cache and kernel memory"
     else:
-        less = f", less its possible error of {format_bytes(peak.over_bytes)}" if peak.over_bytes else ""
-        low += f"the largest size of one process ({peak.source}){less}"
+        low += _by_one_process(measurement)
     if peak.high_bytes is None:
-        return [low, f"no upper end: {peak.note}"]
+        return [low, f"no upper end: {upper.note if upper.bytes is None else peak.note}"]
     high = f"at most {format_bytes(peak.high_bytes)}: "
     if upper.bytes is not None and FigureSource.of(peak.high_source) in UPPER_BOUNDS:
         error = upper.error_bytes
-        counters = f", plus their possible error of {format_bytes(error)}" if error else ""
+        counters = f", plus {format_bytes(error)} for the error of the kernel's counters" if error else ""
         return [low, f"{high}{upper.note}{counters}"]
-    return [
-        low,
-        f"{high}the kernel's mark at its end ({peak.high_source or peak.source}) plus the error of its counters",
-    ]
+    outside_bytes = peak.high_bytes - (measurement.largest_peak_rss.high_bytes or peak.high_bytes)
+    outside = f", plus {format_bytes(outside_bytes)} outside of RSS" if outside_bytes > 0 else ""
+    source_text = peak.high_source or peak.source
+    return [low, f"{high}the kernel's mark at its end ({source_text}) plus the error of its counters{outside}"]

@@ -55,9 +55,9 @@ class FigureEntry:
 _ENTRIES = (
     FigureEntry(
         "peak",
-        "the command needed at once. For one process this is its largest RSS. For several it is a range. Its lower end"
-        " is the largest of three amounts: the sum of PSS, the largest process, and the sum of RSS less the memory that"
-        " the processes can share. Its upper end is `tree_upper_bound`",
+        "the command needed at once: its footprint. This is every page in RAM that it maps, counted once, with huge"
+        " pages, swapped-out memory, files in memory and pinned pages. Its lower end is the largest amount that it"
+        " certainly held. Its upper end is `tree_upper_bound`",
         compute.peak,
         truth=lambda truth: truth.footprint_bytes,
         proves="headline",
@@ -96,7 +96,8 @@ _ENTRIES = (
     ),
     FigureEntry(
         "tree_upper_bound",
-        "the command and its descendants needed at most, together",
+        "the command and its descendants needed at most, together: the smallest amount that page faults, high-water"
+        " marks, the control group or the machine allow",
         compute.tree_upper_bound,
         truth=lambda truth: truth.footprint_bytes,
         proves="headline",

@@ -9,6 +9,7 @@ import attrs
 
 from concmem._figures.bounds import Unseen
 from concmem._figures.figure_source import FigureSource
+from concmem._figures.held import Held, read_held
 from concmem._figures.process import Marks, process_peak
 from concmem._native.observed import Observed
 from concmem.host import Host, counter_error_bytes
@@ -74,6 +75,7 @@ class Tree:
         charge: The charge of the control group.
         swap_bytes: The largest amount that was swapped out, or None if the machine has no swap.
         charge_batch_bytes: By how much a group's maximum can be too high.
+        held: What the tree held, by other sources.
     """
 
     root: Marks | None
@@ -105,6 +107,7 @@ class Tree:
     charge: Charge
     swap_bytes: int | None
     charge_batch_bytes: int
+    held: Held = attrs.field(factory=Held)
 
     @cached_property
     def all_were_seen(self) -> bool:
@@ -221,4 +224,5 @@ def read_tree(observed: Observed, marks: Sequence[Marks], timeline: Timeline, ho
         charge=charge,
         swap_bytes=observed.largest("status", 1) if host.swap_bytes else None,
         charge_batch_bytes=_CHARGE_BATCH_PAGES * host.cpus * host.page_bytes,
+        held=read_held(observed, host),
     )

@@ -224,9 +224,10 @@ _IN_TURN = (
         "groups", "30 children with 8 MiB, in groups of 5", "children", (30, 5, 8 * _MIB, 0, 20),
         root=0, largest=8 * _MIB, footprint=40 * _MIB, rss_sum=40 * _MIB, held_s=0.02,
     ),
+    # The sum is not known: an address space of a child that has ended may be there when the next child starts.
     _tree(
         "big-parent", "100 MiB, and 50 children with 1 MiB more", "children", (50, 1, 1 * _MIB, 100 * _MIB),
-        root=100 * _MIB, largest=101 * _MIB, footprint=101 * _MIB, rss_sum=201 * _MIB, held_s=0,
+        root=100 * _MIB, largest=101 * _MIB, footprint=101 * _MIB, rss_sum=None, held_s=0,
     ),
     # Until its exec, a child of posix_spawn has the parent's address space.
     _tree(

@@ -43,7 +43,16 @@ class Head(NamedTuple):
     pss_readings: int
     pss_ns: int
     pss_over_bytes: int
+    pss_held_bytes: int
     lower_bound_bytes: int
+    fault_bound_bytes: int
+    file_bound_bytes: int
+    fault_bound_problem: int
+    fault_bound_marks: int
+    shmem_unmapped_bytes: int
+    shmem_extra_bytes: int
+    memory_files_bytes: int
+    swapped_out_bytes: int
     refused_readings: int
     sampler_cpu_ns: int
     sampler_rss_bytes: int
@@ -59,6 +68,11 @@ class Head(NamedTuple):
     max_threads: int
     root_ended: int
     rss_sum_bytes: int
+    held_anon_bytes: int
+    held_file_bytes: int
+    held_shmem_bytes: int
+    held_hugetlb_bytes: int
+    held_swap_bytes: int
     rss_largest_bytes: int
     hwm_largest_bytes: int
     maxrss_largest_bytes: int
@@ -68,6 +82,10 @@ class Head(NamedTuple):
     major_faults: int
     cgroup_peak_bytes: int
     cgroup_parts: bytes
+    group_held_bytes: int
+    group_pinned_bytes: int
+    group_unmapped_bytes: int
+    group_elsewhere_bytes: int
     oom_kills: int
     limit_hits: int
     rss_stat_peak_bytes: int
@@ -98,6 +116,9 @@ class ObservedProcess(NamedTuple):
     user_ns: int
     system_ns: int
     child_faults: int
+    duplicate_bytes: int
+    hugetlb_bytes: int
+    swap_bytes: int
     inexact_windows: int
     text_offset: int
     text_bytes: int

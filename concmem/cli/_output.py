@@ -64,7 +64,7 @@ def _notes(measurement: Measurement) -> Table:
         swapped = format_bytes(measurement.swapped_bytes)
         table.add_row(
             "swap",
-            f"the machine swapped {swapped} in or out during the run; only tree_peak_swap includes swapped-out memory",
+            f"the machine swapped {swapped} in or out during the run; RSS and PSS do not include swapped-out memory",
         )
     return table
 

@@ -29,8 +29,7 @@ static uint32_t hwm_above_rss(const struct sampler *s, const struct member *m, u
 static void read_faults(struct sampler *s, struct member *m)
 {
     struct cm_stat stat;
-    if (s->tree.nalive > 1 && m->dir_fd >= 0 && m->rows[CM_STATUS][CM_STATUS_THREADS] < FEW_THREADS &&
-        cm_read_stat(m->dir_fd, "stat", &stat) == 0)
+    if (s->tree.nalive > 1 && m->rows[CM_STATUS][CM_STATUS_THREADS] < FEW_THREADS && member_read_stat(s, m, &stat) == 0)
         m->faults = stat.faults;
 }
 
@@ -43,6 +42,10 @@ static bool read_status_of(struct sampler *s, struct member *m, uint64_t t_ns)
     m->status_tick = s->head->ticks;
     m->status_ns = t_ns;
     memcpy(m->rows[CM_STATUS], row, sizeof row);
+    if (row[CM_STATUS_HUGETLB] > m->peak_hugetlb)
+        m->peak_hugetlb = row[CM_STATUS_HUGETLB];
+    if (row[CM_STATUS_SWAP] > m->peak_swap)
+        m->peak_swap = row[CM_STATUS_SWAP];
     read_faults(s, m);
     return true;
 }

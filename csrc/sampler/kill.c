@@ -47,6 +47,7 @@ static uint64_t kill_walk(struct sampler *s)
     for (uint32_t i = 0; i < s->tree.nalive;) {
         struct member *m = alive_at(s, i);
         if (!m->is_killed && !kill_member(s, m)) {
+            fault_ledger_depart(s, m);
             tree_remove(s, m);
             continue; /* another member has moved to this place */
         }

@@ -8,9 +8,9 @@
  * processes map, each counts 1/k. From then on the shared part can only fall, except through processes that are added
  * later.
  *
- * File pages and shared memory are counted for one process only, the one that maps most of them. After something has
- * been swapped out the bound no longer grows: pages that are swapped in again may be shared by the processes that map
- * them.
+ * File pages, shared memory and pages of hugetlbfs are counted for one process only, the one that maps most of them,
+ * less what it maps more than once. After something has been swapped out only the largest process counts, with what is
+ * swapped out of it: pages that are swapped in again may be shared by the processes that map them.
  */
 #include "sampler/sampler.h"
 
@@ -41,6 +41,37 @@ void lower_bound_use_pss(struct sampler *s)
     }
 }
 
+/* Return the pages of hugetlbfs that the member maps, if they have been read at this tick. RSS does not include them. */
+static uint32_t hugetlb_pages(const struct sampler *s, const struct member *m)
+{
+    return m->status_tick == s->head->ticks ? m->rows[CM_STATUS][CM_STATUS_HUGETLB] / s->page_kib : 0;
+}
+
+/* Return how many pages of files, shared memory and hugetlbfs the member has at least, if it maps `shared` of the first
+ * two. What it maps twice is known from /proc/PID/maps; all that it has mapped since can be a second mapping. */
+static uint32_t single_pages(const struct sampler *s, const struct member *m, uint32_t shared)
+{
+    uint32_t mapped = smaller(shared, m->ranges_shared) + hugetlb_pages(s, m);
+    return mapped - smaller(mapped, m->duplicate_pages);
+}
+
+/* Return the pages of the member that holds most of them, including what is swapped out. */
+static uint64_t largest_with_swap(const struct sampler *s)
+{
+    uint64_t largest = 0;
+    for (uint32_t i = 0; i < s->tree.nalive; i++) {
+        const struct member *m = alive_at(s, i);
+        if (m->is_zombie || m->shares_parent_memory || m->status_tick != s->head->ticks)
+            continue;
+        const uint32_t *row = m->rows[CM_STATM];
+        uint64_t pages =
+            (uint64_t)anonymous(row) + single_pages(s, m, smaller(row[CM_STATM_SHARED], row[CM_STATM_RSS]));
+        pages += m->rows[CM_STATUS][CM_STATUS_SWAP] / s->page_kib;
+        largest = pages > largest ? pages : largest;
+    }
+    return largest;
+}
+
 /* Return the bound in pages. Members are read one after the other, twice. Pages that a member holds at both readings
  * also existed between them, at the same moment as those of the other members. With `twice` false, use the first
  * reading only. */
@@ -55,20 +86,24 @@ static uint64_t bound_pages(struct sampler *s, bool twice)
             continue;
         const uint32_t *first = m->rows[CM_STATM], *second = twice ? row : first;
         uint32_t anon = smaller(anonymous(first), anonymous(second));
-        uint32_t mapped = smaller(first[CM_STATM_SHARED], second[CM_STATM_SHARED]);
+        uint32_t mapped = single_pages(s, m, smaller(first[CM_STATM_SHARED], second[CM_STATM_SHARED]));
         m->shared_anon = smaller(m->shared_anon, anon);
         private_pages += anon - m->shared_anon;
         shared = mapped > shared ? mapped : shared;
     }
-    return private_pages + shared;
+    uint64_t files = s->memory_files.bytes / 1024 / s->page_kib;
+    return private_pages + (files > shared ? files : shared);
 }
 
 void lower_bound_tick(struct sampler *s, bool swapped)
 {
     s->lower_bound.is_stopped |= swapped;
-    if (s->lower_bound.is_stopped || bound_pages(s, false) <= s->lower_bound.pages)
+    uint64_t pages = s->lower_bound.is_stopped ? largest_with_swap(s) : bound_pages(s, false);
+    s->lower_bound.now_pages = pages;
+    if (pages <= s->lower_bound.pages)
         return;
-    uint64_t pages = s->tree.nalive > 1 ? bound_pages(s, true) : bound_pages(s, false);
+    if (s->tree.nalive > 1 && !s->lower_bound.is_stopped)
+        pages = bound_pages(s, true);
     if (pages > s->lower_bound.pages)
         s->lower_bound.pages = pages;
     s->head->lower_bound_bytes = s->lower_bound.pages * s->page_kib * 1024;

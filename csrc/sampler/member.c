@@ -62,6 +62,7 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
     m->may_have_threads = state == PROCESS_MAY_LIVE;
     if (state != PROCESS_GONE)
         return true;
+    fault_ledger_depart(s, m);
     tree_remove(s, m);
     return false;
 }

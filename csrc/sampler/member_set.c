@@ -43,7 +43,7 @@ struct member *tree_allocate(struct sampler *s, int pid)
     struct member *m = &s->tree.members[i];
     memset(m, 0, sizeof *m);
     m->pid = pid;
-    m->dir_fd = m->read_fd = m->children_fd = -1;
+    m->dir_fd = m->read_fd = m->children_fd = m->stat_fd = -1;
     for (int source = 0; source < CM_SOURCES; source++)
         m->fds[source] = -1;
     uint32_t *slot = slot_of(s, pid);
@@ -63,6 +63,9 @@ void tree_remove(struct sampler *s, struct member *m)
         entry->hwm_bytes = (uint64_t)m->peak_hwm * 1024;
         entry->hwm_read_ns = m->status_ns;
         entry->inexact_windows = m->inexact_windows;
+        entry->duplicate_bytes = (uint64_t)m->duplicate_pages * s->page_kib * 1024;
+        entry->hugetlb_bytes = (uint64_t)m->peak_hugetlb * 1024;
+        entry->swap_bytes = (uint64_t)m->peak_swap * 1024;
         if (!(entry->flags & CM_PROCESS_ENDED))
             entry->end_ns = cm_now_ns() - s->head->start_ns;
         entry->flags |= CM_PROCESS_ENDED;

@@ -11,7 +11,7 @@
 
 #include "sampler/sampler.h"
 
-enum { DESCRIPTORS_PER_MEMBER = 6 };
+enum { DESCRIPTORS_PER_MEMBER = 7 };
 
 /* Open /proc/PID/task/TID below the descriptor of /proc/PID. */
 int open_thread_dir(int dir_fd, int tid)
@@ -79,6 +79,18 @@ int member_read(struct sampler *s, struct member *m, int source, uint32_t *row)
     return error;
 }
 
+/* Read /proc/PID/stat of the member. Return 0; -ESRCH if it is gone; or another -errno. */
+int member_read_stat(struct sampler *s, const struct member *m, struct cm_stat *stat)
+{
+    if (m->stat_fd >= 0)
+        return cm_read_stat_fd(m->stat_fd, stat);
+    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
+    int error = dir_fd < 0 ? dir_fd : cm_read_stat(dir_fd, "stat", stat);
+    if (dir_fd >= 0 && dir_fd != m->dir_fd)
+        close(dir_fd);
+    return error == -ENOENT ? -ESRCH : error;
+}
+
 /* Reset the member's high-water mark, as cm_window_reset does. */
 int member_reset_hwm(struct sampler *s, struct member *m)
 {
@@ -93,7 +105,7 @@ int member_reset_hwm(struct sampler *s, struct member *m)
 
 void member_close(struct sampler *s, struct member *m)
 {
-    int *all[] = {&m->children_fd, &m->dir_fd};
+    int *all[] = {&m->children_fd, &m->stat_fd, &m->dir_fd};
     if (m->read_fd >= 0 && m->read_fd != m->dir_fd) {
         close(m->read_fd);
         s->descriptors.open--;
@@ -129,4 +141,6 @@ void member_keep_fds(struct sampler *s, struct member *m)
     strcpy(cm_format_number(name + 5, (uint64_t)m->pid), "/children");
     m->children_fd = openat(m->dir_fd, name, O_RDONLY | O_CLOEXEC);
     s->descriptors.open += m->children_fd >= 0;
+    m->stat_fd = openat(m->dir_fd, "stat", O_RDONLY | O_CLOEXEC);
+    s->descriptors.open += m->stat_fd >= 0;
 }

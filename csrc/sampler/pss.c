@@ -15,7 +15,7 @@
 #include "sampler/sampler.h"
 
 enum {
-    FIRST_CREDIT_MS = 1,
+    FIRST_CREDIT_MS = 20,
     CHANGED_MS = 100,    /* longest pause between readings while the tree changes, */
     UNCHANGED_MS = 1000, /* and while it does not */
     MAX_SAVED_S = 5,     /* credit is capped at the credit of so many seconds */
@@ -104,6 +104,19 @@ static uint64_t changed_pages(struct sampler *s)
     return pages;
 }
 
+/* Return the pages of hugetlbfs of the member that maps most, if read at this tick. PSS does not include them. */
+static uint64_t largest_hugetlb_kib(const struct sampler *s)
+{
+    uint64_t largest = 0;
+    for (uint32_t i = 0; i < s->tree.nalive; i++) {
+        const struct member *m = alive_at(s, i);
+        uint64_t kib = m->rows[CM_STATUS][CM_STATUS_HUGETLB];
+        if (m->status_tick == s->head->ticks && kib > largest)
+            largest = kib;
+    }
+    return largest;
+}
+
 /* Read every member. Return false if no process could be read, or if one took too long. */
 static bool read_tree(struct sampler *s, uint64_t t_ns)
 {
@@ -141,6 +154,10 @@ static bool read_tree(struct sampler *s, uint64_t t_ns)
         values[c] = sums[c] < UINT32_MAX ? (uint32_t)sums[c] : UINT32_MAX;
     cm_record(s->base, &s->head->tracks[CM_SMAPS_ROLLUP], t_ns, values, values);
     s->pss.last_kib = values[CM_SMAPS_PSS];
+    uint64_t held_kib = sums[CM_SMAPS_PSS] + sums[CM_SMAPS_SWAP_PSS] + largest_hugetlb_kib(s);
+    s->pss.last_held_kib = held_kib;
+    if (held_kib * 1024 > s->head->pss_held_bytes)
+        s->head->pss_held_bytes = held_kib * 1024;
     if (s->pss.last_kib <= s->pss.largest_kib)
         return true;
     s->pss.largest_kib = s->pss.last_kib;

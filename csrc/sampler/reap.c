@@ -31,6 +31,7 @@ static void store_end(struct sampler *s, int pid, int status, const struct rusag
     head->system_ns += timeval_ns(usage->ru_stime);
     head->minor_faults += (uint64_t)usage->ru_minflt;
     head->major_faults += (uint64_t)usage->ru_majflt;
+    fault_ledger_reap(s, tree_find(s, pid), (uint64_t)usage->ru_minflt, (uint64_t)usage->ru_majflt);
     if (maxrss_bytes > head->maxrss_largest_bytes)
         head->maxrss_largest_bytes = maxrss_bytes;
     if (pid == head->root_pid) {

@@ -55,6 +55,7 @@ static void finish(struct sampler *s, int done_fd)
     pid_scan_end(s, now_ns - head->start_ns);
     while (s->tree.nalive > 0)
         tree_remove(s, alive_at(s, 0));
+    fault_ledger_end(s);
     tree_sources_end(s, now_ns - head->start_ns);
     exit_records_drain(s, now_ns - head->start_ns);
     for (uint32_t i = 0; i < head->ntracks; i++)
@@ -87,6 +88,7 @@ int main(int argc, char **argv)
     s->head = head;
     s->base = (char *)head;
     s->own_pid = getpid();
+    s->recording_fd = fd;
     s->page_kib = (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
     tree_init(s);
     int error = tree_sources_open(s);
@@ -107,6 +109,9 @@ int main(int argc, char **argv)
         return fail(head, CM_STAGE_SETUP, errno);
     if (getppid() != head->host_pid) /* the host has ended already */
         return fail(head, CM_STAGE_SETUP, ESRCH);
+    machine_open(s);
+    fault_ledger_begin(s);
+    memory_files_begin(s);
     head->start_ns = cm_now_ns();
     s->ticks.due_ns = head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
 

@@ -90,6 +90,67 @@ uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_vis
 void children_read(struct sampler *s, int fd, uint64_t now_ns);
 void children_read_of(struct sampler *s, struct member *m, uint64_t now_ns);
 
+/* machine.c: counters of the whole machine */
+struct machine {
+    int fd;
+    uint64_t shmem, shmem_at_start;             /* pages of shared memory and of files in memory */
+    uint64_t swapped_out, swapped_out_at_start; /* pages */
+    uint64_t huge_faults;                       /* huge pages that were given out */
+};
+void machine_open(struct sampler *s);
+void machine_read(struct sampler *s);
+
+/* fault_ledger.c: bound the tree's memory by its page faults */
+struct ledger_entry {
+    uint64_t own, children, major; /* its faults, those of children that it waited for, and the major ones of both */
+    uint64_t credited;             /* faults of all members that it has waited for, */
+    uint64_t departed;             /* and of those since the last reading: already counted */
+    uint32_t anon, shared;         /* pages */
+    bool is_known;
+    bool has_forked;
+    bool is_settled; /* reaped, or counted in its parent */
+};
+struct fault_ledger {
+    uint64_t pages;                   /* of anonymous memory: all faults so far, less what was freed */
+    uint64_t freed_now, freed_before; /* by processes that ended; counted up to this tick: */
+    uint64_t freed_tick;
+    uint64_t taken_off;             /* of what was freed */
+    bool has_orphans;               /* a process has lost its parent: it may have what the parent brought into memory */
+    uint64_t anon, shared, unknown; /* at the last reading: the sums over all members */
+    uint64_t late_faults, late_major; /* of processes that were reaped since */
+    uint64_t huge_faults;             /* the machine's counter */
+    uint64_t due_ns, spent_ns;
+    uint64_t largest, largest_files; /* pages */
+    uint32_t largest_shared;         /* of one member */
+};
+void fault_ledger_begin(struct sampler *s);
+void fault_ledger_tick(struct sampler *s, uint64_t t_ns);
+void fault_ledger_end(struct sampler *s);
+
+/* fault_window.c: read the page faults of all members */
+enum { MARK_PAGES = 256 }; /* a high-water mark has an error: use it if it is better by so many pages */
+struct fault_window {
+    uint64_t faults, huge;   /* faults; huge pages that the machine gave out */
+    uint64_t freed;          /* faults of processes that have been waited for */
+    uint64_t anon, shared;   /* pages of all members now */
+    uint64_t new_shared;     /* shared pages of members above those at the first reading */
+    uint64_t unknown;        /* shared pages that no reading of maps accounts for */
+    uint64_t passing;        /* pages of files that can have been mapped for a moment, */
+    uint64_t passing_others; /* and of other files than those in the union */
+    uint64_t grown, allowed; /* pages: by how much members have grown, and may have grown by their faults */
+    uint64_t foreign;        /* anonymous pages that members got by faults of other processes */
+    uint32_t marks;          /* high-water marks that `passing` relies on, each with its error; */
+    uint32_t marks_others;   /* and those that `passing_others` relies on */
+};
+void fault_window_read(struct sampler *s, struct member *m, struct fault_window *w);
+uint64_t fault_pages_of_files(const struct sampler *s, uint64_t faults, uint64_t major);
+
+/* fault_credit.c: the page faults of processes that end */
+void fault_set_problem(struct sampler *s, uint32_t problem, int pid);
+void fault_ledger_depart(struct sampler *s, struct member *m);
+void fault_ledger_depart_children(struct sampler *s, const struct member *m);
+void fault_ledger_reap(struct sampler *s, struct member *m, uint64_t minor, uint64_t major);
+
 /* process_files.c: the files of one process in /proc. A member is bound to its process by the descriptor of /proc/PID, because its PID can be
  * allocated again. */
 struct member {
@@ -101,7 +162,7 @@ struct member {
     int32_t table_row;    /* its row of the process table, or -1 */
     int dir_fd;           /* /proc/PID, or -1 if no descriptors are left */
     int read_fd;          /* where its files are read: dir_fd, or task/TID below it */
-    int children_fd;
+    int children_fd, stat_fd;
     int fds[CM_SOURCES]; /* kept open for the sources that are read all the time */
     uint64_t start_ticks;
     uint64_t name_due_ns, name_pause_ns;       /* when its name and arguments are read next, and the pause before it */
@@ -111,10 +172,18 @@ struct member {
     uint64_t status_ns;                        /* and the time since the start */
     uint32_t peak_rss;                         /* largest reading, pages */
     uint32_t peak_hwm;                         /* largest high-water mark, KiB */
-    uint64_t faults;                           /* minor faults of all its threads when stat was last read */
-    uint64_t pss_faults;                       /* when PSS was last read: its minor faults */
+    uint32_t peak_hugetlb, peak_swap;          /* largest readings, KiB */
+    uint64_t faults;                           /* page faults of all its threads when stat was last read */
+    uint64_t pss_faults;                       /* when PSS was last read: its page faults */
     uint32_t pss_rss;                          /* and its RSS in pages; */
     bool pss_read;                             /* false if PSS has not been read yet */
+    struct ledger_entry ledger;                /* when its page faults were last read */
+    bool ranges_read;                          /* /proc/PID/maps has been read: */
+    uint64_t ranges_read_ns;                   /* when, */
+    uint32_t ranges_layout;                    /* and by statm then: its layout, */
+    uint32_t ranges_shared;                    /* and its pages of files and shared memory; */
+    uint32_t unknown_pages;                    /* such pages that it did not list, at most; */
+    uint32_t duplicate_pages;                  /* how many of its pages can be mapped more than once */
     uint32_t shared_anon;                      /* anonymous pages that it may share with another process, at most */
     uint32_t inexact_windows;                  /* windows in which a spike can be missing */
     bool is_killed;                            /* by the sampler */
@@ -129,10 +198,19 @@ struct descriptors {
 int member_open_dir(struct sampler *s, const struct member *m);
 int member_open_file(struct sampler *s, struct member *m, const char *file);
 int member_read(struct sampler *s, struct member *m, int source, uint32_t *row);
+int member_read_stat(struct sampler *s, const struct member *m, struct cm_stat *stat);
 int member_reset_hwm(struct sampler *s, struct member *m);
 void member_close(struct sampler *s, struct member *m);
 void member_keep_fds(struct sampler *s, struct member *m);
 int open_thread_dir(int dir_fd, int tid);
+
+/* file_ranges.c: which parts of files the tree maps */
+struct file_ranges {
+    size_t count;
+    uint64_t pages; /* in the union of all ranges */
+    bool is_full;   /* some ranges are missing */
+};
+void file_ranges_read(struct sampler *s, struct member *m, const uint32_t *row);
 
 /* member.c: read one process: its RSS, name and arguments */
 bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns);
@@ -202,6 +280,7 @@ struct pss_state {
     uint64_t last_ns;     /* when smaps_rollup was last read, */
     uint64_t cost_ns;     /* and how long that took */
     uint64_t ns_per_page;
+    uint64_t last_held_kib;         /* the last sum of PSS, swapped-out memory and huge pages */
     uint32_t last_kib, largest_kib; /* the last reading of the tree, and the largest */
     int64_t steady_kib;             /* the largest value that a reading could have given; compared at every tick */
     uint64_t changed_ns;            /* when that value last changed much */
@@ -213,8 +292,9 @@ void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib,
 
 /* lower_bound.c: memory that the tree held at least, without smaps_rollup */
 struct lower_bound {
-    uint64_t pages;  /* the largest so far */
-    bool is_stopped; /* something was swapped out: no later tick can raise the bound */
+    uint64_t pages;     /* the largest so far, */
+    uint64_t now_pages; /* and at this tick */
+    bool is_stopped;    /* something was swapped out: no later tick can raise the bound */
 };
 void lower_bound_add(const struct sampler *s, struct member *m);
 void lower_bound_use_pss(struct sampler *s);
@@ -241,13 +321,46 @@ void leftover_count(struct sampler *s, uint32_t flag);
 /* delegated_group.c: make a group for the target below the sampler's delegated group */
 int delegated_group_make(int mount_fd, uint64_t limit_bytes);
 
+/* standing.c: tell what lasts from what passes */
+struct standing {
+    uint64_t least, since_ns;
+};
+uint64_t standing_update(struct standing *standing, uint64_t amount, uint64_t t_ns);
+
+/* memory_files.c: files in memory that the tree does not map */
+struct memory_files {
+    uint64_t start_ns; /* since 1970 */
+    uint64_t bytes;    /* at this tick, if they were searched for */
+    uint64_t due_ns;
+    uint64_t unmapped_bytes; /* of them, more than all processes map */
+    uint64_t own_at_start;   /* of the recording, which is such a file */
+    struct standing closed;  /* what the machine has gained besides */
+};
+void memory_files_begin(struct sampler *s);
+void memory_files_tick(struct sampler *s, uint64_t t_ns);
+
+/* shared_memory.c: shared memory that the members map, read again */
+struct shared_memory {
+    uint64_t sum_bytes, largest_bytes; /* over all members, and of the largest */
+};
+struct shared_memory shared_memory_mapped(struct sampler *s);
+
+/* group_charge.c: what the kernel charged to the command's control group */
+struct group_charge {
+    struct cm_cgroup cgroup;
+    uint64_t parts[CM_MAX_COLUMNS]; /* the last reading, bytes */
+    uint64_t parts_read_ns;
+    uint64_t largest_usage;
+    uint64_t held_bytes, compared_ns; /* at the last comparison */
+    struct standing pinned, unmapped;
+    uint64_t mapped_bytes, mapped_before_bytes; /* of files and shared memory, at the last two readings of the parts */
+};
+void group_charge_read(struct sampler *s, uint64_t t_ns, bool last);
+uint64_t group_charge_mapped(struct sampler *s);
+
 /* tree_sources.c: figures that the kernel keeps for the whole tree */
 struct tree_sources {
     struct cm_group groups[CM_GROUPS]; /* the groups that the target starts in */
-    struct cm_cgroup cgroup;
-    uint64_t charge[CM_MAX_COLUMNS]; /* the last reading of the group that counts memory, bytes */
-    uint64_t largest_usage;
-    uint64_t stat_read_ns; /* when memory.stat was last read */
     struct cm_rss_stat rss_stat;
     size_t root_line_bytes[CM_GROUPS];     /* length of `root_line`; 0: not known */
     char root_line[CM_GROUPS][LINE_BYTES]; /* the root's line of /proc/PID/cgroup for each group. Last, for its size */
@@ -264,6 +377,7 @@ struct sampler {
     struct cm_head *head;
     char *base; /* the shared memory, as bytes */
     int proc_fd;
+    int recording_fd;
     int own_pid;
     uint32_t page_kib;
 
@@ -277,10 +391,32 @@ struct sampler {
     struct high_water high_water;
     struct pss_state pss;
     struct lower_bound lower_bound;
+    struct machine machine;
+    struct fault_ledger fault_ledger;
+    struct file_ranges file_ranges;
+    struct memory_files memory_files;
+    struct group_charge group_charge;
     struct exit_records exit_records;
     struct ending ending;
     struct tree_sources sources;
 };
+
+/* A page table of the lowest level has a page of 8-byte entries. A huge page replaces one such table. */
+static inline uint32_t fault_huge_pages(const struct sampler *s)
+{
+    return s->page_kib * 1024 / 8;
+}
+
+static inline uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static inline void keep_largest(uint64_t *largest, uint64_t value)
+{
+    if (value > *largest)
+        *largest = value;
+}
 
 /* The member at a place of `alive`. */
 static inline struct member *alive_at(const struct sampler *s, uint32_t i)

@@ -8,10 +8,6 @@
 
 #include "sampler/sampler.h"
 
-enum {
-    STAT_PAUSE_NS = 10000000,          /* memory.stat is slow to read: pause at least this long, */
-    STAT_PAUSE_AT_RECORD_NS = 1000000, /* or this long while the charge is the largest so far */
-};
 enum { MEMORY_GROUP, SELECTOR_GROUP };
 
 /* Open the target's groups. If systemd has delegated a group to the sampler, make the target's group below it. Return
@@ -50,7 +46,7 @@ int tree_sources_open(struct sampler *s)
         return error;
     const struct cm_group *memory = &sources->groups[MEMORY_GROUP];
     if (track_wanted(s, CM_CGROUP))
-        error = cm_cgroup_open(&sources->cgroup, memory->fd, memory->version, &why);
+        error = cm_cgroup_open(&s->group_charge.cgroup, memory->fd, memory->version, &why);
     if (error < 0)
         track_set_missing(&head->tracks[CM_CGROUP], -error, why);
     error = track_wanted(s, CM_RSS_STAT) ? cm_rss_stat_open(&sources->rss_stat, head->selector_group_fd, &why) : 0;
@@ -135,56 +131,18 @@ void tree_sources_check(struct sampler *s, struct member *m)
     }
 }
 
-static uint32_t in_kib(uint64_t bytes)
-{
-    return bytes / 1024 < UINT32_MAX ? (uint32_t)(bytes / 1024) : UINT32_MAX;
-}
-
-static void read_cgroup_stat(struct sampler *s, uint64_t t_ns)
-{
-    struct tree_sources *sources = &s->sources;
-    struct cm_head *head = s->head;
-    uint64_t before = 0, now = 0;
-    cm_cgroup_parts(&sources->cgroup, sources->charge);
-    sources->stat_read_ns = t_ns;
-    for (int i = CM_CGROUP_ANON; i <= CM_CGROUP_KERNEL; i++) {
-        before += head->cgroup_parts[i];
-        now += sources->charge[i];
-    }
-    if (now < before)
-        return;
-    memcpy(head->cgroup_parts, sources->charge, sizeof sources->charge);
-    head->cgroup_parts_t_ns = t_ns;
-}
-
-static void read_cgroup(struct sampler *s, uint64_t t_ns, bool last)
-{
-    struct tree_sources *sources = &s->sources;
-    uint32_t row[CM_MAX_COLUMNS];
-    uint64_t usage = cm_cgroup_usage(&sources->cgroup), since_ns = t_ns - sources->stat_read_ns;
-    bool record = usage > sources->largest_usage;
-    if (last || sources->stat_read_ns == 0 || since_ns >= (record ? STAT_PAUSE_AT_RECORD_NS : STAT_PAUSE_NS))
-        read_cgroup_stat(s, t_ns);
-    if (record)
-        sources->largest_usage = usage;
-    sources->charge[CM_CGROUP_USAGE] = usage;
-    for (int i = 0; i < CM_MAX_COLUMNS; i++)
-        row[i] = in_kib(sources->charge[i]);
-    cm_record(s->base, &s->head->tracks[CM_CGROUP], t_ns, row, row);
-}
-
 static void read_rss_stat(struct sampler *s, uint64_t t_ns)
 {
     uint64_t sum_bytes, most_bytes;
     cm_rss_stat_read(&s->sources.rss_stat, &sum_bytes, &most_bytes);
-    uint32_t sum = in_kib(sum_bytes), most = in_kib(most_bytes);
+    uint32_t sum = cm_in_32_bits(sum_bytes / 1024), most = cm_in_32_bits(most_bytes / 1024);
     cm_record(s->base, &s->head->tracks[CM_RSS_STAT], t_ns, &sum, &most);
 }
 
 void tree_sources_tick(struct sampler *s, uint64_t t_ns)
 {
     if (track_wanted(s, CM_CGROUP))
-        read_cgroup(s, t_ns, false);
+        group_charge_read(s, t_ns, false);
     if (track_wanted(s, CM_RSS_STAT))
         read_rss_stat(s, t_ns);
 }
@@ -214,8 +172,8 @@ void tree_sources_end(struct sampler *s, uint64_t t_ns)
     struct tree_sources *sources = &s->sources;
     struct cm_head *head = s->head;
     if (track_wanted(s, CM_CGROUP)) {
-        read_cgroup(s, t_ns, true);
-        head->cgroup_peak_bytes = cm_cgroup_peak(&sources->cgroup);
+        group_charge_read(s, t_ns, true);
+        head->cgroup_peak_bytes = cm_cgroup_peak(&s->group_charge.cgroup);
         const struct cm_group *memory = &sources->groups[MEMORY_GROUP];
         head->oom_kills_known = cm_cgroup_oom_kills(memory->fd, memory->version, &head->oom_kills);
         head->limit_hits = cm_cgroup_limit_hits(memory->fd, memory->version);

@@ -57,8 +57,21 @@ _Static_assert(CM_SOURCES <= CM_MAX_TRACKS, "each source has a track");
 CM_FOR_EACH_SOURCE(CM_DECLARE)
 #undef CM_DECLARE
 
-enum { CM_STATM_RSS, CM_STATM_SHARED /* not recorded */ };
-enum { CM_STATUS_HWM, CM_STATUS_SWAP, CM_STATUS_THREADS, CM_STATUS_PAGE_TABLES, CM_STATUS_HUGETLB };
+enum {
+    CM_STATM_RSS,
+    CM_STATM_SHARED,
+    CM_STATM_LAYOUT, /* not recorded; changes when the process maps or unmaps a file, or executes another program */
+};
+enum {
+    CM_STATUS_HWM,
+    CM_STATUS_SWAP,
+    CM_STATUS_THREADS,
+    CM_STATUS_PAGE_TABLES,
+    CM_STATUS_HUGETLB,
+    CM_STATUS_SHMEM,
+    CM_STATUS_PINNED,
+    CM_STATUS_UNMAPPED, /* not recorded: by how much the mappings have become smaller since their largest, KiB */
+};
 enum {
     CM_SMAPS_PSS,
     CM_SMAPS_USS,
@@ -90,8 +103,9 @@ struct cm_stat {
     char state;
     int ppid;
     uint64_t flags;        /* PF_... of the kernel */
-    uint64_t faults;       /* minor faults */
+    uint64_t faults;       /* page faults */
     uint64_t child_faults; /* of children that it waited for */
+    uint64_t major_faults; /* of both, those that waited for a disk */
     uint64_t cpu_ticks;    /* user and system */
     int threads;
     uint64_t start_ticks;
@@ -101,6 +115,7 @@ struct cm_stat {
 ssize_t cm_pread_text(int fd, char *buffer, size_t n);
 ssize_t cm_read_file_at(int dir_fd, const char *file, char *buffer, size_t n);
 int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat);
+int cm_read_stat_fd(int fd, struct cm_stat *stat);
 int cm_open_process(int proc_fd, int pid);
 char *cm_format_number(char *at, uint64_t number);
 
@@ -147,14 +162,19 @@ int cm_window_reset(int fd);
 
 /* cgroup.c */
 struct cm_cgroup {
-    int version, peak_fd, usage_fd, stat_fd, kernel_fd, sock_fd;
+    int version, peak_fd, usage_fd, stat_fd, kernel_fd, sock_fd, swap_fd;
+};
+struct cm_cgroup_more {
+    uint64_t mapped_bytes; /* files and shared memory that processes map */
+    uint64_t swap_bytes;   /* swapped out, and not in memory as well */
+    bool kernel_is_known;  /* the column `kernel` has all kernel memory */
 };
 int cm_cgroup_open(struct cm_cgroup *group, int dir_fd, int version, const char **why);
 uint64_t cm_cgroup_peak(const struct cm_cgroup *group);
 uint64_t cm_cgroup_usage(const struct cm_cgroup *group);
 bool cm_cgroup_oom_kills(int dir_fd, int version, uint64_t *kills);
+void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row, struct cm_cgroup_more *more);
 uint64_t cm_cgroup_limit_hits(int dir_fd, int version);
-void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row);
 
 /* taskstats.c: exit records. The kernel sends one for each thread at its end. */
 struct cm_exit_record {

@@ -53,12 +53,8 @@ int cm_open_process(int proc_fd, int pid)
 
 /* Read fields of /proc/PID/stat, which also works for a zombie. comm may hold spaces and brackets: the last ")" ends
  * it. */
-int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
+static int parse_stat(const char *text, struct cm_stat *stat)
 {
-    char text[1024]; /* more than 33 fields of 20 digits each need */
-    ssize_t got = cm_read_file_at(dir_fd, file, text, sizeof text);
-    if (got < 0)
-        return (int)got;
     const char *open = strchr(text, '(');
     const char *close = strrchr(text, ')');
     if (open == NULL || close == NULL || close[1] == 0)
@@ -76,12 +72,14 @@ int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
         bool negative = *at == '-'; /* tpgid, nice */
         at += negative;
         uint64_t value = cm_parse_number(&at);
+        if (field == 12 || field == 13)
+            stat->major_faults += value;
         if (field == 4)
             stat->ppid = (int)value;
         else if (field == 9)
             stat->flags = value;
-        else if (field == 10) /* minflt */
-            stat->faults = value;
+        else if (field == 10 || field == 12) /* minflt, majflt */
+            stat->faults += value;
         else if (field == 11 || field == 13) /* cminflt, cmajflt */
             stat->child_faults += value;
         else if (field == 14 || field == 15) /* utime, stime */
@@ -94,4 +92,21 @@ int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
             stat->ignores_sigchld = value >> (SIGCHLD - 1) & 1;
     }
     return 0;
+}
+
+enum { STAT_BYTES = 1024 }; /* more than 33 fields of 20 digits each need */
+
+int cm_read_stat(int dir_fd, const char *file, struct cm_stat *stat)
+{
+    char text[STAT_BYTES];
+    ssize_t got = cm_read_file_at(dir_fd, file, text, sizeof text);
+    return got < 0 ? (int)got : parse_stat(text, stat);
+}
+
+/* The same through an open descriptor of the file. */
+int cm_read_stat_fd(int fd, struct cm_stat *stat)
+{
+    char text[STAT_BYTES];
+    ssize_t got = cm_pread_text(fd, text, sizeof text);
+    return got < 0 ? (int)got : parse_stat(text, stat);
 }

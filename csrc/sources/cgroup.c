@@ -13,9 +13,13 @@
 
 #include "shared/internal.h"
 
-/* The names in memory.stat of the columns from CM_CGROUP_ANON on. */
-static const char *const parts_v2[] = {"anon", "file", "shmem", "kernel", "kernel_stack", "pagetables", "sock"};
-static const char *const parts_v1[] = {"rss", "cache", "shmem"};
+/* The names in memory.stat of the columns from CM_CGROUP_ANON on; then of what is not a column. Those of version 1
+ * include the groups below. */
+enum { PARTS_V2 = 9, PARTS_V1 = 5 };
+static const char *const parts_v2[PARTS_V2] = {"anon",       "file", "shmem",       "kernel",    "kernel_stack",
+                                               "pagetables", "sock", "file_mapped", "swapcached"};
+static const char *const parts_v1[PARTS_V1] = {"total_rss", "total_cache", "total_shmem", "total_mapped_file",
+                                               "total_swap"};
 
 int cm_cgroup_open(struct cm_cgroup *group, int dir_fd, int version, const char **why)
 {
@@ -26,6 +30,7 @@ int cm_cgroup_open(struct cm_cgroup *group, int dir_fd, int version, const char 
         .usage_fd = openat(dir_fd, is_v2 ? "memory.current" : "memory.usage_in_bytes", O_RDONLY | O_CLOEXEC),
         .stat_fd = openat(dir_fd, "memory.stat", O_RDONLY | O_CLOEXEC),
         .kernel_fd = is_v2 ? -1 : openat(dir_fd, "memory.kmem.usage_in_bytes", O_RDONLY | O_CLOEXEC),
+        .swap_fd = is_v2 ? openat(dir_fd, "memory.swap.current", O_RDONLY | O_CLOEXEC) : -1,
         .sock_fd = is_v2 ? -1 : openat(dir_fd, "memory.kmem.tcp.usage_in_bytes", O_RDONLY | O_CLOEXEC),
     };
     if (group->peak_fd >= 0 && group->usage_fd >= 0 && group->stat_fd >= 0)
@@ -51,21 +56,32 @@ uint64_t cm_cgroup_usage(const struct cm_cgroup *group)
     return read_number(group->usage_fd);
 }
 
-/* Fill in every column but the usage, in bytes. */
-void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row)
+static uint64_t known(uint64_t value)
 {
-    uint64_t read[CM_MAX_COLUMNS];
+    return value != CM_NO_FIELD ? value : 0;
+}
+
+/* Fill in every column but the usage, in bytes, and what is not a column. */
+void cm_cgroup_parts(const struct cm_cgroup *group, uint64_t *row, struct cm_cgroup_more *more)
+{
+    uint64_t read[PARTS_V2];
     bool is_v2 = group->version == 2;
-    size_t n = is_v2 ? sizeof parts_v2 / sizeof *parts_v2 : sizeof parts_v1 / sizeof *parts_v1;
-    if (cm_read_fields(group->stat_fd, ' ', is_v2 ? parts_v2 : parts_v1, read, n) != 0)
+    if (cm_read_fields(group->stat_fd, ' ', is_v2 ? parts_v2 : parts_v1, read, is_v2 ? PARTS_V2 : PARTS_V1) != 0)
         return;
-    for (size_t i = 0; i < n; i++)
-        row[CM_CGROUP_ANON + i] = read[i] != CM_NO_FIELD ? read[i] : 0;
+    int columns = is_v2 ? CM_CGROUP_SOCK + 1 - CM_CGROUP_ANON : CM_CGROUP_SHMEM + 1 - CM_CGROUP_ANON;
+    for (int i = 0; i < columns; i++)
+        row[CM_CGROUP_ANON + i] = known(read[i]);
+    more->mapped_bytes = known(read[columns]);
+    more->kernel_is_known = !is_v2 || read[CM_CGROUP_KERNEL - CM_CGROUP_ANON] != CM_NO_FIELD; /* version 2: 5.18 */
+    uint64_t swap = is_v2 ? read_number(group->swap_fd) : known(read[columns + 1]);
+    uint64_t in_both = is_v2 ? known(read[columns + 1]) : 0; /* version 1 charges such pages as memory only */
+    more->swap_bytes = swap > in_both ? swap - in_both : 0;
     /* Both versions count shared memory as page cache. */
     row[CM_CGROUP_FILE] -= row[CM_CGROUP_SHMEM] < row[CM_CGROUP_FILE] ? row[CM_CGROUP_SHMEM] : row[CM_CGROUP_FILE];
     if (group->version == 1) {
         row[CM_CGROUP_KERNEL] = read_number(group->kernel_fd);
         row[CM_CGROUP_SOCK] = read_number(group->sock_fd);
+        more->kernel_is_known = group->kernel_fd >= 0;
     }
 }
 

@@ -9,18 +9,23 @@
 
 static int read_statm(int fd, uint32_t *row)
 {
-    char text[128];
-    ssize_t got = cm_pread_text(fd, text, sizeof text);
+    char buffer[128];
+    ssize_t got = cm_pread_text(fd, buffer, sizeof buffer);
     if (got <= 0)
         return got < 0 ? (int)got : -ESRCH;
-    const char *at = text;
+    const char *at = buffer;
     /* A zombie has no memory and reads zeros; so does a process whose main thread has exited. */
-    if (cm_parse_number(&at) == 0)
+    uint64_t mapped = cm_parse_number(&at);
+    if (mapped == 0)
         return -ENODATA;
     uint64_t pages = cm_parse_number(&at);
     row[CM_STATM_RSS] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX;
     pages = cm_parse_number(&at);
     row[CM_STATM_SHARED] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX; /* file pages and shared memory */
+    uint64_t text_pages = cm_parse_number(&at);
+    cm_parse_number(&at);                     /* always 0 */
+    uint64_t writable = cm_parse_number(&at); /* private and writable: heap and stacks do not change the rest */
+    row[CM_STATM_LAYOUT] = (uint32_t)((mapped - writable) ^ text_pages << 20);
     return 0;
 }
 
@@ -31,7 +36,8 @@ const struct cm_source cm_source_statm = {
     .file = "statm",
     .cadence = CM_EVERY_TICK,
     .column = "statm",
-    .ncolumns = 1,
-    .columns = {{.name = "rss", .unit = CM_UNIT_BYTES, .scale = 0 /* a page */}},
+    .ncolumns = 2,
+    .columns = {{.name = "rss", .unit = CM_UNIT_BYTES, .scale = 0 /* a page */},
+                {.name = "shared", .unit = CM_UNIT_BYTES, .scale = 0 /* of rss, pages of files and shared memory */}},
     .read = read_statm,
 };

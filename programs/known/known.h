@@ -55,7 +55,7 @@ static inline unsigned known_choice(int argc, char **argv, int index, const char
     for (unsigned i = 0; words[i]; i++)
         if (!strcmp(argv[index], words[i]))
             return i;
-    fprintf(stderr, "%s: argument %d is none of the words that it may be: %s\n", argv[0], index, argv[index]);
+    fprintf(stderr, "%s: argument %d has an unknown value: %s\n", argv[0], index, argv[index]);
     _exit(2);
 }
 

@@ -20,8 +20,10 @@ int main(int argc, char **argv)
         return 1;
     }
     row[CM_CGROUP_USAGE] = cm_cgroup_usage(&group);
-    cm_cgroup_parts(&group, row);
+    struct cm_cgroup_more more = {0};
+    cm_cgroup_parts(&group, row, &more);
     printf("{\"peak\": %" PRIu64, cm_cgroup_peak(&group));
+    printf(", \"mapped\": %" PRIu64 ", \"swap\": %" PRIu64, more.mapped_bytes, more.swap_bytes);
     for (int i = 0; i < CM_MAX_COLUMNS; i++)
         printf(", \"%s\": %" PRIu64, names[i], row[i]);
     if (cm_cgroup_oom_kills(fd, atoi(argv[2]), &row[0]))

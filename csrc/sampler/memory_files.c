@@ -1,0 +1,155 @@
+/*
+ * Find files in memory (tmpfs, memfd) that the tree has written and does not map. RSS does not include them.
+ *
+ * A control group is charged for them. Without one, the machine's count of shared memory shows that some process made
+ * such files. The descriptors in /proc/PID/fd then tell whether the tree has some open, and how large they are. Files
+ * that existed before the command are not counted, and those that it has closed are not found.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "sampler/sampler.h"
+
+enum {
+    MARGIN_BYTES = 1 << 20, /* shared memory of the machine varies by so much */
+    MAX_FILES = 256,
+    COST_SHARE = 50,   /* a search takes at most one part in so many of the time, */
+    QUIET_SHARE = 400, /* or this, while the machine has not gained shared memory */
+    TMPFS = 0x01021994,
+    BLOCK_BYTES = 512,
+};
+
+struct found {
+    uint64_t files;           /* bytes of files made since the start */
+    uint64_t mapped, largest; /* bytes of shared memory that all members map, and one of them */
+};
+
+static struct known {
+    uint64_t device, inode;
+} known[MAX_FILES];
+
+/* Add the bytes of the file that a descriptor of a member refers to, if it is a file in memory that was made during the
+ * run, and was not found before. */
+static void add_file(struct sampler *s, int dir_fd, const char *name, uint32_t *count, struct found *found)
+{
+    struct stat status;
+    struct statx more = {0};
+    struct statfs system;
+    if (syscall(SYS_newfstatat, dir_fd, name, &status, 0) != 0 || !S_ISREG(status.st_mode) || status.st_blocks == 0)
+        return;
+    for (uint32_t i = 0; i < *count; i++)
+        if (known[i].device == status.st_dev && known[i].inode == status.st_ino)
+            return;
+    int fd = openat(dir_fd, name, O_PATH | O_CLOEXEC);
+    bool is_known = fd >= 0 && syscall(SYS_fstatfs, fd, &system) == 0 && system.f_type == TMPFS &&
+                    syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BTIME, &more) == 0 && (more.stx_mask & STATX_BTIME);
+    if (fd >= 0)
+        close(fd);
+    uint64_t made_ns = (uint64_t)more.stx_btime.tv_sec * 1000000000u + more.stx_btime.tv_nsec;
+    if (!is_known || made_ns < s->memory_files.start_ns || *count == MAX_FILES)
+        return;
+    known[(*count)++] = (struct known){status.st_dev, status.st_ino};
+    found->files += (uint64_t)status.st_blocks * BLOCK_BYTES;
+}
+
+/* Add the files in memory that a member has open. */
+static void search_member(struct sampler *s, struct member *m, uint32_t *count, struct found *found)
+{
+    char text[1024];
+    ssize_t got = -1;
+    int fd = member_open_file(s, m, "fd");
+    while (fd >= 0 && (got = syscall(SYS_getdents64, fd, text, sizeof text)) > 0)
+        for (ssize_t at = 0; at < got; at += ((struct dir_entry *)(text + at))->length) {
+            const char *name = ((struct dir_entry *)(text + at))->name;
+            if (name[0] != '.')
+                add_file(s, fd, name, count, found);
+        }
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Return how much the tree has written by system calls, and not to a disk, with the children that it has waited for. */
+static uint64_t written_bytes(struct sampler *s)
+{
+    static const char *const names[] = {"wchar", "write_bytes"};
+    uint64_t sum = 0, values[2];
+    for (uint32_t i = 0; i < s->tree.nalive; i++) {
+        int fd = member_open_file(s, alive_at(s, i), "io");
+        if (fd >= 0 && cm_read_fields(fd, ':', names, values, 2) == 0 && values[0] != CM_NO_FIELD)
+            sum += minus(values[0], values[1] != CM_NO_FIELD ? values[1] : 0);
+        if (fd >= 0)
+            close(fd);
+    }
+    return sum;
+}
+
+/* Search all members, and read how much shared memory they map. A process that ends unmaps its files before it closes
+ * them: without a status it does not count. */
+static struct found search(struct sampler *s)
+{
+    struct found all = {0};
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->tree.nalive; i++) {
+        struct member *m = alive_at(s, i);
+        uint32_t row[CM_MAX_COLUMNS], count_before = count;
+        struct found of_member = {0};
+        if (m->is_zombie)
+            continue;
+        search_member(s, m, &count, &of_member);
+        if (member_read(s, m, CM_STATUS, row) != 0) {
+            count = count_before;
+            continue;
+        }
+        uint64_t mapped = (uint64_t)row[CM_STATUS_SHMEM] * 1024;
+        all.files += of_member.files;
+        all.mapped += mapped;
+        keep_largest(&all.largest, mapped);
+    }
+    return all;
+}
+
+/* Return the size of the recording, which is a file in memory as well. */
+static uint64_t own_bytes(const struct sampler *s)
+{
+    struct stat status;
+    return fstat(s->recording_fd, &status) == 0 ? (uint64_t)status.st_blocks * BLOCK_BYTES : 0;
+}
+
+void memory_files_begin(struct sampler *s)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME_COARSE, &t); /* by which the kernel sets the times of files */
+    s->memory_files.start_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    s->memory_files.own_at_start = own_bytes(s);
+}
+
+/*
+ * After a reading of the machine's counters. With a control group, its charge tells more. Files that no process has open
+ * any more are not found. But the machine has gained shared memory for a while that the tree does not map, and the tree
+ * has written as much.
+ */
+void memory_files_tick(struct sampler *s, uint64_t t_ns)
+{
+    struct memory_files *files = &s->memory_files;
+    struct cm_head *head = s->head;
+    uint64_t gained = minus(s->machine.shmem, s->machine.shmem_at_start) * s->page_kib * 1024;
+    files->bytes = files->unmapped_bytes = 0;
+    if (track_wanted(s, CM_CGROUP) || t_ns < files->due_ns)
+        return;
+    uint64_t before_ns = cm_now_ns();
+    struct found found = search(s);
+    gained = minus(gained, minus(own_bytes(s), files->own_at_start));
+    uint64_t closed = minus(gained, found.mapped > found.files ? found.mapped : found.files);
+    uint64_t stands = standing_update(&files->closed, closed, t_ns), written = stands > 0 ? written_bytes(s) : 0;
+    uint64_t lost = stands < written ? stands : written;
+    files->due_ns = t_ns + (cm_now_ns() - before_ns) * (gained > MARGIN_BYTES ? COST_SHARE : QUIET_SHARE);
+    files->bytes = found.files;
+    files->unmapped_bytes = minus(found.files, found.mapped);
+    keep_largest(&head->memory_files_bytes, found.files);
+    keep_largest(&head->shmem_unmapped_bytes, minus(found.files, found.mapped) + lost);
+    keep_largest(&head->shmem_extra_bytes, minus(found.files, found.largest) + lost);
+}
