@@ -41,7 +41,7 @@ static void compare_held(struct sampler *s, uint64_t usage, const struct cm_cgro
     }
     held += more->swap_bytes;
     if (charge[CM_CGROUP_SHMEM] > FEW_BYTES)
-        unmapped = minus(charge[CM_CGROUP_SHMEM], shared_memory_mapped(s).largest_bytes);
+        unmapped = minus(charge[CM_CGROUP_SHMEM], shared_memory_largest(s));
     keep_largest(&head->group_held_bytes, smaller(held, group->held_bytes));
     keep_largest(&head->group_pinned_bytes, standing_update(&group->pinned, pinned, t_ns));
     keep_largest(&head->group_unmapped_bytes, standing_update(&group->unmapped, unmapped, t_ns));

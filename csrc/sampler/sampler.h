@@ -339,11 +339,8 @@ struct memory_files {
 void memory_files_begin(struct sampler *s);
 void memory_files_tick(struct sampler *s, uint64_t t_ns);
 
-/* shared_memory.c: shared memory that the members map, read again */
-struct shared_memory {
-    uint64_t sum_bytes, largest_bytes; /* over all members, and of the largest */
-};
-struct shared_memory shared_memory_mapped(struct sampler *s);
+/* shared_memory.c: shared memory that a member maps, read again */
+uint64_t shared_memory_largest(struct sampler *s);
 
 /* group_charge.c: what the kernel charged to the command's control group */
 struct group_charge {
