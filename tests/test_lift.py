@@ -84,8 +84,10 @@ class RealLimit:
     enter: tuple[str, ...]
 
     def read(self) -> int:
-        """Its value."""
-        return int(self.file.read_text())
+        """Its value. A plain file, unlike the kernel's, is empty for a moment while it is written."""
+        while not (text := self.file.read_text()):
+            time.sleep(0.001)
+        return int(text)
 
 
 @pytest.fixture
