@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import os
 import re
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +13,7 @@ import attrs
 
 from concmem._cgroup.limits import version_and_memory_limit
 from concmem._escaping import escape_fields
-from concmem.errors import UnsupportedPlatform
+from concmem._files.proc import check_proc, whole_proc
 
 __all__ = [
     "Host",
@@ -120,66 +117,6 @@ def _describe(cpus_allowed: int) -> Host:
     )
 
 
-def check_proc(proc: str = "/proc") -> None:
-    """
-    Check that /proc shows this process and its children under the PIDs that they have in this PID namespace.
-
-    The /proc of another PID namespace would give figures of other processes.
-
-    Raises:
-        UnsupportedPlatform: /proc is not mounted, belongs to another namespace, or hides processes of this user.
-    """
-    try:
-        own = os.readlink(f"{proc}/self")
-    except OSError:
-        if not os.path.exists(f"{proc}/version"):
-            raise UnsupportedPlatform(
-                f"{proc} is not mounted, and concmem reads memory from it: run mount -t proc proc {proc}"
-            ) from None
-        own = ""
-    if own != str(os.getpid()):
-        there = f"has the PID {own}" if own else "does not exist"
-        raise UnsupportedPlatform(
-            f"{proc} shows the processes of another PID namespace, in which this process {there}: "
-            f"mount the /proc of this namespace, as unshare --mount-proc does, or run mount -t proc proc {proc}"
-        )
-    if _namespace(f"{proc}/self/ns/pid_for_children") not in ("", _own_namespace(proc, os.getpid())):
-        raise UnsupportedPlatform(
-            f"children of this process start in another PID namespace, which {proc} does not show: "
-            "start concmem inside that namespace, with its own /proc"
-        )
-
-
-@lru_cache(maxsize=1)
-def _own_namespace(proc: str, _pid: int) -> str:
-    if not os.path.exists(f"{proc}/self/statm"):
-        raise UnsupportedPlatform(f"{proc} does not show this process: mount it without hidepid")
-    return _namespace(f"{proc}/self/ns/pid")
-
-
-def _namespace(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:  # an old kernel, or one without PID namespaces
-        return ""
-
-
-@contextmanager
-def whole_proc() -> Iterator[None]:
-    """
-    Convert errors of reading machine-wide files in /proc.
-
-    Raises:
-        UnsupportedPlatform: A file cannot be read.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise UnsupportedPlatform(
-            f"{error.filename or '/proc'} cannot be read ({error.strerror}): mount /proc without subset=pid"
-        ) from error
-
-
 def describe() -> Host:
     """
     Return this machine. It is read once, except the CPUs that the calling thread may use, which are read every time.
@@ -226,11 +163,15 @@ def oom_kills() -> int:
 def hugetlb_pool_bytes() -> int:
     """Return what huge pages of hugetlbfs may take on this machine, those made on demand included."""
     total_bytes = 0
-    for folder in glob.glob("/sys/kernel/mm/hugepages/hugepages-*kB"):
-        size_kib = int(folder.rpartition("-")[2].removesuffix("kB"))
+    for folder in Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB"):
         count = _number(f"{folder}/nr_hugepages") or 0, _number(f"{folder}/nr_overcommit_hugepages") or 0
-        total_bytes += sum(count) * size_kib * 1024
+        total_bytes += sum(count) * _size_kib(folder) * 1024
     return total_bytes
+
+
+def _size_kib(folder: Path) -> int:
+    """Return the size of a huge page from the name of its folder in /sys: hugepages-2048kB."""
+    return int(folder.name.removeprefix("hugepages-").removesuffix("kB"))
 
 
 @lru_cache(maxsize=1)
@@ -240,11 +181,11 @@ def maps_large_folios() -> bool:
 
     Linux 6.8 and later can, if a size in /sys/kernel/mm/transparent_hugepage/hugepages-*kB is enabled.
     """
-    folder = "/sys/kernel/mm/transparent_hugepage"
-    whole_kib = (_number(f"{folder}/hpage_pmd_size") or 0) // 1024
-    for path in glob.glob(f"{folder}/hugepages-*kB/enabled"):
-        size_kib = int(path.rpartition("hugepages-")[2].partition("kB")[0])
-        if size_kib != whole_kib and "[never]" not in _text(path):
+    settings = Path("/sys/kernel/mm/transparent_hugepage")
+    whole_kib = (_number(f"{settings}/hpage_pmd_size") or 0) // 1024
+    for file in settings.glob("hugepages-*kB/enabled"):
+        size_kib = _size_kib(file.parent)
+        if size_kib != whole_kib and "[never]" not in _text(str(file)):
             return True
     return False
 

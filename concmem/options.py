@@ -7,11 +7,11 @@ All options of a measurement, each declared once.
 
 # Do not add `from __future__ import annotations`: `declared` reads the annotations as objects, not as strings.
 
-import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Annotated, Any, Literal, NamedTuple, TypedDict, TypeVar, cast, get_args
+from typing import IO, Annotated, Any, Literal, TypedDict, cast, get_args
 
+from concmem._declaration import Option, Spelling, declared, documented
 from concmem.errors import InvalidRequest
 from concmem.units import parse_bytes, parse_seconds
 
@@ -43,46 +43,6 @@ PIPE, STDOUT, DEVNULL = -1, -2, -3
 
 Target = int | IO[Any] | None
 """What a standard stream can be redirected to."""
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class Spelling(NamedTuple):
-    """
-    How ``concmem run`` spells an option.
-
-    Attributes:
-        name: ``--name``, or ``--name/--no-name``.
-        help: One line: what it does.
-        metavar: What stands for the value in the help; None for a flag or a choice.
-        parse: Converts the text to the value.
-        default: The default of the command, as text; None for the default of the option.
-    """
-
-    name: str
-    help: str
-    metavar: str | None = None
-    parse: Callable[[str], Any] | None = None
-    default: Any = None
-
-
-class Option(NamedTuple):
-    """
-    The declaration of an option. Its name and type are those of the field.
-
-    Attributes:
-        text: What it does, for the documentation of `concmem.measure`.
-        default: Its default.
-        check: Called with name and value; raises InvalidRequest if the value is invalid.
-        source: The optional source that it requests.
-        spelled: How the command spells it; None if the command does not have it.
-    """
-
-    text: str
-    default: Any = None
-    check: Callable[[str, Any], None] | None = None
-    source: str = ""
-    spelled: Spelling | None = None
 
 
 def _number(least: float, most: float, *, or_none: bool = False) -> Callable[[str, Any], None]:
@@ -251,12 +211,6 @@ class MeasureOptions(Options, total=False):
     check: Annotated[bool, Option("Raise `CommandFailed` unless the command exits by itself with 0.", default=False)]
 
 
-def declared(options: Any) -> dict[str, tuple[Any, Option]]:
-    """Return the type and the declaration of each option of a class such as `Options`."""
-    annotations: dict[str, Any] = options.__annotations__
-    return {name: (hint.__origin__, hint.__metadata__[0]) for name, hint in annotations.items()}
-
-
 _DECLARED = {name: option for name, (_, option) in declared(Options).items()}
 
 DEFAULTS = cast(Options, {name: option.default for name, option in _DECLARED.items()})
@@ -282,39 +236,3 @@ def check_options(options: Options, function: str) -> None:
 def sources_of(options: Options) -> frozenset[str]:
     """Return the names of the optional sources that these options request."""
     return frozenset([_DECLARED[name].source for name, value in options.items() if value and _DECLARED[name].source])
-
-
-def documented(options: Any) -> Callable[[Function], Function]:
-    """
-    Return a decorator for a function that takes ``**options`` of a class such as `Options`.
-
-    It lists each option in the signature and the annotations, and in the docstring in place of ``{options}``.
-    """
-    table = declared(options)
-
-    def decorate(function: Function) -> Function:
-        own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        own += [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=kind)
-            for name, (kind, option) in table.items()
-        ]
-        described: Any = function
-        result = described.__annotations__["return"]
-        described.__signature__ = inspect.Signature(own, return_annotation=result)
-        described.__annotations__ = {p.name: p.annotation for p in own} | {"return": result}
-        if described.__doc__:  # None with python -OO
-            entries = [line for name, (_, option) in table.items() for line in _lines(f"{name}: {option.text}")]
-            described.__doc__ = inspect.cleandoc(described.__doc__).replace("{options}", "\n".join(entries).lstrip())
-        return function
-
-    return decorate
-
-
-def _lines(entry: str, width: int = 110) -> list[str]:
-    """Return an entry of a docstring as lines, without textwrap: its import takes longer than this function."""
-    lines = [" " * 3]
-    for word in entry.split():
-        if len(lines[-1]) + 1 + len(word) > width:
-            lines.append(" " * 7)
-        lines[-1] += f" {word}"
-    return lines

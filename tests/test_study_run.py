@@ -41,7 +41,7 @@ from concmem.study import (
 from concmem.study.limits.kinds import Limit
 from concmem.study.limits.memory import estimate_bytes
 from concmem.study.plan import Cell
-from concmem.study.running import runner as runner_module
+from concmem.study.running import memory_check
 from concmem.study.running.attempt import KEPT_LINES, LINE_BYTES, Attempt, Limits, run_once
 from concmem.study.running.reasons import Reason, own_message, why_failed
 from concmem.study.workloads import WORKLOADS
@@ -421,8 +421,8 @@ def test_a_run_of_an_unknown_program_is_refused(harness: Bench) -> None:
 def test_a_run_that_would_not_fit_is_skipped_with_both_amounts(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not started if the size before shows that it needs more than is free."""
     harness.scripts = {"one": GOOD}
-    monkeypatch.setattr(runner_module, "margin_bytes", lambda: 100 * MIB)
-    monkeypatch.setattr(runner_module, "available_bytes", lambda: 500 * MIB)
+    monkeypatch.setattr(memory_check, "margin_bytes", lambda: 100 * MIB)
+    monkeypatch.setattr(memory_check, "available_bytes", lambda: 500 * MIB)
     study = harness.run(tasks=(2000, 1_000_000))
     small, large = study.runs
     assert (small.status, large.status, large.attempts) == ("ok", "skipped", 0)
@@ -433,8 +433,8 @@ def test_a_run_that_would_not_fit_is_skipped_with_both_amounts(harness: Bench, m
 def test_a_size_above_a_failed_one_is_not_called_too_large(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason of the smaller size is given, and no estimate."""
     harness.scripts = {"one": SAY + "n == 3000 and sys.exit('thread limit reached');" + GOOD.removeprefix(SAY)}
-    monkeypatch.setattr(runner_module, "margin_bytes", lambda: 100 * MIB)
-    monkeypatch.setattr(runner_module, "available_bytes", lambda: 500 * MIB)
+    monkeypatch.setattr(memory_check, "margin_bytes", lambda: 100 * MIB)
+    monkeypatch.setattr(memory_check, "available_bytes", lambda: 500 * MIB)
     small, failed, large = harness.run(tasks=(2000, 3000, 1_000_000)).runs
     assert (small.status, failed.status, large.status, large.attempts) == ("ok", "failed", "skipped", 0)
     assert large.reason == f"not tried: it failed with 3 000 tasks: {failed.reason}"
@@ -490,8 +490,8 @@ def test_progress_that_cannot_be_written_does_not_end_the_study(harness: Bench, 
 def test_a_program_that_needs_more_than_is_free_is_stopped(harness: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an estimate, the memory limit of the run keeps memory of the machine free."""
     harness.scripts = {"hog": SAY + "b = b'x' * (200 << 20); say(f'started {n}'); time.sleep(s)"}
-    monkeypatch.setattr(runner_module, "margin_bytes", lambda: 0)
-    monkeypatch.setattr(runner_module, "available_bytes", lambda: 60 * MIB)
+    monkeypatch.setattr(memory_check, "margin_bytes", lambda: 0)
+    monkeypatch.setattr(memory_check, "available_bytes", lambda: 60 * MIB)
     (run,) = harness.run(tasks=(1,), sleep_s=5).runs
     assert run.status == "failed"
     assert run.reason.startswith("used more memory than was free, and was stopped; it used at least ")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from concmem._escaping import escape_text
 from concmem.drivers.cache import cache_dir, publish
-from concmem.drivers.manifest import Alternative, Language, fill
+from concmem.drivers.language import Alternative, Language, fill
 from concmem.drivers.outside_programs import ToolTimeout, Watch, run_tool
 from concmem.errors import ConcmemError
 

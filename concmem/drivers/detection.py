@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 
 from concmem.drivers.cache import cache_dir, check_executable
-from concmem.drivers.manifest import Alternative, Language, Tool, fill, version_key
+from concmem.drivers.language import Alternative, Language, Tool, fill, version_key
 from concmem.drivers.outside_programs import ToolTimeout, run_tool
 
 __all__ = ["Found", "find_toolchains", "packages_dir"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from concmem.drivers import apt as _apt
 from concmem.drivers.cache import publish
 from concmem.drivers.detection import packages_dir
-from concmem.drivers.manifest import Language, Way
+from concmem.drivers.language import Language, Way
 from concmem.drivers.outside_programs import ToolResult, Watch, run_tool
 from concmem.errors import ConcmemError
 

@@ -16,17 +16,16 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import attrs
-
-from concmem._escaping import escape_fields
 from concmem._paths import PROGRAMS
 from concmem.drivers import build as _build
 from concmem.drivers import detection as _detection
 from concmem.drivers import install as _install
 from concmem.drivers import manifest as _manifest
 from concmem.drivers.build import BuildError
-from concmem.drivers.manifest import Kind, ManifestError
+from concmem.drivers.language import ALWAYS, Kind, Language, fill, version_key
+from concmem.drivers.manifest import ManifestError
 from concmem.drivers.outside_programs import Watch, unwatched
+from concmem.drivers.records import Missing, Prepared, Program, Toolchain, entry_of, language_of
 from concmem.errors import InvalidRequest
 
 __all__ = [
@@ -45,118 +44,6 @@ __all__ = [
     "needs_build",
     "prepare",
 ]
-
-
-@attrs.frozen(field_transformer=escape_fields)
-class Toolchain:
-    """
-    A toolchain on this machine that builds and runs a program.
-
-    Attributes:
-        language: The language of the program.
-        name: The name of this toolchain in the language's manifest.
-        version: The version of the compiler or the runtime, as the manifest defines.
-        path: The path of its main tool.
-        label: The text that rows show, with libraries that matter: "rustc 1.95.0, tokio 1.38.1".
-        stand_in: It runs the programs, but is not what people mean by the language. `toolchains.install` still tries to
-            install another one.
-        values: The paths and versions of its parts, by their names in the manifest.
-    """
-
-    language: str
-    name: str
-    version: str
-    path: str
-    label: str
-    stand_in: bool = False
-    values: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-
-
-@attrs.frozen(field_transformer=escape_fields)
-class Missing:
-    """
-    Why a program cannot be built or run here.
-
-    Attributes:
-        language: The language of the program.
-        reason: One sentence.
-        install: The command that installs what is missing, or "" if none is known.
-    """
-
-    language: str
-    reason: str
-    install: str
-
-
-@attrs.frozen(field_transformer=escape_fields)
-class Program:
-    """
-    One program that starts N tasks.
-
-    Attributes:
-        name: Its name on the command line and in the files of a study.
-        language: The language that it is written in.
-        title: Its name in charts.
-        kind: What one of its tasks is.
-        variant: ``article`` for the ten of the article, ``idiomatic`` for those that a language's users would write
-            instead, else a word for what sets it apart from both.
-        begins_together: No task begins before all are created, so that N are alive at once however long creating takes.
-        folder: The folder of its language.
-        mappings: The number of memory mappings of one task; 0 if tasks have none of their own.
-        workloads: ``sleep``, and the further workloads that it has a source for.
-        least: The least version of a toolchain that can build and run it; "0" for any.
-        remarks: What a reader of its rows must know, each a few words.
-    """
-
-    name: str
-    language: str
-    title: str
-    kind: Kind
-    variant: str
-    begins_together: bool
-    folder: Path = attrs.field(repr=False)
-    workloads: tuple[str, ...] = ("sleep",)
-    mappings: int = attrs.field(default=0, repr=False)
-    least: str = attrs.field(default="0", repr=False)
-    remarks: tuple[str, ...] = attrs.field(default=(), repr=False)
-
-
-@attrs.frozen
-class Prepared:
-    """
-    A program that is ready to run.
-
-    Attributes:
-        program: The program.
-        toolchain: The toolchain that built it and runs it.
-        workload: What its tasks do.
-        env: The whole environment of a run, without the caller's variables.
-    """
-
-    program: Program
-    toolchain: Toolchain
-    workload: str
-    env: dict[str, str]
-    _run: tuple[str, ...] = attrs.field(repr=False)
-
-    def command(self, tasks: int, duration_s: float) -> tuple[str, ...]:
-        """
-        Return the argument vector of a run. It begins with an absolute path; no shell, no build tool.
-
-        Args:
-            tasks: The number of tasks to start, at least 1.
-            duration_s: How long each sleeps; with ``spawn`` how long the program idles when all have ended, with
-                ``channel`` how long the message is passed on.
-        """
-        flags, argv = self.flags(tasks), list[str]()
-        for word in self._run:
-            argv += flags if word == "{flags}" else (word,)
-        return (*argv, str(tasks), f"{duration_s:.6f}".rstrip("0").rstrip("."))
-
-    def flags(self, tasks: int) -> tuple[str, ...]:
-        """Return the arguments that the runtime needs for so many tasks; the row shows them."""
-        rules = [rule.argv for rule in _entry(self.program).flags if tasks > rule.tasks_above]
-        return rules[-1] if rules else ()
 
 
 def load_programs(extra_dirs: Sequence[Path] = ()) -> dict[str, Program]:
@@ -231,12 +118,12 @@ def detect(program: Program) -> Toolchain | Missing:
     So all programs of a language are compared on one toolchain. If none can do all, return the first that can do this
     program. Results are cached in this process; `forget` clears them.
     """
-    language = _language(program)
+    language = language_of(program)
     found, absent = _detection.find_toolchains(language)
-    most = max((entry.least for entry in language.program), key=_manifest.version_key)
+    most = max((entry.least for entry in language.program), key=version_key)
     for least in (most, program.least):
         for candidate in found:
-            if _manifest.version_key(candidate.version) >= _manifest.version_key(least):
+            if version_key(candidate.version) >= version_key(least):
                 return _toolchain(program, language, candidate)
     if found:
         versions = "; ".join(f"{candidate.label} at {candidate.path}" for candidate in found)
@@ -274,7 +161,7 @@ def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep", wat
         raise InvalidRequest(
             f"{program.name} has no workload {workload!r}; it has {', '.join(map(repr, program.workloads))}"
         )
-    language, entry = _language(program), _entry(program)
+    language, entry = language_of(program), entry_of(program)
     alternative = next(a for a in language.toolchain if a.name == toolchain.name)
     file, name = Path(entry.sources[workload]), entry.name_of(workload)
     values = {**toolchain.values, "program": name, "stem": file.stem}
@@ -287,43 +174,35 @@ def prepare(program: Program, toolchain: Toolchain, workload: str = "sleep", wat
     if alternative.build:
         folder = _build.build_once(language, alternative, name, _tools(toolchain), places, watch)
     final = places(folder)
-    env = {"LANG": "C.UTF-8"} | {name: _manifest.fill(text, final) for name, text in alternative.env.items()}
-    run = tuple(word if word == "{flags}" else _manifest.fill(word, final) for word in alternative.run)
+    env = {"LANG": "C.UTF-8"} | {name: fill(text, final) for name, text in alternative.env.items()}
+    run = tuple(word if word == "{flags}" else fill(word, final) for word in alternative.run)
     return Prepared(program, toolchain, workload, env, run)
 
 
 def is_built(program: Program, toolchain: Toolchain, workload: str = "sleep") -> bool:
     """Return whether `prepare` has nothing to build: the cache has the program, or its sources are run directly."""
-    language, entry = _language(program), _entry(program)
+    language, entry = language_of(program), entry_of(program)
     alternative = next(a for a in language.toolchain if a.name == toolchain.name)
     return not alternative.build or _build.cached_folder(language, entry.name_of(workload), _tools(toolchain)).is_dir()
 
 
 def needs_build(program: Program) -> bool:
     """Return whether the first toolchain of a language builds its programs."""
-    return bool(_language(program).toolchain[0].build)
+    return bool(language_of(program).toolchain[0].build)
 
 
 def _tools(toolchain: Toolchain) -> list[tuple[str, str]]:
     """Return what a built program depends on besides its sources."""
-    return sorted(item for item in toolchain.values.items() if item[0] not in _manifest.ALWAYS)
+    return sorted(item for item in toolchain.values.items() if item[0] not in ALWAYS)
 
 
 def _by_default(program: Program) -> bool:
     return program.variant == "article" or program.folder.parent != PROGRAMS.resolve()
 
 
-def _language(program: Program) -> _manifest.Language:
-    return _manifest.read(program.folder / "language.toml")
-
-
-def _entry(program: Program) -> _manifest.Entry:
-    return next(entry for entry in _language(program).program if entry.name == program.name)
-
-
-def _toolchain(program: Program, language: _manifest.Language, found: _detection.Found) -> Toolchain:
+def _toolchain(program: Program, language: Language, found: _detection.Found) -> Toolchain:
     label = found.label
-    for pin in _entry(program).pins:
+    for pin in entry_of(program).pins:
         match = re.search(pin.pattern, (language.folder / pin.file).read_text(encoding="utf-8"))
         label += f", {pin.name} {match[1] if match else 'of unknown version'}"
     return Toolchain(language.name, found.name, found.version, found.path, label, found.stand_in, found.values)

@@ -13,6 +13,7 @@ from concmem.drivers import install as _install
 from concmem.drivers import manifest as _manifest
 from concmem.drivers import programs as drivers
 from concmem.drivers.install import InstallError, Say
+from concmem.drivers.language import Language, Way
 from concmem.drivers.outside_programs import Watch, unwatched
 from concmem.drivers.programs import Missing, Program, Toolchain
 from concmem.errors import InvalidRequest
@@ -80,10 +81,10 @@ def plan(
     fetched = fetch_lists and needs_apt and _apt.has_apt() and not _apt.has_lists()
     if fetched:
         _fetch(say, watch)
-    here: dict[str, list[_manifest.Way]] = {}  # languages may have the same title: Python with and without uvloop
-    needs_root: dict[str, list[_manifest.Way]] = {}
+    here: dict[str, list[Way]] = {}  # languages may have the same title: Python with and without uvloop
+    needs_root: dict[str, list[Way]] = {}
     able: set[str] = set()
-    left_out: list[_manifest.Language] = []
+    left_out: list[Language] = []
     packages: dict[str, None] = {}
     download_bytes = disk_bytes = 0
     for language, its_programs in absent:
@@ -170,7 +171,7 @@ class _Steps:
         self._watch = watch
         self._updated = updated
 
-    def get(self, language: _manifest.Language, programs: Sequence[Program]) -> None:
+    def get(self, language: Language, programs: Sequence[Program]) -> None:
         if _satisfied(programs):
             return
         for way in language.install:
@@ -196,7 +197,7 @@ def _fetch(say: Say, watch: Watch) -> None:
         say(str(error))
 
 
-def _packages(ways: Sequence[_manifest.Way]) -> str:
+def _packages(ways: Sequence[Way]) -> str:
     kinds = {
         "Debian": [name for way in ways for name in _install.apt_missing(way)],
         "PyPI": [name for way in ways for name in way.pip],
@@ -205,7 +206,7 @@ def _packages(ways: Sequence[_manifest.Way]) -> str:
     return "; ".join(f"{kind}: {' '.join(dict.fromkeys(names))}" for kind, names in kinds.items() if names)
 
 
-def _by_language(programs: Collection[Program]) -> list[tuple[_manifest.Language, list[Program]]]:
+def _by_language(programs: Collection[Program]) -> list[tuple[Language, list[Program]]]:
     folders = dict.fromkeys(program.folder for program in programs)
     return [
         (_manifest.read(folder / "language.toml"), [program for program in programs if program.folder == folder])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-import attrs
-
-from concmem.study.judging.verdicts import Answer, Cells, Key, at_least, median, span
+from concmem.study.judging.found import Side, amounts, amounts_compared, amounts_of_side, both_sides
+from concmem.study.judging.verdicts import Answer, Cells, at_least, median, span
 from concmem.study.results.row import Row
 from concmem.units import format_bytes, format_count, format_seconds
 
@@ -43,9 +42,6 @@ _RUNTIMES = ("go", "java-threads", "csharp", "nodejs", "python", "elixir")
 """One program of each runtime except Rust's."""
 _LATE_S = 2
 """The article's "over 12 s", with tasks that sleep 10 s."""
-_NO_FIGURE = "no figure"
-_SHOWN = 4
-"""Up to this number of programs on one side of a comparison are all shown."""
 
 Judge = Callable[[Cells, int], tuple[Answer, str]]
 """Takes the figures and the number of tasks; returns whether the claim holds, and what was found."""
@@ -57,9 +53,9 @@ def all_below(lesser: Sequence[str], greater: Sequence[str]) -> Judge:
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         below, above = ([(program, tasks) for program in side] for side in (lesser, greater))
         answers = [cells.below(less, more) for less in below for more in above]
-        sides = [_side(cells, below, "largest", -1), _side(cells, above, "smallest", 0)]
+        sides = [amounts_of_side(cells, below, "largest", -1), amounts_of_side(cells, above, "smallest", 0)]
         # The programs that the claim is about come first: they are fewer.
-        return at_least(len(answers), answers), _both(*(sides if len(lesser) <= len(greater) else sides[::-1]))
+        return at_least(len(answers), answers), both_sides(*(sides if len(lesser) <= len(greater) else sides[::-1]))
 
     return judge
 
@@ -69,7 +65,7 @@ def times(one: str, other: str, low: float, high: float, *, other_tasks: int | N
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         keys = (one, tasks), (other, other_tasks or tasks)
-        return cells.ratio(*keys, low, high), _compared(cells, *keys)
+        return cells.ratio(*keys, low, high), amounts_compared(cells, *keys)
 
     return judge
 
@@ -81,7 +77,7 @@ def times_the_best(program: str, others: Sequence[str], low: float) -> Judge:
         own, keys = (program, tasks), [(other, tasks) for other in others]
         answer = at_least(1, [cells.ratio(own, key, low, float("inf")) for key in keys])
         best = [(row.program, tasks) for row in cells.good(*keys)[:1]]
-        return answer, _compared(cells, own, *best)
+        return answer, amounts_compared(cells, own, *best)
 
     return judge
 
@@ -93,8 +89,8 @@ def any_above(program: str, others: Sequence[str]) -> Judge:
         own, keys = (program, tasks), [(other, tasks) for other in others]
         answers = {key: cells.below(own, key) for key in keys}
         above = cells.good(*(key for key, answer in answers.items() if answer.holds))
-        larger = _Side(f"more: {_amounts(above)}") if above else _side(cells, keys, "largest", -1)
-        return at_least(1, list(answers.values())), _both(_side(cells, [own], "largest", -1), larger)
+        larger = Side(f"more: {amounts(above)}") if above else amounts_of_side(cells, keys, "largest", -1)
+        return at_least(1, list(answers.values())), both_sides(amounts_of_side(cells, [own], "largest", -1), larger)
 
     return judge
 
@@ -104,12 +100,12 @@ def is_within(program: str, low: float, high: float) -> Judge:
 
     def judge(cells: Cells, tasks: int) -> tuple[Answer, str]:
         if why := cells.why_not((program, tasks)):
-            return Answer(None, (why,)), _amounts([])
+            return Answer(None, (why,)), amounts([])
         (row,) = cells.good((program, tasks))
         ends = span(row)
         holds = ends.within(low, high)
         between = f"its range is {format_bytes(ends.low)} to {format_bytes(ends.high)}"
-        return Answer(holds, () if holds is not None else (between,)), f"{_amounts([row])} ({median(row) / 1e6:.3g} MB)"
+        return Answer(holds, () if holds is not None else (between,)), f"{amounts([row])} ({median(row) / 1e6:.3g} MB)"
 
     return judge
 
@@ -121,10 +117,10 @@ def cannot_run(program: str) -> Judge:
         key = program, tasks
         row = cells.row(key)
         if row is not None and row.median_bytes is not None:
-            return Answer(False), f"{row.figure_runs} of {row.runs} runs succeeded: {_amounts([row])}"
+            return Answer(False), f"{row.figure_runs} of {row.runs} runs succeeded: {amounts([row])}"
         if row is not None and row.status in ("failed", "skipped") and row.limit:
             return Answer(True), f"{row.limit}; {row.reason}"
-        return Answer(None, (cells.why_not(key),)), _amounts([])
+        return Answer(None, (cells.why_not(key),)), amounts([])
 
     return judge
 
@@ -134,17 +130,17 @@ def under_idle(cells: Cells, tasks: int) -> tuple[Answer, str]:
     threads = ("rust-threads", tasks)
     idle = {(runtime, 1): cells.below(threads, (runtime, 1)) for runtime in _RUNTIMES}
     above = cells.good(*(key for key, answer in idle.items() if answer.holds))
-    shown = f"more with one task: {_amounts(above)}"
+    shown = f"more with one task: {amounts(above)}"
     if not above:
-        shown = f"no other runtime needs more with one task; the largest is {_amounts(cells.good(*idle)[-1:])}"
-    return at_least(2, list(idle.values())), f"{_amounts(cells.good(threads))}; {shown}"
+        shown = f"no other runtime needs more with one task; the largest is {amounts(cells.good(*idle)[-1:])}"
+    return at_least(2, list(idle.values())), f"{amounts(cells.good(threads))}; {shown}"
 
 
 def is_competitive(cells: Cells, tasks: int) -> tuple[Answer, str]:
     """Judge whether C# is among the better half."""
     own, others = ("csharp", tasks), [(program, tasks) for program in LARGE if program != "csharp"]
     answer = at_least(len(LARGE) - len(LARGE) // 2, [cells.below(own, other) for other in others])
-    found = _amounts(cells.good(own))
+    found = amounts(cells.good(own))
     if cells.good(own):
         order = cells.good(own, *others)
         smaller = [row for row in order if cells.below((row.program, tasks), own).holds]
@@ -152,8 +148,8 @@ def is_competitive(cells: Cells, tasks: int) -> tuple[Answer, str]:
             row for row in order if row.program != "csharp" and cells.below((row.program, tasks), own).holds is None
         ]
         rank = f"{len(smaller) + 1}" + (f" to {len(smaller) + len(tied) + 1}" if tied else "")
-        found += f", rank {rank} of {len(order)}" + (f" after {_amounts(smaller)}" if smaller else "")
-        found += f", tied within range and error with {_amounts(tied)}" if tied else ""
+        found += f", rank {rank} of {len(order)}" + (f" after {amounts(smaller)}" if smaller else "")
+        found += f", tied within range and error with {amounts(tied)}" if tied else ""
     return answer, found
 
 
@@ -206,7 +202,7 @@ def beats_a_rust_runtime(cells: Cells, tasks: int) -> tuple[Answer, str]:
     own = ("csharp", tasks)
     answers = {(runtime, tasks): cells.below(own, (runtime, tasks)) for runtime in RUST_ASYNC}
     beaten = cells.good(*(key for key, answer in answers.items() if answer.holds))
-    found = _amounts(cells.good(own, *answers))
+    found = amounts(cells.good(own, *answers))
     if beaten:
         found += f"; C# needs less than {' and '.join(row.title for row in beaten)}"
     return at_least(1, list(answers.values())), found
@@ -225,7 +221,7 @@ def most_are_late(cells: Cells, tasks: int) -> tuple[Answer, str]:
         for row in late
     )
     found = f"{len(late)} of {len(good)}" + (f": {times_s}" if late else "")
-    return at_least(len(LARGE) // 2 + 1, answers), found if good else _amounts([])
+    return at_least(len(LARGE) // 2 + 1, answers), found if good else amounts([])
 
 
 def _wall_s(row: Row) -> float:
@@ -235,47 +231,3 @@ def _wall_s(row: Row) -> float:
 
 def _is_late(row: Row) -> bool:
     return row.beyond_s is not None and row.beyond_s > _LATE_S
-
-
-def _amounts(rows: Iterable[Row]) -> str:
-    return ", ".join(f"{row.title} {format_bytes(median(row))}" for row in rows) or _NO_FIGURE
-
-
-@attrs.frozen
-class _Side:
-    """
-    One side of a comparison.
-
-    Attributes:
-        text: Its amounts, or for which programs there is none.
-        has_figure: Whether it has an amount.
-    """
-
-    text: str
-    has_figure: bool = True
-
-
-def _side(cells: Cells, keys: Sequence[Key], outermost: str, nearest: int) -> _Side:
-    """Return the amounts on one side of a comparison; with many programs, only the one nearest to the other side."""
-    rows = cells.good(*keys)
-    if not rows:
-        programs = [program for program, _ in keys]
-        names = ", ".join(programs) if len(keys) <= _SHOWN else f"the other {len(keys)}"
-        return _Side(f"{_NO_FIGURE} for {names}", has_figure=False)
-    if len(rows) <= _SHOWN:
-        return _Side(_amounts(rows))
-    return _Side(f"the {outermost} of the other {len(rows)}: {_amounts([rows[nearest]])}")
-
-
-def _both(one: _Side, other: _Side) -> str:
-    """Join the two sides of a comparison."""
-    return f"{one.text}; {other.text}" if one.has_figure or other.has_figure else _NO_FIGURE
-
-
-def _compared(cells: Cells, *keys: Key) -> str:
-    """Return the amount of each cell and, with two cells, the ratio of the first to the second."""
-    rows = [row for key in keys for row in cells.good(key)]
-    sizes = len({tasks for _, tasks in keys}) > 1
-    amounts = [_amounts([row]) + (f" with {format_count(row.tasks)}" if sizes else "") for row in rows]
-    ratio = f": {median(rows[0]) / median(rows[1]):.3g} times" if len(rows) == 2 else ""
-    return (", ".join(amounts) or _NO_FIGURE) + ratio

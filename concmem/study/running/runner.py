@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -17,15 +17,15 @@ from concmem.drivers import programs as drivers
 from concmem.drivers.outside_programs import Watch, unwatched
 from concmem.errors import ConcmemError, SamplerError
 from concmem.host import threads_on_machine
-from concmem.study.limits.kinds import KERNEL_BYTES_EACH, MEMORY, Limit, limits_here, memory_limit, obstacles
-from concmem.study.limits.memory import available_bytes, each_bytes, estimate_bytes, margin_bytes
+from concmem.study.limits.kinds import MEMORY, Limit, limits_here, obstacles
 from concmem.study.plan import Cell, Plan
 from concmem.study.results.quantities import left_over, plateau
 from concmem.study.running.attempt import Attempt, Limits, run_once
+from concmem.study.running.memory_check import thread_memory_limit, too_large, tree_limit_bytes
 from concmem.study.running.reasons import Reason, not_seen, too_late, too_soon, why_failed
 from concmem.study.store.records import Entry, Run
 from concmem.study.workloads import workload
-from concmem.units import format_bytes, format_count
+from concmem.units import format_count
 
 __all__ = ["OnStart", "Runner"]
 
@@ -142,10 +142,10 @@ class Runner:
         run = attrs.evolve(run, flags=prepared.flags(cell.tasks))
         earlier = tuple(earlier_runs)
         limits = limits_here([prepared.program], of_others=threads_on_machine())
-        memory = _thread_memory_limit(prepared.program, earlier)
+        memory = thread_memory_limit(prepared.program, earlier)
         run = attrs.evolve(run, obstacles=tuple(obstacles([*limits, *memory], cell.tasks)))
-        if too_large := _too_large(cell, earlier):
-            return _with(too_large, run)
+        if reason := too_large(cell, earlier):
+            return _with(reason, run)
         # If another limit is narrower, the program fails by itself, and its output shows how far it came.
         if run.obstacles and run.obstacles[0].name == MEMORY:
             return _with(Reason("no_memory", f"{format_count(cell.tasks)} threads: {run.obstacles[0]}"), run)
@@ -173,7 +173,7 @@ class Runner:
         limits = Limits(
             launch_s=run.sleep_s if races else plan.launch_limit_s,
             finish_s=run.sleep_s + plan.finish_limit_s,
-            memory_bytes=self._memory_limit_bytes(run, kind),
+            memory_bytes=tree_limit_bytes(run.tasks, kind),
         )
         command = prepared.command(run.tasks, run.sleep_s)
         try:
@@ -194,11 +194,6 @@ class Runner:
             or (not_seen(result, run.tasks, kind, run.sleep_s) if plan.workload == "sleep" else None)
         )
         return self._judged(run, result, reason, kind)
-
-    def _memory_limit_bytes(self, run: Run, kind: str) -> int:
-        """Return the memory limit of the tree; threads must leave memory for their kernel stacks and structures."""
-        kernel_bytes = run.tasks * KERNEL_BYTES_EACH if kind == "thread" else 0
-        return max(1, available_bytes() - margin_bytes() - min(kernel_bytes, available_bytes() // 2))
 
     def _judged(self, run: Run, result: Attempt, reason: Reason | None, kind: str) -> Run:
         work, measurement = self._workload, result.measurement
@@ -245,40 +240,6 @@ def _with(reason: Reason, run: Run) -> Run:
 
 def _same(run: Run, cell: Cell) -> bool:
     return (run.program, run.tasks) == (cell.program, cell.tasks)
-
-
-def _thread_memory_limit(program: drivers.Program, earlier_runs: Sequence[Run]) -> Iterator[Limit]:
-    """Yield the free memory as a limit if the tasks are threads, whose kernel memory RSS does not show."""
-    if program.kind == "thread":
-        yield memory_limit(each_bytes(earlier_runs, program.name), max(0, available_bytes() - margin_bytes()))
-
-
-def _too_large(cell: Cell, earlier_runs: Sequence[Run]) -> Reason | None:
-    """Return why a run would not fit into the machine's memory; None if it fits or no estimate is possible."""
-    estimate = estimate_bytes(earlier_runs, cell.program, cell.tasks)
-    if estimate is None:
-        return None
-    needed, basis = estimate
-    free = available_bytes()
-    if needed <= free - margin_bytes():
-        return None
-    if failed := _failed_before(cell, earlier_runs):
-        # An estimate from smaller runs says nothing about a size that fails for another reason.
-        sentence = f"not tried: it failed with {format_count(failed.tasks)} tasks: {failed.reason}"
-        return Reason("smaller_failed", sentence)
-    return Reason(
-        "too_large",
-        f"{format_count(cell.tasks)} tasks would need about {format_bytes(needed)}, estimated from {basis}; "
-        f"{format_bytes(free)} is free, and {format_bytes(margin_bytes())} of it must stay free",
-    )
-
-
-def _failed_before(cell: Cell, earlier_runs: Sequence[Run]) -> Run | None:
-    """Return a failed run of the largest smaller size at which no run of the program succeeded, or None."""
-    runs = [run for run in earlier_runs if run.program == cell.program and run.tasks < cell.tasks]
-    good = {run.tasks for run in runs if run.status == "ok"}
-    failed = [run for run in runs if run.status == "failed" and run.tasks not in good]
-    return max(failed, key=lambda run: run.tasks, default=None)
 
 
 def _late(result: Attempt, sleep_s: float) -> bool:
