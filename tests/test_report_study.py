@@ -341,12 +341,23 @@ def test_a_shortened_reason_keeps_its_numbers_and_its_limit(study: Study) -> Non
     row = next(row for row in rows(study) if (row.program, row.tasks) == ("threads", 100_000))
     for length in range(60, 300):
         filler = "x " * (length // 2) + "y" * (length % 2)
-        text = instead(attrs.evolve(row, reason=f"{filler}; most alive: 32 448 at once; kernel.pid_max is 32768"), 100)
+        reason = f"{filler}; most alive: 32 448 at once; kernel.pid_max is 32768"
+        text = instead(attrs.evolve(row, reason=reason, reason_limit="kernel.pid_max is 32768"), 100)
         plain = text.replace("\n", " ").replace("\u00a0", " ")
         assert plain.removesuffix(" (see the table)").endswith("; kernel.pid_max is 32768")
         assert len(text.splitlines()) <= 3
         assert ("32\u00a0448" in text) == ("448" in text) == ("32" in text.replace("32768", ""))
     assert instead(attrs.evolve(row, reason="not tried: it could not"), 100) == "not tried: it could not"
+
+
+def test_a_shortened_reason_names_its_limit_and_nothing_else_that_comes_last(study: Study) -> None:
+    """The limit is not what comes last in the sentence."""
+    reason = f"{'could not start thread 7: ' * 12}; kernel.pid_max is 32768; could not be killed: 7 (java)"
+    for limit, kept in (("kernel.pid_max is 32768", "; kernel.pid_max is 32768"), ("", "")):
+        run = Run(program="fat", tasks=1, index=0, status="failed", sleep_s=1, reason=reason, reason_limit=limit)
+        (row,) = [row for row in rows(attrs.evolve(study, runs=[run])) if (row.program, row.tasks) == ("fat", 1)]
+        text = instead(row, 100).replace("\n", " ").replace("\u00a0", " ")
+        assert text.endswith(f" ...{kept} (see the table)")
 
 
 def test_a_folder_without_a_study(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def test_a_study_of_schema_1() -> None:
     failed = runs["java-threads", 100_000, 0]
     assert failed.status == "failed" and failed.reason.startswith("could not start thread 32432: ")
     assert failed.other_work is None and not failed.was_busy
+    assert (failed.reason_limit, failed.named_limit) == (None, "kernel.pid_max is 32768")
     assert runs["java-threads", 31_000, 0].instead_of == 100_000
     table = report.study_bytes(study, "md").decode()
     go = next(line for line in table.splitlines() if line.startswith("| go |"))

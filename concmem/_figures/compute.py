@@ -11,14 +11,7 @@ from functools import lru_cache
 
 import attrs
 
-from concmem._figures.ends import (
-    LARGEST_ALONE,
-    explains_charge,
-    lower_ends,
-    outside_bytes,
-    upper_ends,
-    why_no_upper_end,
-)
+from concmem._figures.ends import explains_charge, lower_ends, outside_bytes, upper_ends, why_no_upper_end
 from concmem._figures.figure_source import FigureSource
 from concmem._figures.tree import Tree
 from concmem.model import Figure, Status
@@ -125,13 +118,12 @@ def peak(tree: Tree, figures: Figures) -> Figure:
     if low is None or (low.low_bytes == 0 and largest.status == "upper_bound"):
         is_lower = upper.high_bytes is not None and upper.high_bytes < (largest.high_bytes or 0)
         return upper if is_lower else largest
-    by_largest = low.note == LARGEST_ALONE
     if upper.bytes is None:
-        is_known = is_alone and by_largest and largest.status == "sampled"
+        is_known = is_alone and low.is_one_process and largest.status == "sampled"
         note = largest.note if is_known else f"a lower bound: {upper.note}"
         return Figure(low.bytes, "sampled", low.source.value, note=note, over_bytes=low.error_bytes)
     high_bytes = upper.bytes + upper.error_bytes
-    if is_alone and by_largest and largest.high_bytes is not None:
+    if is_alone and low.is_one_process and largest.high_bytes is not None:
         note = largest.note
         by_mark_bytes = largest.high_bytes + outside_bytes(tree)
         high_source = upper.source

@@ -17,10 +17,7 @@ from concmem._figures.tree import Tree
 from concmem.model import Figure
 from concmem.units import format_bytes
 
-__all__ = ["LARGEST_ALONE", "End", "explains_charge", "lower_ends", "outside_bytes", "upper_ends", "why_no_upper_end"]
-
-LARGEST_ALONE = "its largest process alone"
-"""The note of the lower end that is the high-water mark of one process."""
+__all__ = ["End", "explains_charge", "lower_ends", "outside_bytes", "upper_ends", "why_no_upper_end"]
 
 _MACHINE_MARGIN_BYTES = 1 << 20
 """Shared memory of a whole machine varies by this much while nothing special happens."""
@@ -36,12 +33,14 @@ class End:
         source: Where it was read.
         note: What it is: the end of "at most X: ..." or "lower end: ...".
         error_bytes: The amount may be wrong by this much: lower than a lower end, higher than an upper end.
+        is_one_process: Whether it is the high-water mark of the largest process.
     """
 
     bytes: int
     source: FigureSource
     note: str
     error_bytes: int = 0
+    is_one_process: bool = False
 
     @property
     def low_bytes(self) -> int:
@@ -59,7 +58,8 @@ def lower_ends(tree: Tree, figures: Mapping[str, Figure]) -> Iterator[End]:
     held, largest, pss = tree.held, figures["largest_peak_rss"], figures["tree_peak_pss"]
     if largest.bytes is not None and largest.status != "upper_bound":
         over_bytes = min(largest.bytes, largest.over_bytes + held.duplicate_bytes)
-        yield End(largest.bytes, FigureSource(largest.source), LARGEST_ALONE, over_bytes)
+        source, note = FigureSource(largest.source), "its largest process alone"
+        yield End(largest.bytes, source, note, over_bytes, is_one_process=True)
     if pss.bytes is not None:
         value = max(pss.bytes, held.pss_bytes)
         yield End(value, FigureSource.PSS, "the largest sum of PSS that was read", pss.over_bytes)

@@ -62,23 +62,25 @@ def _print(programs_dirs: tuple[Path, ...]) -> None:
     from concmem.drivers.programs import Missing
     from concmem.drivers.toolchains import survey
 
-    rows: dict[tuple[str, str, str], list[str]] = {}
+    rows: dict[tuple[str, str | None, str], list[str]] = {}
     places: dict[tuple[str, str], None] = {}
     lacking: dict[Missing, list[str]] = {}
     for name, found in survey(programs_dirs).items():
+        key: tuple[str, str | None, str]
         if isinstance(found, Missing):
-            row = (found.language, "missing", "")
+            key = (found.language, None, "")
             lacking.setdefault(found, []).append(name)
         else:
-            row = (found.language, found.name, found.version)
+            key = (found.language, found.name, found.version)
             places[found.language, found.path] = None
-        rows.setdefault(row, []).append(name)
+        rows.setdefault(key, []).append(name)
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("language", "programs", "toolchain", "version"):
         table.add_column(column, no_wrap=True)
     for (language, toolchain, version), names in rows.items():
-        table.add_row(language, "\n".join(names), Text(toolchain, "red" if toolchain == "missing" else ""), version)
+        shown = Text("missing", "red") if toolchain is None else Text(toolchain)
+        table.add_row(language, "\n".join(names), shown, version)
     console = PipeConsole()
     width = console.width if console.is_terminal else _ENDLESS
     console.width = _ENDLESS

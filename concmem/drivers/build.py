@@ -50,8 +50,9 @@ def build_once(
         BuildError: The compiler fails, or does not end in time.
         CacheError: The cache directory cannot be used.
     """
-    target = cached_folder(language, program, tools)
-    shared = cache_dir() / "shared" / f"{language.folder.name}-{target.name.rpartition('-')[2]}"
+    key = _key(language, tools)
+    target = _program_folder(program, key)
+    shared = cache_dir() / "shared" / f"{language.folder.name}-{key}"
 
     def make(scratch: Path) -> None:
         _make(language, alternative, {**places(scratch), "shared": str(shared)}, scratch, watch)
@@ -61,7 +62,11 @@ def build_once(
 
 def cached_folder(language: Language, program: str, tools: Iterable[object]) -> Path:
     """Return the folder in the cache that has a program after `build_once`."""
-    return cache_dir() / "programs" / f"{program}-{_key(language, tools)}"
+    return _program_folder(program, _key(language, tools))
+
+
+def _program_folder(program: str, key: str) -> Path:
+    return cache_dir() / "programs" / f"{program}-{key}"
 
 
 def _make(language: Language, alternative: Alternative, values: dict[str, str], scratch: Path, watch: Watch) -> None:

@@ -26,19 +26,22 @@ def instead(row: Row, columns: int, largest: Row | None = None) -> str:
     text = f"not run: {row.reason}" if row.status == "not run" else row.reason
     if largest is not None and largest.median_bytes is not None:
         text = f"{number_of(largest.tasks)} ran, with {format_bytes(largest.median_bytes)}; {text}"
-    # No-break spaces keep a number together with the word before it and its unit.
-    text = re.sub(r"(?<!;) (?=\d)|(?<=\d) (?=[KMGTP]?i?B\b)", "\u00a0", text)
+    text = _with_numbers_kept(text)
     lines = textwrap.wrap(text, columns)
     if len(lines) > REASON_LINES:
-        # A reason ends with the limit that was reached. A shortened reason keeps it.
-        last = text.rpartition("; ")[2]
-        kept = f"; {last}" if 0 < len(last) <= columns // 2 else ""
+        # A shortened reason still names the limit that was reached.
+        kept = f"; {_with_numbers_kept(row.reason_limit)}" if 0 < len(row.reason_limit) <= columns // 2 else ""
         placeholder = f" ...{kept} (see the table)"
         return "\n".join(textwrap.wrap(text, columns, max_lines=REASON_LINES, placeholder=placeholder))
     # The least width with the same number of lines gives lines of similar length.
     widths = range(max(map(len, text.split(" "))), columns)
     balanced = (textwrap.wrap(text, width) for width in widths)
     return "\n".join(next((shorter for shorter in balanced if len(shorter) == len(lines)), lines))
+
+
+def _with_numbers_kept(text: str) -> str:
+    """Return a text whose numbers stay together with the word before them and their unit, by no-break spaces."""
+    return re.sub(r"(?<!;) (?=\d)|(?<=\d) (?=[KMGTP]?i?B\b)", "\u00a0", text)
 
 
 def label(row: Row, planned_sleep_s: float) -> str:

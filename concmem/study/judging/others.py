@@ -29,6 +29,7 @@ class Source:
         unit: The unit that the publication uses.
         unit_bytes: The unit in bytes.
         unit_why: How the unit is known.
+        take: The number of the author's measurement in that year; None if there is only one.
     """
 
     key: str
@@ -42,12 +43,13 @@ class Source:
     unit: str
     unit_bytes: int
     unit_why: str
+    take: int | None = None
 
     @property
     def name(self) -> str:
         """The name for tables: ``hez2010, take 2 (2024)``."""
-        _, take, number = self.key.partition("-take-")
-        return f"{self.author}{', take ' if take else ''}{number} ({self.year})"
+        take = "" if self.take is None else f", take {self.take}"
+        return f"{self.author}{take} ({self.year})"
 
 
 @attrs.frozen(kw_only=True)

@@ -22,7 +22,17 @@ from concmem._escaping import escape_fields
 from concmem.drivers.programs import Program
 from concmem.units import format_bytes
 
-__all__ = ["KERNEL_BYTES_EACH", "MEMORY", "Limit", "Obstacle", "commands", "limits_here", "memory_limit", "obstacles"]
+__all__ = [
+    "KERNEL_BYTES_EACH",
+    "MEMORY",
+    "Limit",
+    "Obstacle",
+    "commands",
+    "is_near",
+    "limits_here",
+    "memory_limit",
+    "obstacles",
+]
 
 MEMORY = "memory"
 
@@ -34,8 +44,14 @@ tables of its user stack.
 _MOST_PIDS = 1 << 22
 _MOST_THREADS = (1 << 30) - 1
 _MOST = (1 << 31) - 1
+_NEAR = 0.98
 _SLACK = 2048
 """Allowance for other threads and mappings of the runtime and the machine."""
+
+
+def is_near(used: int, limit: int) -> bool:
+    """Return whether a limit has been reached: what is used is within 2 % of it."""
+    return _NEAR * limit <= used <= limit / _NEAR
 
 
 @attrs.frozen

@@ -54,6 +54,7 @@ class Row:
         threads: The most threads that any run had.
         minor_faults, major_faults: Medians of the page faults.
         reason: Why the status is not ``ok``, in one sentence.
+        reason_limit: The limit that the reason names, in a few words; "" if it names none; no column.
     """
 
     program: str
@@ -98,6 +99,7 @@ class Row:
     minor_faults: int | None = None
     major_faults: int | None = None
     reason: str = ""
+    reason_limit: str = attrs.field(default="", metadata={"column": ""})
     instead_of: int | None = None
     remarks: tuple[str, ...] = ()
 

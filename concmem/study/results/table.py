@@ -102,6 +102,7 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
     with_figure = [run for run in runs if run.peak is not None and run.peak.bytes is not None]
     good = counted_runs(with_figure)
     figures = [figure for run in good if (figure := run.peak) is not None]
+    without = [run for run in runs if run not in with_figure]
     shares = [run.other_work.taken_share for run in good if run.other_work is not None]
     row = Row(
         program=entry.name,
@@ -122,9 +123,8 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         is_busy=bool(good) and all(run.was_busy for run in good),
         other_share=max(shares, default=None),
         limit=next((str(run.obstacles[0]) for run in runs if run.status != "ok" and run.obstacles), ""),
-        reason=_reasons(_why_no_figure(run) for run in runs if run not in with_figure)
-        if runs
-        else "the study is not finished",
+        reason=_reasons(map(_why_no_figure, without)) if runs else "the study is not finished",
+        reason_limit=_reasons(run.named_limit for run in without if run.named_limit),
     )
     if not figures:
         return row

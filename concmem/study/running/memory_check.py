@@ -39,12 +39,10 @@ def too_large(cell: Cell, earlier_runs: Sequence[Run]) -> Reason | None:
     if failed := _failed_before(cell, earlier_runs):
         # An estimate from smaller runs says nothing about a size that fails for another reason.
         sentence = f"not tried: it failed with {format_count(failed.tasks)} tasks: {failed.reason}"
-        return Reason("smaller_failed", sentence)
-    return Reason(
-        "too_large",
-        f"{format_count(cell.tasks)} tasks would need about {format_bytes(needed)}, estimated from {basis}; "
-        f"{format_bytes(free)} is free, and {format_bytes(margin_bytes())} of it must stay free",
-    )
+        return Reason("smaller_failed", sentence, failed.named_limit)
+    needs = f"{format_count(cell.tasks)} tasks would need about {format_bytes(needed)}, estimated from {basis}"
+    limit = f"{format_bytes(free)} is free, and {format_bytes(margin_bytes())} of it must stay free"
+    return Reason("too_large", f"{needs}; {limit}", limit)
 
 
 def _failed_before(cell: Cell, earlier_runs: Sequence[Run]) -> Run | None:

@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 
 from concmem.model import Measurement
-from concmem.study.limits.kinds import Limit
+from concmem.study.limits.kinds import Limit, is_near
 from concmem.study.running.attempt import Attempt, Limits
 from concmem.study.workloads import Workload
 from concmem.units import format_bytes, format_count, format_seconds, signal_name
@@ -36,7 +36,6 @@ _TRACE = re.compile(r"\s|at \S+\(|note: |goroutine \d|exit status|[-=#]{3}")
 _THREAD_KINDS = frozenset({"thread"})
 _QUOTED = 240
 _ARRIVAL_S = 0.05
-_NEAR = 0.98
 _SEEN_S = 0.2
 """Threads that sleep for a shorter time than this need not be seen."""
 
@@ -49,10 +48,12 @@ class Reason:
     Attributes:
         code: Its kind.
         sentence: One sentence.
+        limit: The limit that the sentence names, in a few words: ``kernel.pid_max is 32768``; "" if it names none.
     """
 
     code: ReasonCode
     sentence: str
+    limit: str = ""
 
 
 def own_message(attempt: Attempt) -> str:
@@ -98,7 +99,7 @@ def why_failed(
     not_killed = f"could not be killed: {survivors[0]}: {survivors[0].sentence}{more}"
     if reason is None:
         return Reason("still_running", not_killed)
-    return Reason(reason.code, f"{reason.sentence}; {not_killed}")
+    return attrs.evolve(reason, sentence=f"{reason.sentence}; {not_killed}")
 
 
 def _why_failed(
@@ -130,12 +131,12 @@ def _why_failed(
             return Reason("missing_line", f"exited with 0 but its last line is not 'done {tasks}': {last!r}")
         return None
     code, how = _how_ended(attempt)
+    limit = ""
     parts = [f"{own_message(attempt) or 'it printed no reason'} ({how})"]
     if kind in _THREAD_KINDS and measurement.max_threads > 1:
         parts.append(f"most threads alive at once: {format_count(measurement.max_threads)}")
-        if limit := limit_reached(measurement.max_threads, of_machine, attempt.max_machine_threads):
-            parts.append(limit)
-    return Reason(code, "; ".join(parts))
+        limit = limit_reached(measurement.max_threads, of_machine, attempt.max_machine_threads)
+    return Reason(code, "; ".join(filter(None, (*parts, limit))), limit)
 
 
 def _how_ended(attempt: Attempt) -> tuple[ReasonCode, str]:
@@ -197,7 +198,7 @@ def limit_reached(threads: int, limits: Iterable[Limit], on_machine: int) -> str
     """
     for limit in limits:
         used = max(threads, on_machine) if limit.of_machine else threads * limit.each + limit.taken
-        if _NEAR * limit.value <= used <= limit.value / _NEAR:
+        if is_near(used, limit.value):
             others = on_machine - threads if limit.of_machine else 0
             shared = f", and other processes had {format_count(others)} threads" if others > 0.05 * on_machine else ""
             return f"{limit.name} is {limit.value}{shared}"

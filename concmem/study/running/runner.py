@@ -96,7 +96,7 @@ class Runner:
         )
         toolchain = drivers.detect(program)
         if isinstance(toolchain, drivers.Missing):
-            missing = f"{toolchain.reason.rstrip('.')} ({toolchain.install})" if toolchain.install else toolchain.reason
+            missing = f"{toolchain.reason} ({toolchain.install})" if toolchain.install else toolchain.reason
             entry = attrs.evolve(entry, missing=_one_line(missing))
         else:
             entry = attrs.evolve(entry, toolchain=toolchain.label, toolchain_name=toolchain.name)
@@ -235,7 +235,7 @@ class Runner:
 
 
 def _with(reason: Reason, run: Run) -> Run:
-    return attrs.evolve(run, reason=reason.sentence, reason_code=reason.code)
+    return attrs.evolve(run, reason=reason.sentence, reason_code=reason.code, reason_limit=reason.limit)
 
 
 def _same(run: Run, cell: Cell) -> bool:

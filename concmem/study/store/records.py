@@ -9,11 +9,11 @@ from typing import Literal
 import attrs
 from attrs.validators import ge, le, optional
 
-from concmem._escaping import escape_fields
+from concmem._escaping import escape_fields, escape_text
 from concmem._files.names import NAME_RULE, check_name, is_name
 from concmem.host import Host
 from concmem.model import Exit, Figure, Measurement
-from concmem.study.limits.kinds import Obstacle
+from concmem.study.limits.kinds import MEMORY, Obstacle, is_near
 from concmem.study.plan import MOST_TASKS, Cell, Plan, StudyError
 from concmem.study.running.other_work import OtherWork
 
@@ -59,6 +59,8 @@ class Run:
         status: ``ok`` (all tasks were alive at once, and it ended well), ``failed``, or ``skipped`` (never started).
         reason: One sentence, if the status is not ``ok``.
         reason_code: The kind of the reason, one of `ReasonCode`; "" if the status is ``ok``, and in older files.
+        reason_limit: The limit that the reason names, in a few words; "" if it names none; None if the status is
+            ``ok``, and in older files.
         sleep_s: How long the tasks slept: more than planned if launching took longer.
         attempts: How many times the program was started, with longer and longer sleeps.
         flags: Flags of the runtime that the table shows.
@@ -89,6 +91,7 @@ class Run:
     status: RunStatus
     reason: str = ""
     reason_code: str = ""
+    reason_limit: str | None = attrs.field(default=None, converter=attrs.converters.optional(escape_text))
     sleep_s: float = attrs.field(validator=ge(0))
     attempts: int = attrs.field(default=0, validator=ge(0))
     flags: tuple[str, ...] = ()
@@ -123,6 +126,15 @@ class Run:
         if self.launch_s is None or self.done_s is None:
             return None
         return self.done_s - self.launch_s - self.sleep_s
+
+    @property
+    def named_limit(self) -> str:
+        """The limit that the reason names, or ""; of a run in an older file, the one that its threads had reached."""
+        if self.reason_limit is not None or self.status != "failed" or self.measurement is None:
+            return self.reason_limit or ""
+        threads = self.measurement.max_threads
+        reached = (each for each in self.obstacles if each.name != MEMORY and is_near(threads, each.room))
+        return next((f"{obstacle.name} is {obstacle.value}" for obstacle in reached), "")
 
     @property
     def peak(self) -> Figure | None:
