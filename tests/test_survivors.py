@@ -198,6 +198,94 @@ def test_a_process_that_waits_in_the_kernel(tmp_path: Path, marked: Any) -> None
     marked.wait_for(0)
 
 
+WITHOUT_CAP_KILL = """
+import ctypes, json, os, sys
+PR_CAPBSET_DROP, CAP_KILL = 24, 5
+if len(sys.argv) == 2:
+    assert ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_KILL, 0, 0, 0) == 0
+    os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], sys.argv[1], "again"])
+import concmem
+argv, null = [sys.executable, "-S", "-c", STARTS_OTHERS], concmem.DEVNULL
+m = concmem.measure(argv, timeout_s=0.5, stdout=null, stderr=null)
+print(json.dumps([m.exit.reason, [[s.name, s.reason] for s in m.sampler.survivors]]))
+"""
+STARTS_OTHERS = """
+import os, time
+with open("/proc/self/comm", "w") as file:
+    file.write("starts-others")
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+while True:
+    if os.fork() == 0:
+        if os.fork() == 0:  # one that the sampler must reap
+            time.sleep(0.02)
+        os._exit(0)
+    time.sleep(0.02)
+    os.wait()
+"""
+
+
+@is_root
+def test_a_process_that_is_not_permitted_to_be_killed_and_starts_others(marked: Any) -> None:
+    """Processes that it starts while the tree is killed are no progress: the sampler gives up all the same."""
+    code = f"STARTS_OTHERS = {STARTS_OTHERS!r}\n{WITHOUT_CAP_KILL}"
+    argv = [sys.executable, "-c", code, code]
+    done = subprocess.run(argv, env=marked.env, capture_output=True, text=True, timeout=GIVEN_UP_S)
+    reason, survivors = json.loads(done.stdout)
+    assert reason == "timeout"
+    assert ["starts-others", "not_permitted"] in survivors
+
+
+def own_sampler() -> int:
+    """Return the PID of the only sampler of this process."""
+    children = {
+        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
+    }
+    (pid,) = (pid for pid in children if b"concmem-sampler" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return pid
+
+
+def test_a_stopped_sampler_can_be_told_to_kill_the_tree(marked: Any) -> None:
+    """Its target could stop it."""
+    running = concmem.start(["/bin/sleep", "600"], env=marked.env)
+    os.kill(own_sampler(), signal.SIGSTOP)
+    running.stop()
+    assert running.wait().exit.reason == "interrupted"
+    assert marked.alive() == {}
+
+
+def test_a_stopped_sampler_kills_the_tree_when_its_host_is_killed(marked: Any) -> None:
+    """The kernel lets it go on at the end of its host."""
+    code = "import concmem; r = concmem.start(['/bin/sleep', '600']); print(r.root_pid, flush=True); r.wait()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=marked.env) as host:
+        assert host.stdout is not None
+        root = int(host.stdout.readline())
+        sampler = int(Path(f"/proc/{root}/stat").read_text().rpartition(") ")[2].split()[1])
+        os.kill(sampler, signal.SIGSTOP)
+        host.kill()
+    marked.wait_for(0)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_stopped_witness_does_not_delay_the_end(marked: Any, is_killed: bool) -> None:
+    """`concmem run` ends although its witness is stopped, and the witness ends with it."""
+    argv = [sys.executable, "-m", "concmem", "run", "-q", "--", "sh", "-c", "echo; read line; exit 7"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=marked.env) as command:
+        assert command.stdout is not None
+        command.stdout.readline()
+        children = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
+        (witness,) = (int(pid) for pid in children if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"witness\0"))
+        os.kill(witness, signal.SIGSTOP)
+        if is_killed:
+            command.kill()
+        command.communicate(b"\n", timeout=GIVEN_UP_S)
+    assert command.returncode == (-signal.SIGKILL if is_killed else 7)
+    deadline = time.monotonic() + GIVEN_UP_S
+    while Path(f"/proc/{witness}/stat").exists() and " T " in Path(f"/proc/{witness}/stat").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_reasons(tmp_path: Path) -> None:
     """Each reason comes from /proc and the groups. A process with the same PID but another start is not examined."""
     own = os.getpid()

@@ -102,5 +102,7 @@ def _pending(pid: int) -> int:
 def _end(pid: int, end: int) -> None:
     if pid >= 0:
         os.close(end)
-        with contextlib.suppress(ChildProcessError):
+        # SIGKILL: it may have been stopped. It has not been reaped, so the PID is still its own.
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -45,6 +45,14 @@ static int send_signal(int pidfd, int number)
     return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) < 0 ? -errno : 0;
 }
 
+/* Let the sampler kill its tree, even if it has been stopped. */
+static int end_sampler(int pidfd)
+{
+    int done = send_signal(pidfd, SIGTERM);
+    send_signal(pidfd, SIGCONT);
+    return done;
+}
+
 /* Wait for the end of a process. Signals do not shorten it: their handlers run in Python, after this. */
 static bool ends_within(int pidfd, uint64_t ns)
 {
@@ -61,7 +69,7 @@ static bool ends_within(int pidfd, uint64_t ns)
 int cm_stop(struct cm_resources *r)
 {
     lock(r);
-    int done = r->sampler.is_open ? send_signal(r->sampler.fd, SIGTERM) : -ESRCH;
+    int done = r->sampler.is_open ? end_sampler(r->sampler.fd) : -ESRCH;
     unlock(r);
     return done;
 }
@@ -82,8 +90,7 @@ int cm_end(struct cm_resources *r)
     unlock(r);
     bool ended = !sampler.is_open;
     if (!ended && is_ours(r) && cm_file_is_valid(&sampler)) {
-        send_signal(sampler.fd, SIGTERM);
-        send_signal(sampler.fd, SIGCONT); /* it may have been stopped */
+        end_sampler(sampler.fd);
         ended = ends_within(sampler.fd, END_TIMEOUT_S * SECOND_NS);
         if (!ended && send_signal(sampler.fd, SIGKILL) == 0)
             ended = ends_within(sampler.fd, KILL_TIMEOUT_S * SECOND_NS);

@@ -22,7 +22,17 @@ static bool kill_member(struct sampler *s, struct member *m)
     DEBUG(m->pid, "SIGKILL", error);
     if (fd != m->dir_fd)
         close(fd);
+    m->is_refused = error == EPERM;
     return error != ESRCH;
+}
+
+/*
+ * Return whether the end of a process (NULL: one that is not known) is progress. A process that cannot be killed can
+ * start others for ever. While there is one, only processes count that were there when the killing began.
+ */
+bool kill_is_progress(const struct sampler *s, const struct member *m)
+{
+    return !s->ending.is_refused || (m != NULL && m->is_in_first_walk && !m->is_refused);
 }
 
 void kill_begin(struct sampler *s, uint32_t reason)
@@ -43,6 +53,7 @@ void kill_begin(struct sampler *s, uint32_t reason)
 static uint64_t kill_walk(struct sampler *s)
 {
     uint64_t killed = 0, now_ns = cm_now_ns() - s->head->start_ns;
+    bool is_first = s->ending.walks++ == 0, is_refused = false;
     children_read(s, s->tree.children_fd, now_ns);
     for (uint32_t i = 0; i < s->tree.nalive;) {
         struct member *m = alive_at(s, i);
@@ -51,11 +62,15 @@ static uint64_t kill_walk(struct sampler *s)
             tree_remove(s, m);
             continue; /* another member has moved to this place */
         }
-        killed += !m->is_killed;
-        m->is_killed = true;
+        m->is_in_first_walk |= is_first;
+        s->ending.is_refused |= m->is_refused;
+        is_refused |= m->is_refused;
+        killed += !m->is_killed && kill_is_progress(s, m);
+        m->is_killed = !m->is_refused; /* the next walk tries again: it may give up its privileges */
         children_read_of(s, m, now_ns);
         i++;
     }
+    s->ending.is_refused = is_refused;
     return killed;
 }
 
@@ -73,7 +88,7 @@ static bool kill_child(struct sampler *s, int pid, uint64_t unused)
  *
  * A killed process does not always end: not in a frozen control group of version 1, not while the kernel waits for a
  * device, and not before a foreign tracer has waited for it. A process of another user cannot be killed at all. A
- * repeated signal is not progress. After a while without progress, the remaining processes are counted as survivors.
+ * repeated signal is not progress, and neither is the end of what such a process starts. After a while without progress, the remaining processes are counted as survivors.
  */
 void kill_sweep(struct sampler *s)
 {

@@ -23,7 +23,7 @@ bool leftover_is_exiting(struct sampler *s)
     struct cm_stat stat;
     uint64_t ticks = 0;
     for (uint32_t i = 0; i < s->tree.nalive; i++)
-        if (read_stat(s, alive_at(s, i), &stat) && (stat.flags & PF_EXITING))
+        if (kill_is_progress(s, alive_at(s, i)) && read_stat(s, alive_at(s, i), &stat) && (stat.flags & PF_EXITING))
             ticks += stat.cpu_ticks;
     bool has_progress = ticks > s->ending.exiting_cpu_ticks;
     s->ending.exiting_cpu_ticks = ticks;

@@ -69,7 +69,8 @@ static void store_end(struct sampler *s, int pid, int status, const struct rusag
         head->processes_dropped++;
     }
     s->tree.may_have_orphans = true;
-    s->ending.progress_ns = cm_now_ns();
+    if (kill_is_progress(s, m))
+        s->ending.progress_ns = cm_now_ns();
     if (m != NULL)
         tree_remove(s, m);
 }

@@ -105,6 +105,10 @@ int main(int argc, char **argv)
      * exec resets this for the target. */
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return fail(head, CM_STAGE_SETUP, errno);
+    /* A stopped sampler goes on when its host ends, and kills the tree. The kernel sends this at the end of the thread
+     * that started it, too, when it does no harm. */
+    if (prctl(PR_SET_PDEATHSIG, SIGCONT) < 0)
+        return fail(head, CM_STAGE_SETUP, errno);
     if ((s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         return fail(head, CM_STAGE_SETUP, errno);
     if (getppid() != head->host_pid) /* the host has ended already */

@@ -187,6 +187,8 @@ struct member {
     uint32_t shared_anon;                      /* anonymous pages that it may share with another process, at most */
     uint32_t inexact_windows;                  /* windows in which a spike can be missing */
     bool is_killed;                            /* by the sampler */
+    bool is_refused;                           /* the kernel does not permit to kill it */
+    bool is_in_first_walk;                     /* it was there when the sampler began to kill */
     bool is_zombie;                            /* ended, and its parent has not waited for it */
     bool may_have_threads;                     /* looks like a zombie, but other threads of it may still run */
     bool shares_parent_memory;                 /* between vfork and exec: its memory is its parent's */
@@ -304,12 +306,15 @@ void lower_bound_tick(struct sampler *s, bool swapped);
 struct ending {
     bool is_killing;
     bool is_finished;           /* no child is left, or the remaining ones are left behind */
+    uint64_t walks;             /* through the tree, to kill it */
+    bool is_refused;            /* the kernel does not permit to kill some process of the tree */
     uint64_t progress_ns;       /* when a process was last killed or reaped, or was seen exiting, since `is_killing` */
     uint64_t checked_ns;        /* when exiting processes were last looked for, */
     uint64_t exiting_cpu_ticks; /* and their CPU time then */
 };
 void kill_begin(struct sampler *s, uint32_t reason);
 void kill_sweep(struct sampler *s);
+bool kill_is_progress(const struct sampler *s, const struct member *m);
 
 /* reap.c: reap processes. Returns true if more may be left. */
 bool reap_some(struct sampler *s);

@@ -7,6 +7,8 @@
  * end of its standard input.
  */
 #include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 int witness(void)
 {
     char nothing;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);    /* a stopped process does not see the end of its input */
     syscall(SYS_close_range, 1, ~0U, 0); /* otherwise inherited files stay open as long as this process lives */
     while (read(STDIN_FILENO, &nothing, 1) < 0 && errno == EINTR)
         ;
