@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -17,8 +16,10 @@ from typing import Any
 
 import attrs
 import pytest
+from c_programs import compile_c
 
 import concmem
+from concmem._cgroup import find
 from concmem._paths import SAMPLER
 from concmem.model import Figure, Measurement
 from concmem.study import Entry, Plan, Run, Study
@@ -144,18 +145,20 @@ def own_mounts() -> list[str]:
 
 
 @pytest.fixture
+def no_systemd(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Without systemd, unless the test provides one, and without cached mounts of an earlier test."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    find.forget()
+    yield
+    find.forget()
+
+
+@pytest.fixture
 def compiled(tmp_path: Path) -> Callable[[str], str]:
     """Return a function that builds a program of ``tests/c`` and returns its path."""
 
     def build(name: str) -> str:
-        compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-        source, program = Path(__file__).resolve().parent / "c" / f"{name}.c", tmp_path / name
-        flags = ["-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-pthread"]
-        try:
-            subprocess.run([*compiler, *flags, "-o", program, source], check=True)
-        except FileNotFoundError:
-            pytest.skip(f"there is no C compiler ({compiler[0]})")
-        return str(program)
+        return str(compile_c(tmp_path / name, name))
 
     return build
 

@@ -15,26 +15,16 @@ from typing import Any
 
 import pytest
 
-from concmem._cgroup import find as _cgroup_find
 from concmem._cgroup import groups as _cgroup
 from concmem._cgroup import sweep as _cgroup_sweep
 from concmem.testing import known
 
 MIB = 1 << 20
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("no_systemd")]
 """Every measurement with its own group removes those of dead hosts."""
 
 NAME = re.compile(rf"concmem-{os.getpid()}-(\d+)-(\d+)-(\d+)")
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Without systemd, unless a test provides one, and without cached mounts of an earlier test."""
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    _cgroup_find.forget()
-    yield
-    _cgroup_find.forget()
 
 
 def folder(fd: int) -> Path:

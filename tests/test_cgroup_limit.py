@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
+from c_programs import compile_c
 
 import concmem
 from concmem._cgroup.groups import Groups, probe
@@ -220,15 +221,8 @@ def delegated(tmp_path: Path) -> Iterator[Delegated]:
     for name in ("sampler/cgroup.procs", "target/memory.max", "cgroup.subtree_control"):
         (group / name).parent.mkdir(parents=True, exist_ok=True)
         (group / name).touch()
-    program = tmp_path / "delegated_group"
     names = ("sampler/delegated_group.c", "shared/cgroup_enter.c", "shared/lines.c", "shared/proc.c")
-    sources = [ROOT / "tests/c/delegated_group.c", *[ROOT / "csrc" / name for name in names]]
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
-    try:
-        subprocess.run([*compiler, *flags, "-o", program, *sources], check=True)
-    except FileNotFoundError:
-        pytest.skip(f"there is no C compiler ({compiler[0]})")
+    program = compile_c(tmp_path / "delegated_group", "delegated_group", *[ROOT / "csrc" / name for name in names])
     yield Delegated(tmp_path / "mount", program)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from c_programs import compile_c
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,16 +45,9 @@ READ = {
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    names = ("csrc/sources/cgroup.c", "csrc/shared/lines.c", "csrc/shared/proc.c")
     program = tmp_path_factory.mktemp("group") / "read_group"
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
-    names = ("tests/c/read_group.c", "csrc/sources/cgroup.c", "csrc/shared/lines.c", "csrc/shared/proc.c")
-    sources = [ROOT / name for name in names]
-    try:
-        subprocess.run([*compiler, *flags, "-o", program, *sources], check=True)
-    except FileNotFoundError:
-        pytest.skip(f"there is no C compiler ({compiler[0]})")
-    return program
+    return compile_c(program, "read_group", *[ROOT / name for name in names])
 
 
 def read(reader: Path, folder: Path, files: dict[str, str], version: int) -> dict[str, Any]:

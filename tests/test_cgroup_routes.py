@@ -4,7 +4,6 @@ import errno
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,9 @@ from concmem._cgroup import routes as _cgroup_routes
 from concmem._cgroup import sweep as _cgroup_sweep
 from concmem.errors import UnsupportedPlatform
 
+pytestmark = pytest.mark.usefixtures("no_systemd")
+
 NAME = re.compile(rf"concmem-{os.getpid()}-(\d+)-(\d+)-(\d+)")
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Without systemd, unless a test provides one, and without cached mounts of an earlier test."""
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    _cgroup_find.forget()
-    yield
-    _cgroup_find.forget()
 
 
 def folder(fd: int) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 from rich.console import Console
+from stored_studies import store_study
 
 from concmem.drivers.programs import load_programs
 from concmem.report import beside, print_claims
@@ -21,7 +22,6 @@ from concmem.study.judging.judges import ARTICLE, LARGE
 from concmem.study.judging.verdicts import Answer, Cells, Span, at_least, span
 from concmem.study.limits.kinds import Obstacle
 from concmem.study.results.results import Results
-from concmem.study.store.directory import Store
 
 MIB = 1 << 20
 TOTAL = len(CLAIMS)
@@ -513,12 +513,7 @@ def test_claims_are_written_as_markdown_and_json(make_study: Make) -> None:
 def test_the_command_prints_and_writes_the_claims(make_study: Make) -> None:
     """``concmem report`` prints the claims after the table, and names the files that contain them."""
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
-    study = of_the_article(make_study)
-    study.path.mkdir()
-    store = Store(study.path)
-    store.write(study)
-    for run in study.runs:
-        store.add(run)
+    study = store_study(of_the_article(make_study))
     command = [sys.executable, "-m", "concmem", "report", str(study.path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")

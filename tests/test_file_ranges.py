@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 import pytest
+from c_programs import compile_c
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = 4096
@@ -24,14 +23,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile tests/c/file_ranges.c with the file of the sampler."""
     csrc = ROOT / "csrc"
     made = tmp_path_factory.mktemp("ranges") / "file_ranges"
-    sources = [ROOT / "tests/c/file_ranges.c", csrc / "sampler/file_ranges.c", csrc / "shared/lines.c"]
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{csrc}"]
-    try:
-        subprocess.run([*compiler, *flags, "-o", made, *sources], check=True)
-    except FileNotFoundError:
-        pytest.skip(f"there is no C compiler ({compiler[0]})")
-    return made
+    return compile_c(made, "file_ranges", csrc / "sampler/file_ranges.c", csrc / "shared/lines.c")
 
 
 @attrs.frozen

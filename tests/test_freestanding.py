@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import shutil
 import struct
 import subprocess
 from pathlib import Path
 
 import pytest
+from c_programs import sanitizing_compiler
 
 from concmem._paths import SAMPLER
 
@@ -20,22 +19,17 @@ TEXT = ROOT / "csrc/nolibc/text.c"
 
 def test_string_functions(tmp_path: Path) -> None:
     """They equal those of libc for 100,000 random texts, without memory errors and undefined behaviour."""
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-D_GNU_SOURCE", "-std=gnu11", "-O1"]
-    checks.append(f"-I{ROOT / 'csrc'}")
+    compiler = sanitizing_compiler(tmp_path)
     names = re.findall(r"^\w[\w *]*?\b((?:mem|str)\w+)\(", TEXT.read_text(), re.MULTILINE)
     assert len(names) >= 13
     own = [f"-D{name}=own_{name}" for name in names]
     program = tmp_path / "compare_text"
-    empty = [*compiler, *checks, "-x", "c", "-", "-o", program]
-    if not shutil.which(compiler[0]) or subprocess.run(empty, input=b"int main(void) { return 0; }").returncode != 0:
-        pytest.skip(f"there is no C compiler with AddressSanitizer ({compiler[0]})")
     subprocess.run(
-        [*compiler, *checks, "-fno-builtin", "-DCM_FREESTANDING", *own, "-c", TEXT, "-o", tmp_path / "own.o"],
+        [*compiler, "-fno-builtin", "-DCM_FREESTANDING", *own, "-c", TEXT, "-o", tmp_path / "own.o"],
         check=True,
     )
     subprocess.run(
-        [*compiler, *checks, "-fno-builtin", "-o", program, ROOT / "tests/c/compare_text.c", tmp_path / "own.o"],
+        [*compiler, "-fno-builtin", "-o", program, ROOT / "tests/c/compare_text.c", tmp_path / "own.o"],
         check=True,
     )
     done = subprocess.run([program, "100000", "1"], capture_output=True, text=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
+from stored_studies import store_study
 
 import concmem
 from concmem import report
@@ -28,7 +29,6 @@ from concmem.model import Figure, Measurement
 from concmem.report.tables.markdown import escape as escape_markdown
 from concmem.study import Entry, Plan, Run, Study, load_study
 from concmem.study.limits.kinds import Obstacle
-from concmem.study.store.directory import Store
 
 ESC, RIGHT_TO_LEFT, NOT_UTF_8, LONE = "\x1b[2J", "\u202e", "\udcff", "\ud800"
 SCRIPT = "<script>taken=1</script>"
@@ -84,11 +84,7 @@ def study(measured: Measurement, tmp_path: Path) -> Study:
             for tasks in (1, 1000)
         ),
     )  # fmt: skip
-    store = Store(made.path)
-    with store.created():
-        store.write(made)
-        for each in made.runs:
-            store.add(each)
+    store_study(made)
     for path in made.path.rglob("*.json"):
         content = json.loads(path.read_text())
         poison(content)

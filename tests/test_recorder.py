@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from c_programs import compile_c
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20
@@ -30,13 +29,7 @@ def feeder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         csrc / "shared/proc.c",
         *sorted((csrc / "sources").glob("*.c")),
     ]
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{csrc}"]
-    try:
-        subprocess.run([*compiler, *flags, "-o", program, ROOT / "tests/c/feed_recorder.c", *sources], check=True)
-    except FileNotFoundError:
-        pytest.skip(f"there is no C compiler ({compiler[0]})")
-    return program
+    return compile_c(program, "feed_recorder", *sources)
 
 
 def feed(feeder: Path, rows: int, shape: str) -> dict[str, Any]:

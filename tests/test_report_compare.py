@@ -4,19 +4,18 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from rich.console import Console
+from stored_studies import store_study
 
 from concmem.report import compare, print_comparison
 from concmem.report.tables.comparison import comparison_markdown, finding
 from concmem.study import Study, StudyError
 from concmem.study.results.comparison import Comparison, Pair
 from concmem.study.stats import ratio_interval
-from concmem.study.store.directory import Store
 
 Make = Callable[..., Study]
 
@@ -193,15 +192,6 @@ def test_the_markdown_says_the_same(make_study: Make) -> None:
     assert "1 of 1 cells differs by more than 10 %: 1 more." in text
 
 
-def _stored(study: Study) -> Path:
-    store = Store(study.path)
-    store.path.mkdir()
-    store.write(study)
-    for run in study.runs:
-        store.add(run)
-    return study.path
-
-
 def _report(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "concmem", "report", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -209,8 +199,8 @@ def _report(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_compares_and_writes_nothing(make_study: Make) -> None:
     """The table is printed and no folder changes. --out names a file for a format. Misuse exits with 2."""
-    a = _stored(make_study("a", {("go", 1): [10, 11]}))
-    b = _stored(make_study("b", {("go", 1): [20, 22]}))
+    a = store_study(make_study("a", {("go", 1): [10, 11]})).path
+    b = store_study(make_study("b", {("go", 1): [20, 22]})).path
     before = sorted(a.parent.rglob("*"))
     done = _report(a, b)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import csv
 import io
 import json
@@ -10,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
+from stored_studies import store_study
 
 from concmem import report
 from concmem.cli.report import report as command
@@ -23,7 +22,6 @@ from concmem.report.tables.peaks import markdown
 from concmem.study import Study, rows
 from concmem.study.results.results import Results
 from concmem.study.results.row import COLUMNS
-from concmem.study.store.directory import Store
 
 Make = Callable[..., Study]
 CELLS = {("go", 1): [2, 3], ("go", 10_000): [30.5, 32], ("go", 20_000): [58, 61], ("rust", 1): "no rust here"}
@@ -38,12 +36,7 @@ def study(make_study: Make) -> Study:
 @pytest.fixture
 def stored(study: Study) -> Path:
     """Store the study, and return its folder."""
-    store = Store(study.path)
-    store.path.mkdir()
-    store.write(study)
-    for run in study.runs:
-        store.add(run)
-    return study.path
+    return store_study(study).path
 
 
 def _report(*arguments: object) -> subprocess.CompletedProcess[bytes]:
@@ -90,14 +83,7 @@ def test_the_parquet_reads_back(study: Study) -> None:
 
 def test_without_pyarrow_one_sentence_says_what_to_install(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other formats work without pyarrow."""
-    real = builtins.__import__
-
-    def refuse(name: str, *rest: Any) -> Any:
-        if name == "pyarrow":
-            raise ImportError("No module named 'pyarrow'", name="pyarrow")
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(report.ReportExtraMissing, match=r"pyarrow, which is missing: pip install 'concmem\[parquet\]'"):
         report.study_bytes(study, "parquet")
     assert report.study_bytes(study, "md").decode() == markdown(Results(study))

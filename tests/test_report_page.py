@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from stored_studies import store_study
 
 import concmem
 from concmem.cli.bench import bench as bench_command
@@ -25,7 +26,6 @@ from concmem.report.page import sentences as words
 from concmem.report.page.build import page
 from concmem.study import Entry, Plan, Run, Study, costs, rows
 from concmem.study.results.results import Results
-from concmem.study.store.directory import Store
 
 altair = pytest.importorskip("altair", reason="altair is not installed (pip install 'concmem[report]')")
 pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
@@ -87,12 +87,7 @@ def study(grown: Measurement, tmp_path_factory: pytest.TempPathFactory) -> Study
         started_at="2020-01-01T00:00:00+00:00",
         version="0.1",
     )
-    store = Store(made_up.path)
-    made_up.path.mkdir()
-    store.write(made_up)
-    for run in made_up.runs:
-        store.add(run)
-    return made_up
+    return store_study(made_up)
 
 
 @pytest.fixture(scope="module")
@@ -355,13 +350,12 @@ def test_a_failed_run_has_a_cross(
 ) -> None:
     """A good run is shown first. A failed run has a cross at its end, and the reason."""
     made = make_study("failed", {("lean", 1): [2.0, 2.0], ("lean", 1000): "no more", ("fat", 1): "broken"})
-    store = Store(made.path)
-    made.path.mkdir()
-    store.write(made)
+    runs = []
     for run in made.runs:
         fails = run.program == "fat" or run.tasks == 1000 or run.index == 1
         reason = {"status": "failed", "reason": run.reason or "late"} if fails else {}
-        store.add(attrs.evolve(run, measurement=grown, **reason))
+        runs.append(attrs.evolve(run, measurement=grown, **reason))
+    store_study(attrs.evolve(made, runs=tuple(runs)))
     path = made.path / "index.html"
     path.write_text(page(Results(concmem.study.load_study(made.path))), encoding="utf-8")
     found = opened(path)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import csv
 import io
 import struct
@@ -14,6 +13,7 @@ import attrs
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from stored_studies import store_study
 
 import concmem
 from concmem import report
@@ -28,7 +28,6 @@ from concmem.report.tables.markdown import escape as escape_markdown
 from concmem.report.tables.peaks import markdown, print_table
 from concmem.study import Entry, Plan, Run, Study, rows
 from concmem.study.results.results import Results
-from concmem.study.store.directory import Store
 
 MIB = 1 << 20
 LIMIT = "could not start thread 16368: EAGAIN (exit code 1); most threads alive at once: 16 368; " * 4
@@ -72,14 +71,6 @@ def study(measured: Measurement, tmp_path: Path) -> Study:
         started_at="2020-01-01T00:00:00+00:00",
         version="0.1",
     )
-
-
-def _stored(study: Study) -> Study:
-    store = Store(study.path)
-    store.write(study)
-    for run in study.runs:
-        store.add(run)
-    return study
 
 
 def test_rows_summarize_runs(study: Study) -> None:
@@ -241,7 +232,7 @@ def _texts(path: Path) -> list[str]:
 def test_the_report_is_written_into_the_study_s_folder(study: Study) -> None:
     """Charts and tables are written into the study's folder, and can be written again."""
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
-    _stored(study)
+    store_study(study)
     paths = report.write(study.path)
     assert [path.name for path in paths[-5:]] == ["table.md", "table.csv", "claims.md", "claims.json", "index.html"]
     assert report.write(study.path) == paths
@@ -251,7 +242,7 @@ def test_the_report_is_written_into_the_study_s_folder(study: Study) -> None:
 def test_the_report_depends_only_on_the_runs(study: Study) -> None:
     """A copy without timelines gives the same tables and charts, byte for byte, in any process."""
     pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (pip install 'concmem[report]')")
-    _stored(study)
+    store_study(study)
     drawn = {path: path.read_bytes() for path in report.write(study.path) if path.name != "index.html"}
     timelines = list((study.path / "runs").glob("*.npz"))
     for path in (*drawn, *timelines):
@@ -281,15 +272,8 @@ def test_a_study_without_any_figure_has_a_report(study: Study, measured: Measure
 
 def test_without_the_extra_one_sentence_says_what_to_install(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library writes nothing, or only the tables. The command writes the tables and exits with 1."""
-    _stored(study)
-    real = builtins.__import__
-
-    def refuse(name: str, *rest: Any) -> Any:
-        if name == "altair":
-            raise ImportError("No module named 'altair'", name="altair")
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    store_study(study)
+    monkeypatch.setitem(sys.modules, "altair", None)
     with pytest.raises(report.ReportExtraMissing, match=r"altair is missing: pip install 'concmem\[report\]'"):
         report.write(study.path)
     assert not list(study.path.glob("table.*"))
@@ -308,7 +292,7 @@ def test_importing_the_report_does_not_import_altair() -> None:
 
 def test_a_study_without_a_run_has_no_report(study: Study) -> None:
     """Existing files are not overwritten."""
-    _stored(attrs.evolve(study, runs=()))
+    store_study(attrs.evolve(study, runs=()))
     (study.path / "table.md").write_text("kept")
     done = subprocess.run(
         [sys.executable, "-m", "concmem", "report", str(study.path)], capture_output=True, text=True, timeout=60
@@ -374,7 +358,7 @@ def test_any_output_of_a_program_can_be_drawn(study: Study, text: str) -> None:
     """Characters that charts cannot contain, in a reason or a title, are escaped. Charts and tables are written."""
     runs = [attrs.evolve(run, reason=run.reason and f"bad {text} end") for run in study.runs]
     entries = [attrs.evolve(entry, title=f"{entry.title}{text}") for entry in study.programs]
-    stored = _stored(attrs.evolve(study, runs=tuple(runs), programs=tuple(entries)))
+    stored = store_study(attrs.evolve(study, runs=tuple(runs), programs=tuple(entries)))
     assert {path.name for path in report.write(stored.path)} >= {
         "figure-1.svg",
         "figure-1.png",

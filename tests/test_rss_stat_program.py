@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from c_programs import compile_c
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20
@@ -27,13 +27,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
         csrc / "shared/lines.c",
         csrc / "shared/proc.c",
     ]
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{csrc}"]
-    try:
-        subprocess.run([*compiler, *flags, "-o", program, ROOT / "tests/c/rss_stat_harness.c", *sources], check=True)
-    except FileNotFoundError:
-        pytest.skip(f"there is no C compiler ({compiler[0]})")
-    return program
+    return compile_c(program, "rss_stat_harness", *sources)
 
 
 @pytest.fixture

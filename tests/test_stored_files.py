@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored_studies import store_study
 
 import concmem
 from concmem import report
@@ -35,7 +36,6 @@ from concmem.drivers import manifest as _manifest
 from concmem.errors import ConcmemError, RecordingError
 from concmem.model import Measurement
 from concmem.study import Entry, Plan, Run, Study, load_study, merge
-from concmem.study.store.directory import Store
 from concmem.study.store.records import run_path
 from concmem.timeline import Timeline
 
@@ -136,12 +136,7 @@ def study(measured: Measurement, folder: Path) -> Study:
         started_at="2026-01-01T00:00:00+00:00", version="1",
         runs=(run("one", 1, status="ok"), run("one", 10, status="ok"), run("two", 1, status="failed", reason="broke")),
     )  # fmt: skip
-    store = Store(made.path)
-    with store.created():
-        store.write(made)
-        for each in made.runs:
-            store.add(each)
-    return made
+    return store_study(made)
 
 
 def use_measurement(measurement: Measurement) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from stored_studies import store_study
 
 from concmem.errors import RecordingError
 from concmem.report import compare
@@ -24,13 +25,7 @@ def make(make_study: Make) -> Make:
     """Return `make_study` with storing."""
 
     def stored(name: str, *arguments: Any, **changes: Any) -> Study:
-        study = make_study(name, *arguments, **changes)
-        store = Store(study.path)
-        store.path.mkdir()
-        store.write(study)
-        for run in study.runs:
-            store.add(run)
-        return load_study(study.path)
+        return load_study(store_study(make_study(name, *arguments, **changes)).path)
 
     return stored
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import attrs
 import pytest
+from c_programs import compile_c, sanitizing_compiler
 
 from concmem._figures.ground_truth import START_UP_JITTER_BYTES
 from concmem.testing import known
@@ -79,26 +79,11 @@ class Listener:
         return Run(result["root"], result["status"], [r for r in records if r.tgid in tree], result["lost"])
 
 
-def compiler() -> list[str]:
-    return shlex.split(os.environ.get("CC", "")) or ["cc"]
-
-
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile tests/c/listen_taskstats.c with the flags of the sampler."""
-    program = tmp_path_factory.mktemp("taskstats") / "listen_taskstats"
-    sources = [
-        ROOT / "tests/c/listen_taskstats.c",
-        CSRC / "shared/proc.c",
-        *sorted((CSRC / "sources").glob("taskstats*.c")),
-    ]
-    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}"]
-    command: list[str | Path] = [*compiler(), *flags, "-o", program, *sources]
-    try:
-        subprocess.run(command, check=True)
-    except FileNotFoundError:
-        pytest.skip(f"there is no C compiler ({compiler()[0]})")
-    return program
+    sources = [CSRC / "shared/proc.c", *sorted((CSRC / "sources").glob("taskstats*.c"))]
+    return compile_c(tmp_path_factory.mktemp("taskstats") / "listen_taskstats", "listen_taskstats", *sources)
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +98,9 @@ def listener(program: Path) -> Listener:
 
 def test_damaged_datagrams(tmp_path: Path) -> None:
     """Datagrams can be complete, truncated, of any version or damaged: no byte beyond the end is read."""
-    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-D_GNU_SOURCE", "-std=gnu11", "-O1"]
     program = tmp_path / "mangle_taskstats"
-    empty: list[str | Path] = [*compiler(), *checks, "-x", "c", "-", "-o", program]
-    if not shutil.which(compiler()[0]) or subprocess.run(empty, input=b"int main(void) { return 0; }").returncode != 0:
-        pytest.skip(f"there is no C compiler with AddressSanitizer ({compiler()[0]})")
     sources = [ROOT / "tests/c/mangle_taskstats.c", CSRC / "sources/taskstats_record.c"]
-    command: list[str | Path] = [*compiler(), *checks, f"-I{CSRC}", "-o", program, *sources]
-    subprocess.run(command, check=True)
+    subprocess.run([*sanitizing_compiler(tmp_path), "-o", program, *sources], check=True)
     done = subprocess.run([program, "300000", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -26,9 +26,6 @@ int main(int argc, char **argv)
         known_fail("fork");
     if (daemon > 0)
         _exit(0);
-    known_touch(bytes);
-    printf("holding %d\n", (int)getpid());
-    fflush(stdout);
-    known_sleep(seconds);
+    known_hold(bytes, seconds);
     return 0;
 }

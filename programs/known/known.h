@@ -290,4 +290,13 @@ static inline void known_print(const char *line)
     fflush(stdout);
 }
 
+/* Touch so many bytes, print "holding PID", and hold them for so long. */
+static inline void known_hold(size_t bytes, double seconds)
+{
+    known_touch(bytes);
+    printf("holding %d\n", (int)getpid());
+    fflush(stdout);
+    known_sleep(seconds);
+}
+
 #endif

@@ -20,10 +20,7 @@ int main(int argc, char **argv)
     if (known_fork() == 0) {
         if (setgroups(0, NULL) || setresgid(user, user, user) || setresuid(user, user, user))
             known_fail("setresuid");
-        known_touch(bytes);
-        printf("holding %d\n", (int)getpid());
-        fflush(stdout);
-        known_sleep(seconds);
+        known_hold(bytes, seconds);
         _exit(0);
     }
     known_reap_all();

@@ -22,10 +22,7 @@ int main(int argc, char **argv)
     if (child < 0)
         known_fail("fork");
     if (child == 0) {
-        known_touch(bytes);
-        printf("holding %d\n", (int)getpid());
-        fflush(stdout);
-        known_sleep(seconds);
+        known_hold(bytes, seconds);
         _exit(0);
     }
     /* With SIGCHLD ignored this waits for the end of all children and then fails with ECHILD. */

@@ -18,10 +18,7 @@ static void *fork_and_wait(void *unused)
     if (child < 0)
         known_fail("fork");
     if (child == 0) {
-        known_touch(bytes);
-        printf("holding %d\n", (int)getpid());
-        fflush(stdout);
-        known_sleep(seconds);
+        known_hold(bytes, seconds);
         _exit(0);
     }
     waitpid(child, NULL, 0);

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from concmem._escaping import escape_text
 from concmem.report.sentences import host_line
 from concmem.report.tables.markdown import Markup, escape, table
+from concmem.report.tables.note_list import markdown_notes, note_numbers, terminal_notes
 from concmem.study import Row
 from concmem.study.results.comparison import Comparison, Pair, sleep_difference
-from concmem.study.results.notes import Note
+from concmem.study.results.notes import Note, numbered
 from concmem.units import format_bytes, format_count
 
 __all__ = ["comparison_markdown", "finding", "print_comparison"]
@@ -81,17 +82,12 @@ def _about(comparison: Comparison) -> list[str]:
 def _notes(comparison: Comparison) -> list[Note]:
     """Return notes on cells that do not concern the whole studies. Equal sentences on a program are one note."""
     planned = sleep_difference(comparison.a.plan.sleep_s, comparison.b.plan.sleep_s)
-    found: dict[tuple[str, str], list[int]] = {}
-    for pair in comparison.pairs:
-        if pair.a is None or pair.b is None or not (_has(pair.a) or _has(pair.b)):
-            continue
-        for text in filter(None, (*(str(each) for each in pair.unlike if each != planned), pair.reason)):
-            found.setdefault((pair.program, text), []).append(pair.tasks)
-    return [Note(i, program, tuple(tasks), text) for i, ((program, text), tasks) in enumerate(found.items(), 1)]
-
-
-def _numbers(found: list[Note], pair: Pair) -> str:
-    return ",".join(str(note.number) for note in found if note.program == pair.program and pair.tasks in note.tasks)
+    return numbered(
+        (pair.program, pair.tasks, text)
+        for pair in comparison.pairs
+        if pair.a is not None and pair.b is not None and (_has(pair.a) or _has(pair.b))
+        for text in filter(None, (*(str(each) for each in pair.unlike if each != planned), pair.reason))
+    )
 
 
 _HEAD = ["program", "tasks", "A", "B", "B/A", "95 %", "B is"]
@@ -125,7 +121,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     before = ""
     for pair in comparison.pairs:
         program, *rest = _cells(pair)
-        numbers = _numbers(found, pair)
+        numbers = note_numbers(found, pair.program, pair.tasks)
         shown.add_row(
             "" if program == before else program,
             *rest,
@@ -133,17 +129,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             style="yellow" if pair.verdict in ("more", "less") else None,
         )
         before = program
-    below: list[RenderableType] = []
-    if found:
-        listed = Table.grid(padding=(0, 1))
-        listed.add_column(justify="right", style="dim", no_wrap=True)
-        listed.add_column()
-        for note in found:
-            listed.add_row(Text(f"[{note.number}]"), Text(str(note)))
-        below = [listed, ""]
     about = [Text(line) for line in _about(comparison)]
     outcome = Text(finding(comparison), style="bold")
-    console.print(Group(outcome, "", *about, "", shown, "", *below, _METHOD), highlight=False)
+    console.print(Group(outcome, "", *about, "", shown, "", *terminal_notes(found), _METHOD), highlight=False)
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -152,12 +140,10 @@ def comparison_markdown(comparison: Comparison) -> str:
     body = []
     for pair in comparison.pairs:
         cells = _cells(pair)
-        if numbers := _numbers(found, pair):
+        if numbers := note_numbers(found, pair.program, pair.tasks):
             cells[-1] = Markup(f"{escape(cells[-1])}<sup>{numbers}</sup>")
         body.append(cells)
     out = ["# Two studies compared", "", escape(finding(comparison)), ""]
     out += [f"- {escape(line)}" for line in _about(comparison)]
-    out += ["", *table(_HEAD, body), ""]
-    if found:
-        out += [*(f"{note.number}. {escape(str(note))}" for note in found), ""]
+    out += ["", *table(_HEAD, body), "", *markdown_notes(found)]
     return "\n".join([*out, _METHOD, ""])

@@ -17,6 +17,7 @@ from concmem.report.sentences import (
 )
 from concmem.report.tables.extra import COST_HEAD, ExtraTable, cost_lines, cost_sentence, extra_tables
 from concmem.report.tables.markdown import Markup, escape, table
+from concmem.report.tables.note_list import markdown_notes, note_numbers, terminal_notes
 from concmem.study import Row, Study
 from concmem.study.results.notes import Note
 from concmem.study.results.results import Results
@@ -30,8 +31,8 @@ _COMMON_COLUMNS = 80
 
 
 def _marks(found: list[Note], row: Row) -> str:
-    numbers = [str(note.number) for note in found if note.program == row.program and row.tasks in note.tasks]
-    return f"[{','.join(numbers)}]" if numbers else ""
+    numbers = note_numbers(found, row.program, row.tasks)
+    return f"[{numbers}]" if numbers else ""
 
 
 def _amount(row: Row) -> str:
@@ -61,14 +62,7 @@ def terminal_table(results: Results) -> RenderableType:
                 text.append(f" {_marks(found, row):{widths[row.tasks]}}", style="dim")
             cells.append(text)
         table.add_row(program, *cells)
-    below: list[RenderableType] = []
-    if found:
-        listed = Table.grid(padding=(0, 1))
-        listed.add_column(justify="right", style="dim", no_wrap=True)
-        listed.add_column()
-        for note in found:
-            listed.add_row(Text(f"[{note.number}]"), Text(str(note)))
-        below += [listed, ""]
+    below = terminal_notes(found)
     every = [row for _, program_rows in programs for row in program_rows]
     ran = "Run by " + "; ".join(dict.fromkeys(row.toolchain for row in every if row.toolchain))
     for grid in extra_tables(results):
@@ -127,9 +121,8 @@ def markdown(results: Results) -> str:
             right=len(plan.tasks),
         ),
         "",
+        *markdown_notes(found),
     ]
-    if found:
-        out += [*(f"{note.number}. {escape(str(note))}" for note in found), ""]
     if lift := lift_line(study):
         out += [f"{escape(lift)}.", ""]
     for grid in extra_tables(results):

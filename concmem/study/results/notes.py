@@ -9,7 +9,7 @@ import attrs
 from concmem.study.results.row import Row
 from concmem.units import format_bytes, format_count
 
-__all__ = ["Note", "notes_on"]
+__all__ = ["Note", "notes_on", "numbered"]
 
 
 @attrs.frozen
@@ -44,12 +44,20 @@ def notes_on(
         planned_sleep_s: How long the tasks had to sleep.
         largest: The row of the largest number of tasks that ran, by program and the number that could not run.
     """
+    return numbered(
+        (program, row.tasks, text)
+        for program, program_rows in programs
+        for row in program_rows
+        for text in _remarks(row, planned_sleep_s, largest.get((program, row.tasks)))
+    )
+
+
+def numbered(texts: Iterable[tuple[str, int, str]]) -> list[Note]:
+    """Return notes from program, number of tasks and sentence. Equal sentences on a program are one note."""
     found: dict[tuple[str, str], list[int]] = {}
-    for program, program_rows in programs:
-        for row in program_rows:
-            for text in _remarks(row, planned_sleep_s, largest.get((program, row.tasks))):
-                found.setdefault((program, text), []).append(row.tasks)
-    return [Note(i, program, tuple(tasks), text) for i, ((program, text), tasks) in enumerate(found.items(), 1)]
+    for program, tasks, text in texts:
+        found.setdefault((program, text), []).append(tasks)
+    return [Note(i, program, tuple(sizes), text) for i, ((program, text), sizes) in enumerate(found.items(), 1)]
 
 
 def _busy_remark(row: Row) -> str:
