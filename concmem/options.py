@@ -13,7 +13,7 @@ from typing import IO, Annotated, Any, Literal, TypedDict, cast, get_args
 
 from concmem._declaration import Option, Spelling, declared, documented
 from concmem.errors import InvalidRequest
-from concmem.units import parse_bytes, parse_seconds
+from concmem.units import parse_bytes, parse_seconds, parse_share
 
 __all__ = [
     "DEFAULTS",
@@ -66,25 +66,41 @@ class Options(TypedDict, total=False):
     """The options of `concmem.start`."""
 
     interval_s: Annotated[
-        float,
+        float | None,
         Option(
-            "The time between two readings of the tree in seconds, from 0.0001 to 3600.",
-            default=0.001,
-            check=_number(0.0001, 3600),
+            "The time between two readings of the tree in seconds, from 0.0001 to 3600. None: at least one "
+            "millisecond, and as long as `cpu_budget` demands.",
+            check=_number(0.0001, 3600, or_none=True),
             spelled=Spelling(
                 "--interval",
-                "Set the time between two readings, such as 500us, 1ms, 0.1s.",
+                "Fix the time between two readings, such as 500us, 1ms, 0.1s. [default: by --cpu-budget]",
                 metavar="TIME",
                 parse=parse_seconds,
-                default="1ms",
+            ),
+        ),
+    ]
+    cpu_budget: Annotated[
+        float,
+        Option(
+            "The share of one CPU, from 0.001 to 1, that the sampler may use, after 20 ms of CPU time at the start. "
+            "The larger the tree, the longer it pauses between two readings. Unused with a fixed `interval_s`.",
+            default=0.02,
+            check=_number(0.001, 1),
+            spelled=Spelling(
+                "--cpu-budget",
+                "Limit the sampler to this share of one CPU, such as 0.5%, 2%, 0.1.",
+                metavar="SHARE",
+                parse=parse_share,
+                default="2%",
             ),
         ),
     ]
     pss_budget: Annotated[
         float,
         Option(
-            "The share of wall time, from 0 to 1, for reading smaps_rollup. A reading can delay a target that maps "
-            "memory. With 0 it is not read, and `Measurement.tree_peak_pss` is unavailable.",
+            "The share of wall time, from 0 to 1, for reading smaps_rollup, and at most half of `cpu_budget`. A "
+            "reading can delay a target that maps memory. With 0 it is not read, and `Measurement.tree_peak_pss` is "
+            "unavailable.",
             default=0.01,
             check=_number(0, 1),
         ),

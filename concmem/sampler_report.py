@@ -76,12 +76,12 @@ class SamplerReport:
     What measuring cost, and what it may have missed.
 
     Attributes:
-        interval_s: The requested time between two readings.
+        interval_s: The requested time between two readings; None if it followed from `cpu_budget`.
         ticks: How many readings of the tree were made.
         late_ticks: How many readings began more than half an interval late.
         longest_gap_s: The longest time between two readings.
-        dropped_rows: Readings that were due but not made, because the one before took too long or the sampler had no
-            CPU. The timeline lacks these rows.
+        dropped_rows: With a fixed interval, readings that were due but not made, because the one before took too long
+            or the sampler had no CPU. The timeline lacks these rows.
         dropped_processes: Processes that did not fit into the process table. All sums still include them.
         cpu_s: The sampler's own CPU time.
         rss_bytes: The sampler's own resident memory, without the recording that it shares with this process; None if
@@ -98,9 +98,10 @@ class SamplerReport:
             came too fast, or the parent of the process was not known yet.
         statm_exact: Whether statm counts every page immediately here, found by trying.
         missing: Requested sources that were not available, each with one sentence.
+        cpu_budget: The share of one CPU that the sampler was allowed; None with a fixed interval.
     """
 
-    interval_s: float
+    interval_s: float | None
     ticks: int
     late_ticks: int
     longest_gap_s: float
@@ -118,3 +119,4 @@ class SamplerReport:
     lost_exit_records: int = 0
     statm_exact: bool = False
     missing: dict[str, str] = attrs.field(factory=dict)
+    cpu_budget: float | None = None

@@ -15,6 +15,7 @@ __all__ = [
     "parse_bytes",
     "parse_count",
     "parse_seconds",
+    "parse_share",
     "signal_name",
 ]
 
@@ -130,3 +131,16 @@ def parse_seconds(text: str) -> float:
     if match is None or match[2] not in _SECONDS:
         raise InvalidRequest(f"{text!r} is not a time such as 1ms, 0.5s or 2m")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_share(text: str) -> float:
+    """
+    ``"2%"`` -> ``0.02``; without a percent sign the number itself.
+
+    Raises:
+        InvalidRequest: The text is not a share.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(%?)", text.strip())
+    if match is None:
+        raise InvalidRequest(f"{text!r} is not a share such as 2% or 0.02")
+    return float(match[1]) / (100 if match[2] else 1)

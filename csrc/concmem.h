@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CM_ABI 6
+#define CM_ABI 7
 #define CM_MAX_TRACKS 10
 #define CM_MAX_COLUMNS 8
 #define CM_MAX_FDS 8
@@ -147,7 +147,8 @@ struct cm_head {
     uint64_t size;
 
     /* the request */
-    uint64_t interval_ns;
+    uint64_t interval_ns;    /* or, with a budget, the shortest interval */
+    uint64_t cpu_budget_ppm; /* of one CPU, what the sampler may spend; 0: the interval is fixed */
     uint64_t pss_budget_ppm;
     uint64_t timeout_ns;
     uint64_t memory_limit_bytes;

@@ -96,7 +96,7 @@ def test_the_interval_is_kept() -> None:
 def test_missed_readings_are_counted() -> None:
     """A sampler that is stopped for a while counts the readings that it dropped, and the late ones."""
     stopped_s = 0.3
-    with concmem.start(["/bin/sleep", "1"]) as running:
+    with concmem.start(["/bin/sleep", "1"], interval_s=0.001) as running:
         assert running.root_pid is not None
         time.sleep(0.2)
         sampler = psutil.Process(running.root_pid).parent()

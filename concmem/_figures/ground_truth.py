@@ -16,6 +16,7 @@ import attrs
 
 from concmem._figures.table import FIGURES
 from concmem.model import Figure, Measurement
+from concmem.options import DEFAULTS
 from concmem.units import format_bytes, format_seconds
 
 __all__ = ["START_UP_JITTER_BYTES", "Truth", "Verdict", "judge"]
@@ -175,9 +176,10 @@ def _check_figure(
 
 
 def _needed_s(name: str, measurement: Measurement) -> float:
-    """Return how long a size must be held to be read for certain: for two readings, the second of which may be late."""
+    """Return how long a size must be held to be read for certain: for two readings."""
     sampler = measurement.sampler
-    return sampler.interval_s + sampler.longest_gap_s + (_PSS_WITHIN_S if name in ("peak", "tree_peak_pss") else 0)
+    slower = max(1, DEFAULTS["cpu_budget"] / (sampler.cpu_budget or 1))
+    return 2 * sampler.longest_gap_s + (_PSS_WITHIN_S * slower if name in ("peak", "tree_peak_pss") else 0)
 
 
 def _slack_bytes(truth: Truth, name: str, measurement: Measurement) -> int:

@@ -125,7 +125,8 @@ class Parts:
     def _report(self) -> SamplerReport:
         head = self._observed.head
         return SamplerReport(
-            interval_s=head.interval_ns / 1e9,
+            interval_s=None if head.cpu_budget_ppm else head.interval_ns / 1e9,
+            cpu_budget=head.cpu_budget_ppm / 1e6 or None,
             ticks=head.ticks,
             late_ticks=head.late_ticks,
             longest_gap_s=head.longest_gap_ns / 1e9,

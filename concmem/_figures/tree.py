@@ -172,8 +172,8 @@ def _unseen(observed: Observed, timeline: Timeline) -> list[Unseen]:
     spans = list(timeline.spans("children", 1))
     if head.last_unseen:
         spans.append((head.last_unseen_since_ns / 1e9, head.end_ns / 1e9, head.last_unseen))
-    interval_s = head.interval_ns / 1e9
-    return [(max(0.0, before_s - interval_s), until_s, count) for before_s, until_s, count in spans]
+    gap_s = head.longest_gap_ns / 1e9
+    return [(max(0.0, before_s - gap_s), until_s, count) for before_s, until_s, count in spans]
 
 
 def _largest_of_all(observed: Observed, marks: Sequence[Marks]) -> Marks:

@@ -28,6 +28,7 @@ class Head(NamedTuple):
     """Fields of ``struct cm_head``, in its order. Arrays are bytes."""
 
     interval_ns: int
+    cpu_budget_ppm: int
     cgroup_limit_bytes: int
     memory_group_version: int
     reason: int

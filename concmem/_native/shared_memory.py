@@ -46,6 +46,9 @@ def layout() -> tuple[Any, int]:
     return head, lib.cm_layout(head)
 
 
+SHORTEST_INTERVAL_S = 0.001
+"""The time between two readings while the budget allows it."""
+
 _CODES = {"int32_t": "i", "uint32_t": "I", "uint64_t": "Q", "uint8_t": "B"}
 """How `struct` writes the types of the fields in ``csrc/concmem.h``."""
 
@@ -120,7 +123,9 @@ class SharedMemory:
         self._bytes = ffi.buffer(head, size)
         ffi.memmove(head, draft, ffi.sizeof("struct cm_head"))
         options, timeout_s = request.options, request.options["timeout_s"]
-        head.interval_ns = round(options["interval_s"] * 1e9)
+        interval_s = options["interval_s"]
+        head.interval_ns = round((SHORTEST_INTERVAL_S if interval_s is None else interval_s) * 1e9)
+        head.cpu_budget_ppm = round(options["cpu_budget"] * 1e6) if interval_s is None else 0
         head.pss_budget_ppm = round(options["pss_budget"] * 1e6)
         head.timeout_ns = 0 if timeout_s is None else max(1, round(timeout_s * 1e9))
         head.memory_limit_bytes = int(options["memory_limit_bytes"] or 0)

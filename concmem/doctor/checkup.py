@@ -26,6 +26,7 @@ from concmem.units import format_error
 __all__ = ["Check", "Checkup", "Clock", "examine"]
 
 _CLOCK_S = 0.5
+_INTERVAL_S = 0.001
 _TOO_LONG_S = 30.0
 _AT_ONCE = 2
 """How many programs run at the same time: more would make readings late, fewer would take too long."""
@@ -126,9 +127,8 @@ class Checkup:
 def _clock() -> tuple[Clock, bool]:
     import numpy as np
 
-    m = measure(["/bin/sleep", str(_CLOCK_S)])
-    interval_s = m.sampler.interval_s
-    late_s = m.timeline.t_s % interval_s  # each reading was due at a multiple of the interval
+    m = measure(["/bin/sleep", str(_CLOCK_S)], interval_s=_INTERVAL_S)
+    late_s = m.timeline.t_s % _INTERVAL_S  # each reading was due at a multiple of the interval
     clock = Clock(
         median_late_s=float(np.median(late_s)),
         p99_late_s=float(np.percentile(late_s, 99)),

@@ -54,8 +54,9 @@ void children_read(struct sampler *s, int fd, uint64_t now_ns)
 /* Read the children of a member's main thread, and add them. */
 void children_read_of(struct sampler *s, struct member *m, uint64_t now_ns)
 {
-    if (m->children_fd >= 0) {
-        children_read(s, m->children_fd, now_ns);
+    int kept_fd = member_children_fd(s, m);
+    if (kept_fd >= 0) {
+        children_read(s, kept_fd, now_ns);
         return;
     }
     char name[64] = "task/";

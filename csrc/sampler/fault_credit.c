@@ -32,6 +32,7 @@ static void settle(struct sampler *s, struct member *m)
 {
     if (!m->ledger.has_forked)
         s->fault_ledger.freed_now += m->ledger.own;
+    s->fault_ledger.departed_shared += m->ledger.shared;
     m->ledger.is_settled = true;
 }
 

@@ -19,9 +19,9 @@
 #include "sampler/sampler.h"
 
 enum {
-    CREDIT_NS = 20000000, /* at first, readings may take this long, */
-    BUSY_SHARE = 20,      /* then one part in so many of the time while the tree has page faults, */
-    QUIET_SHARE = 100,    /* and while it has few: */
+    CREDIT_NS = 10000000, /* at first, readings may take this long, */
+    BUSY_PARTS = 2,       /* then one of so many parts of the budget while the tree has page faults, */
+    QUIET_PARTS = 15,     /* and while it has few: */
     QUIET_FAULTS = 64,
     QUIET_PAUSE_NS = 4000000,
     ORPHAN_TICKS = UNCHANGED_TICKS + 1,
@@ -58,6 +58,33 @@ static void take_off_freed(struct sampler *s, const struct fault_window *w)
     ledger->freed_tick = s->head->ticks;
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/*
+ * Find how many bytes of files and shared memory the tree can have mapped in the window that its group was not charged
+ * for. Such a page was mapped at the first reading, is mapped now, or was mapped only in between. `shared_bytes` is what
+ * the tree can have mapped in the window, in all.
+ */
+static void find_elsewhere(struct sampler *s, const struct fault_window *w, uint64_t shared_bytes)
+{
+    struct fault_ledger *ledger = &s->fault_ledger;
+    const struct file_ranges *files = &s->file_ranges;
+    uint64_t page_bytes = s->page_kib * 1024, union_pages = files->pages + w->unknown;
+    uint64_t pages = files->is_full ? w->shared : smaller(w->shared, union_pages);
+    uint64_t charged_bytes = smaller(w->charged_bytes, group_charge_mapped(s));
+    uint64_t now_bytes = minus(pages * page_bytes, charged_bytes);
+    uint64_t gone_bytes = smaller(ledger->elsewhere_bytes, (w->unmapped + ledger->departed_shared) * page_bytes);
+    uint64_t bytes = now_bytes + gone_bytes + w->passing * page_bytes;
+    uint64_t in_all_bytes = minus(shared_bytes, smaller(ledger->charged_bytes, charged_bytes));
+    keep_largest(&s->head->group_elsewhere_bytes, smaller(bytes, in_all_bytes));
+    ledger->charged_bytes = charged_bytes;
+    ledger->elsewhere_bytes = now_bytes;
+    ledger->departed_shared = 0;
+}
+
 /* Compare the window with the largest so far, and begin the next one. */
 static void end_window(struct sampler *s, const struct fault_window *w)
 {
@@ -72,9 +99,7 @@ static void end_window(struct sampler *s, const struct fault_window *w)
     bool by_union = !files->is_full && of_union + w->marks_others * MARK_PAGES < shared + w->marks * MARK_PAGES;
     uint32_t marks = by_union ? w->marks_others : w->marks;
     shared = by_union ? of_union : shared;
-    uint64_t shared_bytes = shared * s->page_kib * 1024, charged_bytes = group_charge_mapped(s);
-    if (minus(shared_bytes, charged_bytes) > s->head->group_elsewhere_bytes)
-        s->head->group_elsewhere_bytes = minus(shared_bytes, charged_bytes);
+    find_elsewhere(s, w, shared * s->page_kib * 1024);
     if (anon + shared > ledger->largest)
         ledger->largest = anon + shared;
     if (shared > ledger->largest_files)
@@ -103,6 +128,7 @@ static void finish_window(struct sampler *s, struct fault_window *w)
     if (w->faults > 0)
         machine_read(s);
     w->huge = s->machine.huge_faults - ledger->huge_faults;
+    ledger->huge_pages_are_used = w->huge > 0;
     end_window(s, w);
 }
 
@@ -114,9 +140,11 @@ void fault_ledger_tick(struct sampler *s, uint64_t t_ns)
         return;
     uint64_t before_ns = cm_now_ns();
     /* Huge pages given out while the members are read belong to this window, and to the next one as well: a member may
-     * have been read before it got one. */
-    machine_read(s);
+     * have been read before it got one. An earlier value of the counter is no smaller if none are given out. */
+    if (ledger->huge_pages_are_used)
+        machine_read(s);
     uint64_t huge_faults = s->machine.huge_faults;
+    w.charged_bytes = group_charge_mapped(s);
     for (uint32_t i = s->tree.nalive; i-- > 0;) /* children before their parents, mostly */
         fault_window_read(s, alive_at(s, i), &w);
     finish_window(s, &w);
@@ -124,7 +152,7 @@ void fault_ledger_tick(struct sampler *s, uint64_t t_ns)
     uint64_t cost_ns = cm_now_ns() - before_ns;
     ledger->spent_ns += cost_ns;
     bool is_quiet = w.faults <= QUIET_FAULTS;
-    uint64_t pause_ns = cost_ns * (is_quiet ? QUIET_SHARE : BUSY_SHARE);
+    uint64_t pause_ns = budget_pause(s, cost_ns, is_quiet ? QUIET_PARTS : BUSY_PARTS);
     if (ledger->spent_ns <= CREDIT_NS)
         pause_ns = 0;
     if (is_quiet && pause_ns < QUIET_PAUSE_NS)

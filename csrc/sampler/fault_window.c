@@ -114,7 +114,8 @@ static void update_ranges(struct sampler *s, struct member *m, const uint32_t *r
     bool has_changed = row[CM_STATM_LAYOUT] != m->ranges_layout || shared > m->ranges_shared + FEW_PAGES;
     bool is_old =
         s->tree.nalive > 1 && m->unknown_pages >= UNKNOWN_PAGES && cm_now_ns() - m->ranges_read_ns > RANGES_OLD_NS;
-    if (row[CM_STATM_RSS] > 0 && (!m->ranges_read || has_changed || is_old))
+    bool is_new = !m->ledger.is_known && s->tree.nalive > 1; /* most short processes end before their maps are needed */
+    if (row[CM_STATM_RSS] > 0 && !is_new && (!m->ranges_read || has_changed || is_old))
         file_ranges_read(s, m, row);
 }
 
@@ -168,6 +169,8 @@ void fault_window_read(struct sampler *s, struct member *m, struct fault_window 
     w->anon += anon;
     w->shared += shared;
     w->new_shared += minus(shared, entry->shared);
+    uint64_t replaced = minus(entry->shared, shared) + fault_pages_of_files(s, faults, major);
+    w->unmapped += replaced < entry->shared ? replaced : entry->shared;
     w->unknown += m->unknown_pages;
     if (shared > s->fault_ledger.largest_shared)
         s->fault_ledger.largest_shared = shared;

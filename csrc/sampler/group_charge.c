@@ -11,7 +11,8 @@
 
 enum {
     PAUSE_NS = 10000000,          /* memory.stat is slow to read: pause at least this long, */
-    PAUSE_AT_RECORD_NS = 1000000, /* or this long while the charge is the largest so far */
+    PAUSE_AT_RECORD_NS = 1000000, /* or this long while the charge is the largest so far, */
+    PARTS = 5,                    /* and take at most one of so many parts of the budget */
     APART_NS = 500000,            /* two readings that are compared are so far apart */
     FEW_BYTES = 65536,            /* unmapped files in memory below this are not looked for */
 };
@@ -57,7 +58,6 @@ static void read_parts(struct sampler *s, uint64_t usage, uint64_t t_ns)
     uint64_t before = 0, now = 0;
     cm_cgroup_parts(&group->cgroup, group->parts, &more);
     group->parts_read_ns = t_ns;
-    group->mapped_before_bytes = group->mapped_bytes;
     group->mapped_bytes = more.mapped_bytes;
     compare_held(s, usage, &more, t_ns);
     for (int i = CM_CGROUP_ANON; i <= CM_CGROUP_KERNEL; i++) {
@@ -75,9 +75,12 @@ void group_charge_read(struct sampler *s, uint64_t t_ns, bool last)
     struct group_charge *group = &s->group_charge;
     uint32_t row[CM_MAX_COLUMNS];
     uint64_t usage = cm_cgroup_usage(&group->cgroup), since_ns = t_ns - group->parts_read_ns;
-    bool record = usage > group->largest_usage;
-    if (last || group->parts_read_ns == 0 || since_ns >= (record ? PAUSE_AT_RECORD_NS : PAUSE_NS))
+    bool record = usage > group->largest_usage, is_due = since_ns >= (record ? PAUSE_AT_RECORD_NS : PAUSE_NS);
+    if (last || group->parts_read_ns == 0 || (is_due && t_ns >= group->due_ns)) {
+        uint64_t before_ns = cm_now_ns();
         read_parts(s, usage, t_ns);
+        group->due_ns = t_ns + budget_pause(s, cm_now_ns() - before_ns, PARTS);
+    }
     keep_largest(&group->largest_usage, usage);
     group->parts[CM_CGROUP_USAGE] = usage;
     for (int i = 0; i < CM_MAX_COLUMNS; i++)
@@ -85,13 +88,12 @@ void group_charge_read(struct sampler *s, uint64_t t_ns, bool last)
     cm_record(s->base, &s->head->tracks[CM_CGROUP], t_ns, row, row);
 }
 
-/* Read the parts again. Return how much of the mapped files and shared memory the group was charged for, at this
- * reading and the one before. */
+/* Read the parts again. Return how much of the mapped files and shared memory the group is charged for. */
 uint64_t group_charge_mapped(struct sampler *s)
 {
     struct group_charge *group = &s->group_charge;
     if (!track_wanted(s, CM_CGROUP))
         return 0;
     read_parts(s, cm_cgroup_usage(&group->cgroup), cm_now_ns() - s->head->start_ns);
-    return group->mapped_bytes < group->mapped_before_bytes ? group->mapped_bytes : group->mapped_before_bytes;
+    return group->mapped_bytes;
 }

@@ -26,15 +26,6 @@ static bool kill_member(struct sampler *s, struct member *m)
     return error != ESRCH;
 }
 
-/*
- * Return whether the end of a process (NULL: one that is not known) is progress. A process that cannot be killed can
- * start others for ever. While there is one, only processes count that were there when the killing began.
- */
-bool kill_is_progress(const struct sampler *s, const struct member *m)
-{
-    return !s->ending.is_refused || (m != NULL && m->is_in_first_walk && !m->is_refused);
-}
-
 void kill_begin(struct sampler *s, uint32_t reason)
 {
     if (s->ending.is_killing)
@@ -65,7 +56,7 @@ static uint64_t kill_walk(struct sampler *s)
         m->is_in_first_walk |= is_first;
         s->ending.is_refused |= m->is_refused;
         is_refused |= m->is_refused;
-        killed += !m->is_killed && kill_is_progress(s, m);
+        killed += !m->is_killed && leftover_is_progress(s, m);
         m->is_killed = !m->is_refused; /* the next walk tries again: it may give up its privileges */
         children_read_of(s, m, now_ns);
         i++;

@@ -88,12 +88,9 @@ bool leader_exited_find(struct sampler *s, struct member *m)
 }
 
 /* Return whether a process that could not be read is gone, is a zombie, or may still live. */
-enum process_state leader_exited_state(struct sampler *s, const struct member *m)
+enum process_state leader_exited_state(struct sampler *s, struct member *m)
 {
     struct cm_stat stat;
-    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
-    bool known = dir_fd >= 0 && cm_read_stat(dir_fd, "stat", &stat) == 0;
-    if (dir_fd >= 0 && dir_fd != m->dir_fd)
-        close(dir_fd);
+    bool known = member_read_stat(s, m, &stat) == 0;
     return !known ? PROCESS_GONE : stat.threads > 1 || !is_dead(&stat) ? PROCESS_MAY_LIVE : PROCESS_ZOMBIE;
 }

@@ -1,5 +1,5 @@
-/* Count the processes of the tree that are left when the sampler exits: killed but not reaped, or left running on
- * request. */
+/* Processes of the tree that are left: whether they still end, and how many there are when the sampler exits, killed but
+ * not reaped, or left running on request. */
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +16,15 @@ static bool read_stat(struct sampler *s, const struct member *m, struct cm_stat 
     return known;
 }
 
+/*
+ * Return whether the end of a process (NULL: one that is not known) is progress. A process that cannot be killed can
+ * start others for ever. While there is one, only processes count that were there when the killing began.
+ */
+bool leftover_is_progress(const struct sampler *s, const struct member *m)
+{
+    return !s->ending.is_refused || (m != NULL && m->is_in_first_walk && !m->is_refused);
+}
+
 /* Return whether some process is freeing its memory. For hundreds of GiB this takes seconds, and CPU time that
  * increases. */
 bool leftover_is_exiting(struct sampler *s)
@@ -23,7 +32,7 @@ bool leftover_is_exiting(struct sampler *s)
     struct cm_stat stat;
     uint64_t ticks = 0;
     for (uint32_t i = 0; i < s->tree.nalive; i++)
-        if (kill_is_progress(s, alive_at(s, i)) && read_stat(s, alive_at(s, i), &stat) && (stat.flags & PF_EXITING))
+        if (leftover_is_progress(s, alive_at(s, i)) && read_stat(s, alive_at(s, i), &stat) && (stat.flags & PF_EXITING))
             ticks += stat.cpu_ticks;
     bool has_progress = ticks > s->ending.exiting_cpu_ticks;
     s->ending.exiting_cpu_ticks = ticks;

@@ -1,25 +1,23 @@
-/* The sampler's main loop: wait for signals, ticks, timeout, host and exit records, from the target's start until
- * the tree has ended. */
+/* The sampler's main loop: wait for signals, the host's end, ticks and the timeout, from the target's start until the
+ * tree has ended. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "sampler/sampler.h"
 
-enum { KILL_PAUSE_MS = 1 };
-enum { ON_SIGNAL, ON_TICK, ON_HOST, ON_TIMEOUT, ON_EXIT_RECORD, POLLED };
+enum {
+    KILL_PAUSE_NS = 1000000,
+    RECORDS_PAUSE_NS = 50000000, /* exit records are read at least as often as this */
+};
+enum { ON_SIGNAL, ON_HOST, ON_EXIT_RECORD, POLLED };
 
-static void set_timer(int timer_fd, uint64_t first_ns, uint64_t every_ns)
+static uint64_t timeout_at(const struct sampler *s)
 {
-    struct itimerspec times = {
-        .it_value = {(time_t)(first_ns / 1000000000u), (long)(first_ns % 1000000000u)},
-        .it_interval = {(time_t)(every_ns / 1000000000u), (long)(every_ns % 1000000000u)},
-    };
-    timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &times, NULL);
+    return s->head->timeout_ns != 0 ? s->head->start_ns + s->head->timeout_ns : UINT64_MAX;
 }
 
 static sigset_t signals(void)
@@ -40,21 +38,16 @@ static void on_signal(struct sampler *s, int fd)
             kill_begin(s, CM_REASON_INTERRUPTED);
 }
 
-static void on_tick(struct sampler *s, int fd)
+static void on_tick(struct sampler *s)
 {
     struct cm_head *head = s->head;
-    uint64_t expired;
-    if (read(fd, &expired, sizeof expired) != (ssize_t)sizeof expired)
-        return;
     late_setup(s);
-    uint64_t now_ns = cm_now_ns(), due_ns = s->ticks.due_ns + (expired - 1) * head->interval_ns;
-    s->ticks.due_ns = due_ns + head->interval_ns;
-    head->dropped_rows += expired - 1;
-    if (now_ns < s->ticks.not_before_ns) {
-        head->dropped_rows++;
-        return;
+    uint64_t now_ns = cm_now_ns(), late_ns = now_ns - s->ticks.due_ns;
+    head->late_ticks += late_ns > head->interval_ns / 2;
+    if (head->cpu_budget_ppm == 0) {
+        head->dropped_rows += late_ns / head->interval_ns;
+        s->ticks.due_ns += late_ns - late_ns % head->interval_ns;
     }
-    head->late_ticks += expired > 1 || now_ns - due_ns > head->interval_ns / 2;
     tick(s, now_ns);
 }
 
@@ -66,15 +59,15 @@ static bool is_finished(const struct sampler *s)
 /*
  * Wait for the first tick without file descriptors. To open and close them would take a twentieth of the time of a
  * short command, because the kernel tends to run this process and the target on the same CPU. Until then the end of the
- * host is not noticed. With exit records, which must be read at once, return immediately.
+ * host is not noticed.
  */
 static void wait_for_first_tick(struct sampler *s)
 {
-    uint64_t until_ns = s->ticks.due_ns, timeout_ns = s->head->timeout_ns, now_ns;
+    uint64_t until_ns = s->ticks.due_ns, now_ns;
     sigset_t set = signals();
-    if (timeout_ns != 0 && s->head->start_ns + timeout_ns < until_ns)
-        until_ns = s->head->start_ns + timeout_ns;
-    while (s->exit_records.fd < 0 && !is_finished(s) && (now_ns = cm_now_ns()) < until_ns) {
+    if (timeout_at(s) < until_ns)
+        until_ns = timeout_at(s);
+    while (!is_finished(s) && (now_ns = cm_now_ns()) < until_ns) {
         struct timespec left = {.tv_nsec = (long)(until_ns - now_ns)};
         int number = (int)syscall(SYS_rt_sigtimedwait, &set, NULL, &left, sizeof(uint64_t));
         if (number == SIGTERM) {
@@ -93,19 +86,11 @@ static int open_polled(struct sampler *s, struct pollfd *polled)
     sigset_t set = signals();
     for (int i = 0; i < POLLED; i++)
         polled[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-    polled[ON_EXIT_RECORD].fd = s->exit_records.fd;
     if ((polled[ON_SIGNAL].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 ||
-        (polled[ON_HOST].fd = (int)syscall(SYS_pidfd_open, head->host_pid, 0)) < 0 ||
-        (polled[ON_TICK].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
-        return errno;
-    if (head->timeout_ns != 0 &&
-        (polled[ON_TIMEOUT].fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0)
+        (polled[ON_HOST].fd = (int)syscall(SYS_pidfd_open, head->host_pid, 0)) < 0)
         return errno;
     if (getppid() != head->host_pid) /* the host has ended, and its PID may be another process's */
         kill_begin(s, CM_REASON_HOST_GONE);
-    set_timer(polled[ON_TICK].fd, s->ticks.due_ns, head->interval_ns);
-    if (head->timeout_ns != 0)
-        set_timer(polled[ON_TIMEOUT].fd, head->start_ns + head->timeout_ns, 0);
     return 0;
 }
 
@@ -129,31 +114,53 @@ static void end_after_root(struct sampler *s)
     s->ending.is_finished = true;
 }
 
+/* Return how long to wait for a signal or the host's end at most. */
+static uint64_t longest_wait_ns(const struct sampler *s)
+{
+    uint64_t now_ns = cm_now_ns(), until_ns = s->ticks.due_ns;
+    if (s->ending.is_killing)
+        return KILL_PAUSE_NS;
+    if (timeout_at(s) < until_ns)
+        until_ns = timeout_at(s);
+    uint64_t wait_ns = minus(until_ns, now_ns);
+    return s->exit_records.fd >= 0 && wait_ns > RECORDS_PAUSE_NS ? RECORDS_PAUSE_NS : wait_ns;
+}
+
+static int wait_for_events(struct pollfd *polled, uint64_t wait_ns)
+{
+    struct timespec wait = {(time_t)(wait_ns / 1000000000u), (long)(wait_ns % 1000000000u)};
+    return (int)syscall(SYS_ppoll, polled, POLLED, &wait, NULL, sizeof(uint64_t));
+}
+
 static void run_until_finished(struct sampler *s, struct pollfd *polled)
 {
     bool may_have_more = true; /* processes may have ended before the signalfd was opened */
     while (!s->ending.is_finished) {
-        if (poll(polled, POLLED, may_have_more ? 0 : s->ending.is_killing ? KILL_PAUSE_MS : -1) < 0 && errno != EINTR)
+        /* The sooner an exit record is read, the better the end of the process is known. Without credit it waits. */
+        polled[ON_EXIT_RECORD].fd = budget_allows_wake_up(s) ? s->exit_records.fd : -1;
+        int ready = wait_for_events(polled, may_have_more ? 0 : longest_wait_ns(s));
+        if (ready < 0 && errno != EINTR)
             kill_begin(s, CM_REASON_INTERRUPTED);
         if (polled[ON_SIGNAL].revents)
             on_signal(s, polled[ON_SIGNAL].fd);
         if (polled[ON_HOST].revents)
             kill_begin(s, CM_REASON_HOST_GONE);
-        if (polled[ON_TIMEOUT].revents)
+        uint64_t now_ns = cm_now_ns();
+        if (now_ns >= timeout_at(s))
             kill_begin(s, CM_REASON_TIMEOUT);
         if (s->ending.is_killing) {
             late_setup(s);
-            polled[ON_TICK].fd = polled[ON_HOST].fd = polled[ON_TIMEOUT].fd = -1;
+            polled[ON_HOST].fd = -1;
             kill_sweep(s);
         }
         /* Before the tick, which would read every zombie once more. */
         if (polled[ON_SIGNAL].revents || may_have_more || s->ending.is_killing)
             may_have_more = reap_some(s);
         end_after_root(s);
-        if (polled[ON_EXIT_RECORD].revents)
-            exit_records_drain(s, cm_now_ns() - s->head->start_ns);
-        if (polled[ON_TICK].revents && !s->ending.is_killing && !s->ending.is_finished)
-            on_tick(s, polled[ON_TICK].fd);
+        if (now_ns >= s->ticks.due_ns && !s->ending.is_killing && !s->ending.is_finished)
+            on_tick(s);
+        else if (ready == 0 || polled[ON_EXIT_RECORD].revents)
+            exit_records_drain(s, now_ns - s->head->start_ns);
     }
 }
 

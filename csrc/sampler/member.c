@@ -25,7 +25,6 @@ static void mark_ended(struct sampler *s, struct member *m, uint64_t now_ns)
         entry->flags |= CM_PROCESS_ENDED;
         entry->end_ns = now_ns;
     }
-    s->tree.may_have_orphans |= !m->is_zombie;
     memset(m->rows, 0, sizeof m->rows);
     m->is_zombie = true;
 }
@@ -94,35 +93,45 @@ static ssize_t read_small_file(struct sampler *s, struct member *m, const char *
     return got;
 }
 
+/* Read the name of the process, which is that of its main thread, even if that has exited. Other threads may have other
+ * names. */
+static void read_comm(struct sampler *s, struct member *m, struct cm_process *entry)
+{
+    char text[64];
+    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
+    ssize_t got = dir_fd < 0 ? dir_fd : cm_read_file_at(dir_fd, "comm", text, sizeof text);
+    if (dir_fd >= 0 && dir_fd != m->dir_fd)
+        close(dir_fd);
+    if (got <= 1)
+        return;
+    text[got - 1] = 0; /* the newline */
+    memset(entry->comm, 0, sizeof entry->comm);
+    memcpy(entry->comm, text, strnlen(text, sizeof entry->comm - 1));
+}
+
 /* Read the member's name and arguments. An exec changes them without notice, so read them again after half an
- * interval, and then after pauses that double each time. */
+ * interval, and then after pauses that double each time. At first the name is known from /proc/PID/stat, and the control
+ * group is that of the parent. */
 void member_read_name(struct sampler *s, struct member *m, uint64_t now_ns)
 {
     struct cm_process *entry = member_row(s, m);
+    bool is_first = m->name_pause_ns == 0;
     m->name_pause_ns = m->name_pause_ns ? 2 * m->name_pause_ns : s->head->interval_ns / 2;
     m->name_due_ns = now_ns + m->name_pause_ns;
     if (entry == NULL)
         return;
     struct cm_head *head = s->head;
     char text[ARGUMENTS_BYTES];
-    tree_sources_check(s, m);
-    /* The name of the process is that of its main thread, even if that has exited. Other threads may have other
-     * names. */
-    int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
-    ssize_t got = dir_fd < 0 ? dir_fd : cm_read_file_at(dir_fd, "comm", text, sizeof text);
-    if (dir_fd >= 0 && dir_fd != m->dir_fd)
-        close(dir_fd);
-    if (got > 1) {
-        text[got - 1] = 0; /* the newline */
-        memset(entry->comm, 0, sizeof entry->comm);
-        memcpy(entry->comm, text, strnlen(text, sizeof entry->comm - 1));
+    if (!is_first) {
+        tree_sources_check(s, m);
+        read_comm(s, m, entry);
     }
     if (!may_wait_for_locks(s)) {
         m->name_pause_ns /= 2; /* the arguments have not been read yet */
         return;
     }
     uint64_t before_ns = cm_now_ns();
-    got = read_small_file(s, m, "cmdline", text, sizeof text);
+    ssize_t got = read_small_file(s, m, "cmdline", text, sizeof text);
     note_lock_wait(s, before_ns, 0);
     if (got <= 0)
         return;

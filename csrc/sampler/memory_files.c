@@ -17,8 +17,8 @@
 enum {
     MARGIN_BYTES = 1 << 20, /* shared memory of the machine varies by so much */
     MAX_FILES = 256,
-    COST_SHARE = 50,   /* a search takes at most one part in so many of the time, */
-    QUIET_SHARE = 400, /* or this, while the machine has not gained shared memory */
+    PARTS = 5,        /* a search takes one of so many parts of the budget, */
+    QUIET_PARTS = 20, /* or this, while the machine has not gained shared memory */
     TMPFS = 0x01021994,
     BLOCK_BYTES = 512,
 };
@@ -128,7 +128,7 @@ void memory_files_begin(struct sampler *s)
 }
 
 /*
- * After a reading of the machine's counters. With a control group, its charge tells more. Files that no process has open
+ * With a control group, its charge tells more. Files that no process has open
  * any more are not found. But the machine has gained shared memory for a while that the tree does not map, and the tree
  * has written as much.
  */
@@ -136,17 +136,18 @@ void memory_files_tick(struct sampler *s, uint64_t t_ns)
 {
     struct memory_files *files = &s->memory_files;
     struct cm_head *head = s->head;
-    uint64_t gained = minus(s->machine.shmem, s->machine.shmem_at_start) * s->page_kib * 1024;
     files->bytes = files->unmapped_bytes = 0;
     if (track_wanted(s, CM_CGROUP) || t_ns < files->due_ns)
         return;
     uint64_t before_ns = cm_now_ns();
+    machine_read(s);
+    uint64_t gained = minus(s->machine.shmem, s->machine.shmem_at_start) * s->page_kib * 1024;
     struct found found = search(s);
     gained = minus(gained, minus(own_bytes(s), files->own_at_start));
     uint64_t closed = minus(gained, found.mapped > found.files ? found.mapped : found.files);
     uint64_t stands = standing_update(&files->closed, closed, t_ns), written = stands > 0 ? written_bytes(s) : 0;
     uint64_t lost = stands < written ? stands : written;
-    files->due_ns = t_ns + (cm_now_ns() - before_ns) * (gained > MARGIN_BYTES ? COST_SHARE : QUIET_SHARE);
+    files->due_ns = t_ns + budget_pause(s, cm_now_ns() - before_ns, gained > MARGIN_BYTES ? PARTS : QUIET_PARTS);
     files->bytes = found.files;
     files->unmapped_bytes = minus(found.files, found.mapped);
     keep_largest(&head->memory_files_bytes, found.files);

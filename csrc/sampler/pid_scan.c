@@ -2,7 +2,7 @@
  * Find processes by their PIDs. The kernel allocates PIDs and TIDs in ascending order, and /proc/loadavg shows the last
  * one. So every process that was started between two ticks has a PID in between. Each such PID is checked, whichever
  * process forked it. PIDs that are free again are counted: each may have been that of a process that ran unseen, and
- * the upper bound of the tree's memory allows for these processes.
+ * the upper bound of the tree's memory allows for these processes. Of very many new PIDs only the last are checked.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -47,38 +47,47 @@ static bool is_unseen(struct sampler *s, int pid, uint64_t now_ns)
     if (pidfd < 0)
         return errno == ESRCH;
     close(pidfd);
+    s->pid_scan.is_checking = true;
     tree_add(s, pid, now_ns);
+    s->pid_scan.is_checking = false;
     return false;
 }
 
-static void scan(struct sampler *s, uint64_t now_ns, uint64_t until_ns)
+/* Check the PIDs that were allocated since the last scan. Return whether all of them were checked. */
+static bool scan(struct sampler *s, uint64_t now_ns, uint64_t until_ns)
 {
     int last = last_allocated(s), next = s->pid_scan.last_pid + 1;
+    bool all = true;
     s->pid_scan.unseen = 0;
     if (last == 0)
-        return;
+        return false;
     if (last == s->pid_scan.last_pid) {
         s->pid_scan.complete_ns = now_ns;
-        return;
+        return true;
     }
     if (last < next) { /* allocation has wrapped around */
         s->pid_scan.unseen += s->pid_scan.pid_max > next ? (uint32_t)(s->pid_scan.pid_max - next) : 0;
         next = last < FIRST_REUSED_PID ? last : FIRST_REUSED_PID;
+        all = false;
     }
     if (last - next >= MAX_PIDS) {
         s->pid_scan.unseen += (uint32_t)(last - next - MAX_PIDS + 1);
         next = last - MAX_PIDS + 1;
+        all = false;
     }
     for (; next <= last && cm_now_ns() < until_ns; next++)
         s->pid_scan.unseen += is_unseen(s, next, now_ns);
     s->pid_scan.last_pid = next - 1;
-    if (next > last)
-        s->pid_scan.complete_ns = now_ns;
+    if (next <= last)
+        return false;
+    s->pid_scan.complete_ns = now_ns;
+    return all;
 }
 
-void pid_scan_tick(struct sampler *s, uint64_t now_ns)
+/* Return whether every PID that was allocated before this tick has been checked. */
+bool pid_scan_tick(struct sampler *s, uint64_t now_ns)
 {
-    scan(s, now_ns, cm_now_ns() + s->head->interval_ns / INTERVAL_SHARE);
+    return scan(s, now_ns, cm_now_ns() + s->head->interval_ns / INTERVAL_SHARE);
 }
 
 /* Check the PIDs allocated after the last tick. Skip this if no other process was seen and the root waited for no

@@ -67,21 +67,34 @@ int member_open_file(struct sampler *s, struct member *m, const char *file)
     return open_in_reading_dir(s, m, file, O_RDONLY);
 }
 
+/* Open a file of the member if it is kept open and is not open yet. Most short processes end before all are needed. */
+static void keep_open(struct sampler *s, const struct member *m, int *fd, int folder, const char *file, int flags)
+{
+    if (*fd >= 0 || !m->keeps_files || s->descriptors.open >= s->descriptors.max)
+        return;
+    *fd = openat(folder, file, flags | O_CLOEXEC);
+    s->descriptors.open += *fd >= 0;
+}
+
 int member_read(struct sampler *s, struct member *m, int source, uint32_t *row)
 {
+    const struct cm_source *read = cm_sources[source];
+    if (read->cadence == CM_EVERY_TICK || read->cadence == CM_ROUND_ROBIN)
+        keep_open(s, m, &m->fds[source], m->read_fd, read->file, O_RDONLY);
     if (m->fds[source] >= 0)
-        return cm_sources[source]->read(m->fds[source], row);
-    int fd = member_open_file(s, m, cm_sources[source]->file);
+        return read->read(m->fds[source], row);
+    int fd = member_open_file(s, m, read->file);
     if (fd < 0)
         return fd == -ENOENT ? -ESRCH : fd;
-    int error = cm_sources[source]->read(fd, row);
+    int error = read->read(fd, row);
     close(fd);
     return error;
 }
 
 /* Read /proc/PID/stat of the member. Return 0; -ESRCH if it is gone; or another -errno. */
-int member_read_stat(struct sampler *s, const struct member *m, struct cm_stat *stat)
+int member_read_stat(struct sampler *s, struct member *m, struct cm_stat *stat)
 {
+    keep_open(s, m, &m->stat_fd, m->dir_fd, "stat", O_RDONLY);
     if (m->stat_fd >= 0)
         return cm_read_stat_fd(m->stat_fd, stat);
     int dir_fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
@@ -91,9 +104,21 @@ int member_read_stat(struct sampler *s, const struct member *m, struct cm_stat *
     return error == -ENOENT ? -ESRCH : error;
 }
 
+/* Return the descriptor of the list of the children of the member's main thread, or -1 if it is not kept open. */
+int member_children_fd(struct sampler *s, struct member *m)
+{
+    char name[64] = "task/";
+    if (m->children_fd < 0) {
+        strcpy(cm_format_number(name + 5, (uint64_t)m->pid), "/children");
+        keep_open(s, m, &m->children_fd, m->dir_fd, name, O_RDONLY);
+    }
+    return m->children_fd;
+}
+
 /* Reset the member's high-water mark, as cm_window_reset does. */
 int member_reset_hwm(struct sampler *s, struct member *m)
 {
+    keep_open(s, m, &m->fds[CM_WINDOWS], m->read_fd, cm_sources[CM_WINDOWS]->file, O_WRONLY);
     if (m->fds[CM_WINDOWS] >= 0)
         return cm_window_reset(m->fds[CM_WINDOWS]);
     int fd = open_in_reading_dir(s, m, "clear_refs", O_WRONLY);
@@ -121,26 +146,13 @@ void member_close(struct sampler *s, struct member *m)
     }
 }
 
-/* Keep descriptors of the files that are read all the time. If there are too few descriptors, close the member's
- * folder too. Everything is then opened and closed at each reading. */
-void member_keep_fds(struct sampler *s, struct member *m)
+/* Keep the files that are read all the time open, from their first reading on. If there are too few descriptors, close
+ * the member's folder too. Everything is then opened and closed at each reading. */
+void member_keep_files(struct sampler *s, struct member *m)
 {
-    if (s->descriptors.open + DESCRIPTORS_PER_MEMBER > s->descriptors.max) {
+    m->keeps_files = s->descriptors.open + DESCRIPTORS_PER_MEMBER <= s->descriptors.max;
+    if (!m->keeps_files) {
         DEBUG(m->pid, "no descriptors left: its files are opened at each reading", 0);
         member_close(s, m);
-        return;
     }
-    for (int i = 0; i < CM_SOURCES; i++) {
-        bool is_reset_file = i == CM_WINDOWS && track_wanted(s, CM_WINDOWS);
-        if (!is_reset_file && cm_sources[i]->cadence != CM_EVERY_TICK && cm_sources[i]->cadence != CM_ROUND_ROBIN)
-            continue;
-        m->fds[i] = openat(m->read_fd, cm_sources[i]->file, (is_reset_file ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
-        s->descriptors.open += m->fds[i] >= 0;
-    }
-    char name[32] = "task/";
-    strcpy(cm_format_number(name + 5, (uint64_t)m->pid), "/children");
-    m->children_fd = openat(m->dir_fd, name, O_RDONLY | O_CLOEXEC);
-    s->descriptors.open += m->children_fd >= 0;
-    m->stat_fd = openat(m->dir_fd, "stat", O_RDONLY | O_CLOEXEC);
-    s->descriptors.open += m->stat_fd >= 0;
 }

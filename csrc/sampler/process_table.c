@@ -36,6 +36,14 @@ static uint64_t since_boot_ns(uint64_t monotonic_ns)
     return monotonic_ns + ((uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - cm_now_ns());
 }
 
+/* Return the time before which a process did not exist. The scan of PIDs finds it at the first tick after its start. If
+ * the lists of children found it instead, the kernel tells when it started, to ten milliseconds. */
+static uint64_t earliest_start_ns(const struct sampler *s, const struct cm_stat *stat)
+{
+    uint64_t by_kernel_ns = minus(stat->start_ticks * TICK_NS, since_boot_ns(s->head->start_ns));
+    return s->pid_scan.is_checking ? s->pid_scan.complete_ns : by_kernel_ns;
+}
+
 /* Return a new row of the process table, or NULL if the table is full; the process is counted all the same. If an
  * exit record has made a row for this process, return that row. */
 struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns,
@@ -55,8 +63,8 @@ struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_sta
         known->start_ticks = stat->start_ticks;
         if (!(known->flags & CM_PROCESS_HAS_EXIT_RECORD)) /* the record was that of one of its threads */
             known->flags &= ~(uint32_t)CM_PROCESS_ENDED;
-        if (known->since_ns > s->pid_scan.complete_ns) /* the process may be older than the thread */
-            known->since_ns = s->pid_scan.complete_ns;
+        if (known->since_ns > earliest_start_ns(s, stat)) /* the process may be older than the thread */
+            known->since_ns = earliest_start_ns(s, stat);
         return known;
     }
     if (head->processes == head->processes_capacity) {
@@ -70,7 +78,7 @@ struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_sta
     entry->pid = pid;
     entry->ppid = stat->ppid;
     entry->start_ticks = stat->start_ticks;
-    entry->since_ns = s->pid_scan.complete_ns;
+    entry->since_ns = earliest_start_ns(s, stat);
     entry->first_ns = now_ns;
     entry->flags = pid == head->root_pid ? CM_PROCESS_ROOT : 0;
     memcpy(entry->comm, stat->comm, sizeof entry->comm);

@@ -15,10 +15,10 @@
 #include "sampler/sampler.h"
 
 enum {
-    FIRST_CREDIT_MS = 20,
+    FIRST_CREDIT_MS = 10,
     CHANGED_MS = 100,    /* longest pause between readings while the tree changes, */
     UNCHANGED_MS = 1000, /* and while it does not */
-    MAX_SAVED_S = 5,     /* credit is capped at the credit of so many seconds */
+    MAX_SAVED_S = 5,     /* with a fixed interval, credit is capped at that of so many seconds */
     LIMIT_PAUSE_MS = 20, /* shortest pause between readings that decide about the memory limit, */
     LIMIT_SHARE = 20,    /* which take at most 1/20 of the time */
     EIGHTH = 8,
@@ -32,8 +32,12 @@ enum {
 
 #define MS_NS 1000000u
 
+/* The budget of PSS is at most half of the sampler's budget. */
 void pss_begin(struct sampler *s)
 {
+    uint64_t half_ppm = s->head->cpu_budget_ppm / HALF;
+    if (half_ppm != 0 && s->head->pss_budget_ppm > half_ppm)
+        s->head->pss_budget_ppm = half_ppm;
     s->pss.credit_ns = s->head->pss_budget_ppm ? FIRST_CREDIT_MS * (int64_t)MS_NS : 0;
     s->pss.ns_per_page = FIRST_NS_PER_PAGE;
 }
@@ -169,9 +173,11 @@ static bool read_tree(struct sampler *s, uint64_t t_ns)
 void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib, bool limit_reached)
 {
     uint64_t earned_ns = t_ns - s->pss.credited_ns;
-    int64_t most_ns = (int64_t)s->head->pss_budget_ppm * 1000 * MAX_SAVED_S;
+    int64_t first_ns = FIRST_CREDIT_MS * (int64_t)MS_NS,
+            saved_ns = (int64_t)s->head->pss_budget_ppm * 1000 * MAX_SAVED_S;
+    int64_t most_ns = s->head->cpu_budget_ppm != 0 || saved_ns < first_ns ? first_ns : saved_ns;
     s->pss.credit_ns += (int64_t)(earned_ns * s->head->pss_budget_ppm / 1000000u);
-    if (s->pss.credit_ns > most_ns && s->pss.credit_ns > FIRST_CREDIT_MS * (int64_t)MS_NS)
+    if (s->pss.credit_ns > most_ns)
         s->pss.credit_ns = most_ns;
     s->pss.credited_ns = t_ns;
 
@@ -179,9 +185,11 @@ void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib,
     bool must = limit_reached && since_ns >= LIMIT_PAUSE_MS * MS_NS && since_ns >= LIMIT_SHARE * s->pss.cost_ns;
     if (s->head->pss_budget_ppm == 0 || !(is_due(s, t_ns, rss, added_kib) || must) || !may_wait_for_locks(s))
         return;
-    uint64_t before_ns = cm_now_ns();
+    uint64_t before_ns = cm_now_ns(), cpu_before_ns = budget_own_cpu_ns();
     bool done = read_tree(s, t_ns);
     uint64_t cost_ns = cm_now_ns() - before_ns;
+    s->ticks.pss_cpu_ns = budget_own_cpu_ns() - cpu_before_ns;
+    s->ticks.pss_ns = cost_ns;
     s->head->pss_readings += done;
     s->pss.credit_ns -= (int64_t)cost_ns;
     s->pss.cost_ns = cost_ns;

@@ -68,8 +68,7 @@ static void store_end(struct sampler *s, int pid, int status, const struct rusag
     } else if (m == NULL && stat == NULL) {
         head->processes_dropped++;
     }
-    s->tree.may_have_orphans = true;
-    if (kill_is_progress(s, m))
+    if (leftover_is_progress(s, m))
         s->ending.progress_ns = cm_now_ns();
     if (m != NULL)
         tree_remove(s, m);

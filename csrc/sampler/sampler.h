@@ -58,9 +58,8 @@ struct tree {
     uint32_t *slots;        /* hash table: PID -> index of the first member of the slot's chain */
     uint32_t *alive;        /* indices of the members in use, without gaps */
     uint32_t nalive, nused, first_free;
-    int32_t root_row;      /* the root's row of the process table + 1; 0: none */
-    int children_fd;       /* the sampler's own list of children */
-    bool may_have_orphans; /* a member has ended: its children may now be children of the sampler */
+    int32_t root_row; /* the root's row of the process table + 1; 0: none */
+    int children_fd;  /* the sampler's own list of children */
 };
 void tree_init(struct sampler *s);
 struct member *tree_find(struct sampler *s, int pid);
@@ -116,9 +115,13 @@ struct fault_ledger {
     uint64_t freed_tick;
     uint64_t taken_off;             /* of what was freed */
     bool has_orphans;               /* a process has lost its parent: it may have what the parent brought into memory */
-    uint64_t anon, shared, unknown; /* at the last reading: the sums over all members */
+    uint64_t anon, shared, unknown; /* at the last reading: the sums over all members; */
+    uint64_t charged_bytes;         /* what the group was charged for of mapped files and shared memory, */
+    uint64_t elsewhere_bytes;       /* and what members mapped more than that */
+    uint64_t departed_shared;       /* pages of members that have ended since */
     uint64_t late_faults, late_major; /* of processes that were reaped since */
-    uint64_t huge_faults;             /* the machine's counter */
+    uint64_t huge_faults;             /* the machine's counter before the members were last read */
+    bool huge_pages_are_used;         /* it has moved since the reading before */
     uint64_t due_ns, spent_ns;
     uint64_t largest, largest_files; /* pages */
     uint32_t largest_shared;         /* of one member */
@@ -138,6 +141,8 @@ struct fault_window {
     uint64_t passing;        /* pages of files that can have been mapped for a moment, */
     uint64_t passing_others; /* and of other files than those in the union */
     uint64_t grown, allowed; /* pages: by how much members have grown, and may have grown by their faults */
+    uint64_t unmapped;       /* shared pages that members have unmapped, at most */
+    uint64_t charged_bytes;  /* mapped files and shared memory that the group was charged for before this reading */
     uint64_t foreign;        /* anonymous pages that members got by faults of other processes */
     uint32_t marks;          /* high-water marks that `passing` relies on, each with its error; */
     uint32_t marks_others;   /* and those that `passing_others` relies on */
@@ -163,7 +168,8 @@ struct member {
     int dir_fd;           /* /proc/PID, or -1 if no descriptors are left */
     int read_fd;          /* where its files are read: dir_fd, or task/TID below it */
     int children_fd, stat_fd;
-    int fds[CM_SOURCES]; /* kept open for the sources that are read all the time */
+    int fds[CM_SOURCES]; /* kept open for the sources that are read all the time, */
+    bool keeps_files;    /* unless there are too few descriptors */
     uint64_t start_ticks;
     uint64_t name_due_ns, name_pause_ns;       /* when its name and arguments are read next, and the pause before it */
     uint32_t rows[CM_SOURCES][CM_MAX_COLUMNS]; /* the last reading of each source */
@@ -200,10 +206,11 @@ struct descriptors {
 int member_open_dir(struct sampler *s, const struct member *m);
 int member_open_file(struct sampler *s, struct member *m, const char *file);
 int member_read(struct sampler *s, struct member *m, int source, uint32_t *row);
-int member_read_stat(struct sampler *s, const struct member *m, struct cm_stat *stat);
+int member_read_stat(struct sampler *s, struct member *m, struct cm_stat *stat);
 int member_reset_hwm(struct sampler *s, struct member *m);
 void member_close(struct sampler *s, struct member *m);
-void member_keep_fds(struct sampler *s, struct member *m);
+void member_keep_files(struct sampler *s, struct member *m);
+int member_children_fd(struct sampler *s, struct member *m);
 int open_thread_dir(int dir_fd, int tid);
 
 /* file_ranges.c: which parts of files the tree maps */
@@ -222,7 +229,7 @@ void member_check_shared_memory(struct sampler *s, struct member *m);
 /* leader_exited.c: read a process whose main thread has exited through another of its threads */
 enum process_state { PROCESS_GONE, PROCESS_ZOMBIE, PROCESS_MAY_LIVE };
 bool leader_exited_find(struct sampler *s, struct member *m);
-enum process_state leader_exited_state(struct sampler *s, const struct member *m);
+enum process_state leader_exited_state(struct sampler *s, struct member *m);
 
 /* threads.c: find children of threads other than the main thread */
 struct thread_walk {
@@ -244,9 +251,10 @@ struct pid_scan {
     int32_t last_pid, pid_max; /* the last PID that was checked; the kernel's pid_max */
     uint32_t unseen;           /* of the PIDs since the last tick, how many were free again */
     uint64_t complete_ns;      /* the last tick at which every allocated PID had been checked */
+    bool is_checking;          /* the process that is added now was found by its PID */
 };
 void pid_scan_begin(struct sampler *s);
-void pid_scan_tick(struct sampler *s, uint64_t now_ns);
+bool pid_scan_tick(struct sampler *s, uint64_t now_ns);
 void pid_scan_end(struct sampler *s, uint64_t now_ns);
 
 /* exit_records.c: the kernel's exit record of each process */
@@ -267,13 +275,30 @@ uint32_t high_water_read(struct sampler *s, uint64_t since_ns, uint64_t t_ns);
 
 /* tick.c: one reading of everything */
 struct ticks {
-    uint64_t last_ns;       /* start of the last tick, by CLOCK_MONOTONIC; 0 before the first */
-    uint64_t completed_ns;  /* the last tick that found all members, since the start of the target */
-    uint64_t due_ns;        /* the next tick, */
-    uint64_t not_before_ns; /* which is skipped before this time, because the last one took long */
+    uint64_t last_ns;      /* start of the last tick, by CLOCK_MONOTONIC; 0 before the first */
+    uint64_t completed_ns; /* the last tick that found all members, since the start of the target */
+    uint64_t due_ns;       /* the next tick */
+    uint64_t pss_ns;       /* what reading PSS took of the last one, */
+    uint64_t pss_cpu_ns;   /* and the CPU time of it */
 };
 void tick(struct sampler *s, uint64_t now_ns);
 uint64_t record_gap(struct sampler *s, uint64_t now_ns);
+
+/* budget.c: decide when the next tick is */
+struct budget {
+    int64_t credit_ns;    /* CPU time that may be spent now */
+    uint64_t credited_ns; /* when credit was last added, */
+    uint64_t cpu_ns;      /* and the CPU time that had been spent by then */
+    uint64_t between_ns;  /* CPU time spent since the last tick */
+    uint64_t tick_ns;     /* the CPU time of a tick, with its wake-up */
+    uint64_t pages;       /* of the tree, when they last changed */
+    bool first_is_spent;  /* the credit of the start */
+};
+void budget_begin(struct sampler *s);
+void budget_schedule(struct sampler *s, uint64_t began_ns, uint64_t pages);
+bool budget_allows_wake_up(struct sampler *s);
+uint64_t budget_own_cpu_ns(void);
+uint64_t budget_pause(const struct sampler *s, uint64_t cost_ns, uint64_t parts);
 
 /* pss.c: read smaps_rollup within its budget */
 struct pss_state {
@@ -314,12 +339,12 @@ struct ending {
 };
 void kill_begin(struct sampler *s, uint32_t reason);
 void kill_sweep(struct sampler *s);
-bool kill_is_progress(const struct sampler *s, const struct member *m);
 
 /* reap.c: reap processes. Returns true if more may be left. */
 bool reap_some(struct sampler *s);
 
 /* leftover.c: count the processes that are left when the sampler exits */
+bool leftover_is_progress(const struct sampler *s, const struct member *m);
 bool leftover_is_exiting(struct sampler *s);
 void leftover_count(struct sampler *s, uint32_t flag);
 
@@ -351,11 +376,11 @@ uint64_t shared_memory_largest(struct sampler *s);
 struct group_charge {
     struct cm_cgroup cgroup;
     uint64_t parts[CM_MAX_COLUMNS]; /* the last reading, bytes */
-    uint64_t parts_read_ns;
+    uint64_t parts_read_ns, due_ns;
     uint64_t largest_usage;
     uint64_t held_bytes, compared_ns; /* at the last comparison */
     struct standing pinned, unmapped;
-    uint64_t mapped_bytes, mapped_before_bytes; /* of files and shared memory, at the last two readings of the parts */
+    uint64_t mapped_bytes; /* of files and shared memory, at the last reading of the parts */
 };
 void group_charge_read(struct sampler *s, uint64_t t_ns, bool last);
 uint64_t group_charge_mapped(struct sampler *s);
@@ -388,6 +413,7 @@ struct sampler {
     struct late_setup late_setup;
     struct lock_backoff lock_backoff;
     struct ticks ticks;
+    struct budget budget;
     struct pid_scan pid_scan;
     struct thread_walk threads;
     struct high_water high_water;

@@ -1,8 +1,6 @@
 /* One tick: read every process, find new ones, sum, and record. */
 #include "sampler/sampler.h"
 
-enum { TICK_SHARE = 4 }; /* a tick takes at most one part in so many of the time */
-
 struct sums {
     uint64_t rss;      /* pages */
     uint64_t shared;   /* of them, pages of files and shared memory */
@@ -143,7 +141,8 @@ void tick(struct sampler *s, uint64_t now_ns)
 {
     struct cm_head *head = s->head;
     uint64_t t_ns = now_ns - head->start_ns;
-    uint64_t gap_ns = record_gap(s, now_ns), pss_before_ns = head->pss_ns;
+    uint64_t gap_ns = record_gap(s, now_ns);
+    s->ticks.pss_ns = s->ticks.pss_cpu_ns = 0;
     head->ticks++;
 
     exit_records_drain(s, t_ns);
@@ -176,7 +175,5 @@ void tick(struct sampler *s, uint64_t now_ns)
         if (is_limit_reached && is_over_limit(s, &sums, high))
             kill_begin(s, CM_REASON_MEMORY_LIMIT);
     }
-    /* A large tree at a short interval must not use a whole CPU. The cost of PSS has its own budget. */
-    uint64_t cost_ns = cm_now_ns() - now_ns - (head->pss_ns - pss_before_ns);
-    s->ticks.not_before_ns = cost_ns > head->interval_ns / TICK_SHARE ? now_ns + TICK_SHARE * cost_ns : 0;
+    budget_schedule(s, now_ns, sums.rss + excess);
 }

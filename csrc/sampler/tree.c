@@ -1,9 +1,12 @@
 /*
- * The set of processes: the sampler's descendants, found in the `children` files of /proc.
+ * The set of processes: the sampler's descendants.
+ *
+ * A new process has a new PID, and pid_scan.c checks every PID that was allocated since the last tick. The `children`
+ * files of /proc are read every few ticks, and when not every new PID could be checked.
  *
  * The sampler is a subreaper, so a daemon whose parents have exited becomes its own child and stays in the tree. A
- * process is added if a member lists it and its parent is a member. It is removed only when it has ended: the kernel's
- * list can miss living children while their siblings exit.
+ * process is added if its parent is a member. It is removed only when it has ended: the kernel's lists can miss living
+ * children while their siblings exit.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -24,13 +27,9 @@ void tree_open(struct sampler *s)
     s->tree.children_fd = openat(s->proc_fd, name, O_RDONLY | O_CLOEXEC);
 }
 
-void tree_discover(struct sampler *s, uint64_t now_ns)
+static void read_lists(struct sampler *s, uint64_t now_ns)
 {
-    /* The sampler gets new children when a process of the tree ends. Only the end of a parent that was never found
-     * goes unnoticed. */
-    if (s->tree.may_have_orphans || s->head->ticks % UNCHANGED_TICKS == 1)
-        children_read(s, s->tree.children_fd, now_ns);
-    s->tree.may_have_orphans = false;
+    children_read(s, s->tree.children_fd, now_ns);
     /* New members are appended, so their children are read in the same loop. But a chain of processes that fork and
      * exit faster than they are added is not followed for ever. */
     uint64_t until_ns = cm_now_ns() + MAX_BURST_NS;
@@ -40,7 +39,14 @@ void tree_discover(struct sampler *s, uint64_t now_ns)
             continue;
         children_read_of(s, m, now_ns);
     }
-    pid_scan_tick(s, now_ns);
+}
+
+void tree_discover(struct sampler *s, uint64_t now_ns)
+{
+    bool complete = pid_scan_tick(s, now_ns);
+    if (complete && s->head->ticks % UNCHANGED_TICKS != 1)
+        return;
+    read_lists(s, now_ns);
     if (s->threads.are_several)
         threads_walk(s, now_ns);
 }

@@ -44,7 +44,7 @@ bool tree_add(struct sampler *s, int pid, uint64_t now_ns)
         return true;
     }
     member_check_shared_memory(s, m);
-    member_keep_fds(s, m);
+    member_keep_files(s, m);
     member_read_name(s, m, now_ns);
     member_read_rss(s, m, now_ns);
     exit_records_settle(s, pid, now_ns);

@@ -1,0 +1,120 @@
+/*
+ * Decide when the next tick is.
+ *
+ * With a fixed interval, ticks are due on its grid. Otherwise the sampler has a budget: a share of one CPU. Credit grows
+ * with the time and is spent by everything that this process does, as the kernel counts its CPU time. A tick begins only
+ * if there is credit for one like the last ones, so a run costs at most its first credit and the share. A debt, such as
+ * for a thousand new processes or for PSS, is paid back in several pauses.
+ *
+ * The first credit is for a fine timeline of short commands. Later, while the tree's memory stays the same, ticks take
+ * half of what is earned until there is as much credit again. It is spent when memory changes.
+ */
+#include <time.h>
+
+#include "sampler/sampler.h"
+
+enum {
+    CREDIT_NS = 20000000,      /* at the start, and what can be saved */
+    TICK_SHARE = 4,            /* with a fixed interval, a tick takes at most one part in so many of the time */
+    SMOOTHING = 8,             /* the cost of a tick is a mean in which the last one weighs one part in so many */
+    CHANGED_SHARE = 64,        /* memory that changes by less than one part in so many stays the same */
+    DEBT_PAUSE_NS = 100000000, /* the longest pause for what was spent beyond the ticks, such as on new processes */
+    LIMIT_PAUSE_NS = 20000000, /* with a memory limit, the longest pause between two ticks */
+    FIXED_PPM = 60000,         /* with a fixed interval, the share by which the parts of a tick pace themselves */
+};
+#define MILLION 1000000u
+
+/* Return the CPU time of this process. */
+uint64_t budget_own_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void budget_begin(struct sampler *s)
+{
+    s->budget.credit_ns = CREDIT_NS;
+    s->budget.credited_ns = s->head->start_ns;
+    s->budget.cpu_ns = budget_own_cpu_ns(); /* what was spent before the target starts does not disturb it */
+}
+
+/* Return how long something that took `cost_ns` pauses, if it is one of `parts` parts of the budget. */
+uint64_t budget_pause(const struct sampler *s, uint64_t cost_ns, uint64_t parts)
+{
+    uint64_t share_ppm = s->head->cpu_budget_ppm != 0 ? s->head->cpu_budget_ppm : FIXED_PPM;
+    return cost_ns * parts * MILLION / share_ppm;
+}
+
+/* Return whether the tree's memory has changed since it was last compared. */
+static bool has_changed(struct budget *budget, uint64_t pages)
+{
+    uint64_t before = budget->pages, change = pages > before ? pages - before : before - pages;
+    if (change <= before / CHANGED_SHARE)
+        return false;
+    budget->pages = pages;
+    return true;
+}
+
+/* Count what was spent and earned since the last time. Return what was spent. */
+static uint64_t settle(struct sampler *s, uint64_t now_ns)
+{
+    struct budget *budget = &s->budget;
+    uint64_t cpu_ns = budget_own_cpu_ns(), spent_ns = cpu_ns - budget->cpu_ns;
+    uint64_t earned_ns = (now_ns - budget->credited_ns) * s->head->cpu_budget_ppm / MILLION;
+    budget->credit_ns += (int64_t)earned_ns - (int64_t)spent_ns;
+    if (budget->credit_ns > CREDIT_NS)
+        budget->credit_ns = CREDIT_NS;
+    budget->credited_ns = now_ns;
+    budget->cpu_ns = cpu_ns;
+    return spent_ns;
+}
+
+/* Return whether something other than a tick may wake the sampler up. */
+bool budget_allows_wake_up(struct sampler *s)
+{
+    if (s->head->cpu_budget_ppm == 0)
+        return true;
+    if (s->exit_records.fd >= 0)
+        s->budget.between_ns += settle(s, cm_now_ns());
+    return s->budget.credit_ns > (int64_t)s->budget.tick_ns;
+}
+
+static uint64_t pause_ns(struct sampler *s, bool changed)
+{
+    struct budget *budget = &s->budget;
+    uint64_t even_ns = budget->tick_ns * MILLION / s->head->cpu_budget_ppm; /* earns one tick */
+    int64_t missing_ns = (int64_t)budget->tick_ns - budget->credit_ns;
+    if (missing_ns > 0) {
+        uint64_t until_ns = (uint64_t)missing_ns * MILLION / s->head->cpu_budget_ppm;
+        budget->first_is_spent = true;
+        if (until_ns > DEBT_PAUSE_NS)
+            until_ns = DEBT_PAUSE_NS;
+        return until_ns > even_ns ? until_ns : even_ns;
+    }
+    if (changed || !budget->first_is_spent)
+        return 0;
+    return budget->credit_ns < CREDIT_NS - (int64_t)budget->tick_ns ? 2 * even_ns : even_ns;
+}
+
+/* A tick that began at `began_ns` has ended, and the tree has this many pages: set the time of the next one. */
+void budget_schedule(struct sampler *s, uint64_t began_ns, uint64_t pages)
+{
+    struct ticks *ticks = &s->ticks;
+    uint64_t now_ns = cm_now_ns(), interval_ns = s->head->interval_ns;
+    if (s->head->cpu_budget_ppm == 0) {
+        uint64_t cost_ns = now_ns - began_ns - ticks->pss_ns; /* the cost of PSS has its own budget */
+        uint64_t until_ns = cost_ns > interval_ns / TICK_SHARE ? began_ns + TICK_SHARE * cost_ns : now_ns;
+        uint64_t skipped = until_ns > ticks->due_ns ? (until_ns - ticks->due_ns) / interval_ns : 0;
+        s->head->dropped_rows += skipped;
+        ticks->due_ns += (skipped + 1) * interval_ns;
+        return;
+    }
+    uint64_t cost_ns = settle(s, now_ns) + s->budget.between_ns - s->ticks.pss_cpu_ns, mean_ns = s->budget.tick_ns;
+    s->budget.tick_ns = mean_ns == 0 ? cost_ns : mean_ns - mean_ns / SMOOTHING + cost_ns / SMOOTHING;
+    s->budget.between_ns = 0;
+    uint64_t wait_ns = pause_ns(s, has_changed(&s->budget, pages));
+    if (s->head->memory_limit_bytes != 0 && wait_ns > LIMIT_PAUSE_NS)
+        wait_ns = LIMIT_PAUSE_NS;
+    ticks->due_ns = now_ns + wait_ns > began_ns + interval_ns ? now_ns + wait_ns : began_ns + interval_ns;
+}
