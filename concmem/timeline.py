@@ -244,12 +244,17 @@ class Timeline:
         Read a timeline that `save` wrote.
 
         Raises:
-            RecordingError: The file is not a timeline, or is damaged.
+            RecordingError: It is not a regular file, or not a timeline, or is damaged.
             OSError: The file cannot be opened.
         """
+        from concmem._files.bounded import open_regular
         from concmem._files.stored_timeline import read_tracks
 
-        with open(path, "rb") as file:
+        try:
+            opened = open_regular(path)
+        except ValueError as error:
+            raise RecordingError(f"{path} is not a timeline of concmem: {error}") from None
+        with opened as file:
             try:
                 stored = read_tracks(file)
             except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors for a damaged file

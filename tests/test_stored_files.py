@@ -35,7 +35,8 @@ from concmem.cli._output import report as shown
 from concmem.drivers import manifest as _manifest
 from concmem.errors import ConcmemError, RecordingError
 from concmem.model import Measurement
-from concmem.study import Entry, Plan, Run, Study, load_study, merge
+from concmem.study import Entry, Plan, Run, Study, StudyError, load_study, merge
+from concmem.study.store.directory import Store
 from concmem.study.store.records import run_path
 from concmem.timeline import Timeline
 
@@ -362,6 +363,142 @@ except concmem.RecordingError as error:
     print(error)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
+
+
+def place(kind: str, path: Path, target: Path) -> None:
+    """Put something that is not a regular file, or a link, in the place of a file."""
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "link to a device" else target)
+
+
+def lines_of(code: str, *arguments: Path) -> list[str]:
+    """Run Python code that prints an error, and return its output. It can wait forever."""
+    argv = [sys.executable, "-c", f"import concmem, sys\ntry:\n {code}\nexcept concmem.RecordingError as e:\n print(e)"]
+    done = subprocess.run([*argv, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+KINDS = ["pipe", "folder", "link to a device", "link to another file"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("file", ["study.json", "runs/one-1-0.json", "runs/one-1-0.npz"])
+def test_a_stored_file_that_is_no_regular_file(kind: str, file: str, study: Study, tmp_path: Path) -> None:
+    """No reader waits for a pipe, reads a device without end, or copies a file from elsewhere into a study."""
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    shutil.copytree(study.path, tmp_path / "study")
+    place(kind, tmp_path / "study" / file, secret)
+    code = "from concmem.study import merge; merge(sys.argv[1:2], sys.argv[2])"
+    (error,) = lines_of(code, tmp_path / "study", tmp_path / "new")
+    assert file in error
+    assert "regular file" in error or kind == "link to another file"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["secret", "study"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ending", ["json", "npz"])
+def test_a_measurement_that_is_no_regular_file(kind: str, ending: str, measured: Measurement, tmp_path: Path) -> None:
+    """Neither its own file nor that of its timeline."""
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    measured.save(tmp_path / "a.json")
+    place(kind, tmp_path / f"a.{ending}", secret)
+    (error,) = lines_of("concmem.load(sys.argv[1])", tmp_path / "a.json")
+    assert f"a.{ending}" in error
+    assert "regular file" in error or kind == "link to another file"
+
+
+def test_a_manifest_that_is_a_pipe(tmp_path: Path) -> None:
+    """It is refused like any other that cannot be read."""
+    os.mkfifo(tmp_path / "language.toml")
+    with pytest.raises(_manifest.ManifestError, match="it is not a regular file"):
+        _manifest.read(tmp_path / "language.toml")
+
+
+def test_a_report_is_written_into_the_folder_of_its_study(study: Study, tmp_path: Path) -> None:
+    """A link or a pipe with the name of a file of the report is replaced."""
+    directory, outside = tmp_path / "study", tmp_path / "outside"
+    shutil.copytree(study.path, directory)
+    outside.write_text("kept")
+    (directory / "table.md").symlink_to(outside)
+    (directory / "table.csv").symlink_to(tmp_path / "missing")
+    (directory / "claims.md").symlink_to("/dev/null")
+    os.mkfifo(directory / "claims.json")
+    lines_of("from concmem import report; report.write(sys.argv[1], figures=False)", directory)
+    assert outside.read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["outside", "study"]
+    for name in ("table.md", "table.csv", "claims.md", "claims.json"):
+        assert (directory / name).is_file() and not (directory / name).is_symlink()
+
+
+def test_charts_and_page_are_written_into_the_folder_of_their_study(study: Study, tmp_path: Path) -> None:
+    """The same for the files that need the report extra."""
+    pytest.importorskip("vl_convert", reason="vl-convert-python is missing: pip install 'concmem[report]'")
+    directory, outside = tmp_path / "study", tmp_path / "outside"
+    shutil.copytree(study.path, directory)
+    outside.write_text("kept")
+    for name in ("index.html", "figure-1.svg", "figure-2.png"):
+        (directory / name).symlink_to(outside)
+    report.write(directory)
+    assert outside.read_text() == "kept"
+    assert not (directory / "index.html").is_symlink()
+
+
+def test_a_study_is_not_resumed_through_a_link(study: Study, tmp_path: Path) -> None:
+    """Its runs would be written, and unfinished files removed, in another folder."""
+    directory, outside = tmp_path / "study", tmp_path / "outside"
+    shutil.copytree(study.path, directory)
+    (directory / "runs").rename(outside)
+    (directory / "runs").symlink_to(outside)
+    kept = outside / f".a.1.{'0' * 8}"
+    kept.touch()
+    with pytest.raises(StudyError, match="runs is a symbolic link"), Store(directory).lock():
+        pass
+    assert kept.exists()
+    assert load_study(directory).runs
+
+
+LONG = "A" * 5000
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (("programs", 0, "title"), LONG),
+        (("programs", 0, "toolchain"), LONG),
+        (("host", "kernel"), LONG),
+        (("hosts", LONG), 5),
+        (("started_at",), LONG),
+        (("version",), LONG),
+        (("plan", "workload"), LONG),
+        (("plan", "tasks"), list(range(1, 5000))),
+        (("plan", "programs"), [f"p{i}" for i in range(5000)]),
+        (("plan", "programs"), []),
+        (("schema",), 10**4000),
+    ],
+)
+def test_a_study_with_too_much_is_refused(field: tuple[Any, ...], value: Any, study: Study, tmp_path: Path) -> None:
+    """Neither a message nor the time for a report grows with what is stored."""
+    shutil.copytree(study.path, tmp_path / "study")
+    path = tmp_path / "study/study.json"
+    content = json.loads(path.read_text())
+    *above, last = field
+    holder = content
+    for key in above:
+        holder = holder[key]
+    holder[last] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(RecordingError) as caught:
+        load_study(tmp_path / "study")
+    assert len(str(caught.value)) < 500 + len(str(path))
+    assert str(field[0]) in str(caught.value)
 
 
 def test_a_file_that_claims_to_be_huge_takes_no_memory(tmp_path: Path, measured: Measurement) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["replacing", "unfinished", "write_whole"]
+__all__ = ["replace_whole", "replacing", "unfinished", "write_whole"]
 
 _UNFINISHED = re.compile(r"\..+\.[0-9]+\.[0-9a-f]{8}")
 
@@ -31,8 +31,18 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def replace_whole(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all. A link or a pipe of this name is replaced: the folder can be anyone's."""
+    with replacing(path) as file:
+        file.write(content)
+
+
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all. A device or a pipe is written directly."""
+    """
+    Write a file that the user has named, completely or not at all.
+
+    A link is followed. A device or a pipe is written directly.
+    """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         target.write_bytes(content)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import stat
 import zipfile
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-__all__ = ["parse_json", "read_arrays", "read_json_file"]
+__all__ = ["open_regular", "parse_json", "read_arrays", "read_json_file"]
 
 _MOST_JSON_BYTES = 128 << 20
 """More than twice the largest possible measurement: 65,536 processes with their arguments."""
@@ -41,15 +43,34 @@ def parse_json(content: bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def open_regular(path: str | Path) -> IO[bytes]:
+    """
+    Open a regular file for reading. A pipe could let the reader wait forever, and a device may have no end.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: It is a directory, a pipe, a socket or a device, or a link to one.
+    """
+    try:
+        # Without O_NONBLOCK, the open of a pipe waits for a writer.
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 -- returned
+    except IsADirectoryError:
+        raise ValueError("it is not a regular file") from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("it is not a regular file")
+    return file
+
+
 def read_json_file(path: Path) -> Any:
     """
     Read a JSON file of limited size.
 
     Raises:
         OSError: The file cannot be opened.
-        ValueError: As `parse_json`.
+        ValueError: It is not a regular file, or as `parse_json`.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return parse_json(file.read(_MOST_JSON_BYTES + 1))
 
 

@@ -10,6 +10,7 @@ It knows no class of concmem by name, so classes can import it. What it must kno
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -108,8 +109,9 @@ def from_plain(stored: Any, kind: type[_T], schema: int) -> _T:
     if type(its_schema) is not int:
         raise RecordingError("this is not a measurement of concmem: it has no schema number")
     if its_schema > schema:
+        shown = reprlib.repr(its_schema)
         raise RecordingError(
-            f"this measurement has schema {its_schema}, and this concmem reads up to {schema}: update concmem"
+            f"this measurement has schema {shown}, and this concmem reads up to {schema}: update concmem"
         )
     try:
         return converter().structure(stored, kind)

@@ -23,8 +23,16 @@ _TYPE_NAMES: dict[type, str] = {
 _MOST_NUMBER = 1 << 63
 _MOST_SECONDS = 1e12
 _MOST_TEXT = 1 << 20
+_MOST_SHORT_TEXT = 1000
 _SIGNED = frozenset({"seed", "bytes"})
 """Fields that can be negative: the seed, and a figure of a difference."""
+_SHORT = frozenset(
+    {
+        *("title", "language", "kind", "variant", "toolchain", "toolchain_name", "version", "started_at", "workload"),
+        *("kernel", "machine", "cpu_model", "thp"),
+    }
+)
+"""Fields with names, which become labels of charts and words of messages. Keys of tables are short as well."""
 
 
 def _shown(value: object) -> str:
@@ -60,6 +68,12 @@ def _out_of_range(value: Any) -> str:
     return "it is a number of more than 64 bits" if abs(value) >= _MOST_NUMBER else ""
 
 
+def _short(text: str) -> str:
+    if len(text) > _MOST_SHORT_TEXT:
+        raise ValueError(f"{_shown(text)} is longer than {_MOST_SHORT_TEXT} characters")
+    return text
+
+
 def _choice(value: Any, kind: Any) -> Any:
     if not isinstance(value, str) or value not in get_args(kind):
         raise ValueError(f"must be one of {', '.join(repr(word) for word in get_args(kind))}, not {_shown(value)}")
@@ -87,6 +101,8 @@ def make_strict(converter: cattrs.Converter) -> cattrs.Converter:
     def mapping(value: Any, kind: Any) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"{_shown(value)} is not a table")
+        for key in value:
+            _short(key)
         return of_mapping(kind)(value, kind)
 
     def has_origin(origin: Any) -> Any:
@@ -101,7 +117,13 @@ def make_strict(converter: cattrs.Converter) -> cattrs.Converter:
 
 
 def structure_class(converter: cattrs.Converter, kind: Any, **overrides: Any) -> Any:
-    """Return the hook for an attrs class. It requires a table, and refuses negative numbers except in `_SIGNED`."""
+    """
+    Return the hook for an attrs class. It requires a table, and refuses negative numbers except in `_SIGNED`, and long
+    texts in `_SHORT`.
+    """
+
+    def short(value: Any, of: Any) -> Any:
+        return _short(converter.structure(value, of))
 
     def at_least_0(value: Any, of: Any) -> Any:
         number = converter.structure(value, of)
@@ -113,6 +135,8 @@ def structure_class(converter: cattrs.Converter, kind: Any, **overrides: Any) ->
     for field in attrs.fields(kind):
         if field.name not in _SIGNED and hints[field.name] in (int, float, int | None, float | None):
             overrides.setdefault(field.name, override(struct_hook=at_least_0))
+        if field.name in _SHORT and hints[field.name] is str:
+            overrides.setdefault(field.name, override(struct_hook=short))
     structure = make_dict_structure_fn(kind, converter, **overrides)
 
     def of_table(value: Any, of: Any) -> Any:

@@ -14,6 +14,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
+from concmem._files.bounded import open_regular
 from concmem._files.strict import describe, strict_converter
 from concmem.drivers.language import (
     ALWAYS,
@@ -58,7 +59,7 @@ class ManifestError(ConcmemError, ValueError):
 
 
 def _text(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise ValueError(f"the file is larger than {_MOST_BYTES >> 20} MiB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from concmem._escaping import shell_word
-from concmem._files.atomic import write_whole
+from concmem._files.atomic import replace_whole
 from concmem.errors import ConcmemError
 from concmem.export.outputs import content
 from concmem.report.charts.study import need_extra, write_charts
@@ -60,7 +60,7 @@ def write_results(results: Results, *, figures: bool = True) -> list[Path]:
         paths = write_charts(results, study.path) if figures else []
         for name, written in contents.items():
             path = study.path / name
-            write_whole(path, written)
+            replace_whole(path, written)
             paths.append(path)
     except OSError as error:
         raise ReportNotWritten(error.errno, error.strerror, str(study.path)) from error

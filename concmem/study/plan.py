@@ -19,6 +19,10 @@ WHICH_RUNS = frozenset({"variants", "programs", "tasks", "runs", "runs_at", "see
 MOST_TASKS = 2**31 - 1
 """The largest number that the ordinary integer type of every language holds."""
 
+_MOST_SIZES = 100
+"""The report has a chart for each."""
+_MOST_PROGRAMS = 1000
+
 
 class StudyError(ConcmemError, ValueError):
     """The study cannot be started, continued or read as requested."""
@@ -92,6 +96,12 @@ class Plan:
         workload(self.workload)
         if not self.tasks:
             raise InvalidRequest("a study needs at least one number of tasks")
+        for what, values, most in (
+            ("numbers of tasks", self.tasks, _MOST_SIZES),
+            ("programs", self.programs, _MOST_PROGRAMS),
+        ):
+            if len(values) > most:
+                raise InvalidRequest(f"a study can have at most {most} {what}, not {len(values)}")
         for tasks in (self.tasks[0], self.tasks[-1]):
             if not 1 <= tasks <= MOST_TASKS:
                 raise InvalidRequest(f"the number of tasks must be between 1 and {MOST_TASKS}, not {tasks}")

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from concmem._files.atomic import write_whole
+from concmem._files.atomic import replace_whole
 from concmem.report.charts.bars import BESIDE, bars
 from concmem.report.charts.base import ReportExtraMissing, need_extra, unchecked
 from concmem.report.charts.theme import LIGHT
@@ -42,7 +42,7 @@ def write_charts(results: Results, directory: Path) -> list[Path]:
             svg = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
         for ending, content in (("svg", svg.encode()), ("png", vl_convert.svg_to_png(svg, ppi=_PPI))):
             path = directory / f"figure-{number}.{ending}"
-            write_whole(path, content)
+            replace_whole(path, content)
             paths.append(path)
     return paths
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from concmem.report.charts.base import ABOVE_AXIS, BYTES, CROSS, CROSS_STYLE, configured, names_beside, need_extra
 from concmem.report.charts.theme import Look, Theme, program_channels
 from concmem.study import Run, Study
-from concmem.timeline import Timeline
+from concmem.study.store.directory import read_timeline
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,13 +67,10 @@ def pack_run(study: Study, run: Run) -> dict[str, Any] | None:
     Times and amounts are whole numbers in units that the page's script knows; each is the difference to the one before.
 
     Raises:
-        RecordingError: The file is not a timeline.
+        RecordingError: The file is not a timeline, or cannot be read.
     """
-    path = study.timeline_path(run)
-    if not path.exists():
-        return None
-    recorded = Timeline.load(path)
-    if not len(recorded):
+    recorded = read_timeline(study.timeline_path(run))
+    if recorded is None or not len(recorded):
         return None
     made = run.measurement
     return {

@@ -13,7 +13,6 @@ import datetime
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,9 @@ from concmem.errors import ConcmemError, RecordingError
 from concmem.study.plan import Plan, StudyError, difference
 from concmem.study.store.records import Run, Study, run_path
 from concmem.study.store.schema import read_json, run_content, structure, study_content
+from concmem.timeline import Timeline
 
-__all__ = ["Store", "StudyNotStored", "default_directory", "load_study"]
+__all__ = ["Store", "StudyNotStored", "default_directory", "load_study", "read_timeline"]
 
 
 class StudyNotStored(ConcmemError, OSError):
@@ -110,8 +110,10 @@ class Store:
         Lock the directory, and remove the unfinished files of killed processes.
 
         Raises:
-            StudyError: Another process runs the study.
+            StudyError: Another process runs the study, or a link leads out of the directory.
         """
+        if (self.path / "runs").is_symlink():
+            raise StudyError(f"{self.path / 'runs'} is a symbolic link: a study writes only into its own directory")
         with OpenFile.of(self.path, os.O_RDONLY) as folder:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel frees it when the process ends
@@ -158,12 +160,18 @@ class Store:
         _write_json(path, run_content(run))
 
     def copy(self, run: Run, timeline: Path) -> None:
-        """Store a run of another study, and its timeline if that file exists."""
+        """
+        Store a run of another study, and its timeline if that file exists.
+
+        Raises:
+            RecordingError: The file is not a timeline. It is read, not copied: it could be a link to any other file.
+        """
         path = run_path(self.path, run.cell)
+        recorded = read_timeline(timeline)
         with _storing(path):
             path.parent.mkdir(exist_ok=True)
-            if timeline.exists():
-                shutil.copyfile(timeline, path.with_suffix(".npz"))
+            if recorded is not None:
+                recorded.save(path.with_suffix(".npz"))
         _write_json(path, run_content(run))
 
     def read(self) -> Study:
@@ -195,6 +203,21 @@ class Store:
         content = read_json(path, "concmem study")
         study: Study = structure(path, {**content, "path": self.path, "runs": []}, Study)
         return study
+
+
+def read_timeline(path: Path) -> Timeline | None:
+    """
+    Read the timeline of a stored run; return None if it has none.
+
+    Raises:
+        RecordingError: The file is not a timeline, or cannot be read.
+    """
+    try:
+        return Timeline.load(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def load_study(directory: str | Path) -> Study:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ def _converter() -> cattrs.Converter:
 
 
 def _check_names(plan: Plan) -> Plan:
+    if not plan.programs:
+        raise ValueError("programs: it is empty")
     for name in plan.programs:
         check_name(None, attrs.fields(Plan).programs, name)
     return plan
@@ -58,7 +61,9 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if type(schema) is not int:
         raise RecordingError(f"{path}: it has no schema number")
     if schema > SCHEMA:
-        raise RecordingError(f"{path}: it has schema {schema}; this version of concmem reads up to {SCHEMA}")
+        raise RecordingError(
+            f"{path}: it has schema {reprlib.repr(schema)}; this version of concmem reads up to {SCHEMA}"
+        )
     return content
 
 
