@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
 
 from concmem.drivers import cache as _cache
 from concmem.drivers import detection as _detection
-from concmem.drivers.cache import CacheError, cache_dir, cache_note, publish
+from concmem.drivers.cache import CacheError, cache_dir, cache_note, home_for_tools, publish
+from concmem.drivers.outside_programs import run_tool
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files of another user")
 
@@ -87,6 +89,61 @@ def test_the_cache_itself_may_not_be_shared(tmp_path: Path, monkeypatch: pytest.
     os.chown(shared, 0, OTHER)
     with pytest.raises(CacheError, match=f"{shared} can be written by other users"):
         cache_dir()
+
+
+def access_list(path: Path, user: int) -> None:
+    """Let one more user write a folder: ``setfacl -m u:USER:rwx``."""
+    owner, named, group, mask, other, everyone = 1, 2, 4, 16, 32, 0xFFFFFFFF
+    entries = ((owner, 7, everyone), (named, 7, user), (group, 5, everyone), (mask, 7, everyone), (other, 5, everyone))
+    content = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", content)
+    except OSError as error:
+        pytest.skip(f"the file system has no access lists: {error}")
+
+
+def test_an_access_list_lets_others_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mode of such a folder is 0775, as of one that only root's group can write."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    access_list(shared, OTHER)
+    assert (shared.stat().st_gid, shared.stat().st_mode & 0o777) == (0, 0o775)
+    monkeypatch.setenv("CONCMEM_CACHE", str(shared / "cache"))
+    with pytest.raises(CacheError, match=f"{shared} can be written by other users"):
+        cache_dir()
+
+
+def test_nothing_in_the_cache_can_be_written_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the umask is, and whatever rights a compiler gives to the files that it makes."""
+    monkeypatch.setenv("CONCMEM_CACHE", str(tmp_path / "new/cache"))
+
+    def make(folder: Path) -> None:
+        (folder / "sub").mkdir()
+        (folder / "sub/program").touch()
+        (folder / "sub/program").chmod(0o777)
+        (folder / "link").symlink_to("sub")
+        run_tool(["sh", "-c", "mkdir by-tool; touch by-tool/file"], cwd=folder)
+
+    umask = os.umask(0)
+    try:
+        made = publish(cache_dir() / "programs/one", make)
+        assert publish(made, make) == made
+    finally:
+        os.umask(umask)
+    for path in (tmp_path / "new").rglob("*"):
+        assert path.is_symlink() or not path.stat().st_mode & 0o022 or path.parent.name == "locks", path
+    assert os.access(made / "sub/program", os.X_OK)
+
+
+def test_tools_do_not_use_another_users_home(home: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compilers and package managers execute what their settings and caches in HOME name."""
+    monkeypatch.setenv("HOME", str(home))
+    assert home_for_tools() == {"HOME": str(own)}
+    monkeypatch.delenv("HOME")
+    monkeypatch.setenv("CONCMEM_CACHE", str(own))
+    assert home_for_tools() == {"HOME": str(own)}
+    monkeypatch.setenv("HOME", str(own.parent))
+    assert home_for_tools() == {}
 
 
 def test_links_are_followed(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

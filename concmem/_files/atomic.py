@@ -44,11 +44,15 @@ def write_whole(path: Path, content: bytes) -> None:
     A link is followed. A device or a pipe is written directly.
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        target.write_bytes(content)
-        return
-    with replacing(target) as file:
-        file.write(content)
+    try:
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)
+            return
+        with replacing(target) as file:
+            file.write(content)
+    except OSError as error:
+        error.filename = str(path)  # not the one that would have replaced it
+        raise
 
 
 def unfinished(folder: Path) -> Iterator[Path]:

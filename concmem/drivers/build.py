@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from concmem._escaping import escape_text
-from concmem.drivers.cache import cache_dir, publish
+from concmem.drivers.cache import cache_dir, home_for_tools, publish
 from concmem.drivers.language import Alternative, Language, fill
 from concmem.drivers.outside_programs import ToolTimeout, Watch, run_tool
 from concmem.errors import ConcmemError
@@ -75,9 +74,7 @@ def _make(language: Language, alternative: Alternative, values: dict[str, str], 
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     env = {name: fill(text, values) for name, text in alternative.build_env.items()}
-    # Compilers with their own cache fail without a home directory.
-    if "HOME" not in os.environ:
-        env.setdefault("HOME", str(cache_dir()))
+    env = {**home_for_tools(), **env}
     for step in alternative.build:
         argv = [fill(word, values) for word in step]
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import pwd
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from concmem.errors import ConcmemError
 
-__all__ = ["CacheError", "cache_dir", "cache_note", "check_executable", "publish"]
+__all__ = ["CacheError", "cache_dir", "cache_note", "check_executable", "home_for_tools", "publish", "safe_umask"]
 
 _MOST_LINKS = 40
 
@@ -40,7 +41,7 @@ def cache_dir() -> Path:
         path = _own_path()
     _check_foreign(path)
     try:
-        path.mkdir(mode=0o700 if shared else 0o755 if os.geteuid() == 0 else 0o777, parents=True, exist_ok=True)
+        _make_folders(path, 0o700 if shared else 0o777)
         owner = path.lstat().st_uid
     except OSError as error:
         raise CacheError(
@@ -60,6 +61,41 @@ def cache_note() -> str:
     if not why or os.environ.get("CONCMEM_CACHE"):
         return ""
     return f"root uses the cache directory {_own_path()} instead of {named}: {why}"
+
+
+def home_for_tools() -> dict[str, str]:
+    """
+    Return a HOME for compilers and package managers if that of the environment cannot be used.
+
+    They fail without one. In another user's, root would execute what their own caches and settings there name.
+    """
+    home = os.environ.get("HOME")
+    return {} if home and not _foreign_part(Path(home)) else {"HOME": str(cache_dir())}
+
+
+def safe_umask() -> int:
+    """Return the umask for processes that write into the cache: as it is, but for root no other user may write."""
+    status = Path("/proc/self/status").read_text()
+    own = next((int(line.split()[1], 8) for line in status.splitlines() if line.startswith("Umask:")), 0o022)
+    return own | 0o022 if os.geteuid() == 0 else own
+
+
+def _make_folders(path: Path, mode: int = 0o777) -> None:
+    """Create a folder and those above it. `Path.mkdir` would create those with every right that the umask leaves."""
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode & 0o755 if os.geteuid() == 0 else mode)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+
+
+def _take_from_others(folder: Path) -> None:
+    """Remove the right of other users to write in a folder of root. This also masks the entries of access lists."""
+    for path in (folder, *folder.rglob("*")) if os.geteuid() == 0 else ():
+        mode = path.lstat().st_mode
+        if mode & 0o022 and not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~0o022)
 
 
 def check_executable(path: Path) -> Path:
@@ -127,10 +163,19 @@ def _foreign_part(path: Path) -> str:
             rest = [*(target.parts[1:] if target.is_absolute() else target.parts), *rest]
             here = Path("/") if target.is_absolute() else here.parent
             continue
-        by_others = found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0)
+        by_group = found.st_mode & stat.S_IWGRP and (found.st_gid != 0 or _has_access_list(here))
+        by_others = found.st_mode & stat.S_IWOTH or by_group
         if by_others and not (found.st_mode & stat.S_ISVTX and rest):
             return f"{here} can be written by other users"
     return ""
+
+
+def _has_access_list(path: Path) -> bool:
+    """Return whether a file has a POSIX access list. The group's bits of its mode are then the mask of the list."""
+    try:
+        return "system.posix_acl_access" in os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _root_users() -> set[int]:
@@ -153,10 +198,10 @@ def publish(target: Path, make: Callable[[Path], None]) -> Path:
         target: The folder.
         make: Called with an empty folder to fill. If it raises, the folder is removed.
     """
-    if target.is_dir():
-        return check_executable(target)
+    if check_executable(target).is_dir():
+        return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(target.parent)
         with _locked(target):
             if target.is_dir():
                 return check_executable(target)
@@ -174,6 +219,7 @@ def _fill(target: Path, make: Callable[[Path], None]) -> None:
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         scratch.chmod(0o755)
         make(scratch)
+        _take_from_others(scratch)
         try:
             scratch.rename(target)
         except OSError:
@@ -189,7 +235,7 @@ def _fill(target: Path, make: Callable[[Path], None]) -> None:
 def _locked(target: Path) -> Iterator[None]:
     """Hold the lock of a folder, if the file system has locks. The kernel frees it when the process is killed."""
     path = target.parents[1] / "locks" / target.name
-    path.parent.mkdir(exist_ok=True)
+    _make_folders(path.parent)
     with open(path, "a") as file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)

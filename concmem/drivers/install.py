@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from concmem.drivers import apt as _apt
-from concmem.drivers.cache import publish
+from concmem.drivers.cache import home_for_tools, publish
 from concmem.drivers.detection import packages_dir
 from concmem.drivers.language import Language, Way
 from concmem.drivers.outside_programs import ToolResult, Watch, run_tool
@@ -145,7 +145,7 @@ def _installer() -> list[str]:
 def _run(argv: list[str], say: Say, watch: Watch, env: dict[str, str] | None = None) -> None:
     say(shlex.join(argv))
     with _started(argv[0]):
-        _check(run_tool(argv, watch, env=env), shlex.join(argv))
+        _check(run_tool(argv, watch, env={**home_for_tools(), **(env or {})}), shlex.join(argv))
 
 
 @contextmanager

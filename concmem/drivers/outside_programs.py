@@ -12,6 +12,8 @@ from pathlib import Path
 
 import attrs
 
+from concmem.drivers.cache import safe_umask
+
 __all__ = ["ToolResult", "ToolTimeout", "Watch", "run_tool", "so_far", "unwatched"]
 
 Watch = Callable[[float, str], None]
@@ -95,6 +97,7 @@ def run_tool(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if with_errors else subprocess.DEVNULL,
+        umask=safe_umask(),
     )
     assert running.stdout is not None
     output = _Output()
