@@ -24,11 +24,11 @@ def set_up_s() -> float:
 @pytest.mark.parametrize("command", [SLEEP, CREW], ids=["one process", "21 processes"])
 @pytest.mark.parametrize("budget", [0.005, 0.05])
 def test_the_sampler_keeps_its_budget(command: list[str], budget: float) -> None:
-    """It spends no more than its first credit, its share of the time, and the last tick, on any machine."""
+    """It spends no more than its first credit and its share of the time, and in so short a run half as much again."""
     m = concmem.measure(command, cpu_budget=budget)
     tick_s = m.sampler.cpu_s / m.sampler.ticks
     allowed_s = set_up_s() + FIRST_CREDIT_S + budget * m.tree_wall_s
-    assert m.sampler.cpu_s <= allowed_s + 10 * tick_s
+    assert m.sampler.cpu_s <= 1.5 * allowed_s + 10 * tick_s
     assert m.sampler.cpu_budget == budget and m.sampler.interval_s is None
     assert m.sampler.dropped_rows == 0
 

@@ -39,7 +39,7 @@ void budget_begin(struct sampler *s)
     s->budget.cpu_ns = budget_own_cpu_ns(); /* what was spent before the target starts does not disturb it */
 }
 
-/* Return how long something that took `cost_ns` pauses, if it is one of `parts` parts of the budget. */
+/* Return how long something that took `cost_ns` of CPU time pauses, if it is one of `parts` parts of the budget. */
 uint64_t budget_pause(const struct sampler *s, uint64_t cost_ns, uint64_t parts)
 {
     uint64_t share_ppm = s->head->cpu_budget_ppm != 0 ? s->head->cpu_budget_ppm : FIXED_PPM;
@@ -88,9 +88,8 @@ static uint64_t pause_ns(struct sampler *s, bool changed)
     if (missing_ns > 0) {
         uint64_t until_ns = (uint64_t)missing_ns * MILLION / s->head->cpu_budget_ppm;
         budget->first_is_spent = true;
-        if (until_ns > DEBT_PAUSE_NS)
-            until_ns = DEBT_PAUSE_NS;
-        return until_ns > even_ns ? until_ns : even_ns;
+        uint64_t longest_ns = 2 * even_ns > DEBT_PAUSE_NS ? 2 * even_ns : DEBT_PAUSE_NS; /* half of it pays the debt */
+        return until_ns < even_ns ? even_ns : until_ns < longest_ns ? until_ns : longest_ns;
     }
     if (changed || !budget->first_is_spent)
         return 0;

@@ -138,7 +138,7 @@ void fault_ledger_tick(struct sampler *s, uint64_t t_ns)
     struct fault_window w = {0};
     if (t_ns < ledger->due_ns)
         return;
-    uint64_t before_ns = cm_now_ns();
+    uint64_t before_ns = budget_own_cpu_ns();
     /* Huge pages given out while the members are read belong to this window, and to the next one as well: a member may
      * have been read before it got one. An earlier value of the counter is no smaller if none are given out. */
     if (ledger->huge_pages_are_used)
@@ -149,7 +149,7 @@ void fault_ledger_tick(struct sampler *s, uint64_t t_ns)
         fault_window_read(s, alive_at(s, i), &w);
     finish_window(s, &w);
     ledger->huge_faults = huge_faults;
-    uint64_t cost_ns = cm_now_ns() - before_ns;
+    uint64_t cost_ns = budget_own_cpu_ns() - before_ns;
     ledger->spent_ns += cost_ns;
     bool is_quiet = w.faults <= QUIET_FAULTS;
     uint64_t pause_ns = budget_pause(s, cost_ns, is_quiet ? QUIET_PARTS : BUSY_PARTS);

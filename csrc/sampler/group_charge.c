@@ -77,9 +77,9 @@ void group_charge_read(struct sampler *s, uint64_t t_ns, bool last)
     uint64_t usage = cm_cgroup_usage(&group->cgroup), since_ns = t_ns - group->parts_read_ns;
     bool record = usage > group->largest_usage, is_due = since_ns >= (record ? PAUSE_AT_RECORD_NS : PAUSE_NS);
     if (last || group->parts_read_ns == 0 || (is_due && t_ns >= group->due_ns)) {
-        uint64_t before_ns = cm_now_ns();
+        uint64_t before_ns = budget_own_cpu_ns();
         read_parts(s, usage, t_ns);
-        group->due_ns = t_ns + budget_pause(s, cm_now_ns() - before_ns, PARTS);
+        group->due_ns = t_ns + budget_pause(s, budget_own_cpu_ns() - before_ns, PARTS);
     }
     keep_largest(&group->largest_usage, usage);
     group->parts[CM_CGROUP_USAGE] = usage;

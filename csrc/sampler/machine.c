@@ -27,7 +27,6 @@ void machine_open(struct sampler *s)
 {
     s->machine.fd = openat(s->proc_fd, "vmstat", O_RDONLY | O_CLOEXEC);
     machine_read(s);
-    s->machine.shmem_at_start = s->machine.shmem;
     s->machine.swapped_out_at_start = s->machine.swapped_out;
 }
 

@@ -119,18 +119,24 @@ static uint64_t own_bytes(const struct sampler *s)
     return fstat(s->recording_fd, &status) == 0 ? (uint64_t)status.st_blocks * BLOCK_BYTES : 0;
 }
 
+/* Return the shared memory of the machine without the recording. */
+static uint64_t machine_bytes(const struct sampler *s)
+{
+    return minus(s->machine.shmem * s->page_kib * 1024, own_bytes(s));
+}
+
 void memory_files_begin(struct sampler *s)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME_COARSE, &t); /* by which the kernel sets the times of files */
     s->memory_files.start_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-    s->memory_files.own_at_start = own_bytes(s);
+    s->memory_files.least_others = machine_bytes(s);
 }
 
 /*
- * With a control group, its charge tells more. Files that no process has open
- * any more are not found. But the machine has gained shared memory for a while that the tree does not map, and the tree
- * has written as much.
+ * With a control group, its charge tells more. Files that no process has open any more are not found. But the machine
+ * has gained shared memory for a while that the tree does not map, and the tree has written as much. It has gained what
+ * it has more than at any time before: other processes also free some.
  */
 void memory_files_tick(struct sampler *s, uint64_t t_ns)
 {
@@ -139,15 +145,18 @@ void memory_files_tick(struct sampler *s, uint64_t t_ns)
     files->bytes = files->unmapped_bytes = 0;
     if (track_wanted(s, CM_CGROUP) || t_ns < files->due_ns)
         return;
-    uint64_t before_ns = cm_now_ns();
+    uint64_t before_ns = budget_own_cpu_ns();
     machine_read(s);
-    uint64_t gained = minus(s->machine.shmem, s->machine.shmem_at_start) * s->page_kib * 1024;
     struct found found = search(s);
-    gained = minus(gained, minus(own_bytes(s), files->own_at_start));
+    uint64_t in_all = machine_bytes(s), gained = minus(in_all, files->least_others);
+    uint64_t certain = found.largest > found.files ? found.largest : found.files;
     uint64_t closed = minus(gained, found.mapped > found.files ? found.mapped : found.files);
+    if (minus(in_all, certain) < files->least_others)
+        files->least_others = minus(in_all, certain);
     uint64_t stands = standing_update(&files->closed, closed, t_ns), written = stands > 0 ? written_bytes(s) : 0;
     uint64_t lost = stands < written ? stands : written;
-    files->due_ns = t_ns + budget_pause(s, cm_now_ns() - before_ns, gained > MARGIN_BYTES ? PARTS : QUIET_PARTS);
+    files->due_ns =
+        t_ns + budget_pause(s, budget_own_cpu_ns() - before_ns, gained > MARGIN_BYTES ? PARTS : QUIET_PARTS);
     files->bytes = found.files;
     files->unmapped_bytes = minus(found.files, found.mapped);
     keep_largest(&head->memory_files_bytes, found.files);

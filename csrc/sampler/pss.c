@@ -182,8 +182,10 @@ void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib,
     s->pss.credited_ns = t_ns;
 
     uint64_t since_ns = t_ns - s->pss.last_ns;
+    bool has_debt = s->head->cpu_budget_ppm != 0 && s->budget.credit_ns < 0;
     bool must = limit_reached && since_ns >= LIMIT_PAUSE_MS * MS_NS && since_ns >= LIMIT_SHARE * s->pss.cost_ns;
-    if (s->head->pss_budget_ppm == 0 || !(is_due(s, t_ns, rss, added_kib) || must) || !may_wait_for_locks(s))
+    if (s->head->pss_budget_ppm == 0 || !((is_due(s, t_ns, rss, added_kib) && !has_debt) || must) ||
+        !may_wait_for_locks(s))
         return;
     uint64_t before_ns = cm_now_ns(), cpu_before_ns = budget_own_cpu_ns();
     bool done = read_tree(s, t_ns);

@@ -92,7 +92,7 @@ void children_read_of(struct sampler *s, struct member *m, uint64_t now_ns);
 /* machine.c: counters of the whole machine */
 struct machine {
     int fd;
-    uint64_t shmem, shmem_at_start;             /* pages of shared memory and of files in memory */
+    uint64_t shmem;                             /* pages of shared memory and of files in memory */
     uint64_t swapped_out, swapped_out_at_start; /* pages */
     uint64_t huge_faults;                       /* huge pages that were given out */
 };
@@ -363,8 +363,8 @@ struct memory_files {
     uint64_t bytes;    /* at this tick, if they were searched for */
     uint64_t due_ns;
     uint64_t unmapped_bytes; /* of them, more than all processes map */
-    uint64_t own_at_start;   /* of the recording, which is such a file */
-    struct standing closed;  /* what the machine has gained besides */
+    uint64_t least_others;   /* the least shared memory that the rest of the machine had so far */
+    struct standing closed;  /* what it has gained since */
 };
 void memory_files_begin(struct sampler *s);
 void memory_files_tick(struct sampler *s, uint64_t t_ns);
