@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -23,7 +22,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,7 +96,6 @@ int fcntl(int fd, int command, ...) { return (int)CALL(SYS_fcntl, fd, command, V
 int dup2(int from, int to) { return (int)CALL(SYS_dup2, from, to); }
 int chdir(const char *folder) { return (int)CALL(SYS_chdir, folder); }
 int execve(const char *file, char *const argv[], char *const envp[]) { return (int)CALL(SYS_execve, file, argv, envp); }
-int poll(struct pollfd *fds, nfds_t n, int timeout_ms) { return (int)CALL(SYS_poll, fds, n, timeout_ms); }
 int prctl(int option, ...) { return (int)CALL(SYS_prctl, option, VARIADIC(option)); }
 int getrlimit(__rlimit_resource_t what, struct rlimit *to) { return (int)CALL(SYS_getrlimit, what, to); }
 int setrlimit(__rlimit_resource_t what, const struct rlimit *to) { return (int)CALL(SYS_setrlimit, what, to); }
@@ -107,11 +104,9 @@ int kill(pid_t pid, int number) { return (int)CALL(SYS_kill, pid, number); }
 int getrusage(__rusage_who_t who, struct rusage *to) { return (int)CALL(SYS_getrusage, who, to); }
 pid_t getpid(void) { return (pid_t)CALL(SYS_getpid, 0); }
 pid_t getppid(void) { return (pid_t)CALL(SYS_getppid, 0); }
-int clock_gettime(clockid_t clock, struct timespec *to) { return (int)CALL(SYS_clock_gettime, clock, to); }
-int timerfd_create(clockid_t clock, int flags) { return (int)CALL(SYS_timerfd_create, clock, flags); }
-int timerfd_settime(int fd, int flags, const struct itimerspec *to, struct itimerspec *old)
+int clock_gettime(clockid_t clock, struct timespec *to)
 {
-    return (int)CALL(SYS_timerfd_settime, fd, flags, to, old);
+    return vdso_clock_gettime(clock, to) == 0 ? 0 : (int)CALL(SYS_clock_gettime, clock, to);
 }
 void *mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset)
 {
@@ -190,16 +185,19 @@ __asm__(".text\n.globl _start\n_start:\n    xor %ebp, %ebp\n    mov %rsp, %rdi\n
 
 __attribute__((used)) _Noreturn void cm_begin(long *stack)
 {
-    enum { AT_PAGE_BYTES = 6 };
+    enum { AT_PAGE_BYTES = 6, AT_VDSO = 33 };
     int argc = (int)stack[0];
     char **argv = (char **)(stack + 1);
     environ = argv + argc + 1;
     char **end = environ;
     while (*end != NULL)
         end++;
-    for (const long *note = (const long *)(end + 1); note[0] != 0; note += 2)
+    for (const long *note = (const long *)(end + 1); note[0] != 0; note += 2) {
         if (note[0] == AT_PAGE_BYTES)
             page_bytes = note[1];
+        if (note[0] == AT_VDSO)
+            vdso_found((const void *)note[1]);
+    }
     _exit(main(argc, argv));
 }
 

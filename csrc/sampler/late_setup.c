@@ -73,6 +73,7 @@ void late_setup(struct sampler *s)
     if (s->late_setup.done)
         return;
     s->late_setup.done = true;
+    vdso_use();
     self_store_size(s);
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     raise_priority(s);

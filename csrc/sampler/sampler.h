@@ -29,6 +29,17 @@ extern int debug_fd; /* 0: print nothing */
 void debug_print(const char *file, int line, int pid, const char *event, int error);
 #define DEBUG(pid, event, error) (debug_fd > 0 ? debug_print(__FILE__, __LINE__, pid, event, error) : (void)0)
 
+/* nolibc/vdso.c: read the clock without a system call, as libc does */
+#ifdef CM_FREESTANDING
+void vdso_found(const void *at);
+void vdso_use(void);
+int vdso_clock_gettime(clockid_t clock, struct timespec *to);
+#else
+static inline void vdso_use(void)
+{
+}
+#endif
+
 /* witness.c: show whether a signal went to the whole process group */
 int witness(void);
 
