@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 from trees import printed_truth
 
-from concmem import _paths
+from concmem._files import paths
 
 OTHER_UID = 65534
 SETS: dict[str, dict[str, Any]] = {
@@ -92,10 +92,10 @@ class Measurer:
 
 def _become_nobody(folder: str) -> None:
     """Become an ordinary user, who can execute the sampler and the programs but perhaps read no module."""
-    shutil.copy(_paths.SAMPLER, folder)
-    shutil.copytree(_paths.KNOWN, Path(folder, "known"))
-    _paths.SAMPLER, _paths.KNOWN = Path(folder, _paths.SAMPLER.name), Path(folder, "known")
-    _measured((str(_paths.KNOWN / "chain"), "0", "0", "0"), "user")  # imports all modules
+    shutil.copy(paths.SAMPLER, folder)
+    shutil.copytree(paths.KNOWN, Path(folder, "known"))
+    paths.SAMPLER, paths.KNOWN = Path(folder, paths.SAMPLER.name), Path(folder, "known")
+    _measured((str(paths.KNOWN / "chain"), "0", "0", "0"), "user")  # imports all modules
     _measured.cache_clear()
     os.setgroups([])
     os.setresgid(OTHER_UID, OTHER_UID, OTHER_UID)
@@ -120,8 +120,8 @@ def _answer(command: list[str], base: list[str], truth_bytes: int | None, option
     from concmem._figures.ground_truth import START_UP_JITTER_BYTES
 
     for words in filter(None, (command, base)):
-        if (_paths.KNOWN / words[0]).exists():
-            words[0] = str(_paths.KNOWN / words[0])
+        if (paths.KNOWN / words[0]).exists():
+            words[0] = str(paths.KNOWN / words[0])
     start_up_bytes = _measured(tuple(base), options) if base else 0
     m = _run(command, options)
     least, most = (truth_bytes, truth_bytes) if truth_bytes is not None else printed_truth(m) or (0, 0)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from concmem._figures.ground_truth import Truth, Verdict, judge
 from concmem._figures.truths import TRUTHS
-from concmem._paths import KNOWN
+from concmem._files.paths import KNOWN
 from concmem.errors import InvalidRequest
 
 __all__ = ["TRUTHS", "Truth", "Verdict", "judge", "known", "known_names"]

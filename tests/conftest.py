@@ -20,7 +20,7 @@ from c_programs import compile_c
 
 import concmem
 from concmem._cgroup import find
-from concmem._paths import SAMPLER
+from concmem._files.paths import SAMPLER
 from concmem.model import Figure, Measurement
 from concmem.study import Entry, Plan, Run, Study
 from concmem.study.running import machine_lock, other_work
@@ -125,7 +125,7 @@ def others_may_measure(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         copy = shutil.copy(SAMPLER, folder)
-        change = f"from pathlib import Path\nfrom concmem import _paths\n_paths.SAMPLER = Path({copy!r})\n"
+        change = f"from pathlib import Path\nfrom concmem._files import paths\npaths.SAMPLER = Path({copy!r})\n"
         Path(folder, "sitecustomize.py").write_text(change)
         monkeypatch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
         yield

@@ -114,7 +114,7 @@ def test_reused_memory_is_cleared() -> None:
     assert one.exit.code == 0 and one.exit.reason == "exited"
     (process,) = one.processes
     assert process.pid not in {p.pid for p in many.processes} and process.comm == "true"
-    assert one.sampler.ticks - 1 <= len(one.timeline) <= one.sampler.ticks
+    assert len(one.timeline) <= one.sampler.ticks
     assert one.max_alive == 1
     assert one.peak.high_bytes and one.tree_upper_bound.high_bytes
     assert one.peak.high_bytes <= one.tree_upper_bound.high_bytes <= one.peak.high_bytes + MIB // 4

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from c_programs import sanitizing_compiler
 
-from concmem._paths import SAMPLER
+from concmem._files.paths import SAMPLER
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "csrc/nolibc/text.c"

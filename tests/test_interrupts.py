@@ -24,8 +24,8 @@ import pytest
 
 import concmem
 from concmem._cgroup import groups as _cgroup
+from concmem._files.paths import HERE
 from concmem._native.resources import Resources
-from concmem._paths import HERE
 
 TIMES = int(os.environ.get("CONCMEM_TEST_INTERRUPTS", "300"))
 IS_LONG = TIMES >= 2000

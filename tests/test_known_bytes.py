@@ -13,7 +13,7 @@ import pytest
 
 import concmem
 from concmem._figures.ground_truth import START_UP_JITTER_BYTES
-from concmem._paths import PROGRAMS
+from concmem._files.paths import PROGRAMS
 from concmem.errors import InvalidRequest
 from concmem.testing import known, known_names
 

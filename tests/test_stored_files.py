@@ -29,7 +29,7 @@ from stored_studies import store_study
 import concmem
 from concmem import report
 from concmem._figures.sentences import explanation, headline
-from concmem._paths import PROGRAMS
+from concmem._files.paths import PROGRAMS
 from concmem.cli._console import PipeConsole
 from concmem.cli._output import report as shown
 from concmem.drivers import manifest as _manifest

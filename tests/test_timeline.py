@@ -85,11 +85,12 @@ def test_a_millisecond_interval(compiled: Callable[[str], str]) -> None:
 
 
 def test_the_interval_is_kept() -> None:
-    """A longer interval gives as many windows as fit, and none are closer together."""
+    """A longer interval gives as many windows as fit, each due at its own time, and some of them late."""
     m = concmem.measure(["/bin/sleep", "1"], interval_s=0.05)
     assert len(m.timeline) > 2
     assert m.sampler.ticks + m.sampler.dropped_rows == pytest.approx(m.tree_wall_s / 0.05, abs=2)
-    assert np.diff(m.timeline.t_s).mean() >= 0.049
+    slots = np.floor((m.timeline.t_s - 0.001) / 0.05)  # the first is due after a millisecond
+    assert np.all(np.diff(slots) >= 1)
     assert m.sampler.interval_s == 0.05
 
 
@@ -123,9 +124,11 @@ def test_a_ramp() -> None:
     assert np.all(np.diff(rss.astype(np.int64)) >= 0)
     # On a busy machine a step of 5 ms can be late, but never early.
     assert np.all(rss <= (t + 0.005 + m.sampler.longest_gap_s) * 100 * MIB + START_UP_BYTES)
-    assert int(m.timeline.rss_bytes.max()) >= 100 * MIB
+    assert m.peak.high_bytes is not None and m.peak.high_bytes >= 100 * MIB
+    unread_s = 0.005 + m.sampler.longest_gap_s  # it ends at once after the last step
+    assert int(m.timeline.rss_bytes.max()) >= (1 - unread_s) * 100 * MIB
     assert len(np.unique(rss)) > 20
-    assert m.timeline.peak_t_s >= 0.95
+    assert m.timeline.peak_t_s >= 0.95 - unread_s
 
 
 def test_arrays() -> None:

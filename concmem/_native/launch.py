@@ -9,11 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 from concmem._cgroup.groups import Groups, limit_error
+from concmem._files.paths import SAMPLER
 from concmem._native.request import Request
 from concmem._native.resources import Resources
 from concmem._native.shared_memory import SharedMemory, native, track_of
 from concmem._native.source_table import source_table
-from concmem._paths import SAMPLER
 from concmem.errors import (
     BadInterpreter,
     BadWorkingDirectory,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from concmem._paths import SAMPLER
+from concmem._files.paths import SAMPLER
 
 __all__ = ["Witness"]
 

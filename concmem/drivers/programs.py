@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from concmem._paths import PROGRAMS
+from concmem._files.paths import PROGRAMS
 from concmem.drivers import build as _build
 from concmem.drivers import detection as _detection
 from concmem.drivers import install as _install

@@ -80,6 +80,11 @@ int strncmp(const char *a, const char *b, size_t n)
     return n == 0 ? 0 : (unsigned char)*a - (unsigned char)*b;
 }
 
+int strcmp(const char *a, const char *b)
+{
+    return strncmp(a, b, SIZE_MAX);
+}
+
 char *strstr(const char *text, const char *part)
 {
     size_t n = strlen(part);

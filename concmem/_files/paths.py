@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = ["HERE", "KNOWN", "PROGRAMS", "SAMPLER"]
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 SAMPLER = HERE / "concmem-sampler"
 KNOWN = HERE / "known"
 PROGRAMS = next(p for p in (HERE / "programs", HERE.parent / "programs") if p.is_dir())
