@@ -3,30 +3,38 @@ Measure how much memory a command and its child processes need. Each figure has 
 
     >>> import concmem
     >>> concmem.measure(["/bin/true"]).peak
+
+Each name is imported from its module when it is used first, because all modules together take longer to import than a
+short command runs.
 """
 
+from typing import TYPE_CHECKING
+
 from concmem._version import __version__
-from concmem.errors import (
-    BadInterpreter,
-    BadWorkingDirectory,
-    CommandError,
-    CommandFailed,
-    CommandNotExecutable,
-    CommandNotFound,
-    CommandTooLong,
-    ConcmemError,
-    InvalidRequest,
-    RecordingError,
-    SamplerError,
-    UnsupportedPlatform,
-)
-from concmem.host import Host
-from concmem.model import SCHEMA, Exit, Figure, Measurement, Process
-from concmem.running import DEVNULL, PIPE, STDOUT, Running, measure, start
-from concmem.sampler_report import LeftProcess, SamplerReport, Survivor
-from concmem.sources import Source, probe
-from concmem.stored import load
-from concmem.timeline import Timeline
+
+if TYPE_CHECKING:
+    from concmem.errors import (
+        BadInterpreter,
+        BadWorkingDirectory,
+        CommandError,
+        CommandFailed,
+        CommandNotExecutable,
+        CommandNotFound,
+        CommandTooLong,
+        ConcmemError,
+        InvalidRequest,
+        RecordingError,
+        SamplerError,
+        UnsupportedPlatform,
+    )
+    from concmem.host import Host
+    from concmem.model import SCHEMA, Exit, Figure, Measurement, Process
+    from concmem.options import DEVNULL, PIPE, STDOUT
+    from concmem.running import Running, measure, start
+    from concmem.sampler_report import LeftProcess, SamplerReport, Survivor
+    from concmem.sources import Source, probe
+    from concmem.stored import load
+    from concmem.timeline import Timeline
 
 __all__ = [
     "DEVNULL",
@@ -62,3 +70,35 @@ __all__ = [
     "probe",
     "start",
 ]
+
+_MODULES = {
+    "errors": "BadInterpreter BadWorkingDirectory CommandError CommandFailed CommandNotExecutable CommandNotFound"
+    " CommandTooLong ConcmemError InvalidRequest RecordingError SamplerError UnsupportedPlatform",
+    "host": "Host",
+    "model": "SCHEMA Exit Figure Measurement Process",
+    "options": "DEVNULL PIPE STDOUT",
+    "parts": "",
+    "running": "Running measure start",
+    "sampler_report": "LeftProcess SamplerReport Survivor",
+    "sources": "Source probe",
+    "stored": "load",
+    "timeline": "Timeline",
+    "units": "",
+}
+"""The public modules, each with the names that are imported from it. The imports above are the same for type checkers
+and editors."""
+
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in (module, *names.split())}
+
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module 'concmem' has no attribute {name!r}")
+        module = __import__(f"concmem.{_MODULE_OF[name]}", fromlist=[name])
+        value = module if name in _MODULES else getattr(module, name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULE_OF})

@@ -6,6 +6,8 @@ import ast
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -77,6 +79,28 @@ def test_modules_and_functions_have_different_names() -> None:
         package = importlib.import_module(name)
         inside = {module.name for module in pkgutil.iter_modules(package.__path__)}
         assert not inside & set(getattr(package, "__all__", ())), name
+
+
+def test_names_are_imported_as_type_checkers_see_them() -> None:
+    """Each public name comes from the module that the imports for type checkers name, and all are listed."""
+    tree = ast.parse((FOLDER / "__init__.py").read_text())
+    (for_types,) = filter(is_for_types, tree.body)
+    assert isinstance(for_types, ast.If)
+    seen = {alias.name: node.module for node in for_types.body for alias in node.names}  # type: ignore[attr-defined]
+    assert sorted({*seen, "__version__"}) == sorted(concmem.__all__)
+    for name, module in seen.items():
+        assert concmem._MODULE_OF[name] == module.removeprefix("concmem.")
+        assert getattr(concmem, name) is getattr(importlib.import_module(module), name)
+    assert set(concmem.__all__) <= set(dir(concmem))
+    with pytest.raises(AttributeError, match=r"^module 'concmem' has no attribute 'measur'$"):
+        concmem.measur  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_public_modules_need_no_import_of_their_own() -> None:
+    """After `import concmem` each public module that its names come from is there, as `concmem.errors` is."""
+    script = "import concmem; print(concmem.units.format_bytes(1024), concmem.errors.__name__, concmem.parts.__name__)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["1.00", "KiB", "concmem.errors", "concmem.parts"]
 
 
 @pytest.mark.skipif(not CSRC.exists(), reason="the checkout is missing: only an installed concmem is here")

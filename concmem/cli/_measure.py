@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import concmem
 from concmem._files.atomic import write_whole
 from concmem.cli._streams import FAILED, report_error, sentence
 from concmem.cli._waiting import Signals, exit_code, wait_for
 from concmem.export.outputs import check_needs, content, save
 from concmem.host import check_proc
+from concmem.running import start
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -40,7 +40,7 @@ def measure_command(
         check_needs("chart", plot_path.suffix.lower())
     signals = Signals()
     with signals.handled():
-        running = concmem.start(list(command), **options)
+        running = start(list(command), **options)
         signals.attach(running)
         measurement = wait_for(running, signals)
         # The handlers are still installed: a third Ctrl-C must not lose the figures.
