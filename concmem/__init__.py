@@ -8,9 +8,9 @@ Each name is imported from its module when it is used first, because all modules
 short command runs.
 """
 
-from typing import TYPE_CHECKING
-
 from concmem._version import __version__
+
+TYPE_CHECKING = False  # for a type checker this name is True, as in `typing`, which takes longer to import
 
 if TYPE_CHECKING:
     from concmem.errors import (
