@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    import inspect
 
 __all__ = ["Option", "Spelling", "declared", "documented"]
 
@@ -55,6 +57,37 @@ def declared(options: Any) -> dict[str, tuple[Any, Option]]:
     return {name: (hint.__origin__, hint.__metadata__[0]) for name, hint in annotations.items()}
 
 
+class _Described:
+    """
+    Stands behind a function as its ``__wrapped__``, where `inspect.signature` looks for a signature.
+
+    The signature is made when it is read, because importing `inspect` takes as long as a short command runs.
+
+    Attributes:
+        __wrapped__: The function as it was written, for `inspect.getsource` and similar functions.
+    """
+
+    def __init__(self, function: Any, table: dict[str, tuple[Any, Option]]) -> None:
+        self.__wrapped__ = type(function)(function.__code__, function.__globals__, function.__name__)
+        self._annotations = function.__annotations__
+        self._table = table
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.__wrapped__(*args, **options)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        import inspect
+
+        written = inspect.signature(self.__wrapped__).parameters.values()
+        own = [p.replace(annotation=self._annotations[p.name]) for p in written if p.kind is not p.VAR_KEYWORD]
+        own += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=kind)
+            for name, (kind, option) in self._table.items()
+        ]
+        return inspect.Signature(own, return_annotation=self._annotations["return"])
+
+
 def documented(options: Any) -> Callable[[Function], Function]:
     """
     Return a decorator for a function that takes ``**options`` of a class such as `concmem.options.Options`.
@@ -64,21 +97,25 @@ def documented(options: Any) -> Callable[[Function], Function]:
     table = declared(options)
 
     def decorate(function: Function) -> Function:
-        own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        own += [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=kind)
-            for name, (kind, option) in table.items()
-        ]
         described: Any = function
-        result = described.__annotations__["return"]
-        described.__signature__ = inspect.Signature(own, return_annotation=result)
-        described.__annotations__ = {p.name: p.annotation for p in own} | {"return": result}
+        written = dict(described.__annotations__)
+        result = written.pop("return")
+        written.popitem()  # the options
+        described.__annotations__ = written | {name: kind for name, (kind, _) in table.items()} | {"return": result}
+        described.__wrapped__ = _Described(function, table)
         if described.__doc__:  # None with python -OO
             entries = [line for name, (_, option) in table.items() for line in _lines(f"{name}: {option.text}")]
-            described.__doc__ = inspect.cleandoc(described.__doc__).replace("{options}", "\n".join(entries).lstrip())
+            described.__doc__ = _unindented(described.__doc__).replace("{options}", "\n".join(entries).lstrip())
         return function
 
     return decorate
+
+
+def _unindented(text: str) -> str:
+    """Return a docstring without the indentation of its function, as `inspect.cleandoc` does."""
+    first, *rest = text.strip().splitlines()
+    indentation = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
+    return "\n".join([first, *(line[indentation:] for line in rest)])
 
 
 def _lines(entry: str, width: int = 110) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import pydoc
@@ -37,6 +38,20 @@ def test_the_signature_has_every_option(function: Callable[..., Any], declared: 
     hints = typing.get_type_hints(function)
     assert {name: hints[name] for name in expected} == {name: kind for name, (kind, _) in expected.items()}
     assert hints["return"] in (concmem.Measurement, concmem.Running)
+
+
+@pytest.mark.parametrize("function", [concmem.measure, concmem.start], ids=["measure", "start"])
+def test_wrapping_and_reading_the_source_work(function: Callable[..., Any]) -> None:
+    """The signature is made on demand, which neither `functools.wraps` nor `inspect.getsource` must notice."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
+    assert inspect.signature(wrapper) == inspect.signature(function)
+    assert inspect.getfullargspec(function).kwonlyargs == list(inspect.signature(function).parameters)[1:]
+    assert f"def {function.__name__}(cmd: Command, **options: Unpack[" in inspect.getsource(function)
+    assert "inspect" not in modules("-c", "import concmem.options")
 
 
 def test_help_has_the_text_of_every_option() -> None:
