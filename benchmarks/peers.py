@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_PSUTIL = """
+PSUTIL = """
 import subprocess, sys, time
 import psutil
 
-child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+child = subprocess.Popen(sys.argv[1:])
 process = psutil.Process(child.pid)
-largest = 0
+readings = []
 while child.poll() is None:
     total = 0
     try:
@@ -24,14 +24,16 @@ while child.poll() is None:
             total += one.memory_info().rss
     except psutil.NoSuchProcess:
         pass
-    largest = max(largest, total)
+    readings.append((time.monotonic(), total))
     time.sleep(0.001)
-print(largest)
+for t_s, total in readings:
+    print(t_s, total, file=sys.stderr)
 """
+"""A program that measures its arguments with psutil, and prints its readings (seconds, bytes) on standard error."""
 
 
 def _psutil(command: Sequence[str], folder: Path) -> list[str]:
-    return [sys.executable, "-c", _PSUTIL, *command]
+    return [sys.executable, "-c", PSUTIL, *command]
 
 
 def _psrecord(command: Sequence[str], folder: Path) -> list[str]:

@@ -17,8 +17,8 @@
 enum {
     MARGIN_BYTES = 1 << 20, /* shared memory of the machine varies by so much */
     MAX_FILES = 256,
-    PARTS = 5,        /* a search takes one of so many parts of the budget, */
-    QUIET_PARTS = 20, /* or this, while the machine has not gained shared memory */
+    PARTS = 5,                   /* a search takes one of so many parts of the budget, */
+    LONGEST_PAUSE_NS = 10000000, /* but the next one comes after so long at the latest */
     TMPFS = 0x01021994,
     BLOCK_BYTES = 512,
 };
@@ -119,10 +119,16 @@ static uint64_t own_bytes(const struct sampler *s)
     return fstat(s->recording_fd, &status) == 0 ? (uint64_t)status.st_blocks * BLOCK_BYTES : 0;
 }
 
+static void keep_least(uint64_t *least, uint64_t value)
+{
+    if (value < *least)
+        *least = value;
+}
+
 /* Return the shared memory of the machine without the recording. */
 static uint64_t machine_bytes(const struct sampler *s)
 {
-    return minus(s->machine.shmem * s->page_kib * 1024, own_bytes(s));
+    return minus(machine_shared_bytes(), own_bytes(s));
 }
 
 void memory_files_begin(struct sampler *s)
@@ -134,32 +140,47 @@ void memory_files_begin(struct sampler *s)
 }
 
 /*
- * With a control group, its charge tells more. Files that no process has open any more are not found. But the machine
- * has gained shared memory for a while that the tree does not map, and the tree has written as much. It has gained what
- * it has more than at any time before: other processes also free some.
+ * Files that no process has open any more are not found. But the machine has gained shared memory for a while that the
+ * tree does not map, and the tree has written as much.
  */
-void memory_files_tick(struct sampler *s, uint64_t t_ns)
+static void compare(struct sampler *s, uint64_t in_all, uint64_t t_ns)
 {
     struct memory_files *files = &s->memory_files;
     struct cm_head *head = s->head;
-    files->bytes = files->unmapped_bytes = 0;
-    if (track_wanted(s, CM_CGROUP) || t_ns < files->due_ns)
-        return;
-    uint64_t before_ns = budget_own_cpu_ns();
-    machine_read(s);
     struct found found = search(s);
-    uint64_t in_all = machine_bytes(s), gained = minus(in_all, files->least_others);
+    uint64_t gained = minus(in_all, files->least_others), after = machine_bytes(s);
     uint64_t certain = found.largest > found.files ? found.largest : found.files;
+    keep_least(&files->least_others, minus(in_all > after ? in_all : after, certain));
     uint64_t closed = minus(gained, found.mapped > found.files ? found.mapped : found.files);
-    if (minus(in_all, certain) < files->least_others)
-        files->least_others = minus(in_all, certain);
     uint64_t stands = standing_update(&files->closed, closed, t_ns), written = stands > 0 ? written_bytes(s) : 0;
     uint64_t lost = stands < written ? stands : written;
-    files->due_ns =
-        t_ns + budget_pause(s, budget_own_cpu_ns() - before_ns, gained > MARGIN_BYTES ? PARTS : QUIET_PARTS);
     files->bytes = found.files;
     files->unmapped_bytes = minus(found.files, found.mapped);
     keep_largest(&head->memory_files_bytes, found.files);
     keep_largest(&head->shmem_unmapped_bytes, minus(found.files, found.mapped) + lost);
     keep_largest(&head->shmem_extra_bytes, minus(found.files, found.largest) + lost);
+}
+
+/*
+ * With a control group, its charge tells more. Without one, search the tree while the machine has more shared memory
+ * than it had at some time before, without that of the tree: other processes also free some.
+ */
+void memory_files_tick(struct sampler *s, uint64_t t_ns)
+{
+    struct memory_files *files = &s->memory_files;
+    files->bytes = files->unmapped_bytes = 0;
+    if (track_wanted(s, CM_CGROUP))
+        return;
+    uint64_t in_all = machine_bytes(s);
+    keep_least(&files->least_others, in_all);
+    if (in_all <= files->least_others + MARGIN_BYTES) {
+        files->closed = (struct standing){0};
+        return;
+    }
+    if (t_ns < files->due_ns)
+        return;
+    uint64_t before_ns = budget_own_cpu_ns();
+    compare(s, in_all, t_ns);
+    uint64_t pause_ns = budget_pause(s, budget_own_cpu_ns() - before_ns, PARTS);
+    files->due_ns = t_ns + (pause_ns < LONGEST_PAUSE_NS ? pause_ns : LONGEST_PAUSE_NS);
 }

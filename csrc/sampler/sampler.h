@@ -103,12 +103,12 @@ void children_read_of(struct sampler *s, struct member *m, uint64_t now_ns);
 /* machine.c: counters of the whole machine */
 struct machine {
     int fd;
-    uint64_t shmem;                             /* pages of shared memory and of files in memory */
     uint64_t swapped_out, swapped_out_at_start; /* pages */
     uint64_t huge_faults;                       /* huge pages that were given out */
 };
 void machine_open(struct sampler *s);
 void machine_read(struct sampler *s);
+uint64_t machine_shared_bytes(void);
 
 /* fault_ledger.c: bound the tree's memory by its page faults */
 struct ledger_entry {
