@@ -98,9 +98,9 @@ class Exit:
     @property
     def status(self) -> int:
         """The exit code, or 128 + the number of the signal, as a shell's ``$?``; 125 if the root still runs."""
-        if self.signal is not None:
-            return 128 + self.signal
-        return 125 if self.code is None else self.code
+        from concmem.units import exit_status
+
+        return exit_status(self.code, self.signal)
 
     @property
     def ok(self) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import concmem
 from concmem._cgroup.groups import Groups, make_groups
-from concmem._figures.measurement import HostValues, build_measurement
+from concmem._figures.measurement import EndedTree, HostValues
 from concmem._figures.outcome import find_oom, unexplained_sigkills
+from concmem._files.machine import oom_kills, read_machine, swapped_bytes
+from concmem._files.proc import check_proc
 from concmem._native.launch import launch_sampler, start_error
 from concmem._native.observed import observe
 from concmem._native.redirect import Redirection
@@ -20,8 +22,6 @@ from concmem._native.resources import Resources
 from concmem._native.shared_memory import SharedMemory, native
 from concmem._native.source_table import groups_of
 from concmem.errors import CommandFailed, ConcmemError, SamplerError
-from concmem.host import check_proc, describe, oom_kills, swapped_bytes
-from concmem.model import Measurement
 from concmem.options import DEVNULL, PIPE, STDOUT, Command, MeasureOptions, Options, documented
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Running:
         self._must_be_waited_for = False
         self._request = request
         self._waiting = threading.RLock()
-        self._measurement: Measurement | None = None
+        self._ended: EndedTree | None = None
+        self._measurement: concmem.Measurement | None = None
         self._failure: ConcmemError | None = None
         self._root_pid: int | None = None
         self._groups: Groups | None = None
@@ -68,8 +69,8 @@ class Running:
             resources.close_target_streams()
             # After the launch: this work runs while the target runs, so that it does not delay the caller.
             self._started_s = time.time()
-            self._host = describe()
-            self._swapped_before = swapped_bytes(self._host)
+            self._machine = read_machine()
+            self._swapped_before = swapped_bytes(self._machine)
             self._oom_kills_before = oom_kills()
         except BaseException:
             resources.release()
@@ -106,7 +107,7 @@ class Running:
         """Kill the whole tree. `wait` then returns what was measured, with ``exit.reason`` ``interrupted``."""
         self._resources.stop()
 
-    def wait(self) -> Measurement:
+    def wait(self) -> concmem.Measurement:
         """
         Wait until the last process of the tree has ended, and return the measurement.
 
@@ -123,13 +124,24 @@ class Running:
         # holds it, and must be able to acquire it again.
         self._waiting.acquire()
         try:
+            ended = self._wait()
+            if self._measurement is None:
+                self._measurement = ended.measurement()
+            return self._measurement
+        finally:
+            self._waiting.release()
+
+    def _wait_until_ended(self) -> EndedTree:
+        """Do what `wait` does, without importing the classes of a measurement, for ``concmem run --quiet``."""
+        self._waiting.acquire()
+        try:
             return self._wait()
         finally:
             self._waiting.release()
 
-    def _wait(self) -> Measurement:
-        if self._measurement is not None:
-            return self._measurement
+    def _wait(self) -> EndedTree:
+        if self._ended is not None:
+            return self._ended
         if self._failure is not None:
             raise self._failure
         try:
@@ -137,17 +149,19 @@ class Running:
             assert self._memory is not None
             self._redirection.wait(self._resources.pidfd, self._memory.done_fd)
             self._root_pid = self._memory.head.root_pid or None
-            self._measurement = self._build_measurement()
+            self._ended = self._read()
         except BaseException as error:
+            import copy
+
             stopped = SamplerError(0, "was stopped: an exception interrupted wait()", "concmem-sampler")
             # A copy: the error itself refers to this frame, and through it to everything that is released below.
             self._failure = copy.copy(error) if isinstance(error, ConcmemError) else stopped
             raise
         finally:
             self._close()
-        return self._measurement
+        return self._ended
 
-    def _build_measurement(self) -> Measurement:
+    def _read(self) -> EndedTree:
         _, lib = native()
         assert self._memory is not None  # not in a local variable: a traceback would keep the memory alive
         head = self._memory.head
@@ -161,22 +175,22 @@ class Running:
         if phase != lib.CM_PHASE_DONE:
             raise SamplerError(0, "was killed before the command ended", "concmem-sampler")
         observed = observe(self._memory)
-        swapped = swapped_bytes(self._host)
+        swapped = swapped_bytes(self._machine)
         sigkills = unexplained_sigkills(observed, self._request.options["leftover"])
         known = HostValues(
-            host=self._host,
+            machine=self._machine,
             started_s=self._started_s,
             stdout=self._redirection.collected("stdout"),
             stderr=self._redirection.collected("stderr"),
             swapped_bytes=None if swapped is None else swapped - (self._swapped_before or 0),
             oom=find_oom(observed, min(sigkills, oom_kills() - self._oom_kills_before) if sigkills else 0),
         )
-        return build_measurement(self._request, observed, known)
+        return EndedTree(self._request, observed, known)
 
     def _close(self) -> None:
         """Kill the tree if it is still alive, reap the sampler, and release all resources."""
         ended = self._resources.end()
-        if ended and self._memory is not None and self._measurement is not None:
+        if ended and self._memory is not None and self._ended is not None:
             self._memory.allow_reuse()
         self._memory = None
         if self._groups is not None:
@@ -230,7 +244,7 @@ def start(cmd: Command, **options: Unpack[Options]) -> Running:
 
 
 @documented(MeasureOptions)
-def measure(cmd: Command, **options: Unpack[MeasureOptions]) -> Measurement:
+def measure(cmd: Command, **options: Unpack[MeasureOptions]) -> concmem.Measurement:
     """
     Run a command, wait until it and all processes that it started have ended, and return how much memory they needed.
 

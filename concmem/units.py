@@ -7,6 +7,7 @@ import re
 from concmem.errors import InvalidRequest
 
 __all__ = [
+    "exit_status",
     "format_bytes",
     "format_count",
     "format_error",
@@ -88,6 +89,19 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def exit_status(code: int | None, signal: int | None) -> int:
+    """
+    Return the exit status of a process, as a shell's ``$?``.
+
+    Args:
+        code: Its exit code, or None.
+        signal: The number of the signal that ended it, or None. If both are None it still runs: the status is 125.
+    """
+    if signal is not None:
+        return 128 + signal
+    return 125 if code is None else code
 
 
 def _parse(text: str, units: dict[str, int], what: str) -> int:

@@ -128,12 +128,13 @@ def test_a_user_without_permission(host_python: Any, tmp_path: Path) -> None:
     """One sentence, and the command is not started."""
     tmp_path.chmod(0o777)
     script = (
-        "import json, os, sys, concmem\n"
+        "import json, os, sys\n"
+        "from concmem import ConcmemError, measure\n"  # before it may not read these files any more
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "os.environ.pop('XDG_RUNTIME_DIR', None)\n"
         "try:\n"
-        "    concmem.measure(['touch', sys.argv[1]], cgroup_limit_bytes=50 << 20)\n"
-        "except concmem.ConcmemError as error:\n"
+        "    measure(['touch', sys.argv[1]], cgroup_limit_bytes=50 << 20)\n"
+        "except ConcmemError as error:\n"
         "    print(json.dumps([type(error).__name__, str(error)]))\n"
     )
     kind, text = host_python(script, tmp_path / "ran")

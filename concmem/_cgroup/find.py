@@ -6,9 +6,7 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from concmem._native.resources import checked
 from concmem._native.shared_memory import native
@@ -16,8 +14,7 @@ from concmem._native.shared_memory import native
 __all__ = ["Own", "forget", "is_frozen", "open_detached_mount", "own_group", "text", "user_manager"]
 
 
-@attrs.frozen(eq=False, repr=False)
-class _Mount:
+class _Mount(NamedTuple):
     """A mount of version 2, or of a hierarchy of version 1."""
 
     version: int
@@ -34,8 +31,7 @@ class _Mount:
         return folder if folder.is_dir() else None
 
 
-@attrs.frozen(eq=False, repr=False)
-class Own:
+class Own(NamedTuple):
     """
     The group that contains this process.
 

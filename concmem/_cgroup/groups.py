@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from concmem._cgroup import find
 from concmem._cgroup.routes import NoGroup, TargetGroup, is_limited, make_memory_group, make_selector_group
 from concmem._cgroup.sweep import kill
@@ -22,7 +20,6 @@ __all__ = ["Groups", "limit_error", "make_groups", "probe"]
 _SCOPE = ("--user", "--scope", "-q", "-p", "Delegate=yes", "--")
 
 
-@attrs.define(eq=False, repr=False)
 class Groups:
     """
     The control groups of one measurement.
@@ -40,15 +37,22 @@ class Groups:
             makes the target's group itself.
     """
 
-    memory_fd: int = -1
-    memory_version: int = 0
-    selector_fd: int = -1
-    why_not: str = ""
-    selector_why_not: str = ""
-    prefix: tuple[bytes, ...] = ()
-    is_delegated: bool = False
-    resources: Resources = attrs.field(factory=Resources)
-    _groups: list[TargetGroup] = attrs.field(factory=list, init=False)
+    def __init__(
+        self,
+        memory_fd: int = -1,
+        memory_version: int = 0,
+        is_delegated: bool = False,
+        resources: Resources | None = None,
+    ) -> None:
+        self.memory_fd = memory_fd
+        self.memory_version = memory_version
+        self.selector_fd = -1
+        self.why_not = ""
+        self.selector_why_not = ""
+        self.prefix: tuple[bytes, ...] = ()
+        self.is_delegated = is_delegated
+        self.resources = resources or Resources()
+        self._groups: list[TargetGroup] = []
 
     def next_c_folder(self) -> Any:
         """Return the ``struct cm_group_folder *`` for the next group."""
@@ -163,7 +167,7 @@ def make_groups(
     Raises:
         UnsupportedPlatform: There is a limit, and no group that can have it.
     """
-    groups = Groups(resources=resources or Resources())
+    groups = Groups(resources=resources)
     try:
         if memory:
             _add_memory(groups, root, systemd_run, for_leaving)

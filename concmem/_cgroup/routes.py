@@ -6,9 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-import attrs
+from typing import Any, NamedTuple, TypeVar
 
 from concmem._cgroup import find
 from concmem._cgroup.sweep import new_name, remove, sweep
@@ -37,8 +35,7 @@ class NoGroup(Exception):
         self.everywhere = everywhere
 
 
-@attrs.frozen(eq=False, repr=False)
-class TargetGroup:
+class TargetGroup(NamedTuple):
     """
     A group that was made for a target.
 

@@ -1,8 +1,9 @@
 """
-Build a `Measurement` from what was observed of a tree.
+What remains of a measurement when its tree has ended, and the `Measurement` that is built from it.
 
 Only the exit of the root is computed at once, the rest on first use: for a command of half a millisecond, it would make
-the call nearly 10 % longer.
+the call nearly 10 % longer. The classes of a measurement are imported on first use as well: their import takes longer
+than a short command runs, and a quiet ``concmem run`` does without them.
 """
 
 from __future__ import annotations
@@ -10,68 +11,83 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import attrs
-
-from concmem._figures.outcome import exit_of
+from concmem._figures.outcome import Ending, ending_of
+from concmem._files.machine import Machine
 from concmem._native.observed import Observed
 from concmem._native.request import Request
-from concmem.host import Host
-from concmem.model import Figure, Measurement, OutOfMemory
 
 if TYPE_CHECKING:
     from concmem._figures.parts import Parts
+    from concmem.host import Host
+    from concmem.model import Figure, Measurement, OutOfMemory
 
-__all__ = ["HostValues", "build_measurement"]
+__all__ = ["EndedTree", "HostValues"]
 
 
-@attrs.frozen(eq=False, repr=False)
 class HostValues:
     """
     What the calling process knows of a measurement, and the sampler does not.
 
     Attributes:
-        host: The machine.
+        machine: The machine.
         started_s: The time of the start, in seconds since 1970.
         stdout, stderr: What the command wrote if PIPE was given, else None.
         swapped_bytes: What the whole machine swapped in and out; None if it has no swap.
         oom: The processes of the tree that the OOM killer killed, or None.
     """
 
-    host: Host
-    started_s: float
-    stdout: bytes | None
-    stderr: bytes | None
-    swapped_bytes: int | None
-    oom: OutOfMemory | None
+    def __init__(
+        self,
+        machine: Machine,
+        started_s: float,
+        stdout: bytes | None,
+        stderr: bytes | None,
+        swapped_bytes: int | None,
+        oom: OutOfMemory | None,
+    ) -> None:
+        self.machine = machine
+        self.started_s = started_s
+        self.stdout = stdout
+        self.stderr = stderr
+        self.swapped_bytes = swapped_bytes
+        self.oom = oom
+
+    @property
+    def host(self) -> Host:
+        """The machine, as part of a measurement."""
+        from concmem.host import host_of
+
+        return host_of(self.machine)
 
 
-class _Later:
+class EndedTree:
     """
-    Computes what is read of a measurement later.
+    A measurement whose tree has ended.
 
-    `concmem._figures.parts` is imported on first use: it takes as long as a short command runs, and a quiet
-    ``concmem run`` does without it.
+    Attributes:
+        ending: How the root ended.
     """
 
     def __init__(self, request: Request, observed: Observed, known: HostValues) -> None:
-        self.request = request
-        self.observed = observed
-        self.known = known
+        self.ending: Ending = ending_of(observed, known.oom)
+        self._request = request
+        self._observed = observed
+        self._known = known
 
     @cached_property
-    def parts(self) -> Parts:
+    def _parts(self) -> Parts:
         from concmem._figures.parts import Parts
 
-        return Parts(self.request, self.observed, self.known)
+        return Parts(self._request, self._observed, self._known)
 
-    def peak(self) -> Figure:
-        return self.parts.peak
+    def _peak(self) -> Figure:
+        return self._parts.peak
 
-    def build(self) -> Measurement:
-        return self.parts.build()
+    def _build(self) -> Measurement:
+        return self._parts.build()
 
+    def measurement(self) -> Measurement:
+        """Return the measurement, which computes its parts on first use."""
+        from concmem.model import Exit, Measurement
 
-def build_measurement(request: Request, observed: Observed, known: HostValues) -> Measurement:
-    """Build a lazy measurement from the request, what was observed, and what the calling process knows."""
-    later = _Later(request, observed, known)
-    return Measurement.create_lazy(later.build, {"peak": later.peak}, exit=exit_of(observed, known.oom))
+        return Measurement.create_lazy(self._build, {"peak": self._peak}, exit=Exit(*self.ending))

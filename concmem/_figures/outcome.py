@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import TYPE_CHECKING, NamedTuple
 
 from concmem._native.observed import Observed
-from concmem.model import Exit, OutOfMemory, Reason
 from concmem.options import Leftover
-from concmem.sampler_report import LeftProcess
+from concmem.units import exit_status
 
-__all__ = ["exit_of", "find_oom", "left_running", "unexplained_sigkills"]
+if TYPE_CHECKING:
+    from concmem.model import OutOfMemory, Reason
+    from concmem.sampler_report import LeftProcess
+
+__all__ = ["Ending", "ending_of", "find_oom", "left_running", "unexplained_sigkills"]
+
+
+class Ending(NamedTuple):
+    """How the root ended: the fields of `concmem.parts.Exit`."""
+
+    code: int | None
+    signal: int | None
+    reason: Reason
+
+    @property
+    def status(self) -> int:
+        """As `Exit.status`."""
+        return exit_status(self.code, self.signal)
 
 
 def unexplained_sigkills(observed: Observed, leftover: Leftover) -> int:
@@ -38,29 +55,35 @@ def find_oom(observed: Observed, kills_on_machine: int) -> OutOfMemory | None:
     head = observed.head
     if head.oom_kills_known and head.oom_kills:
         file = "memory.events" if head.memory_group_version == 2 else "memory.oom_control"
+        from concmem.model import OutOfMemory
+
         # If the group itself never reached its limit, a limit around it or the end of all memory was the cause.
         limit_bytes = head.cgroup_limit_bytes if head.limit_hits else 0
         return OutOfMemory(head.oom_kills, f"{file} oom_kill", certain=True, limit_bytes=limit_bytes or None)
     if kills_on_machine <= 0 or (head.oom_kills_known and not head.left_groups):
         return None
+    from concmem.model import OutOfMemory
+
     return OutOfMemory(kills_on_machine, "/proc/vmstat oom_kill", certain=False)
 
 
-def exit_of(observed: Observed, oom: OutOfMemory | None) -> Exit:
+def ending_of(observed: Observed, oom: OutOfMemory | None) -> Ending:
     """Return how the root ended."""
     status = observed.head.wait_status
     number = status & 0x7F
     if not observed.head.root_ended:  # it could not be killed
-        return Exit(None, None, observed.reason or "interrupted")
+        return Ending(None, None, observed.reason or "interrupted")
     killed_by: Reason = "signaled"
     if number == signal.SIGKILL and oom is not None:
         killed_by = "oom" if oom.limit_bytes is None else "cgroup_limit"
     reason = observed.reason or (killed_by if number else "exited")
-    return Exit(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
+    return Ending(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
 
 
 def left_running(observed: Observed) -> tuple[LeftProcess, ...]:
     """Return the processes that were left running, as requested."""
+    from concmem.sampler_report import LeftProcess
+
     count = observed.head.left_running
     left = [LeftProcess(process.pid, process.name) for process in observed.processes if process.was_left]
     return (*left, *[LeftProcess(0, "")] * (count - len(left))) if count else ()

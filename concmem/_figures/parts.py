@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from concmem._figures.ended import with_ending_note
 from concmem._figures.held import narrow_peak
-from concmem._figures.outcome import exit_of, left_running
+from concmem._figures.outcome import ending_of, left_running
 from concmem._figures.process import Marks, marks_of, process_peak
 from concmem._figures.table import all_figures
 from concmem._figures.tree import NOT_ASKED, Tree, read_charge, read_tree
@@ -62,7 +62,7 @@ class Parts:
     @cached_property
     def exit(self) -> Exit:
         """How the root ended."""
-        return exit_of(self._observed, self._known.oom)
+        return Exit(*ending_of(self._observed, self._known.oom))
 
     @property
     def peak(self) -> Figure:

@@ -10,21 +10,21 @@ from __future__ import annotations
 import os
 import struct
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-import attrs
-
-from concmem._native.recorded import ObservedSource, copy_tracks, read_sources, tracks_without_readings
+from concmem._native.recorded import CopiedTrack, ObservedSource, copy_tracks, read_sources, read_tracks
 from concmem._native.shared_memory import SharedMemory, lib, native, struct_layout
-from concmem._native.survivors import find_survivors
-from concmem.model import Reason
-from concmem.sampler_report import Survivor
-from concmem.timeline import Track
+from concmem._native.struct_row import StructRow
+
+if TYPE_CHECKING:
+    from concmem.parts import Reason
+    from concmem.sampler_report import Survivor
+    from concmem.timeline import Track
 
 __all__ = ["Head", "Observed", "ObservedProcess", "observe"]
 
 
-class Head(NamedTuple):
+class Head(StructRow):
     """Fields of ``struct cm_head``, in its order. Arrays are bytes."""
 
     interval_ns: int
@@ -100,7 +100,7 @@ class Head(NamedTuple):
     text_bytes: int
 
 
-class ObservedProcess(NamedTuple):
+class ObservedProcess(StructRow):
     """Fields of ``struct cm_process``, in its order. Arrays are bytes."""
 
     pid: int
@@ -168,7 +168,6 @@ class ObservedProcess(NamedTuple):
         return bool(self.flags & lib.CM_PROCESS_LEFT)
 
 
-@attrs.frozen(slots=False, eq=False, repr=False)
 class Observed:
     """
     What the sampler recorded of one tree.
@@ -177,22 +176,35 @@ class Observed:
         head: The values of the whole tree, and of the sampler.
         processes: Every process that was seen, in the order in which they were found.
         text: The arguments of all processes, see `argv`.
-        tracks: By the name of its source each track that every timeline has, and each one with readings.
         survivors: The processes that could not be killed, with the reason found when the measurement ended.
-        structs: The bytes of all ``struct cm_track``, see `sources`.
     """
 
-    head: Head
-    processes: tuple[ObservedProcess, ...]
-    text: bytes
-    tracks: dict[str, Track]
-    survivors: tuple[Survivor, ...]
-    structs: bytes
+    def __init__(
+        self,
+        head: Head,
+        processes: tuple[ObservedProcess, ...],
+        text: bytes,
+        survivors: tuple[Survivor, ...],
+        *,
+        structs: bytes,
+        tracks: tuple[CopiedTrack, ...],
+    ) -> None:
+        self.head = head
+        self.processes = processes
+        self.text = text
+        self.survivors = survivors
+        self._structs = structs
+        self._tracks = tracks
+
+    @cached_property
+    def tracks(self) -> dict[str, Track]:
+        """By the name of its source each track that every timeline has, and each one with readings."""
+        return read_tracks(self._tracks)
 
     @cached_property
     def sources(self) -> dict[str, ObservedSource]:
         """What became of each source, by its name, in the order of the tracks."""
-        return read_sources(self.structs)
+        return read_sources(self._structs)
 
     @property
     def reason(self) -> Reason | None:
@@ -248,18 +260,20 @@ def observe(memory: SharedMemory) -> Observed:
     """Copy the records of an ended sampler."""
     whole, row = _layouts()
     copied = memory.copy(0, whole.size)
-    head = Head._make(whole.unpack(copied))
+    head = Head(whole.unpack(copied))
     table = memory.copy(head.processes_offset, head.processes * row.size)
-    processes = tuple(map(ObservedProcess._make, row.iter_unpack(table[: len(table) // row.size * row.size])))
+    processes = tuple(map(ObservedProcess, row.iter_unpack(table[: len(table) // row.size * row.size])))
     survivors: tuple[Survivor, ...] = ()
     if head.survivors:  # at once: later they may have ended, or changed their state
+        from concmem._native.survivors import find_survivors
+
         rows = [(process.pid, process.name, process.start_ticks) for process in processes if process.survived]
         survivors = find_survivors(rows, head.survivors)
     return Observed(
         head=head,
         processes=processes,
         text=memory.copy(head.text_offset, head.text_bytes),
-        tracks=copy_tracks(memory, copied) if head.ticks else tracks_without_readings(),
         survivors=survivors,
         structs=copied,
+        tracks=copy_tracks(memory, copied) if head.ticks else (),
     )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from concmem._native.shared_memory import SharedMemory, layout, native, struct_layout
-from concmem.timeline import Column, Track
+from concmem._native.struct_row import StructRow
 
-__all__ = ["ObservedSource", "copy_tracks", "read_sources", "tracks_without_readings"]
+if TYPE_CHECKING:
+    from concmem.timeline import Column, Track
+
+__all__ = ["CopiedTrack", "ObservedSource", "copy_tracks", "read_sources", "read_tracks"]
 
 _RING_ROW_BYTES = 16
 
 
-class ObservedSource(NamedTuple):
+class ObservedSource(StructRow):
     """What became of one source in a measurement: fields of ``struct cm_track``, in its order, after its columns."""
 
     columns: tuple[Column, ...]
@@ -46,7 +49,7 @@ class ObservedSource(NamedTuple):
         return [value * column.scale for value, column in zip(largest, self.columns, strict=False)]
 
 
-class _Place(NamedTuple):
+class _Place(StructRow):
     """Fields of ``struct cm_track``, in its order: where its windows and its ring are."""
 
     offset: int
@@ -82,6 +85,8 @@ def _tracks_in(head: bytes) -> memoryview:
 @lru_cache(maxsize=1)
 def _empty_tracks() -> tuple[Track, ...]:
     """Return every track without readings, in the order of the tracks."""
+    from concmem.timeline import Column, Track
+
     ffi, lib = native()
     units = {lib.CM_UNIT_BYTES: "bytes", lib.CM_UNIT_COUNT: "count"}
     head, _ = layout()
@@ -106,11 +111,6 @@ def _shared_tracks() -> dict[str, Track]:
     return {track.source: track for i, track in enumerate(_empty_tracks()) if not head.tracks[i].on_request}
 
 
-def tracks_without_readings() -> dict[str, Track]:
-    """Return the tracks of a timeline if nothing was read."""
-    return dict(_shared_tracks())
-
-
 def _ring(memory: SharedMemory, place: _Place) -> bytes:
     """Return the frozen copy of the ring, which lies behind the running ring, oldest row first."""
     rows, most = place.ring_frozen, place.ring_capacity
@@ -121,36 +121,58 @@ def _ring(memory: SharedMemory, place: _Place) -> bytes:
     return memory.copy(offset + start, most * _RING_ROW_BYTES - start) + memory.copy(offset, start)
 
 
-def _copied(memory: SharedMemory, head: bytes) -> Iterator[Track]:
-    layout_of_place, _ = _layouts()
-    for empty, values in zip(_empty_tracks(), layout_of_place.iter_unpack(_tracks_in(head)), strict=False):
-        place = _Place._make(values)
-        if place.readings:
-            yield Track(
-                source=empty.source,
-                columns=empty.columns,
-                windows=memory.copy(place.offset, place.count * place.row_bytes),
-                row_bytes=place.row_bytes,
-                readings=place.readings,
-                ring=_ring(memory, place),
-            )
-        elif empty.source in _shared_tracks():
-            yield empty
-
-
-def copy_tracks(memory: SharedMemory, head: bytes) -> dict[str, Track]:
+class CopiedTrack(StructRow):
     """
-    Copy by source the tracks that every timeline has, and those with readings.
+    One track as it was copied.
+
+    Attributes:
+        number: Its number in the table of sources.
+        windows, row_bytes, readings, ring: As in `Track`.
+    """
+
+    number: int
+    windows: bytes
+    row_bytes: int
+    readings: int
+    ring: bytes
+
+
+def copy_tracks(memory: SharedMemory, head: bytes) -> tuple[CopiedTrack, ...]:
+    """
+    Copy the tracks with readings.
 
     Args:
         memory: The shared memory.
         head: A copy of its ``struct cm_head``.
     """
-    return {track.source: track for track in _copied(memory, head)}
+    layout_of_place, _ = _layouts()
+    places = enumerate(map(_Place, layout_of_place.iter_unpack(_tracks_in(head))))
+    return tuple(
+        [
+            CopiedTrack((i, memory.copy(p.offset, p.count * p.row_bytes), p.row_bytes, p.readings, _ring(memory, p)))
+            for i, p in places
+            if p.readings
+        ]
+    )
+
+
+def read_tracks(copied: Iterable[CopiedTrack]) -> dict[str, Track]:
+    """Return by source the tracks that every timeline has, and those that were copied, in the order of the tracks."""
+    from concmem.timeline import Track
+
+    by_number = {each.number: each for each in copied}
+    tracks: dict[str, Track] = {}
+    for number, empty in enumerate(_empty_tracks()):
+        source = empty.source
+        if (each := by_number.get(number)) is not None:
+            tracks[source] = Track(source, empty.columns, each.windows, each.row_bytes, each.readings, each.ring)
+        elif source in _shared_tracks():
+            tracks[source] = empty
+    return tracks
 
 
 def read_sources(head: bytes) -> dict[str, ObservedSource]:
     """Read from a copy of ``struct cm_head`` what became of each source, in the order of the tracks."""
     _, layout_of_source = _layouts()
     read = zip(_empty_tracks(), layout_of_source.iter_unpack(_tracks_in(head)), strict=False)
-    return {track.source: ObservedSource(track.columns, *values) for track, values in read}
+    return {track.source: ObservedSource((track.columns, *values)) for track, values in read}

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
 from concmem.errors import InvalidRequest
 from concmem.options import DEFAULTS, Command, Options, check_options, sources_of
 
@@ -60,7 +58,6 @@ def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
     return tuple(pairs)
 
 
-@attrs.frozen(eq=False, repr=False)
 class Request:
     """
     One measurement as it was requested.
@@ -74,12 +71,21 @@ class Request:
         extra: The names of the requested sources that are not read by default.
     """
 
-    argv: tuple[bytes, ...]
-    envp: tuple[bytes, ...] | None
-    cwd: bytes | None
-    shown: tuple[str, ...] | str
-    options: Options
-    extra: frozenset[str]
+    def __init__(
+        self,
+        argv: tuple[bytes, ...],
+        envp: tuple[bytes, ...] | None,
+        cwd: bytes | None,
+        shown: tuple[str, ...] | str,
+        options: Options,
+        extra: frozenset[str],
+    ) -> None:
+        self.argv = argv
+        self.envp = envp
+        self.cwd = cwd
+        self.shown = shown
+        self.options = options
+        self.extra = extra
 
     @property
     def environment(self) -> tuple[bytes, ...]:

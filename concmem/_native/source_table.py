@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
-
-import attrs
+from typing import Literal, NamedTuple
 
 from concmem._native.shared_memory import native
 
@@ -15,8 +13,7 @@ Group = Literal["memory", "selector"]
 """The control group by which a source recognises the tree: one with a memory controller, or one with only the tree."""
 
 
-@attrs.frozen(eq=False, repr=False)
-class SourceEntry:
+class SourceEntry(NamedTuple):
     """
     What is known of a source before it is used.
 

@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from concmem._files.atomic import write_whole
+from concmem._files.proc import check_proc
 from concmem.cli._streams import FAILED, report_error, sentence
 from concmem.cli._waiting import Signals, exit_code, wait_for
-from concmem.export.outputs import check_needs, content, save
-from concmem.host import check_proc
 from concmem.running import start
 
 if TYPE_CHECKING:
@@ -37,18 +35,20 @@ def measure_command(
     """Measure a command, print its figures, write the files, and return the exit status."""
     check_proc()
     if plot_path is not None:
+        from concmem.export.outputs import check_needs
+
         check_needs("chart", plot_path.suffix.lower())
     signals = Signals()
     with signals.handled():
         running = start(list(command), **options)
         signals.attach(running)
-        measurement = wait_for(running, signals)
+        ended = wait_for(running, signals)
         # The handlers are still installed: a third Ctrl-C must not lose the figures.
         if not quiet:
-            _show(measurement, explain)
+            _show(running.wait(), explain)
         outputs = (("timeline", timeline_path), ("chart", plot_path), ("measurement", json_path))
-        written = all([_write(measurement, of, path) for of, path in outputs if path is not None])
-    return exit_code(measurement, signals) if written else FAILED
+        written = all([_write(running.wait(), of, path) for of, path in outputs if path is not None])
+    return exit_code(ended.ending, signals) if written else FAILED
 
 
 def _show(measurement: Measurement, explain: bool) -> None:
@@ -62,6 +62,8 @@ def _show(measurement: Measurement, explain: bool) -> None:
 
 def _write(measurement: Measurement, of: str, path: Path) -> bool:
     """Write one requested file, and print an error. Return whether it was written."""
+    from concmem.export.outputs import save
+
     try:
         if of == "measurement":
             _write_json(measurement, path)
@@ -78,6 +80,9 @@ def _write(measurement: Measurement, of: str, path: Path) -> bool:
 
 def _write_json(measurement: Measurement, path: Path) -> None:
     """Write JSON to a file with any ending, or to standard output."""
+    from concmem._files.atomic import write_whole
+    from concmem.export.outputs import content
+
     text = content("measurement", ".json", measurement)
     if path == _STANDARD_OUTPUT:
         sys.stdout.flush()

@@ -16,7 +16,8 @@ from concmem.cli._witness import Witness
 from concmem.units import signal_name
 
 if TYPE_CHECKING:
-    from concmem.model import Measurement
+    from concmem._figures.measurement import EndedTree
+    from concmem._figures.outcome import Ending
     from concmem.running import Running
 
 __all__ = ["Ended", "Signals", "ended_as_by_control_c", "exit_code", "wait_for"]
@@ -180,7 +181,7 @@ def _left_over() -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def wait_for(running: Running, signals: Signals) -> Measurement:
+def wait_for(running: Running, signals: Signals) -> EndedTree:
     """Wait for the whole tree, pass signals on, and print one line if the tree outlives its root."""
     outlived_s: float | None = None
     printed = False
@@ -193,15 +194,15 @@ def wait_for(running: Running, signals: Signals) -> Measurement:
         printed = True
         if names := _left_over():
             say(f"the command has ended; waiting for the processes that it left running: {names} (Ctrl-C kills them)")
-    return running.wait()
+    return running._wait_until_ended()
 
 
-def exit_code(measurement: Measurement, signals: Signals) -> int:
+def exit_code(ending: Ending, signals: Signals) -> int:
     """Return the exit status of ``concmem run``."""
-    if measurement.exit.reason == "timeout":
+    if ending.reason == "timeout":
         return 124
-    if measurement.exit.reason == "memory_limit":  # the root may have ended with 0 long before
+    if ending.reason == "memory_limit":  # the root may have ended with 0 long before
         return 128 + signal.SIGKILL
-    if measurement.exit.reason == "interrupted" and signals.stopped_by is not None:
+    if ending.reason == "interrupted" and signals.stopped_by is not None:
         return 128 + signals.stopped_by
-    return measurement.exit.status
+    return ending.status
