@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from concmem._record import Record
 
 if TYPE_CHECKING:
     import inspect
@@ -13,7 +15,7 @@ __all__ = ["Option", "Spelling", "declared", "documented"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Spelling(NamedTuple):
+class Spelling(Record):
     """
     How ``concmem run`` spells an option.
 
@@ -32,7 +34,7 @@ class Spelling(NamedTuple):
     default: Any = None
 
 
-class Option(NamedTuple):
+class Option(Record):
     """
     The declaration of an option. Its name and type are those of the field.
 

@@ -1,4 +1,4 @@
-"""Lazy instances behave like any other, whatever is done with them."""
+"""Lazy instances behave like any other, whatever is done with them; records have their fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,25 @@ import pytest
 
 import concmem
 from concmem._lazy import Lazy
+from concmem._record import Record
 from concmem.testing import known
+
+
+class Span(Record):
+    """The second of two fields has a default."""
+
+    first: int
+    last: int = 9
+
+
+def test_a_record_has_its_fields() -> None:
+    """Values are given in the order of the fields or by name. Any other number or name of values is a TypeError."""
+    for span in (Span(1), Span(1, 9), Span(first=1), Span(1, last=9), Span(last=9, first=1)):
+        assert (span.first, span.last) == (1, 9)
+    wrong: Any = Span
+    for values, named in (((), {}), ((), {"last": 1}), ((1, 2, 3), {}), ((1,), {"middle": 2})):
+        with pytest.raises(TypeError, match=r"^Span has the fields first, last, not "):
+            wrong(*values, **named)
 
 
 @attrs.frozen

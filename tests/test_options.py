@@ -226,8 +226,9 @@ def test_importing_concmem_imports_no_large_module() -> None:
 
 
 def test_a_quiet_run_imports_no_large_module(tmp_path: Path) -> None:
-    """``concmem run -q`` needs none either, nor click, and a timeline as CSV adds none but click."""
-    for output, also in (([], {"click"}), (["--timeline", str(tmp_path / "rows.csv")], set[str]())):
+    """``concmem run -q`` needs none either, nor click and attrs, and a timeline as CSV adds only these two."""
+    late = {"click", "attr", "inspect", "concmem.model"}
+    for output, also in (([], late), (["--timeline", str(tmp_path / "rows.csv")], set[str]())):
         found = modules("-m", "concmem", "run", "-q", *output, "--", "true")
         assert "concmem.running" in found
         assert not found & {*NOT_NEEDED, *also}

@@ -6,15 +6,16 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from concmem._native.resources import checked
 from concmem._native.shared_memory import native
+from concmem._record import Record
 
 __all__ = ["Own", "forget", "is_frozen", "open_detached_mount", "own_group", "text", "user_manager"]
 
 
-class _Mount(NamedTuple):
+class _Mount(Record):
     """A mount of version 2, or of a hierarchy of version 1."""
 
     version: int
@@ -31,7 +32,7 @@ class _Mount(NamedTuple):
         return folder if folder.is_dir() else None
 
 
-class Own(NamedTuple):
+class Own(Record):
     """
     The group that contains this process.
 

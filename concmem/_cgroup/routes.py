@@ -6,12 +6,13 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from concmem._cgroup import find
 from concmem._cgroup.sweep import new_name, remove, sweep
 from concmem._native.resources import OpenFile, checked
 from concmem._native.shared_memory import native
+from concmem._record import Record
 
 __all__ = ["NoGroup", "TargetGroup", "is_limited", "make_memory_group", "make_selector_group"]
 
@@ -35,7 +36,7 @@ class NoGroup(Exception):
         self.everywhere = everywhere
 
 
-class TargetGroup(NamedTuple):
+class TargetGroup(Record):
     """
     A group that was made for a target.
 

@@ -15,6 +15,7 @@ from concmem._figures.outcome import Ending, ending_of
 from concmem._files.machine import Machine
 from concmem._native.observed import Observed
 from concmem._native.request import Request
+from concmem._record import Record
 
 if TYPE_CHECKING:
     from concmem._figures.parts import Parts
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["EndedTree", "HostValues"]
 
 
-class HostValues:
+class HostValues(Record):
     """
     What the calling process knows of a measurement, and the sampler does not.
 
@@ -36,21 +37,12 @@ class HostValues:
         oom: The processes of the tree that the OOM killer killed, or None.
     """
 
-    def __init__(
-        self,
-        machine: Machine,
-        started_s: float,
-        stdout: bytes | None,
-        stderr: bytes | None,
-        swapped_bytes: int | None,
-        oom: OutOfMemory | None,
-    ) -> None:
-        self.machine = machine
-        self.started_s = started_s
-        self.stdout = stdout
-        self.stderr = stderr
-        self.swapped_bytes = swapped_bytes
-        self.oom = oom
+    machine: Machine
+    started_s: float
+    stdout: bytes | None
+    stderr: bytes | None
+    swapped_bytes: int | None
+    oom: OutOfMemory | None
 
     @property
     def host(self) -> Host:
@@ -90,4 +82,5 @@ class EndedTree:
         """Return the measurement, which computes its parts on first use."""
         from concmem.model import Exit, Measurement
 
-        return Measurement.create_lazy(self._build, {"peak": self._peak}, exit=Exit(*self.ending))
+        ending = Exit(self.ending.code, self.ending.signal, self.ending.reason)
+        return Measurement.create_lazy(self._build, {"peak": self._peak}, exit=ending)

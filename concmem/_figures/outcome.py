@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from concmem._native.observed import Observed
+from concmem._record import Record
 from concmem.options import Leftover
 from concmem.units import exit_status
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Ending", "ending_of", "find_oom", "left_running", "unexplained_sigkills"]
 
 
-class Ending(NamedTuple):
+class Ending(Record):
     """How the root ended: the fields of `concmem.parts.Exit`."""
 
     code: int | None

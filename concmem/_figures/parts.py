@@ -62,7 +62,8 @@ class Parts:
     @cached_property
     def exit(self) -> Exit:
         """How the root ended."""
-        return Exit(*ending_of(self._observed, self._known.oom))
+        ending = ending_of(self._observed, self._known.oom)
+        return Exit(ending.code, ending.signal, ending.reason)
 
     @property
     def peak(self) -> Figure:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from concmem._record import Record
 from concmem.errors import InvalidRequest
 from concmem.options import DEFAULTS, Command, Options, check_options, sources_of
 
@@ -58,7 +59,7 @@ def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
     return tuple(pairs)
 
 
-class Request:
+class Request(Record):
     """
     One measurement as it was requested.
 
@@ -71,21 +72,12 @@ class Request:
         extra: The names of the requested sources that are not read by default.
     """
 
-    def __init__(
-        self,
-        argv: tuple[bytes, ...],
-        envp: tuple[bytes, ...] | None,
-        cwd: bytes | None,
-        shown: tuple[str, ...] | str,
-        options: Options,
-        extra: frozenset[str],
-    ) -> None:
-        self.argv = argv
-        self.envp = envp
-        self.cwd = cwd
-        self.shown = shown
-        self.options = options
-        self.extra = extra
+    argv: tuple[bytes, ...]
+    envp: tuple[bytes, ...] | None
+    cwd: bytes | None
+    shown: tuple[str, ...] | str
+    options: Options
+    extra: frozenset[str]
 
     @property
     def environment(self) -> tuple[bytes, ...]:

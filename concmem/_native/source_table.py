@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from concmem._native.shared_memory import native
+from concmem._record import Record
 
 __all__ = ["Group", "SourceEntry", "groups_of", "source_table"]
 
@@ -13,7 +14,7 @@ Group = Literal["memory", "selector"]
 """The control group by which a source recognises the tree: one with a memory controller, or one with only the tree."""
 
 
-class SourceEntry(NamedTuple):
+class SourceEntry(Record):
     """
     What is known of a source before it is used.
 
