@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 __all__ = ["main"]
@@ -10,9 +11,13 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command. Ctrl-C during the import ends it with code 130 and without a traceback."""
     try:
-        from concmem.cli._quick import run_quickly
+        gc.disable()  # while modules are imported: almost nothing that an import creates is garbage
+        try:
+            from concmem.cli._quick import run_quickly
 
-        run_quickly(sys.argv[1:])
+            run_quickly(sys.argv[1:])
+        finally:
+            gc.enable()
         from concmem.cli._commands import main as command
 
         command(prog_name="concmem")
