@@ -69,16 +69,24 @@ def _notes(measurement: Measurement) -> Table:
     return table
 
 
+def _cost(measurement: Measurement) -> str:
+    """Return in one line how often the sampler read, and what that cost."""
+    m, sampler = measurement, measurement.sampler
+    often = f", one every {format_seconds(m.tree_wall_s / sampler.ticks)}" if sampler.ticks else ""
+    share = sampler.cpu_s / m.tree_wall_s if m.tree_wall_s > 0 else math.nan
+    budget = f"; budget 20 ms and {sampler.cpu_budget * 100:.3g}%" if sampler.cpu_budget is not None else ""
+    own_size = f", {format_bytes(sampler.rss_bytes)}" if sampler.rss_bytes is not None else ""
+    dropped = f", {format_count(sampler.dropped_rows)} dropped" if sampler.cpu_budget is None else ""
+    return (
+        f"sampler: {counted(sampler.ticks, 'reading', 'readings')}{often}; CPU {format_seconds(sampler.cpu_s)}"
+        f" ({share:.1%} of one{budget}){own_size}; longest gap {format_seconds(sampler.longest_gap_s)}"
+        f", {format_count(sampler.late_ticks)} late{dropped}"
+    )
+
+
 def _facts(measurement: Measurement) -> list[str]:
     m, sampler = measurement, measurement.sampler
-    share = sampler.cpu_s / m.tree_wall_s if m.tree_wall_s > 0 else math.nan
-    own_size = f", {format_bytes(sampler.rss_bytes)}" if sampler.rss_bytes is not None else ""
-    lines = [
-        outcome(m),
-        f"sampler: {counted(sampler.ticks, 'reading', 'readings')}, CPU {format_seconds(sampler.cpu_s)}"
-        f" ({share:.1%} of one){own_size}; longest gap {format_seconds(sampler.longest_gap_s)}"
-        f", {format_count(sampler.late_ticks)} late, {format_count(sampler.dropped_rows)} dropped",
-    ]
+    lines = [outcome(m), _cost(m)]
     lost = {
         "readings refused by the kernel": sampler.refused_readings,
         "windows reset late": sampler.inexact_windows,
