@@ -3,6 +3,7 @@
 # make test-all those that take long as well
 # make check    style, types and every C file's warnings, in under a minute
 # make fuzz     stored files that lie, for long: make fuzz EXAMPLES=100000
+# make performance   the documentation's figures about cost, measured anew:   make performance NAMES="cost spikes"
 # make known-table   the documentation's table of known programs, measured anew:   make known-table ARGS="--runs 20"
 # All need a checkout, Python 3.10 or later and a C compiler; all else they get, into $(VENV) and the cache folder.
 
@@ -19,7 +20,7 @@ MINUTES := 19
 venv := $(abspath $(VENV))
 sources := pyproject.toml setup.py $(wildcard csrc/* csrc/*/*)
 
-.PHONY: bench test test-all check fuzz known-table clean
+.PHONY: bench test test-all check fuzz known-table performance clean
 
 bench: $(venv)/.installed-report
 	$(venv)/bin/concmem bench --install-toolchains $(INSTALL_TOOLCHAINS) $(ARGS)
@@ -53,6 +54,9 @@ fuzz: $(venv)/.installed-report,test
 
 known-table: $(venv)/.installed-report
 	$(venv)/bin/python scripts/known_table.py $(ARGS)
+
+performance: $(venv)/.installed-report
+	$(venv)/bin/python scripts/performance.py $(NAMES)
 
 $(venv)/.installed-%: $(sources)
 	$(PYTHON) scripts/make_venv.py $(venv) --extras $* --install $(INSTALL)
