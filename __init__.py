@@ -23,6 +23,8 @@ if __name__ == "concmem":
     sys.modules[__name__] = importlib.util.module_from_spec(_spec)
     try:
         _spec.loader.exec_module(sys.modules[__name__])
+        if _spec.origin == os.path.join(_inner, "__init__.py"):
+            sys.modules[__name__].Measurement  # noqa: B018 fails if what an installation brings is missing
     except ModuleNotFoundError as _error:
         raise ModuleNotFoundError(
             f"concmem is not installed for {sys.executable} ({_error}); to install it: pip install {_checkout}",

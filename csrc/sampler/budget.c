@@ -76,7 +76,7 @@ bool budget_allows_wake_up(struct sampler *s)
     if (s->head->cpu_budget_ppm == 0)
         return true;
     if (s->exit_records.fd >= 0)
-        s->budget.between_ns += settle(s, cm_now_ns());
+        settle(s, cm_now_ns());
     return s->budget.credit_ns > (int64_t)s->budget.tick_ns;
 }
 
@@ -96,6 +96,13 @@ static uint64_t pause_ns(struct sampler *s, bool changed)
     return budget->credit_ns < CREDIT_NS - (int64_t)budget->tick_ns ? 2 * even_ns : even_ns;
 }
 
+/* A tick begins: what was spent since the last one, to reap processes and to read exit records, is not its cost. */
+void budget_tick_begins(struct sampler *s, uint64_t now_ns)
+{
+    if (s->head->cpu_budget_ppm != 0)
+        settle(s, now_ns);
+}
+
 /* A tick that began at `began_ns` has ended, and the tree has this many pages: set the time of the next one. */
 void budget_schedule(struct sampler *s, uint64_t began_ns, uint64_t pages)
 {
@@ -109,9 +116,8 @@ void budget_schedule(struct sampler *s, uint64_t began_ns, uint64_t pages)
         ticks->due_ns += (skipped + 1) * interval_ns;
         return;
     }
-    uint64_t cost_ns = settle(s, now_ns) + s->budget.between_ns - s->ticks.pss_cpu_ns, mean_ns = s->budget.tick_ns;
+    uint64_t cost_ns = settle(s, now_ns) - s->ticks.pss_cpu_ns, mean_ns = s->budget.tick_ns;
     s->budget.tick_ns = mean_ns == 0 ? cost_ns : mean_ns - mean_ns / SMOOTHING + cost_ns / SMOOTHING;
-    s->budget.between_ns = 0;
     uint64_t wait_ns = pause_ns(s, has_changed(&s->budget, pages));
     if (s->head->memory_limit_bytes != 0 && wait_ns > LIMIT_PAUSE_NS)
         wait_ns = LIMIT_PAUSE_NS;

@@ -300,12 +300,12 @@ struct budget {
     int64_t credit_ns;    /* CPU time that may be spent now */
     uint64_t credited_ns; /* when credit was last added, */
     uint64_t cpu_ns;      /* and the CPU time that had been spent by then */
-    uint64_t between_ns;  /* CPU time spent since the last tick */
-    uint64_t tick_ns;     /* the CPU time of a tick, with its wake-up */
+    uint64_t tick_ns;     /* the CPU time of a tick */
     uint64_t pages;       /* of the tree, when they last changed */
     bool first_is_spent;  /* the credit of the start */
 };
 void budget_begin(struct sampler *s);
+void budget_tick_begins(struct sampler *s, uint64_t now_ns);
 void budget_schedule(struct sampler *s, uint64_t began_ns, uint64_t pages);
 bool budget_allows_wake_up(struct sampler *s);
 uint64_t budget_own_cpu_ns(void);

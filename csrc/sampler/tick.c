@@ -144,6 +144,7 @@ void tick(struct sampler *s, uint64_t now_ns)
     uint64_t gap_ns = record_gap(s, now_ns);
     s->ticks.pss_ns = s->ticks.pss_cpu_ns = 0;
     head->ticks++;
+    budget_tick_begins(s, now_ns);
 
     exit_records_drain(s, t_ns);
     read_members(s, t_ns);
