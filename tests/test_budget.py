@@ -51,9 +51,9 @@ def test_short_commands_are_read_every_millisecond() -> None:
 
 
 def test_credit_is_saved_for_changes() -> None:
-    """After a quiet second the readings of a process that grows are closer together than those while it slept."""
-    grow = "import time; time.sleep(2); kept = [time.sleep(0.001) or bytearray(1 << 20) for _ in range(60)]"
-    m = concmem.measure(["python3", "-c", grow], cpu_budget=0.01, pss_budget=0)
+    """After three quiet seconds the readings of a process that grows are closer together than those while it slept."""
+    grow = "import time; time.sleep(3); kept = [time.sleep(0.001) or bytearray(1 << 20) for _ in range(60)]"
+    m = concmem.measure(["python3", "-c", grow], pss_budget=0)
     t_s, rss_bytes = m.timeline.t_s, m.timeline.rss_bytes
     is_grown = rss_bytes > rss_bytes[t_s < t_s[-1] - 0.6][-1] + (8 << 20)
     gaps_s = np.diff(t_s)

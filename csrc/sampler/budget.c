@@ -16,8 +16,10 @@
 enum {
     CREDIT_NS = 20000000,      /* at the start, and what can be saved */
     TICK_SHARE = 4,            /* with a fixed interval, a tick takes at most one part in so many of the time */
+    WAKE_UP = 3,               /* a wake-up costs at most so many times as much as the tick */
     SMOOTHING = 8,             /* the cost of a tick is a mean in which the last one weighs one part in so many */
     CHANGED_SHARE = 64,        /* memory that changes by less than one part in so many stays the same */
+    LATELY_NS = 20000000,      /* memory that has changed is expected to change again for so long */
     DEBT_PAUSE_NS = 100000000, /* the longest pause for what was spent beyond the ticks, such as on new processes */
     LIMIT_PAUSE_NS = 20000000, /* with a memory limit, the longest pause between two ticks */
     FIXED_PPM = 60000,         /* with a fixed interval, the share by which the parts of a tick pace themselves */
@@ -46,14 +48,15 @@ uint64_t budget_pause(const struct sampler *s, uint64_t cost_ns, uint64_t parts)
     return cost_ns * parts * MILLION / share_ppm;
 }
 
-/* Return whether the tree's memory has changed since it was last compared. */
-static bool has_changed(struct budget *budget, uint64_t pages)
+/* Return whether the tree's memory is changing, or has changed lately. */
+static bool is_changing(struct budget *budget, uint64_t pages, uint64_t now_ns)
 {
     uint64_t before = budget->pages, change = pages > before ? pages - before : before - pages;
-    if (change <= before / CHANGED_SHARE)
-        return false;
-    budget->pages = pages;
-    return true;
+    if (change > before / CHANGED_SHARE) {
+        budget->pages = pages;
+        budget->changed_ns = now_ns;
+    }
+    return now_ns - budget->changed_ns < LATELY_NS;
 }
 
 /* Count what was spent and earned since the last time. Return what was spent. */
@@ -80,7 +83,7 @@ bool budget_allows_wake_up(struct sampler *s)
     return s->budget.credit_ns > (int64_t)s->budget.tick_ns;
 }
 
-static uint64_t pause_ns(struct sampler *s, bool changed)
+static uint64_t pause_ns(struct sampler *s, bool changes)
 {
     struct budget *budget = &s->budget;
     uint64_t even_ns = budget->tick_ns * MILLION / s->head->cpu_budget_ppm; /* earns one tick */
@@ -91,16 +94,16 @@ static uint64_t pause_ns(struct sampler *s, bool changed)
         uint64_t longest_ns = 2 * even_ns > DEBT_PAUSE_NS ? 2 * even_ns : DEBT_PAUSE_NS; /* half of it pays the debt */
         return until_ns < even_ns ? even_ns : until_ns < longest_ns ? until_ns : longest_ns;
     }
-    if (changed || !budget->first_is_spent)
+    if (changes || !budget->first_is_spent)
         return 0;
     return budget->credit_ns < CREDIT_NS - (int64_t)budget->tick_ns ? 2 * even_ns : even_ns;
 }
 
-/* A tick begins: what was spent since the last one, to reap processes and to read exit records, is not its cost. */
+/* A tick begins. Since the last one, CPU time was spent on the wake-up, and perhaps on processes that ended. */
 void budget_tick_begins(struct sampler *s, uint64_t now_ns)
 {
     if (s->head->cpu_budget_ppm != 0)
-        settle(s, now_ns);
+        s->budget.before_ns = settle(s, now_ns);
 }
 
 /* A tick that began at `began_ns` has ended, and the tree has this many pages: set the time of the next one. */
@@ -117,8 +120,9 @@ void budget_schedule(struct sampler *s, uint64_t began_ns, uint64_t pages)
         return;
     }
     uint64_t cost_ns = settle(s, now_ns) - s->ticks.pss_cpu_ns, mean_ns = s->budget.tick_ns;
+    cost_ns += s->budget.before_ns < WAKE_UP * cost_ns ? s->budget.before_ns : WAKE_UP * cost_ns;
     s->budget.tick_ns = mean_ns == 0 ? cost_ns : mean_ns - mean_ns / SMOOTHING + cost_ns / SMOOTHING;
-    uint64_t wait_ns = pause_ns(s, has_changed(&s->budget, pages));
+    uint64_t wait_ns = pause_ns(s, is_changing(&s->budget, pages, now_ns));
     if (s->head->memory_limit_bytes != 0 && wait_ns > LIMIT_PAUSE_NS)
         wait_ns = LIMIT_PAUSE_NS;
     ticks->due_ns = now_ns + wait_ns > began_ns + interval_ns ? now_ns + wait_ns : began_ns + interval_ns;

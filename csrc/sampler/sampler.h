@@ -300,8 +300,10 @@ struct budget {
     int64_t credit_ns;    /* CPU time that may be spent now */
     uint64_t credited_ns; /* when credit was last added, */
     uint64_t cpu_ns;      /* and the CPU time that had been spent by then */
-    uint64_t tick_ns;     /* the CPU time of a tick */
-    uint64_t pages;       /* of the tree, when they last changed */
+    uint64_t before_ns;   /* CPU time between the last tick and this one */
+    uint64_t tick_ns;     /* the CPU time of a tick, with its wake-up */
+    uint64_t pages;       /* of the tree, when they last changed, */
+    uint64_t changed_ns;  /* and when that was */
     bool first_is_spent;  /* the credit of the start */
 };
 void budget_begin(struct sampler *s);
