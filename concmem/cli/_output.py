@@ -1,4 +1,4 @@
-"""Print a measurement on a terminal: the headline, the figures, the curve, and what measuring cost."""
+"""Print a measurement: the headline, the figures, the curve, and what measuring cost."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, TextIO
 
 from concmem._figures.sentences import counted, explanation, headline, outcome, remaining
 from concmem._figures.table import FIGURES
+from concmem.cli._layout import Layout
 from concmem.units import format_bytes, format_count, format_error, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from rich.console import Console
-    from rich.table import Table
 
     from concmem.model import Figure, Measurement
 
@@ -29,44 +27,28 @@ def _shown(measurement: Measurement) -> Iterator[tuple[str, Figure]]:
             yield name, measurement.figures[name]
 
 
-def _figures(measurement: Measurement) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("figure", no_wrap=True)
-    table.add_column("amount", justify="right", no_wrap=True)
-    table.add_column("error", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("source", overflow="fold")
+def _figures(measurement: Measurement) -> list[tuple[str, ...]]:
+    """Return the rows of the table of figures. The first has the titles of its columns."""
+    rows: list[tuple[str, ...]] = [("figure", "amount", "error", "status", "source")]
     for name, figure in _shown(measurement):
         amount, error = "-", ""
         if figure.bytes is not None:
             amount = format_bytes(figure.bytes)
             error = format_error(figure.status, figure.error_bytes, figure.over_bytes)
-        status = figure.status.replace("_", " ")
-        table.add_row(name, amount, error, status, figure.source, style="bold" if name == "peak" else None)
-    return table
+        rows.append((name, amount, error, figure.status.replace("_", " "), figure.source))
+    return rows
 
 
-def _notes(measurement: Measurement) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, figure in _shown(measurement):
-        if figure.note:
-            table.add_row(name, figure.note)
+def _notes(measurement: Measurement) -> list[tuple[str, str]]:
+    notes = [(name, figure.note) for name, figure in _shown(measurement) if figure.note]
     for name, why in measurement.sampler.missing.items():
         if name != "cgroup":  # the figure cgroup_peak has this note already
-            table.add_row(name, f"not available: {why}")
+            notes.append((name, f"not available: {why}"))
     if measurement.swapped_bytes:
         swapped = format_bytes(measurement.swapped_bytes)
-        table.add_row(
-            "swap",
-            f"the machine swapped {swapped} in or out during the run; RSS and PSS do not include swapped-out memory",
-        )
-    return table
+        what = f"the machine swapped {swapped} in or out during the run; RSS and PSS do not include swapped-out memory"
+        notes.append(("swap", what))
+    return notes
 
 
 def _cost(measurement: Measurement) -> str:
@@ -118,42 +100,30 @@ def _curve(measurement: Measurement, width: int, ascii_only: bool) -> list[str]:
     return [title, *chart]
 
 
-def _console(stream: TextIO) -> Console:
-    from concmem.cli._console import PipeConsole
-
-    console = PipeConsole(file=stream, soft_wrap=False)
-    console.width = min(console.width, _WIDEST)
-    return console
-
-
 def report(measurement: Measurement, stream: TextIO, *, explain: bool = False) -> str:
     """
-    Return a measurement as text, with the width, colours and characters of `stream`.
+    Return a measurement as text, with the width, styles and characters of `stream`.
 
     Args:
         measurement: The measurement.
         stream: Where the caller will write the text. This function writes nothing to it.
         explain: Add how both ends of the range were found.
     """
-    console = _console(stream)
-    ascii_only = not console.encoding.lower().startswith("utf")
-    with console.capture() as captured:
-        console.print()
-        console.print(headline(measurement), style="bold")
-        for sentence in explanation(measurement) if explain else ():
-            console.print(f"- {sentence}")
-        console.print()
-        console.print(_figures(measurement))
-        console.print()
-        notes = _notes(measurement)
-        if notes.row_count:
-            console.print(notes)
-            console.print()
-        curve = _curve(measurement, console.width, ascii_only)
+    layout = Layout(stream, _WIDEST)
+    layout.text()
+    layout.text(headline(measurement), bold=True)
+    for sentence in explanation(measurement) if explain else ():
+        layout.text(f"- {sentence}")
+    layout.text()
+    layout.table(_figures(measurement), right=(1,), has_titles=True, bold=("peak",))
+    layout.text()
+    if notes := _notes(measurement):
+        layout.table(notes)
+        layout.text()
+    if curve := _curve(measurement, layout.width, layout.ascii_only):
         for line in curve:
-            console.print(line, no_wrap=True, overflow="crop")
-        if curve:
-            console.print()
-        for fact in _facts(measurement):
-            console.print(fact)
-    return "".join(line.rstrip() + "\n" for line in captured.get().splitlines())
+            layout.line(line)
+        layout.text()
+    for fact in _facts(measurement):
+        layout.text(fact)
+    return str(layout)
