@@ -6,7 +6,7 @@ TYPE_CHECKING = False  # for a type checker this name is True, as in `typing`, w
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, ClassVar, TypeVar
 
     from typing_extensions import dataclass_transform
 
@@ -30,10 +30,14 @@ class Record:
     `dataclasses` and `typing.NamedTuple` compile code for each class, at the cost of a millisecond.
     """
 
+    _defaults: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls._defaults = {name: vars(cls)[name] for name in cls.__annotations__ if name in vars(cls)}
+
     def __init__(self, *values: Any, **named: Any) -> None:
         fields = type(self).__annotations__
-        given = dict(zip(fields, values, strict=False)) | named
-        missing = [name for name in fields if name not in given and not hasattr(type(self), name)]
-        if missing or len(values) > len(fields) or not given.keys() <= fields.keys():
+        given = {**self._defaults, **dict(zip(fields, values, strict=False)), **named}
+        if given.keys() != fields.keys() or len(values) > len(fields):
             raise TypeError(f"{type(self).__name__} has the fields {', '.join(fields)}, not {', '.join(given)}")
         vars(self).update(given)

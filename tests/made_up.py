@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from concmem._figures.held import Held
 from concmem._figures.process import Marks
 from concmem._figures.tree import Charge, Tree
 
@@ -62,7 +63,8 @@ def tree(*processes: Marks, **more: Any) -> Tree:
         "statm_exact": True,
         "counter_error_bytes": 1000,
         "floor_bytes": 0,
-        "charge": Charge(why_not="none"),
+        "charge": Charge.unknown("none"),
+        "held": Held(),
         "swap_bytes": None,
         "charge_batch_bytes": 4096,
     }

@@ -284,7 +284,7 @@ def test_the_amount_lies_within_its_range() -> None:
             "statm_exact": draw.random() < 0.5,
             "left_groups": draw.random() < 0.2,
             "has_all_exit_records": draw.random() < 0.2,
-            "charge": draw.choice((GROUP, Charge(why_not="none"))),
+            "charge": draw.choice((GROUP, Charge.unknown("none"))),
         }
         processes = [marks(2, 30, 0, 1, **SHELL), marks(30, None, 0.1, 0.9)]
         of = tree(*processes[: draw.choice((1, 2))], held=Held(**held), **facts)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import attrs
-
 from concmem._figures.bounds import largest_sum_bytes
 from concmem._figures.figure_source import FigureSource
 from concmem._figures.tree import Tree
+from concmem._record import Record
 from concmem.model import Figure
 from concmem.units import format_bytes
 
@@ -23,8 +22,7 @@ _MACHINE_MARGIN_BYTES = 1 << 20
 """Shared memory of a whole machine varies by this much while nothing special happens."""
 
 
-@attrs.frozen
-class End:
+class End(Record):
     """
     One end of the range of `peak`.
 
@@ -99,7 +97,8 @@ def _with_outside(tree: Tree, end: End) -> End:
     if not parts:
         return end
     named = " and ".join(f"{format_bytes(size)} of {name}" for name, size in parts.items())
-    return attrs.evolve(end, bytes=end.bytes + sum(parts.values()), note=f"{end.note}, and {named}")
+    size, note = end.bytes + sum(parts.values()), f"{end.note}, and {named}"
+    return End(size, end.source, note, end.error_bytes, end.is_one_process)
 
 
 def why_no_upper_end(tree: Tree) -> str:

@@ -6,6 +6,7 @@ import attrs
 
 from concmem._figures.figure_source import FigureSource
 from concmem._native.observed import Head, Observed
+from concmem._record import Record
 from concmem.host import Host, hugetlb_pool_bytes, maps_large_folios
 from concmem.model import Figure
 
@@ -20,8 +21,7 @@ _PROBLEMS = (
 """By CM_FAULTS_...: why the page faults of the tree do not bound its memory."""
 
 
-@attrs.frozen
-class Held:
+class Held(Record):
     """
     What the tree held, in bytes; 0 if it was not read.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import attrs
-
 from concmem._figures.figure_source import FigureSource
 from concmem._native.observed import ObservedProcess
+from concmem._record import Record
 from concmem.model import Figure
 
 __all__ = ["Marks", "marks_of", "process_peak"]
@@ -15,8 +14,7 @@ _HWM, _WINDOWS = FigureSource.HWM.value, FigureSource.WINDOWS.value
 _MAXRSS, _EXIT_RECORD = FigureSource.MAXRSS.value, FigureSource.EXIT_RECORD.value
 
 
-@attrs.frozen
-class Marks:
+class Marks(Record):
     """
     The high-water marks of one process, or the largest of several processes; 0 if nothing was read.
 

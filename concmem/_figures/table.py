@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
-import attrs
-
 from concmem._figures import compute
 from concmem._figures.tree import Tree
+from concmem._record import Record
 from concmem.host import Host
 from concmem.model import Figure
 
@@ -26,8 +25,7 @@ def _on_every_host(_: Host) -> bool:
     return True
 
 
-@attrs.frozen
-class FigureEntry:
+class FigureEntry(Record):
     """
     One figure of a measurement.
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-import attrs
-
 from concmem._figures.bounds import Unseen
 from concmem._figures.figure_source import FigureSource
 from concmem._figures.held import Held, read_held
 from concmem._figures.process import Marks, process_peak
 from concmem._native.observed import Observed
+from concmem._record import Record
 from concmem.host import Host, counter_error_bytes
 from concmem.model import Figure
 from concmem.timeline import Timeline
@@ -22,8 +21,7 @@ _CHARGE_BATCH_PAGES = 64
 """The kernel charges a control group in batches of this many pages per CPU (MEMCG_CHARGE_BATCH)."""
 
 
-@attrs.frozen
-class Charge:
+class Charge(Record):
     """
     What the kernel charged to a control group, or why this is unknown.
 
@@ -34,14 +32,18 @@ class Charge:
         why_not: One sentence if it is unknown, else "".
     """
 
-    peak_bytes: int | None = None
-    source: str = FigureSource.CGROUP.value
-    parts: dict[str, int] = attrs.field(factory=dict)
+    peak_bytes: int | None
+    source: str
+    parts: dict[str, int]
     why_not: str = ""
 
+    @classmethod
+    def unknown(cls, why_not: str) -> Charge:
+        """Return that it is unknown, and why."""
+        return cls(None, FigureSource.CGROUP.value, {}, why_not)
 
-@attrs.define
-class Tree:
+
+class Tree(Record):
     """
     What was observed of the whole tree.
 
@@ -107,7 +109,7 @@ class Tree:
     charge: Charge
     swap_bytes: int | None
     charge_batch_bytes: int
-    held: Held = attrs.field(factory=Held)
+    held: Held
 
     @cached_property
     def all_were_seen(self) -> bool:
@@ -149,14 +151,14 @@ class Tree:
         )
 
 
-NOT_ASKED = Charge(why_not="it was not requested: use cgroup=True, or concmem run --cgroup")
+NOT_ASKED = Charge.unknown("it was not requested: use cgroup=True, or concmem run --cgroup")
 
 
 def read_charge(observed: Observed, host: Host) -> Charge:
     """Return what the kernel charged to the command's control group."""
     head, source = observed.head, observed.sources["cgroup"]
     if source.is_missing:
-        return Charge(why_not=source.why_not)
+        return Charge.unknown(source.why_not)
     parts = {name: size for name, size in observed.cgroup_parts().items() if name != "usage"}
     second = head.memory_group_version == 2
     if not second:  # version 1 does not split kernel memory, but its largest parts are known from other sources
