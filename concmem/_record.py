@@ -30,14 +30,18 @@ class Record:
     `dataclasses` and `typing.NamedTuple` compile code for each class, at the cost of a millisecond.
     """
 
+    _names: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls._defaults = {name: vars(cls)[name] for name in cls.__annotations__ if name in vars(cls)}
+        cls._names = tuple(cls.__annotations__)
+        cls._defaults = {name: vars(cls)[name] for name in cls._names if name in vars(cls)}
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        fields = type(self).__annotations__
-        given = {**self._defaults, **dict(zip(fields, values, strict=False)), **named}
-        if given.keys() != fields.keys() or len(values) > len(fields):
-            raise TypeError(f"{type(self).__name__} has the fields {', '.join(fields)}, not {', '.join(given)}")
-        vars(self).update(given)
+        own, names = self.__dict__, self._names
+        own.update(self._defaults)
+        if values:
+            own.update(zip(names, values, strict=False))
+        own.update(named)
+        if len(own) != len(names) or len(values) > len(names) or not named.keys() <= set(names):
+            raise TypeError(f"{type(self).__name__} has the fields {', '.join(names)}, not {', '.join(own)}")

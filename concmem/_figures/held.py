@@ -118,7 +118,7 @@ def narrow_peak(figure: Figure, head: Head, duplicate_bytes: int, error_bytes: i
     is_known = head.fault_bound_bytes and not head.fault_bound_problem
     is_refuted = by_faults < figure.bytes - over_bytes
     if not is_known or is_refuted or by_faults >= figure.high_bytes or maps_large_folios():
-        return attrs.evolve(figure, over_bytes=over_bytes)
+        return figure if over_bytes == figure.over_bytes else attrs.evolve(figure, over_bytes=over_bytes)
     low_bytes = figure.bytes - over_bytes
     value = max(low_bytes, min(figure.bytes, by_faults))
     return attrs.evolve(

@@ -20,7 +20,7 @@ from concmem._record import Record
 if TYPE_CHECKING:
     from concmem._figures.parts import Parts
     from concmem.host import Host
-    from concmem.model import Figure, Measurement, OutOfMemory
+    from concmem.model import Exit, Figure, Measurement, OutOfMemory
 
 __all__ = ["EndedTree", "HostValues"]
 
@@ -70,7 +70,7 @@ class EndedTree:
     def _parts(self) -> Parts:
         from concmem._figures.parts import Parts
 
-        return Parts(self._request, self._observed, self._known)
+        return Parts(self._request, self._observed, self._known, self._exit())
 
     def _peak(self) -> Figure:
         return self._parts.peak
@@ -78,9 +78,13 @@ class EndedTree:
     def _build(self) -> Measurement:
         return self._parts.build()
 
+    def _exit(self) -> Exit:
+        from concmem.parts import Exit
+
+        return Exit(self.ending.code, self.ending.signal, self.ending.reason)
+
     def measurement(self) -> Measurement:
         """Return the measurement, which computes its parts on first use."""
-        from concmem.model import Exit, Measurement
+        from concmem.model import Measurement
 
-        ending = Exit(self.ending.code, self.ending.signal, self.ending.reason)
-        return Measurement.create_lazy(self._build, {"peak": self._peak}, exit=ending)
+        return Measurement.create_lazy(self._build, {"peak": self._peak}, exit=self._exit())

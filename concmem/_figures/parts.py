@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from concmem._figures.ended import with_ending_note
 from concmem._figures.held import narrow_peak
-from concmem._figures.outcome import ending_of, left_running
+from concmem._figures.outcome import left_running
 from concmem._figures.process import Marks, marks_of, process_peak
 from concmem._figures.table import all_figures
 from concmem._figures.tree import NOT_ASKED, Tree, read_charge, read_tree
@@ -33,9 +33,15 @@ def _in_utc(seconds: float) -> str:
 
 
 class Parts:
-    """The parts of a measurement, each computed on first use."""
+    """
+    The parts of a measurement, each computed on first use.
 
-    def __init__(self, request: Request, observed: Observed, known: HostValues) -> None:
+    Attributes:
+        exit: How the root ended.
+    """
+
+    def __init__(self, request: Request, observed: Observed, known: HostValues, exit: Exit) -> None:
+        self.exit = exit
         self._request = request
         self._observed = observed
         self._known = known
@@ -58,12 +64,6 @@ class Parts:
     def _figures(self) -> dict[str, Figure]:
         figures = all_figures(self._tree)
         return {**figures, "peak": with_ending_note(figures["peak"], self.exit, self._known.oom)}
-
-    @cached_property
-    def exit(self) -> Exit:
-        """How the root ended."""
-        ending = ending_of(self._observed, self._known.oom)
-        return Exit(ending.code, ending.signal, ending.reason)
 
     @property
     def peak(self) -> Figure:
