@@ -100,7 +100,7 @@ def read_machine() -> Machine:
     Raises:
         UnsupportedPlatform: See `check_proc`; or a machine-wide file is missing in /proc.
     """
-    check_proc()
+    check_proc()  # after the launch too: a PID namespace for children is visible only once it has a child
     with whole_proc():
         return _read_machine(len(os.sched_getaffinity(0)))
 

@@ -166,6 +166,7 @@ void fault_ledger_end(struct sampler *s)
     struct fault_window w = {0};
     if (s->head->ticks == 0)
         return;
-    machine_read(s);
+    if (s->fault_ledger.late_faults == 0) /* else `finish_window` reads it */
+        machine_read(s);
     finish_window(s, &w);
 }
