@@ -402,7 +402,9 @@ os._exit(0 if m.exit.ok else 1)
 
 DEBUGGED = """
 import concmem, json, subprocess
-m = concmem.measure("sleep 0.2 & echo of the target >&2; wait", stderr=subprocess.PIPE)
+others = subprocess.Popen(["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 0.05; done"])
+m = concmem.measure("sleep 0.5 & echo of the target >&2; wait", stderr=subprocess.PIPE)
+others.wait()
 print(json.dumps([m.stderr.decode(), [process.pid for process in m.processes]]))
 """
 
@@ -416,6 +418,10 @@ def test_what_the_sampler_does_is_printed_on_request() -> None:
     line = re.compile(r"concmem-sampler: csrc/sampler/\w+\.c:\d+: (PID \d+ )?[^\n]+")
     assert all(line.fullmatch(each) for each in done.stderr.splitlines())
     assert len(pids) == 2
+    assert ": statm: requested\n" in done.stderr
+    assert f": PID {pids[0]} opened: statm\n" in done.stderr
+    of = {int(pid) for pid in re.findall(r": PID (\d+) ", done.stderr)}
+    assert of == set(pids), "other processes of the machine are not printed"
     for pid in pids:
         assert f": PID {pid} reaped\n" in done.stderr or f": PID {pid} removed\n" in done.stderr
     quiet = subprocess.run(

@@ -73,6 +73,7 @@ static void keep_open(struct sampler *s, const struct member *m, int *fd, int fo
     if (*fd >= 0 || !m->keeps_files || s->descriptors.open >= s->descriptors.max)
         return;
     *fd = openat(folder, file, flags | O_CLOEXEC);
+    DEBUG_DETAIL(m->pid, *fd < 0 ? "cannot open" : "opened", file, *fd < 0 ? errno : 0);
     s->descriptors.open += *fd >= 0;
 }
 

@@ -91,6 +91,7 @@ int main(int argc, char **argv)
     s->recording_fd = fd;
     s->page_kib = (uint32_t)(sysconf(_SC_PAGESIZE) / 1024);
     tree_init(s);
+    tracks_debug(s);
     int error = tree_sources_open(s);
     if (error < 0)
         return fail(head, CM_STAGE_GROUP, -error);

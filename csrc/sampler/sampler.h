@@ -24,10 +24,13 @@ struct member;
 /* loop.c: wait for signals, timers, the host and exit records. Returns 0 or an errno. */
 int loop(struct sampler *s);
 
-/* debug.c: what the sampler does, for people: each line with the file, the PID (0: none), and an errno (0: none) */
+/* debug.c: what the sampler does, for people: each line with the file, the PID (0: none), the event, a detail ("":
+ * none), and an errno (0: none) */
 extern int debug_fd; /* 0: print nothing */
-void debug_print(const char *file, int line, int pid, const char *event, int error);
-#define DEBUG(pid, event, error) (debug_fd > 0 ? debug_print(__FILE__, __LINE__, pid, event, error) : (void)0)
+void debug_print(const char *file, int line, int pid, const char *event, const char *detail, int error);
+#define DEBUG_DETAIL(pid, event, detail, error) \
+    (debug_fd > 0 ? debug_print(__FILE__, __LINE__, pid, event, detail, error) : (void)0)
+#define DEBUG(pid, event, error) DEBUG_DETAIL(pid, event, "", error)
 
 /* nolibc/vdso.c: read the clock without a system call, as libc does */
 #ifdef CM_FREESTANDING
@@ -92,6 +95,7 @@ struct cm_process *member_row(struct sampler *s, const struct member *m);
 
 /* tracks.c: which sources are recorded, and why one is missing */
 void track_set_missing(struct cm_track *track, int error, const char *why);
+void tracks_debug(const struct sampler *s);
 bool track_wanted(const struct sampler *s, int source);
 
 /* children.c: read the kernel's lists of children */
@@ -167,8 +171,8 @@ void fault_ledger_depart(struct sampler *s, struct member *m);
 void fault_ledger_depart_children(struct sampler *s, const struct member *m);
 void fault_ledger_reap(struct sampler *s, struct member *m, uint64_t minor, uint64_t major);
 
-/* process_files.c: the files of one process in /proc. A member is bound to its process by the descriptor of /proc/PID, because its PID can be
- * allocated again. */
+/* process_files.c: the files of one process in /proc. A member is bound to its process by the descriptor of /proc/PID,
+ * because its PID can be allocated again. */
 struct member {
     int32_t pid;
     int32_t parent;       /* the parent's PID when the member was added */

@@ -10,14 +10,16 @@ bool tree_add(struct sampler *s, int pid, uint64_t now_ns)
     int dir_fd = cm_open_process(s->proc_fd, pid);
     struct cm_stat stat;
     if (dir_fd < 0) {
-        DEBUG(pid, "was listed, and /proc does not show it", dir_fd);
+        if (!s->pid_scan.is_checking)
+            DEBUG(pid, "was listed, and /proc does not show it", dir_fd);
         return false;
     }
     /* Since it was listed the process may have ended and its PID been allocated again. An unrelated process does not
      * have a member as its parent. If a parent in the tree has just ended, the kernel has handed its children to
      * another member, or to the sampler. */
     if (cm_read_stat(dir_fd, "stat", &stat) < 0 || (stat.ppid != s->own_pid && tree_find(s, stat.ppid) == NULL)) {
-        DEBUG(pid, "was listed, and is not of the tree any more", 0);
+        if (!s->pid_scan.is_checking) /* most PIDs that a scan finds are those of other processes of the machine */
+            DEBUG(pid, "was listed, and is not of the tree any more", 0);
         close(dir_fd);
         return false;
     }
