@@ -327,7 +327,7 @@ def test_a_detached_mount(tmp_path: Path) -> None:
     descriptors = set(os.listdir("/proc/self/fd"))
     try:
         assert Path("/proc/self/mountinfo").read_text() == before
-        name = groups._groups[0].folder.name
+        name = groups._groups[0].path.name
         child = inside((groups.selector_fd,), "/bin/sleep", "600")
         own_cgroup = Path(f"/proc/{child.pid}/cgroup")
         wait_until(lambda: f"/{name}\n" in own_cgroup.read_text())
@@ -337,5 +337,5 @@ def test_a_detached_mount(tmp_path: Path) -> None:
         groups.close()
     assert len(descriptors) - len(os.listdir("/proc/self/fd")) == 2  # the group and the mount
     again = _cgroup.make_groups(memory=False, selector=True, root=tmp_path)
-    assert name not in os.listdir(again._groups[0].folder.parent)
+    assert name not in os.listdir(again._groups[0].path.parent)
     again.close()

@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import pytest
 
-from concmem._cgroup import find as _cgroup_find
 from concmem._cgroup import groups as _cgroup
 from concmem._cgroup import routes as _cgroup_routes
 from concmem._cgroup import sweep as _cgroup_sweep
+from concmem._native.resources import GroupFolder
 from concmem.errors import UnsupportedPlatform
 
 pytestmark = pytest.mark.usefixtures("no_systemd")
@@ -221,7 +221,7 @@ def test_mount_points_are_searched(machine: Machine) -> None:
     machine.begin("0::/user.slice/app.slice/run-1.scope\n", V2 + read_only + mount)
     groups = _cgroup.make_groups(memory=True, selector=False, root=machine.root)
     assert folder(groups.memory_fd).parent == elsewhere / "user.slice/app.slice"
-    assert groups._groups[0].folder.parent == elsewhere / "user.slice/app.slice"
+    assert groups._groups[0].path.parent == elsewhere / "user.slice/app.slice"
     groups.close()
 
 
@@ -415,7 +415,7 @@ def test_the_sampler_sets_the_limit_of_a_group_that_it_makes(machine: Machine, s
 
 def test_a_selector_that_cannot_be_made(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has its own sentence, about the existing mount if no detached mount can be made."""
-    monkeypatch.setattr(_cgroup_find, "open_detached_mount", refuse)
+    monkeypatch.setattr(GroupFolder, "open_detached_mount", refuse)
     machine.denied[machine.cgroups / "user.slice/app.slice/run-1.scope"] = errno.EROFS
     groups = _cgroup.make_groups(memory=False, selector=True, root=machine.root)
     assert groups.selector_fd == -1
@@ -534,7 +534,7 @@ def refuse(*_: Any) -> int:
 
 def test_no_mount_without_permission(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the permission to mount, the sentence says so."""
-    monkeypatch.setattr(_cgroup_find, "open_detached_mount", refuse)
+    monkeypatch.setattr(GroupFolder, "open_detached_mount", refuse)
     machine.begin("4:memory:/\n", "")
     groups = _cgroup.make_groups(memory=False, selector=True, root=machine.root)
     assert groups.selector_why_not == (

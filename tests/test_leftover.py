@@ -157,7 +157,7 @@ def test_names_of_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     names = [_cgroup_sweep.new_name(Path("/"), for_leaving) for for_leaving in (False, True)]
     for name in names:
         (tmp_path / name).mkdir()
-    _cgroup_sweep.sweep(tmp_path, Path("/"))
+    _cgroup_sweep.remove_old_groups(tmp_path, Path("/"))
     assert killed == names[:1]
     assert list(tmp_path.iterdir()) == []
 

@@ -6,13 +6,10 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from concmem._native.resources import checked
-from concmem._native.shared_memory import native
 from concmem._record import Record
 
-__all__ = ["Own", "forget", "is_frozen", "open_detached_mount", "own_group", "text", "user_manager"]
+__all__ = ["Own", "forget", "is_frozen", "own_group", "text", "user_manager"]
 
 
 class _Mount(Record):
@@ -127,16 +124,3 @@ def user_manager(root: Path) -> str | None:
     import shutil
 
     return shutil.which("systemd-run")
-
-
-def open_detached_mount(mount: Any) -> None:
-    """
-    Mount version 2 detached: in no folder and no mount table. It ends with its descriptor (Linux 5.2).
-
-    Args:
-        mount: ``struct cm_file *``.
-
-    Raises:
-        OSError: The process is not root in the user namespace that owns its mount namespace.
-    """
-    checked(native()[1].cm_open_cgroup_mount(mount))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from concmem._cgroup import find
 from concmem._cgroup.routes import NoGroup, TargetGroup, is_limited, make_memory_group, make_selector_group
 from concmem._cgroup.sweep import kill
-from concmem._native.resources import Resources, checked
-from concmem._native.shared_memory import native
+from concmem._native.resources import GroupFolder, Resources
 from concmem._native.source_table import Group
 from concmem.errors import UnsupportedPlatform
 from concmem.units import format_bytes
@@ -54,10 +52,9 @@ class Groups:
         self.resources = resources or Resources()
         self._groups: list[TargetGroup] = []
 
-    def next_c_folder(self) -> Any:
-        """Return the ``struct cm_group_folder *`` for the next group."""
-        ffi, _ = native()
-        return ffi.addressof(self.resources.c_struct, "groups", len(self._groups))
+    def next_folder(self) -> GroupFolder:
+        """Return the place for the next group."""
+        return self.resources.group_folder(len(self._groups))
 
     def fd(self, kind: Group) -> int:
         """Return the folder of a group, or -1."""
@@ -70,11 +67,11 @@ class Groups:
     def kill(self) -> None:
         """Kill all processes in the groups. It is called when the sampler is gone and cannot kill the tree."""
         for group in self._groups:
-            if group.folder is not None and self.resources.is_ours():
-                kill(group.folder)
+            if group.path is not None and self.resources.is_ours():
+                kill(group.path)
 
     def close(self) -> None:
-        """Remove the groups, unless this is a forked child. A busy group is left to a later sweep."""
+        """Remove the groups, unless this is a forked child. A busy group is removed later."""
         groups, self._groups = self._groups, []
         self.memory_fd = self.selector_fd = -1
         for group in groups:
@@ -91,9 +88,8 @@ def _add_scope(groups: Groups, root: Path) -> bool:
             break  # the user's systemd is in this slice too
         if group != own.top and is_limited(group):
             return False
-    ffi, lib = native()
-    scope = TargetGroup(groups.next_c_folder(), None)
-    checked(lib.cm_open(ffi.addressof(scope.c_folder, "folder"), os.fsencode(own.top), os.O_RDONLY | os.O_DIRECTORY))
+    scope = TargetGroup(groups.next_folder(), None)
+    scope.folder.open(own.top)
     groups._groups.append(scope)
     groups.memory_fd, groups.memory_version, groups.is_delegated = scope.fd, 2, True
     groups.prefix = tuple(map(os.fsencode, (program, *_SCOPE)))
@@ -102,7 +98,7 @@ def _add_scope(groups: Groups, root: Path) -> bool:
 
 def _add_memory(groups: Groups, root: Path, systemd_run: bool, for_leaving: bool) -> None:
     try:
-        groups.memory_version, group = make_memory_group(groups.next_c_folder(), root, for_leaving)
+        groups.memory_version, group = make_memory_group(groups.next_folder(), root, for_leaving)
     except NoGroup as error:
         if not systemd_run or error.everywhere or not _add_scope(groups, root):
             groups.why_not = str(error)
@@ -116,7 +112,7 @@ def _add_selector(groups: Groups, root: Path, for_leaving: bool) -> None:
         groups.selector_fd = groups.memory_fd
         return
     try:
-        group = make_selector_group(groups.next_c_folder(), root, for_leaving)
+        group = make_selector_group(groups.next_folder(), root, for_leaving)
     except NoGroup as error:
         groups.selector_why_not = str(error)
         return
@@ -139,7 +135,7 @@ def _set_limit(groups: Groups, limit_bytes: int) -> None:
     try:
         group.set_limit(groups.memory_version, limit_bytes)
     except OSError as error:
-        raise limit_error(limit_bytes, f"{error.filename or group.folder}: {error.strerror}") from None
+        raise limit_error(limit_bytes, f"{error.filename or group.path}: {error.strerror}") from None
 
 
 def make_groups(

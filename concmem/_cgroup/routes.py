@@ -6,12 +6,11 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from concmem._cgroup import find
-from concmem._cgroup.sweep import new_name, remove, sweep
-from concmem._native.resources import OpenFile, checked
-from concmem._native.shared_memory import native
+from concmem._cgroup.sweep import new_name, remove, remove_old_groups
+from concmem._native.resources import GroupFolder, OpenFile
 from concmem._record import Record
 
 __all__ = ["NoGroup", "TargetGroup", "is_limited", "make_memory_group", "make_selector_group"]
@@ -41,29 +40,28 @@ class TargetGroup(Record):
     A group that was made for a target.
 
     Attributes:
-        c_folder: ``struct cm_group_folder *``: the path, which C removes unless it was removed before, the descriptor,
-            and the detached mount through which it is reached.
-        folder: Its path; None if concmem must not remove it.
+        folder: Its folder.
+        path: The path of that; None if concmem must not remove it.
     """
 
-    c_folder: Any
-    folder: Path | None
+    folder: GroupFolder
+    path: Path | None
 
     @property
     def fd(self) -> int:
         """The descriptor of its folder."""
-        return int(self.c_folder.folder.fd)
+        return self.folder.fileno()
 
     def set_limit(self, version: int, limit_bytes: int) -> None:
         """Set the limit of a group that counts memory. Swap is not limited, as with MemoryMax of systemd."""
-        assert self.folder is not None
-        _write(self.folder / _LIMIT_FILES[version], b"%d" % limit_bytes)
+        assert self.path is not None
+        _write(self.path / _LIMIT_FILES[version], b"%d" % limit_bytes)
 
     def close(self, is_ours: bool) -> None:
         """Remove it if it is this process's own, and close its descriptors."""
-        if is_ours and self.folder is not None:
-            remove(self.folder)
-        native()[1].cm_forget_group(self.c_folder)
+        if is_ours and self.path is not None:
+            remove(self.path)
+        self.folder.forget()
 
 
 def _why(error: OSError, folder: Path, root: Path) -> str:
@@ -89,16 +87,15 @@ def _why(error: OSError, folder: Path, root: Path) -> str:
     return f"no control group can be made in {folder}: {error.strerror}"
 
 
-def _create(c_folder: Any, parent: Path, root: Path, for_leaving: bool) -> TargetGroup:
+def _create(folder: GroupFolder, parent: Path, root: Path, for_leaving: bool) -> TargetGroup:
     """Make a group, and remove groups beside it that dead processes left."""
-    ffi, lib = native()
-    sweep(parent, root)
-    group = TargetGroup(c_folder, parent / new_name(root, for_leaving))
-    assert group.folder is not None
-    checked(lib.cm_name_group(c_folder, os.fsencode(group.folder)))
+    remove_old_groups(parent, root)
+    path = parent / new_name(root, for_leaving)
+    group = TargetGroup(folder, path)
+    folder.name(path)
     try:
-        os.mkdir(group.folder)
-        checked(lib.cm_open(ffi.addressof(c_folder, "folder"), os.fsencode(group.folder), os.O_RDONLY | os.O_DIRECTORY))
+        os.mkdir(path)
+        folder.open(path)
     except BaseException:
         group.close(is_ours=True)
         raise
@@ -118,13 +115,13 @@ def _write(file: Path, what: bytes) -> None:
         opened.close()
 
 
-def _create_counting(c_folder: Any, parent: Path, root: Path, for_leaving: bool) -> TargetGroup:
+def _create_counting(folder: GroupFolder, parent: Path, root: Path, for_leaving: bool) -> TargetGroup:
     """Make a group of version 2 with a memory controller."""
     _check_moving(parent)
     if "memory" not in find.text(parent / "cgroup.subtree_control").split():
         _write(parent / "cgroup.subtree_control", b"+memory")
-    group = _create(c_folder, parent, root, for_leaving)
-    if group.folder is not None and (group.folder / "memory.peak").exists():
+    group = _create(folder, parent, root, for_leaving)
+    if group.path is not None and (group.path / "memory.peak").exists():
         return group
     group.close(is_ours=True)
     raise NoGroup("this kernel has no memory.peak (5.19 or later)", everywhere=True)
@@ -135,7 +132,7 @@ def is_limited(group: Path) -> bool:
     return any(find.text(group / name).strip() not in ("", "max") for name in _LIMITS)
 
 
-def _memory_v2(c_folder: Any, own: find.Own, root: Path, for_leaving: bool) -> TargetGroup:
+def _memory_v2(folder: GroupFolder, own: find.Own, root: Path, for_leaving: bool) -> TargetGroup:
     """
     Make a group as near to the own group as permitted.
 
@@ -149,7 +146,7 @@ def _memory_v2(c_folder: Any, own: find.Own, root: Path, for_leaving: bool) -> T
     first = ""
     for parent in own.outwards():
         try:
-            return _create_counting(c_folder, parent, root, for_leaving)
+            return _create_counting(folder, parent, root, for_leaving)
         except OSError as error:
             first = first or _why(error, parent, root)
             if error.errno not in (errno.EBUSY, errno.ENOENT):  # ENOENT: no such controller here
@@ -159,66 +156,66 @@ def _memory_v2(c_folder: Any, own: find.Own, root: Path, for_leaving: bool) -> T
     raise NoGroup(first)
 
 
-def _memory(c_folder: Any, root: Path, for_leaving: bool) -> tuple[int, TargetGroup]:
+def _memory(folder: GroupFolder, root: Path, for_leaving: bool) -> tuple[int, TargetGroup]:
     """Return version and group. A controller is in one hierarchy only: if version 1 has it, version 2 does not."""
     if own := find.own_group(1, root):
         try:
-            return 1, _create(c_folder, own.folder, root, for_leaving)
+            return 1, _create(folder, own.folder, root, for_leaving)
         except OSError as error:
             raise NoGroup(_why(error, own.folder, root)) from None
     if own := find.own_group(2, root):
-        return 2, _memory_v2(c_folder, own, root, for_leaving)
+        return 2, _memory_v2(folder, own, root, for_leaving)
     text = "no control group with a memory controller is mounted: as root, run `mount -t cgroup2 none /sys/fs/cgroup`"
     raise NoGroup(text, everywhere=True)
 
 
-def _selector(c_folder: Any, root: Path, for_leaving: bool) -> TargetGroup:
+def _selector(folder: GroupFolder, root: Path, for_leaving: bool) -> TargetGroup:
     """Make a group of version 2 with any controllers; if that fails, on a detached mount."""
     why = ""
     if own := find.own_group(2, root):
         try:
             _check_moving(own.folder)
-            return _create(c_folder, own.folder, root, for_leaving)
+            return _create(folder, own.folder, root, for_leaving)
         except OSError as error:
             why = _why(error, own.folder, root)
-    ffi, _ = native()
-    mount = ffi.addressof(c_folder, "mount")
     try:
-        find.open_detached_mount(mount)
+        mount = folder.open_detached_mount()
     except OSError as error:
         raise NoGroup(
             why or f"control groups of version 2 are not mounted, and concmem cannot mount them: {error.strerror}"
         ) from None
     try:
-        return _create(c_folder, Path(f"/proc/self/fd/{mount.fd}"), root, for_leaving)
+        return _create(folder, mount, root, for_leaving)
     except OSError as error:
         raise NoGroup(f"no control group of version 2 can be made: {error.strerror}") from None
 
 
-def _try_twice(route: Callable[[Any, Path, bool], _T], c_folder: Any, root: Path, for_leaving: bool) -> _T:
+def _try_twice(
+    route: Callable[[GroupFolder, Path, bool], _T], folder: GroupFolder, root: Path, for_leaving: bool
+) -> _T:
     """Try a second time after reading the mounts again, which are cached between measurements."""
     try:
-        return route(c_folder, root, for_leaving)
+        return route(folder, root, for_leaving)
     except NoGroup:
         find.forget()
-        return route(c_folder, root, for_leaving)
+        return route(folder, root, for_leaving)
 
 
-def make_memory_group(c_folder: Any, root: Path, for_leaving: bool) -> tuple[int, TargetGroup]:
+def make_memory_group(folder: GroupFolder, root: Path, for_leaving: bool) -> tuple[int, TargetGroup]:
     """
     Make a group that counts memory, and return its version and the group.
 
     Args:
-        c_folder: The ``struct cm_group_folder *`` for it.
+        folder: The place for it.
         root: The folder that contains /proc and /sys.
         for_leaving: Whether processes may still run in it after the measurement.
 
     Raises:
         NoGroup: None can be made.
     """
-    return _try_twice(_memory, c_folder, root, for_leaving)
+    return _try_twice(_memory, folder, root, for_leaving)
 
 
-def make_selector_group(c_folder: Any, root: Path, for_leaving: bool) -> TargetGroup:
+def make_selector_group(folder: GroupFolder, root: Path, for_leaving: bool) -> TargetGroup:
     """Make a group of version 2 by which an eBPF program recognises the tree. Arguments and errors are as above."""
-    return _try_twice(_selector, c_folder, root, for_leaving)
+    return _try_twice(_selector, folder, root, for_leaving)

@@ -15,7 +15,7 @@ from pathlib import Path
 from concmem._cgroup.find import text
 from concmem._native.resources import OpenFile
 
-__all__ = ["kill", "new_name", "remove", "sweep"]
+__all__ = ["kill", "new_name", "remove", "remove_old_groups"]
 
 _NAME = re.compile(r"concmem-(\d+)-(\d+)-(\d+)-\d+(-leave)?")  # pid, its start, the namespace of both, serial
 
@@ -73,7 +73,7 @@ def _is_gone(pid: int, start: str, root: Path) -> bool:
     return (state == "Z" and threads <= 1) or began not in (start, "")  # with hidepid, /proc hides running processes
 
 
-def sweep(parent: Path, root: Path) -> None:
+def remove_old_groups(parent: Path, root: Path) -> None:
     """
     Remove the groups in `parent` that dead processes made, and kill the processes in them.
 
@@ -139,7 +139,7 @@ def remove(group: Path, patience_s: float = _PATIENCE_S) -> None:
     """
     Remove a group and the groups inside it.
 
-    If processes still run in it after `patience_s`, a later `sweep` removes it.
+    If processes still run in it after `patience_s`, a later `remove_old_groups` removes it.
     """
     deadline_s = time.monotonic() + patience_s
     _left.add(group.name)

@@ -8,12 +8,13 @@ code opens, owns and closes every resource that must not leak. Python only passe
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from concmem._native.shared_memory import native
 
-__all__ = ["OpenFile", "Resources", "checked"]
+__all__ = ["GroupFolder", "OpenFile", "Resources", "checked"]
 
 
 def checked(code: int, path: str | os.PathLike[str] | None = None) -> None:
@@ -82,6 +83,53 @@ class OpenFile:
         self.close()
 
 
+class GroupFolder:
+    """
+    The folder of a control group, and the detached mount through which it may be reached.
+
+    It is a part of `Resources`. C removes the folder with them, unless `forget` was called before.
+    """
+
+    def __init__(self, c_struct: Any) -> None:
+        self._c_struct = c_struct
+
+    def fileno(self) -> int:
+        """Return the descriptor of the folder."""
+        return int(self._c_struct.folder.fd)
+
+    def name(self, path: Path) -> None:
+        """Set the path that C removes."""
+        checked(native()[1].cm_name_group(self._c_struct, os.fsencode(path)))
+
+    def open(self, path: Path) -> None:
+        """
+        Open the folder.
+
+        Raises:
+            OSError: As `os.open`.
+        """
+        ffi, lib = native()
+        folder = ffi.addressof(self._c_struct, "folder")
+        checked(lib.cm_open(folder, os.fsencode(path), os.O_RDONLY | os.O_DIRECTORY))
+
+    def open_detached_mount(self) -> Path:
+        """
+        Mount version 2 detached, in no folder and no mount table, and return its path. It ends with its descriptor.
+
+        Raises:
+            OSError: The process is not root in the user namespace that owns its mount namespace, or this is not
+                Linux 5.2.
+        """
+        ffi, lib = native()
+        mount = ffi.addressof(self._c_struct, "mount")
+        checked(lib.cm_open_cgroup_mount(mount))
+        return Path(f"/proc/self/fd/{mount.fd}")
+
+    def forget(self) -> None:
+        """Close what is open, and leave the folder in place."""
+        native()[1].cm_forget_group(self._c_struct)
+
+
 class Resources:
     """
     The sampler, the descriptors and the folders of one measurement. All are released with the object at the latest.
@@ -97,6 +145,10 @@ class Resources:
     def is_ours(self) -> bool:
         """Return whether this process created it, not one that this process was forked from."""
         return bool(self.c_struct.owner_pid == os.getpid())
+
+    def group_folder(self, number: int) -> GroupFolder:
+        """Return the place for the control group with this number, from 0."""
+        return GroupFolder(native()[0].addressof(self.c_struct, "groups", number))
 
     @property
     def pidfd(self) -> int:
