@@ -12,7 +12,7 @@ from concmem._cgroup.groups import make_groups
 from concmem._escaping import escape_fields
 from concmem._native.resources import OpenFile
 from concmem._native.shared_memory import native
-from concmem._native.source_table import SourceEntry, source_table
+from concmem._native.source_table import SourceEntry, source_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def _opened(proc: str | os.PathLike[str]) -> Iterator[int]:
 
 def names() -> dict[str, tuple[str, ...]]:
     """Return the names of all sources with the names of their columns, in the order of the tracks."""
-    return {name: entry.columns for name, entry in source_table().items()}
+    return {name: entry.columns for name, entry in source_entries().items()}
 
 
 def _try_source(entry: SourceEntry, proc_fd: int) -> Source:
@@ -79,7 +79,7 @@ def probe(proc: str | os.PathLike[str] = "/proc") -> tuple[Source, ...]:
         OSError: `proc` cannot be opened.
     """
     with _opened(proc) as fd:
-        return tuple(_try_source(entry, fd) for entry in source_table().values())
+        return tuple(_try_source(entry, fd) for entry in source_entries().values())
 
 
 def read(source: str, pid: int, proc: str | os.PathLike[str] = "/proc") -> dict[str, int]:

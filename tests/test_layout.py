@@ -81,6 +81,13 @@ def test_modules_and_functions_have_different_names() -> None:
         assert not inside & set(getattr(package, "__all__", ())), name
 
 
+def test_a_module_exports_no_name_of_its_own() -> None:
+    """Only the modules of subcommands do: `concmem.cli` finds each command by the name of its module."""
+    for name in modules():
+        if not name.startswith("concmem.cli.") and name != "concmem.__main__":
+            assert name.rpartition(".")[2] not in getattr(importlib.import_module(name), "__all__", ()), name
+
+
 def test_names_are_imported_as_type_checkers_see_them() -> None:
     """Each public name comes from the module that the imports for type checkers name, and all are listed."""
     tree = ast.parse((FOLDER / "__init__.py").read_text())

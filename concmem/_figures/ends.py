@@ -1,5 +1,5 @@
 """
-Both ends of what a tree needed: what was read and cannot be too high, and what cannot have been exceeded.
+Both ends of what a tree needed: amounts that it certainly held, and amounts that it cannot have been above.
 
 Each function returns every end that the sources of this measurement allow. The lower end of `peak` is the largest of
 the first, its upper end the smallest of the second.

@@ -13,7 +13,7 @@ from concmem._files.paths import SAMPLER
 from concmem._native.request import Request
 from concmem._native.resources import Resources
 from concmem._native.shared_memory import SharedMemory, native, track_of
-from concmem._native.source_table import source_table
+from concmem._native.source_table import source_entries
 from concmem.errors import (
     BadInterpreter,
     BadWorkingDirectory,
@@ -45,7 +45,7 @@ def _sampler() -> list[Any]:
 
 def _give_groups(head: Any, groups: Groups, first_fd: int) -> tuple[int, ...]:
     """Write the control groups into the head; return the descriptors that the sampler gets, from `first_fd` on."""
-    for entry in source_table().values():
+    for entry in source_entries().values():
         track = track_of(head, entry.name)
         if entry.group is not None and track.wanted and groups.fd(entry.group) < 0:
             track.error = errno.ENOENT

@@ -8,7 +8,7 @@ from typing import Literal
 from concmem._native.shared_memory import native
 from concmem._record import Record
 
-__all__ = ["Group", "SourceEntry", "groups_of", "source_table"]
+__all__ = ["Group", "SourceEntry", "groups_of", "source_entries"]
 
 Group = Literal["memory", "selector"]
 """The control group by which a source recognises the tree: one with a memory controller, or one with only the tree."""
@@ -38,7 +38,7 @@ class SourceEntry(Record):
 
 
 @lru_cache(maxsize=1)
-def source_table() -> dict[str, SourceEntry]:
+def source_entries() -> dict[str, SourceEntry]:
     """Return every source by its name, in the order of the tracks."""
     ffi, lib = native()
     groups: dict[int, Group] = {lib.CM_GROUP_MEMORY: "memory", lib.CM_GROUP_SELECTOR: "selector"}
@@ -60,4 +60,4 @@ def source_table() -> dict[str, SourceEntry]:
 
 def groups_of(sources: frozenset[str]) -> set[Group]:
     """Return the control groups that these sources need."""
-    return {group for source in sources if (group := source_table()[source].group) is not None}
+    return {group for source in sources if (group := source_entries()[source].group) is not None}

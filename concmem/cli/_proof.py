@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from concmem._native.source_table import source_table
+from concmem._native.source_table import source_entries
 from concmem.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _MARKS = {"status": "marks"}
 
 def proof_columns() -> dict[str, str]:
     """Return the sources that known programs prove, as `Check.source` names them, with the titles of their columns."""
-    table = source_table().values()
+    table = source_entries().values()
     return {_MARKS.get(entry.name, entry.name): entry.proof_column for entry in table if entry.proof_column}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from concmem._cgroup.groups import make_groups
 from concmem._native.shared_memory import native
-from concmem._native.source_table import source_table
+from concmem._native.source_table import source_entries
 
 __all__ = ["reading_costs"]
 
@@ -110,7 +110,7 @@ def reading_costs(usable: frozenset[str]) -> dict[str, float]:
         usable: The sources to time.
     """
     costs_s: dict[str, float] = {}
-    for name, entry in source_table().items():
+    for name, entry in source_entries().items():
         if name in usable and entry.is_read_alone:
             costs_s[name] = _native_s(name)
         elif name in usable and name in _OTHERS:

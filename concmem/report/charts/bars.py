@@ -14,7 +14,7 @@ from concmem.study import Published, Row, published
 from concmem.study.results.results import Results
 from concmem.units import format_bytes
 
-__all__ = ["ABOVE", "BESIDE", "Layout", "bars", "in_order", "marks_elsewhere"]
+__all__ = ["ABOVE", "BESIDE", "Layout", "bar_chart", "in_order", "marks_elsewhere"]
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _ELSEWHERE = {
@@ -67,7 +67,7 @@ def in_order(of_one_size: Sequence[Row]) -> list[Row]:
     return sorted(of_one_size, key=lambda row: (not row.has_rank, row.median_bytes or float("inf")))
 
 
-def bars(results: Results, of_one_size: Sequence[Row], layout: Layout, theme: Theme, **title: Any) -> Any:
+def bar_chart(results: Results, of_one_size: Sequence[Row], layout: Layout, theme: Theme, **title: Any) -> Any:
     """
     Return the chart. A program that failed has the reason in place of its bar.
 

@@ -24,7 +24,7 @@ from concmem.report.sentences import number_of
 from concmem.study import Row
 from concmem.study.workloads import Workload
 
-__all__ = ["PEAK", "Quantity", "lines", "start_up"]
+__all__ = ["PEAK", "Quantity", "line_chart", "start_up"]
 
 
 @attrs.frozen
@@ -76,7 +76,9 @@ def start_up(workload: Workload) -> list[Quantity]:
     return found
 
 
-def lines(rows: Sequence[Row], quantity: Quantity, looks: Mapping[str, Look], theme: Theme, height: int) -> Any | None:
+def line_chart(
+    rows: Sequence[Row], quantity: Quantity, looks: Mapping[str, Look], theme: Theme, height: int
+) -> Any | None:
     """
     Return the chart, as wide as its container; None if no row has such an amount.
 

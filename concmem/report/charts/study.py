@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from concmem._files.atomic import replace_whole
-from concmem.report.charts.bars import BESIDE, bars
+from concmem.report.charts.bars import BESIDE, bar_chart
 from concmem.report.charts.base import ReportExtraMissing, need_extra, unchecked
 from concmem.report.charts.theme import LIGHT
 from concmem.report.sentences import host_line, method_line, number_of
@@ -38,7 +38,7 @@ def write_charts(results: Results, directory: Path) -> list[Path]:
         method = method_line(of_one_size, ranged="lines show their range")
         subtitle = [line for text in (method, host_line(results.study)) for line in textwrap.wrap(text, 115)]
         with unchecked():
-            chart = bars(results, of_one_size, BESIDE, LIGHT, title=finding(of_one_size), subtitle=subtitle)
+            chart = bar_chart(results, of_one_size, BESIDE, LIGHT, title=finding(of_one_size), subtitle=subtitle)
             svg = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
         for ending, content in (("svg", svg.encode()), ("png", vl_convert.svg_to_png(svg, ppi=_PPI))):
             path = directory / f"figure-{number}.{ending}"

@@ -8,10 +8,10 @@ from importlib.resources import files
 from typing import Any
 
 from concmem._escaping import escape_text
-from concmem.report.charts.bars import ABOVE, bars, marks_elsewhere
+from concmem.report.charts.bars import ABOVE, bar_chart, marks_elsewhere
 from concmem.report.charts.base import NAME_STEP, need_extra, unchecked
 from concmem.report.charts.cost import dots
-from concmem.report.charts.lines import PEAK, lines, start_up
+from concmem.report.charts.lines import PEAK, line_chart, start_up
 from concmem.report.charts.study import finding
 from concmem.report.charts.theme import DARK, LIGHT, ON_PAGE, css_colours, looks
 from concmem.report.charts.timelines import overview, pack_run, timeline, together
@@ -138,11 +138,11 @@ def _charts(results: Results, titles: dict[str, str], timelines: Sequence[dict[s
     study, every = results.study, results.ordered_rows
     drawn = looks({entry.name: entry.language for entry in study.programs}, ON_PAGE)
     for n, tasks in enumerate(study.plan.tasks):
-        yield f"bars-{n}", bars(results, results.rows_at(tasks), ABOVE, ON_PAGE)
+        yield f"bars-{n}", bar_chart(results, results.rows_at(tasks), ABOVE, ON_PAGE)
     tall, low = (max(height, NAME_STEP * len(study.plan.programs)) for height in (_TALL, _LOW))
-    found = {"growth": lines(every, PEAK, drawn, ON_PAGE, tall)}
+    found = {"growth": line_chart(every, PEAK, drawn, ON_PAGE, tall)}
     for n, quantity in enumerate(start_up(workload(study.plan.workload))):
-        found[f"start-{n}"] = lines(every, quantity, drawn, ON_PAGE, low)
+        found[f"start-{n}"] = line_chart(every, quantity, drawn, ON_PAGE, low)
     for part, title in (("each", "memory per task"), ("floor", "memory without a task")):
         found[f"cost-{part}"] = dots(results.costs, titles, part, title, drawn, ON_PAGE)
     if timelines:
