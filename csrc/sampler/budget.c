@@ -1,10 +1,10 @@
 /*
  * Decide when the next tick is.
  *
- * With a fixed interval, ticks are due on its grid. Otherwise the sampler has a budget: a share of one CPU. Credit grows
- * with the time and is spent by everything that this process does, as the kernel counts its CPU time. A tick begins only
- * if there is credit for one like the last ones, so a run costs at most its first credit and the share. A debt, such as
- * for a thousand new processes or for PSS, is paid back in several pauses.
+ * With a fixed interval, ticks are due on its grid. Otherwise the sampler has a budget: a share of one CPU. Credit
+ * grows with the time and is spent by everything that this process does, as the kernel counts its CPU time. A tick
+ * begins only if there is credit for one like the last ones, so a run costs at most its first credit and the share. A
+ * debt, such as for a thousand new processes or for PSS, is paid back in several pauses.
  *
  * The first credit is for a fine timeline of short commands. Later, while the tree's memory stays the same, ticks take
  * half of what is earned until there is as much credit again. It is spent when memory changes.

@@ -1,8 +1,8 @@
 /*
  * Pass the page faults of processes that end on to those that have waited for them, so that none counts twice.
  *
- * The kernel adds the faults of a process to its parent's count of children's faults when the parent waits for it. Those
- * that were read before are known already.
+ * The kernel adds the faults of a process to its parent's count of children's faults when the parent waits for it.
+ * Those that were read before are known already.
  */
 #include "sampler/sampler.h"
 

@@ -35,9 +35,9 @@ void fault_ledger_begin(struct sampler *s)
 
 /*
  * Take off what processes without children had brought into memory when they ended. A process that was forked by one of
- * them, and has not been found yet, may still have it. It becomes a child of the sampler, or of another subreaper of the
- * tree, and is found within a few ticks. A process that shares another one's memory (CLONE_VM) leaves there what it has
- * brought in: the other one has grown without faults of its own. After either, nothing counts as freed.
+ * them, and has not been found yet, may still have it. It becomes a child of the sampler, or of another subreaper of
+ * the tree, and is found within a few ticks. A process that shares another one's memory (CLONE_VM) leaves there what it
+ * has brought in: the other one has grown without faults of its own. After either, nothing counts as freed.
  */
 static void take_off_freed(struct sampler *s, const struct fault_window *w)
 {
@@ -65,8 +65,8 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 
 /*
  * Find how many bytes of files and shared memory the tree can have mapped in the window that its group was not charged
- * for. Such a page was mapped at the first reading, is mapped now, or was mapped only in between. `shared_bytes` is what
- * the tree can have mapped in the window, in all.
+ * for. Such a page was mapped at the first reading, is mapped now, or was mapped only in between. `shared_bytes` is
+ * what the tree can have mapped in the window, in all.
  */
 static void find_elsewhere(struct sampler *s, const struct fault_window *w, uint64_t shared_bytes)
 {

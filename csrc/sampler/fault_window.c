@@ -119,8 +119,8 @@ static void update_ranges(struct sampler *s, struct member *m, const uint32_t *r
         file_ranges_read(s, m, row);
 }
 
-/* Return the member's faults since the last reading; in `children` those of the children that it has waited for, without
- * those that are known from readings of them. */
+/* Return the member's faults since the last reading; in `children` those of the children that it has waited for,
+ * without those that are known from readings of them. */
 static uint64_t new_faults(struct sampler *s, const struct member *m, const struct cm_stat *stat, uint64_t *children)
 {
     const struct ledger_entry *entry = &m->ledger;

@@ -79,7 +79,8 @@ static bool kill_child(struct sampler *s, int pid, uint64_t unused)
  *
  * A killed process does not always end: not in a frozen control group of version 1, not while the kernel waits for a
  * device, and not before a foreign tracer has waited for it. A process of another user cannot be killed at all. A
- * repeated signal is not progress, and neither is the end of what such a process starts. After a while without progress, the remaining processes are counted as survivors.
+ * repeated signal is not progress, and neither is the end of what such a process starts. After a while without
+ * progress, the remaining processes are counted as survivors.
  */
 void kill_sweep(struct sampler *s)
 {

@@ -1,5 +1,5 @@
-/* Processes of the tree that are left: whether they still end, and how many there are when the sampler exits, killed but
- * not reaped, or left running on request. */
+/* Processes of the tree that are left: whether they still end, and how many there are when the sampler exits, killed
+ * but not reaped, or left running on request. */
 #include <string.h>
 #include <unistd.h>
 

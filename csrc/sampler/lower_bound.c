@@ -41,7 +41,7 @@ void lower_bound_use_pss(struct sampler *s)
     }
 }
 
-/* Return the pages of hugetlbfs that the member maps, if they have been read at this tick. RSS does not include them. */
+/* Return the pages of hugetlbfs that the member maps, if they have been read at this tick. RSS lacks them. */
 static uint32_t hugetlb_pages(const struct sampler *s, const struct member *m)
 {
     return m->status_tick == s->head->ticks ? m->rows[CM_STATUS][CM_STATUS_HUGETLB] / s->page_kib : 0;

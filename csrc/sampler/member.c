@@ -110,8 +110,8 @@ static void read_comm(struct sampler *s, struct member *m, struct cm_process *en
 }
 
 /* Read the member's name and arguments. An exec changes them without notice, so read them again after half an
- * interval, and then after pauses that double each time. At first the name is known from /proc/PID/stat, and the control
- * group is that of the parent. */
+ * interval, and then after pauses that double each time. At first the name is known from /proc/PID/stat, and the
+ * control group is that of the parent. */
 void member_read_name(struct sampler *s, struct member *m, uint64_t now_ns)
 {
     struct cm_process *entry = member_row(s, m);

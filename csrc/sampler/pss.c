@@ -6,9 +6,9 @@
  * grown by as much as its RSS. It can also have grown by one page for each page fault, where it wrote to shared pages:
  * RSS does not show that. If nothing can be gained, readings are rare. While the tree grows, a reading is soon out of
  * date, so it is made only if it may double the figure. Another one is made as soon as the tree has stopped growing. If
- * it may add an eighth to the figure, it is made even without enough credit. But then the tree must have been steady for
- * twice the time that the reading takes. Also, the debt must be below the cost of one reading, or RSS must be far above
- * the RSS at all earlier readings. Credit saved while nothing changes is available when memory changes.
+ * it may add an eighth to the figure, it is made even without enough credit. But then the tree must have been steady
+ * for twice the time that the reading takes. Also, the debt must be below the cost of one reading, or RSS must be far
+ * above the RSS at all earlier readings. Credit saved while nothing changes is available when memory changes.
  */
 #include <errno.h>
 
