@@ -11,7 +11,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command. Ctrl-C during the import ends it with code 130 and without a traceback."""
     try:
-        gc.disable()  # while modules are imported: almost nothing that an import creates is garbage
+        gc.disable()  # neither the imports nor the quick run below create garbage that only the collector frees
         try:
             from concmem.cli._quick import run_quickly
 

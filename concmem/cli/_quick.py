@@ -8,7 +8,6 @@ are left to click.
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -27,8 +26,6 @@ def run_quickly(words: Sequence[str]) -> None:
         from concmem.cli._measure import measure_command
         from concmem.cli._status import end_with
 
-        gc.freeze()
-        gc.enable()
         try:
             end_with(lambda: measure_command(**arguments))
         except SystemExit as end:
