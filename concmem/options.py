@@ -31,6 +31,7 @@ __all__ = [
     "declared",
     "documented",
     "sources_of",
+    "switches_of",
 ]
 
 Command = str | bytes | os.PathLike[str] | Sequence[str | bytes | os.PathLike[str]]
@@ -252,3 +253,9 @@ def check_options(options: Options, function: str) -> None:
 def sources_of(options: Options) -> frozenset[str]:
     """Return the names of the optional sources that these options request."""
     return frozenset([_DECLARED[name].source for name, value in options.items() if value and _DECLARED[name].source])
+
+
+def switches_of(sources: frozenset[str]) -> Options:
+    """Return the options that request these sources and need no value; sources that are always read have none."""
+    switches = {name: option for name, (kind, option) in declared(Options).items() if kind is bool}
+    return cast(Options, {name: True for name, option in switches.items() if option.source in sources})

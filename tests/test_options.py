@@ -18,6 +18,7 @@ import pytest
 
 import concmem
 from concmem import options
+from concmem._native.shared_memory import layout, native
 from concmem.errors import InvalidRequest
 
 EVERY = options.declared(options.MeasureOptions)
@@ -166,6 +167,19 @@ def test_errors_and_other_options_are_left_to_click(words: list[str]) -> None:
 
     assert parse_run(["run", *words]) is None
     assert parse_run(["bench", *words]) is None
+
+
+def test_every_source_on_request_has_a_switch() -> None:
+    """An option without a value requests it, so that doctor needs no list of its own."""
+    ffi, _ = native()
+    head = layout()[0]
+    tracks = head.tracks[0 : head.ntracks]
+    on_request = {ffi.string(track.source).decode() for track in tracks if track.on_request}
+    assert len(on_request) >= 4
+    for source in on_request:
+        (name,) = options.switches_of(frozenset({source}))
+        assert options.sources_of({name: True}) == {source}  # type: ignore[misc]
+    assert options.switches_of(frozenset({"statm"})) == {}
 
 
 def test_constants_are_those_of_subprocess() -> None:

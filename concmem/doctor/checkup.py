@@ -7,7 +7,6 @@ readings are timed on this machine, and each usable source must find the size of
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
@@ -18,6 +17,7 @@ from concmem._figures.table import FIGURES
 from concmem.doctor.costs import reading_costs
 from concmem.host import Host, counter_error_bytes, describe
 from concmem.model import Figure, Measurement
+from concmem.options import DEVNULL, Options, switches_of
 from concmem.running import measure
 from concmem.sources import Source, probe
 from concmem.testing import TRUTHS, Truth, Verdict, judge, known
@@ -139,17 +139,9 @@ def _clock() -> tuple[Clock, bool]:
 
 
 def _run(truth: Truth, args: Sequence[object], usable: frozenset[str]) -> Measurement:
-    quiet = subprocess.DEVNULL
-    return measure(
-        known(truth.program, *args),
-        windows="windows" in usable,
-        cgroup="cgroup" in usable,
-        taskstats="taskstats" in usable,
-        exact="rss_stat" in usable,
-        stdout=quiet,
-        stderr=quiet,
-        timeout_s=_TOO_LONG_S,
-    )
+    quiet: Options = {"stdout": DEVNULL, "stderr": DEVNULL, "timeout_s": _TOO_LONG_S}
+    options: Options = {**quiet, **switches_of(usable)}
+    return measure(known(truth.program, *args), **options)
 
 
 def _allowed(figure: Figure) -> str:
@@ -183,7 +175,7 @@ def _examine(truth: Truth, run: int, usable: frozenset[str]) -> list[Check]:
         checks += _checks(truth, run, judged, {"largest_peak_rss": "taskstats"})
     special = {figure: source for figure, source in _SPECIAL.items() if source in usable}
     if special:
-        m = _run(truth, truth.args, usable & {"windows", "rss_stat"})
+        m = _run(truth, truth.args, frozenset(special.values()))
         checks += _checks(truth, run, judge(truth, m, base), special)
     return checks
 
