@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from concmem._record import Record
+from concmem._classes.record import Record
 
 if TYPE_CHECKING:
     import inspect

@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
+from concmem._classes.lazy import Lazy
 from concmem._files.stored_form import NOT_STORED
-from concmem._lazy import Lazy
 from concmem.errors import InvalidRequest
 from concmem.host import Host
 from concmem.parts import Composition, Exit, Figure, OutOfMemory, Process, Reason, Status

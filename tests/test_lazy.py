@@ -12,8 +12,8 @@ import attrs
 import pytest
 
 import concmem
-from concmem._lazy import Lazy
-from concmem._record import Record
+from concmem._classes.lazy import Lazy
+from concmem._classes.record import Record
 from concmem.testing import known
 
 

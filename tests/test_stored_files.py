@@ -111,7 +111,7 @@ def damaged(draw: Callable[..., Any], content: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def measured() -> Measurement:
-    return concmem.measure(["sh", "-c", "sleep 0.05; true"])
+    return concmem.measure(["sh", "-c", "sleep 0.3; true"])
 
 
 @pytest.fixture(scope="module")

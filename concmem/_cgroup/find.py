@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from concmem._record import Record
+from concmem._classes.record import Record
 
 __all__ = ["Own", "forget", "is_frozen", "own_group", "text", "user_manager"]
 

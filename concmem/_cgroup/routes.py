@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from concmem._cgroup import find
 from concmem._cgroup.sweep import new_name, remove, remove_old_groups
+from concmem._classes.record import Record
 from concmem._native.resources import GroupFolder, OpenFile
-from concmem._record import Record
 
 __all__ = ["NoGroup", "TargetGroup", "is_limited", "make_memory_group", "make_selector_group"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from concmem._classes.record import Record
 from concmem._figures.bounds import largest_sum_bytes
 from concmem._figures.figure_source import FigureSource
 from concmem._figures.tree import Tree
-from concmem._record import Record
 from concmem.model import Figure
 from concmem.units import format_bytes
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
+from concmem._classes.record import Record
 from concmem._figures.figure_source import FigureSource
 from concmem._native.observed import Head, Observed
-from concmem._record import Record
 from concmem.host import Host, hugetlb_pool_bytes, maps_large_folios
 from concmem.model import Figure
 

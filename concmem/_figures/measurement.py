@@ -11,11 +11,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from concmem._classes.record import Record
 from concmem._figures.outcome import Ending, ending_of
 from concmem._files.machine import Machine
 from concmem._native.observed import Observed
 from concmem._native.request import Request
-from concmem._record import Record
 
 if TYPE_CHECKING:
     from concmem._figures.parts import Parts

@@ -6,8 +6,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from concmem._classes.record import Record
 from concmem._native.observed import Observed
-from concmem._record import Record
 from concmem.options import Leftover
 from concmem.units import exit_status
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from concmem._classes.record import Record
 from concmem._figures.figure_source import FigureSource
 from concmem._native.observed import ObservedProcess
-from concmem._record import Record
 from concmem.model import Figure
 
 __all__ = ["Marks", "marks_of", "process_peak"]

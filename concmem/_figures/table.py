@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
+from concmem._classes.record import Record
 from concmem._figures import compute
 from concmem._figures.tree import Tree
-from concmem._record import Record
 from concmem.host import Host
 from concmem.model import Figure
 

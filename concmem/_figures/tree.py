@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+from concmem._classes.record import Record
 from concmem._figures.bounds import Unseen
 from concmem._figures.figure_source import FigureSource
 from concmem._figures.held import Held, read_held
 from concmem._figures.process import Marks, process_peak
 from concmem._native.observed import Observed
-from concmem._record import Record
 from concmem.host import Host, counter_error_bytes
 from concmem.model import Figure
 from concmem.timeline import Timeline

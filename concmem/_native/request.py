@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from concmem._record import Record
+from concmem._classes.record import Record
 from concmem.errors import InvalidRequest
 from concmem.options import DEFAULTS, Command, Options, check_options, sources_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal
 
+from concmem._classes.record import Record
 from concmem._native.shared_memory import native
-from concmem._record import Record
 
 __all__ = ["Group", "SourceEntry", "groups_of", "source_entries"]
 

@@ -114,9 +114,9 @@ void budget_schedule(struct sampler *s, uint64_t began_ns, uint64_t pages)
     if (s->head->cpu_budget_ppm == 0) {
         uint64_t cost_ns = now_ns - began_ns - ticks->pss_ns; /* the cost of PSS has its own budget */
         uint64_t until_ns = cost_ns > interval_ns / TICK_SHARE ? began_ns + TICK_SHARE * cost_ns : now_ns;
-        uint64_t skipped = until_ns > ticks->due_ns ? (until_ns - ticks->due_ns) / interval_ns : 0;
-        s->head->dropped_rows += skipped;
-        ticks->due_ns += (skipped + 1) * interval_ns;
+        ticks->row_ns += interval_ns;
+        uint64_t rows = until_ns > ticks->row_ns ? (until_ns - ticks->row_ns + interval_ns - 1) / interval_ns : 0;
+        ticks->due_ns = ticks->row_ns + rows * interval_ns;
         return;
     }
     uint64_t cost_ns = settle(s, now_ns) - s->ticks.pss_cpu_ns, mean_ns = s->budget.tick_ns;

@@ -45,8 +45,9 @@ static void on_tick(struct sampler *s)
     uint64_t now_ns = cm_now_ns(), late_ns = now_ns - s->ticks.due_ns;
     head->late_ticks += late_ns > head->interval_ns / 2;
     if (head->cpu_budget_ppm == 0) {
-        head->dropped_rows += late_ns / head->interval_ns;
-        s->ticks.due_ns += late_ns - late_ns % head->interval_ns;
+        uint64_t dropped = (now_ns - s->ticks.row_ns) / head->interval_ns;
+        head->dropped_rows += dropped;
+        s->ticks.row_ns += dropped * head->interval_ns;
     }
     tick(s, now_ns);
 }

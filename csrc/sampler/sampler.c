@@ -60,8 +60,8 @@ static void finish(struct sampler *s, int done_fd)
     exit_records_drain(s, now_ns - head->start_ns);
     for (uint32_t i = 0; i < head->ntracks; i++)
         cm_record_end(s->base, &head->tracks[i]);
-    if (head->cpu_budget_ppm == 0 && now_ns > s->ticks.due_ns)
-        head->dropped_rows += (now_ns - s->ticks.due_ns) / head->interval_ns + 1;
+    if (head->cpu_budget_ppm == 0 && now_ns > s->ticks.row_ns)
+        head->dropped_rows += (now_ns - s->ticks.row_ns) / head->interval_ns + 1;
     record_gap(s, now_ns);
     head->end_ns = s->ticks.last_ns - head->start_ns;
     if (s->late_setup.done)
@@ -119,7 +119,8 @@ int main(int argc, char **argv)
     memory_files_begin(s);
     head->start_ns = cm_now_ns();
     budget_begin(s);
-    s->ticks.due_ns = head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
+    s->ticks.due_ns = s->ticks.row_ns =
+        head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
 
     /* Start the target early: the root's ru_maxrss includes the size of this process at that moment. */
     struct cm_spawn spawn = {.argv = argv + 2, .envp = environ, .fds = {0, 1, 2}, .nfds = 3};

@@ -293,6 +293,7 @@ struct ticks {
     uint64_t last_ns;      /* start of the last tick, by CLOCK_MONOTONIC; 0 before the first */
     uint64_t completed_ns; /* the last tick that found all members, since the start of the target */
     uint64_t due_ns;       /* the next tick */
+    uint64_t row_ns;       /* with a fixed interval: when the first row was due that has not been read or dropped */
     uint64_t pss_ns;       /* what reading PSS took of the last one, */
     uint64_t pss_cpu_ns;   /* and the CPU time of it */
 };

@@ -1,0 +1,1 @@
+"""Base classes: values that cost little to define, and values whose fields are computed on first use."""
