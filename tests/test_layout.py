@@ -22,9 +22,11 @@ CSRC = Path(__file__).resolve().parent.parent / "csrc"
 
 
 def modules() -> dict[str, Path]:
-    """Return the file of each module by its name."""
+    """Return the file of each module by its name. In a wheel the study's programs are in the package, too."""
     found = {}
     for path in sorted(FOLDER.rglob("*.py")):
+        if FOLDER / "programs" in path.parents:
+            continue
         parts = path.relative_to(FOLDER.parent).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
