@@ -8,11 +8,23 @@
 
 enum { FEW_FAULTS = 4 };
 
+static const char *problem_text(uint32_t problem)
+{
+    switch (problem) {
+    case CM_FAULTS_UNEXPLAINED:
+        return "memory was added without page faults";
+    case CM_FAULTS_LOST:
+        return "a process lets the kernel reap its children";
+    default:
+        return "page faults cannot be read";
+    }
+}
+
 /* Give the bound up, for this reason. */
 void fault_set_problem(struct sampler *s, uint32_t problem, int pid)
 {
     if (s->head->fault_bound_problem == CM_FAULTS_KNOWN) {
-        DEBUG(pid, "no bound by page faults from here on", (int)problem);
+        DEBUG_DETAIL(pid, "no bound by page faults from now on", problem_text(problem), 0);
         s->head->fault_bound_problem = problem;
     }
 }

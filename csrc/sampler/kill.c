@@ -26,11 +26,27 @@ static bool kill_member(struct sampler *s, struct member *m)
     return error != ESRCH;
 }
 
+static const char *reason_text(uint32_t reason)
+{
+    switch (reason) {
+    case CM_REASON_TIMEOUT:
+        return "timeout";
+    case CM_REASON_MEMORY_LIMIT:
+        return "memory limit";
+    case CM_REASON_INTERRUPTED:
+        return "interrupted";
+    case CM_REASON_HOST_GONE:
+        return "the host has ended";
+    default:
+        return "the root has ended";
+    }
+}
+
 void kill_begin(struct sampler *s, uint32_t reason)
 {
     if (s->ending.is_killing)
         return;
-    DEBUG(0, "the tree is killed", 0);
+    DEBUG_DETAIL(0, "the tree is killed", reason_text(reason), 0);
     s->ending.is_killing = true;
     s->ending.progress_ns = cm_now_ns();
     s->head->reason = reason;
@@ -74,8 +90,8 @@ static bool kill_child(struct sampler *s, int pid, uint64_t unused)
 /*
  * Kill every process of the tree as soon as it is found, again and again until none is left. A list that was made first
  * and worked off afterwards would never catch up with a tree that keeps forking. A process that loses its parent
- * becomes the sampler's child, also one that cannot be found otherwise. The PID of a child is not allocated again until
- * the sampler has reaped it, so no other process can be hit.
+ * becomes a child of the sampler, which finds it there even if nothing else shows it. The PID of a child is not
+ * allocated again until the sampler has reaped it, so no other process can be hit.
  *
  * A killed process does not always end: not in a frozen control group of version 1, not while the kernel waits for a
  * device, and not before a foreign tracer has waited for it. A process of another user cannot be killed at all. A
