@@ -19,7 +19,7 @@ _RING_ROW_BYTES = 16
 
 
 class ObservedSource(StructRow):
-    """What became of one source in a measurement: fields of ``struct cm_track``, in its order, after its columns."""
+    """How one source ended in a measurement: its columns, and then fields of ``struct cm_track`` in its order."""
 
     columns: tuple[Column, ...]
     why_not_text: bytes

@@ -3,8 +3,9 @@
  *
  * A page gets into a process by a page fault, or by a fork, which only shares it. The kernel counts the faults of each
  * process (mm_account_fault, also for mlock, MAP_POPULATE and reads into untouched memory). When a process is waited
- * for, its count is added to that of its parent (wait_task_zombie), so the faults of processes that no reading met are
- * known as well. The times of two readings of all members enclose a window. In it the tree cannot have held more than
+ * for, its count is added to that of its parent (wait_task_zombie), so the faults of processes that no reading found
+ * are known as well. The times of two readings of all members enclose a window. In it the tree cannot have held more
+ * than
  *
  *   anonymous memory: all faults so far, or the sum at the first reading and the faults of the window; the smaller one.
  *     A fault maps one page, or a huge page: the machine's counter of those is read, too.

@@ -369,7 +369,7 @@ void leftover_count(struct sampler *s, uint32_t flag);
 /* delegated_group.c: make a group for the target below the sampler's delegated group */
 int delegated_group_make(int mount_fd, uint64_t limit_bytes);
 
-/* standing.c: tell what lasts from what passes */
+/* standing.c: tell lasting amounts from passing ones */
 struct standing {
     uint64_t least, since_ns;
 };

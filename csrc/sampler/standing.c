@@ -1,6 +1,6 @@
 /*
- * Tell what lasts from what passes. While a process ends, its pages are not mapped any more and are still charged, and
- * its shared memory is not freed yet. So an amount counts only when it has stood for a while.
+ * Tell lasting amounts from passing ones. While a process ends, its pages are not mapped any more and are still
+ * charged, and its shared memory is not freed yet. So an amount counts only when it has stood for a while.
  */
 #include "sampler/sampler.h"
 

@@ -91,8 +91,8 @@ static struct cm_span find(struct cm_span in, int type)
     return (struct cm_span){NULL, 0};
 }
 
-/* Return the content of the first attribute of this type: empty if there is none, or if its length exceeds what is
- * there. */
+/* Return the content of the first attribute of this type. It is empty if there is none, or if the stated length is more
+ * than what is left. */
 struct cm_span cm_attribute(struct cm_span payload, int type)
 {
     skip(&payload, GENL_HDRLEN);

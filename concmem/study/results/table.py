@@ -188,7 +188,7 @@ def _why_no_figure(run: Run) -> str:
 
 
 def _reasons(texts: Iterable[str]) -> str:
-    """Join the reasons; of those that differ only in numbers, keep the first."""
+    """Join the reasons. If several differ only in numbers, keep the first of them."""
     first: dict[str, str] = {}
     for text in texts:
         first.setdefault(re.sub(r"\d[\d ,.]*", "0", text), text)

@@ -67,8 +67,8 @@ class Attempt:
     Attributes:
         measurement: The measurement.
         begun_s: CLOCK_MONOTONIC just before the start of the root.
-        messages: The line of each word of the workload. The times are upper bounds: they contain the start of the
-            runtime and the way through the pipe.
+        messages: The lines that belong to the workload, by their first word. The times are upper bounds: they contain
+            the start of the runtime and the way through the pipe.
         max_machine_threads: The most threads that were seen on the whole machine during the run, which count against
             its limits. They are read a few times a second.
         ended: Why the program was stopped: ``launch`` or ``finish`` (that limit of `Limits` was exceeded), ``wrong``
