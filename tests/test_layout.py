@@ -128,3 +128,42 @@ def test_calls_between_c_files_make_no_circle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         raise AssertionError(" calls ".join(reversed(error.args[1]))) from None
+
+
+@pytest.mark.skipif(not CSRC.exists(), reason="the checkout is missing: only an installed concmem is here")
+@pytest.mark.parametrize("page", ["development.md", "add-a-source.md"])
+def test_the_map_names_files_that_exist(page: str) -> None:
+    """Each file and folder that the page names exists, also if it is named without the folder of its neighbours."""
+    root = CSRC.parent
+    text = (root / "docs" / page).read_text()
+    folders = [path for path in CSRC.iterdir() if path.is_dir()]
+    parents = [root, root / "concmem", root / "concmem/_figures", root / "concmem/study", CSRC, *folders]
+    for words in re.findall(r"`([^`\n]+)`", text):
+        for name in words.split():
+            if re.fullmatch(r"[\w/]+(/|\.(py|c|h|toml|md))", name) and "NAME" not in name and "test_X" not in name:
+                known = name == "language.toml" or any((parent / name).exists() for parent in parents)
+                assert known, f"{page}: {name}"
+
+
+@pytest.mark.skipif(not CSRC.exists(), reason="the checkout is missing: only an installed concmem is here")
+def test_the_map_has_every_folder() -> None:
+    """Each folder of the package and of the C files is in the table of the page on development."""
+    text = (CSRC.parent / "docs/development.md").read_text()
+    for name in {name.split(".")[1] for name, path in modules().items() if path.name == "__init__.py" and "." in name}:
+        assert f"`concmem/{name}/`" in text, name
+    for folder in CSRC.iterdir():
+        if folder.is_dir() and folder.name != "__pycache__":
+            assert f"`{folder.name}/`" in text, folder.name
+
+
+@pytest.mark.skipif(not CSRC.exists(), reason="the checkout is missing: only an installed concmem is here")
+@pytest.mark.parametrize("page", ["development.md", "add-a-source.md"])
+def test_the_map_names_functions_that_exist(page: str) -> None:
+    """Each name with an underscore that the page has in code style is in a Python or C file."""
+    root = CSRC.parent
+    files = [path for ending in ("py", "c", "h") for top in (FOLDER, CSRC) for path in top.rglob(f"*.{ending}")]
+    files += [path for ending in ("py", "c") for path in (root / "tests").glob(f"*.{ending}")]
+    words = set(re.findall(r"\w+", " ".join(path.read_text() for path in files)))
+    text = re.sub(r"```.*?```", "", (root / "docs" / page).read_text(), flags=re.DOTALL)
+    for name in re.findall(r"`([A-Za-z]\w*_\w*)`", text):
+        assert name in words, f"{page}: {name}"
