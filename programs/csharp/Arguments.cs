@@ -6,7 +6,7 @@ using System.Runtime.InteropServices;
 /// <summary>The command line that all programs share.</summary>
 public static class Arguments
 {
-    /// <summary>Reads the number of tasks and a duration of 10 s if not given; tells the usage where it cannot.</summary>
+    /// <summary>Reads the number of tasks and a duration of 10 s if not given; prints the usage if that fails.</summary>
     public static bool TryRead(string usage, string[] args, out int tasks, out TimeSpan duration)
     {
         double seconds = 10;
@@ -25,7 +25,7 @@ public static class Arguments
     }
 }
 
-/// <summary>What all programs say, each line at once.</summary>
+/// <summary>The output of all programs. Each line is flushed at once.</summary>
 public static class Output
 {
     // Console, which the article's listing does not need, would add 1.7 MiB.

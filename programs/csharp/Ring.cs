@@ -3,7 +3,7 @@ using System.Diagnostics;
 using System.Threading;
 using System.Threading.Tasks;
 
-/// <summary>N tasks in a ring that hand on one message, which counts how often it was handed on.</summary>
+/// <summary>N tasks in a ring that pass on one message. The message counts how often it was passed on.</summary>
 public static class Ring
 {
     private const long Stop = -1;
@@ -27,7 +27,7 @@ public static class Ring
         }
     }
 
-    /// <summary>Hands on what comes, until it is to stop, and that too.</summary>
+    /// <summary>Passes on each message, and ends after it has passed on the one that stops the ring.</summary>
     private static async Task Pass(Mailbox from, Mailbox to)
     {
         long passed;
@@ -38,7 +38,7 @@ public static class Ring
         to.Put(Stop);
     }
 
-    /// <summary>Sends the message off, looks at the clock whenever it comes by, and ends when the others have.</summary>
+    /// <summary>Sends the message, checks the time each time it arrives, and ends when the others have ended.</summary>
     private static async Task Lead(Mailbox from, Mailbox to, TimeSpan duration)
     {
         var clock = Stopwatch.StartNew();

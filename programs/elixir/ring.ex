@@ -1,10 +1,10 @@
 defmodule Main do
-  @moduledoc "N processes in a ring that hand on one message, which counts how often it was handed on."
+  @moduledoc "N processes in a ring that pass on one message. The message counts how often it was passed on."
 
   def main(arguments) do
     {count, duration_ms} = Arguments.read(arguments, "elixir-channel N [SECONDS=10]")
     main = self()
-    # The leader is the first to start, as each has to know its successor, and the last to end.
+    # The leader starts first, because each process must know its successor, and ends last.
     leader = start(1, fn -> lead(count, duration_ms, main) end)
     send(leader, {:begin, ring(2, count, leader)})
 
@@ -18,7 +18,7 @@ defmodule Main do
 
   defp start(i, run), do: Starting.start(i, fn -> spawn(run) end)
 
-  # Hands on what comes, until it is to stop, and that too.
+  # Passes on each message, and ends after it has passed on the one that stops the ring.
   defp pass(next) do
     receive do
       :stop ->
@@ -30,7 +30,7 @@ defmodule Main do
     end
   end
 
-  # Sends the message off, looks at the clock whenever it comes by, and ends when the others have.
+  # Sends the message, checks the time each time it arrives, and ends when the others have ended.
   defp lead(count, duration_ms, main) do
     receive do
       {:begin, next} ->

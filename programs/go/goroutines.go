@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A goroutine holds no copy of it, as one with a constant holds none.
+// A goroutine that reads it here holds no copy, like one with a constant.
 var sleep time.Duration
 
 func main() {

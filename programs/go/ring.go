@@ -1,4 +1,4 @@
-// N goroutines in a ring that hand on one message, which counts how often it was handed on.
+// N goroutines in a ring that pass on one message. The message counts how often it was passed on.
 package main
 
 import (
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// pass hands on what comes, until nothing more does.
+// pass passes on each message until its channel is closed.
 func pass(from <-chan int, to chan<- int) {
 	for passed := range from {
 		to <- passed + 1
@@ -14,7 +14,7 @@ func pass(from <-chan int, to chan<- int) {
 	close(to)
 }
 
-// lead sends the message off, looks at the clock whenever it comes by, and returns when the others have ended.
+// lead sends the message, checks the time each time it arrives, and returns when the others have ended.
 func lead(from <-chan int, to chan<- int, duration time.Duration) {
 	begun := time.Now()
 	to <- 1
@@ -30,7 +30,7 @@ func lead(from <-chan int, to chan<- int, duration time.Duration) {
 
 func main() {
 	tasks, duration := arguments("go-channel N [SECONDS=10]")
-	// A ring of one hands the message to itself.
+	// A ring of one passes the message to itself.
 	first := make(chan int, 1)
 	from := first
 	for i := 1; i < tasks; i++ {

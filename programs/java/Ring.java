@@ -1,7 +1,7 @@
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 
-/** N tasks in a ring that hand on one message, which counts how often it was handed on. */
+/** N tasks in a ring that pass on one message. The message counts how often it was passed on. */
 final class Ring {
     private static final long STOP = -1;
 
@@ -28,7 +28,7 @@ final class Ring {
         System.out.println("done " + ring.tasks);
     }
 
-    /** Hands on what comes, until it is to stop, and that too. */
+    /** Passes on each message, and ends after it has passed on the one that stops the ring. */
     private static void pass(BlockingQueue<Long> from, BlockingQueue<Long> to) {
         try {
             for (long passed = from.take(); passed != STOP; passed = from.take()) {
@@ -40,7 +40,7 @@ final class Ring {
         }
     }
 
-    /** Sends the message off, looks at the clock whenever it comes by, and returns when the others have ended. */
+    /** Sends the message, checks the time each time it arrives, and returns when the others have ended. */
     private void lead(BlockingQueue<Long> from, BlockingQueue<Long> to) {
         System.out.println("started " + tasks);
         try {

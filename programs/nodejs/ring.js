@@ -1,4 +1,4 @@
-// N asynchronous functions in a ring that hand on one message, which counts how often it was handed on.
+// N asynchronous functions in a ring that pass on one message. The message counts how often it was passed on.
 "use strict";
 
 const { performance } = require("node:perf_hooks");
@@ -25,7 +25,7 @@ class Mailbox {
   }
 }
 
-// Hands on what comes, until it is to stop, and that too.
+// Passes on each message, and ends after it has passed on the one that stops the ring.
 async function pass(from, to) {
   let passed;
   while ((passed = await from.take()) !== STOP) {
@@ -34,7 +34,7 @@ async function pass(from, to) {
   to.put(STOP);
 }
 
-// Sends the message off, looks at the clock whenever it comes by, and ends when the others have.
+// Sends the message, checks the time each time it arrives, and ends when the others have ended.
 async function lead(from, to, seconds) {
   const end = performance.now() + seconds * 1000;
   to.put(1);

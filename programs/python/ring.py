@@ -1,4 +1,4 @@
-"""N asyncio tasks in a ring that hand on one message, which counts how often it was handed on."""
+"""N asyncio tasks in a ring that pass on one message. The message counts how often it was passed on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STOP = -1
 
 
 async def hand_on(source: asyncio.Queue[int], target: asyncio.Queue[int]) -> None:
-    """Hand on what comes, until it is to stop, and that too."""
+    """Pass on each message, and return after passing on the one that stops the ring."""
     passed = await source.get()
     while passed != STOP:
         await target.put(passed + 1)
@@ -20,7 +20,7 @@ async def hand_on(source: asyncio.Queue[int], target: asyncio.Queue[int]) -> Non
 
 
 async def lead(source: asyncio.Queue[int], target: asyncio.Queue[int], duration_s: float) -> None:
-    """Send the message off, look at the clock whenever it comes by, and return when the others have ended."""
+    """Send the message, check the time each time it arrives, and return when the others have ended."""
     end = time.monotonic() + duration_s
     await target.put(1)
     passed = await source.get()

@@ -26,7 +26,7 @@ def start(number: int, sleep_s: float) -> threading.Thread:
         thread.start()
     except (RuntimeError, MemoryError) as error:
         print(f"could not start thread {number}: {error}", file=sys.stderr, flush=True)
-        os._exit(1)  # to return would be to wait for the threads that did start
+        os._exit(1)  # returning would wait for the threads that did start
     return thread
 
 

@@ -34,7 +34,7 @@ pub fn read_tasks(usage: &str) -> usize {
     tasks
 }
 
-/// How long each task sleeps. A task that asks for it holds no copy of it, as one with a constant holds none.
+/// How long each task sleeps. Tasks read it here, so that they hold no copy, like tasks with a constant.
 pub fn sleep() -> Duration {
     Duration::from_nanos(SLEEP_NANOS.load(Ordering::Relaxed))
 }

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 fn main() {
     let tasks = arguments::read_tasks("rust-threads N [SLEEP_SECONDS=10]");
-    starting::tell_panics();
+    starting::print_panics();
     let mut handles: Vec<JoinHandle<()>> = Vec::new();
     for i in 1..=tasks {
         handles.push(start(i, |thread| {

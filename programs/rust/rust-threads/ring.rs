@@ -1,4 +1,4 @@
-//! N threads in a ring that hand on one message, which counts how often it was handed on.
+//! N threads in a ring that pass on one message. The message counts how often it was passed on.
 
 mod starting;
 
@@ -7,14 +7,14 @@ use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Hands on what comes, until nothing more does.
+/// Passes on each message until its channel is closed.
 fn pass(from: Receiver<usize>, to: SyncSender<usize>) {
     for passed in from {
         to.send(passed + 1).unwrap();
     }
 }
 
-/// Sends the message off, looks at the clock whenever it comes by, and returns when the others have ended.
+/// Sends the message, checks the time each time it arrives, and returns when the others have ended.
 fn lead(from: Receiver<usize>, to: SyncSender<usize>, duration: Duration) {
     let begun = Instant::now();
     to.send(1).unwrap();
@@ -30,7 +30,7 @@ fn lead(from: Receiver<usize>, to: SyncSender<usize>, duration: Duration) {
 
 fn main() {
     let (tasks, duration) = arguments::read("rust-threads-channel N [SECONDS=10]");
-    starting::tell_panics();
+    starting::print_panics();
     thread::scope(|scope| {
         let (first, mut from) = sync_channel(1);
         for i in 1..tasks {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 fn main() {
     let (tasks, idle) = arguments::read("rust-threads-spawn N [IDLE_SECONDS=10]");
-    starting::tell_panics();
+    starting::print_panics();
     thread::sleep(Duration::from_millis(100));
     println!("ready {tasks}");
     // A scope counts its threads and waits for all of them. No handle is kept.

@@ -10,10 +10,10 @@ use std::thread::Builder;
 /// The thread that is being started.
 static CURRENT: AtomicUsize = AtomicUsize::new(0);
 
-/// Ends the program, however many threads find out at once.
+/// Prints the reason and ends the program, once, even if several threads call it at the same time.
 fn could_not_start(error: &str) -> ! {
-    static TOLD: Once = Once::new();
-    TOLD.call_once(|| {
+    static PRINTED: Once = Once::new();
+    PRINTED.call_once(|| {
         let thread = CURRENT.load(Ordering::Relaxed);
         eprintln!("could not start thread {thread}: {error}");
         exit(1)
@@ -21,10 +21,10 @@ fn could_not_start(error: &str) -> ! {
     unreachable!()
 }
 
-/// Has it told like any other failure when a thread that was started panics.
+/// Prints a panic of a thread that was started like any other failure to start it.
 ///
 /// Out of mappings, the kernel may still give a thread that then cannot get its signal stack, and panics.
-pub fn tell_panics() {
+pub fn print_panics() {
     panic::set_hook(Box::new(|panic| {
         let error = panic.payload().downcast_ref::<String>();
         could_not_start(error.map_or("panic", String::as_str))

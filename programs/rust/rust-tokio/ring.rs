@@ -1,16 +1,16 @@
-//! N Tokio tasks in a ring that hand on one message, which counts how often it was handed on.
+//! N Tokio tasks in a ring that pass on one message. The message counts how often it was passed on.
 
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{channel, Receiver, Sender};
 
-/// Hands on what comes, until nothing more does.
+/// Passes on each message until its channel is closed.
 async fn pass(mut from: Receiver<usize>, to: Sender<usize>) {
     while let Some(passed) = from.recv().await {
         to.send(passed + 1).await.unwrap();
     }
 }
 
-/// Sends the message off, looks at the clock whenever it comes by, and returns when the others have ended.
+/// Sends the message, checks the time each time it arrives, and returns when the others have ended.
 async fn lead(mut from: Receiver<usize>, to: Sender<usize>, duration: Duration) {
     let begun = Instant::now();
     to.send(1).await.unwrap();
