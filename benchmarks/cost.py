@@ -57,7 +57,7 @@ class Work:
 
     Attributes:
         command: The command.
-        wall: Whether its time alone is compared. A command that only sleeps takes as long as it is told to.
+        wall: Whether its time alone is compared. A command that only sleeps takes a fixed time.
         long: Whether it is left out unless asked for.
     """
 

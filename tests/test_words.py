@@ -9,7 +9,29 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("benchmarks", "concmem", "csrc", "docs", "programs", "scripts", "tests")
-ENDINGS = {".c", ".h", ".py", ".md", ".toml", ".j2", ".js", ".css", ".rs", ".go", ".java", ".cs", ".ex", ".exs"}
+ENDINGS = {
+    ".c",
+    ".h",
+    ".py",
+    ".md",
+    ".toml",
+    ".j2",
+    ".js",
+    ".css",
+    ".rs",
+    ".go",
+    ".java",
+    ".cs",
+    ".ex",
+    ".exs",
+    ".hs",
+    ".ml",
+    ".rb",
+    ".kt",
+    ".zig",
+    ".cpp",
+    ".erl",
+}
 GENERATED = ROOT / "docs" / "study"
 
 # A process, a file and a number are no persons; the others are private or old words for things that have plain names.
@@ -25,6 +47,10 @@ EXPRESSIONS = {
     r"\bbefore its time\b": "early",
     r"\bthose of which\b|\bthat which\b": "name the thing",
     r"\bcannot have exceeded\b": "needed at most",
+    r"\btold\b": "say what was printed, requested or known",
+    r"\b(comes|goes) by\b": "arrives",
+    r"\bhands? on\b|\bhanded on\b": "passes on",
+    r"\buntil it is to\b|\bwhat is to\b": "say when it ends",
     r"\bis none of\b": "must be one of ..., not ...",
     r"\bis .+ there and .+ here\b": "name both sides",
 }  # fmt: skip

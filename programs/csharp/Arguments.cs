@@ -6,7 +6,7 @@ using System.Runtime.InteropServices;
 /// <summary>The command line that all programs share.</summary>
 public static class Arguments
 {
-    /// <summary>Reads the number of tasks and a duration of 10 s if not given; prints the usage if that fails.</summary>
+    /// <summary>Reads the number of tasks and a duration, 10 s if not given; prints the usage if that fails.</summary>
     public static bool TryRead(string usage, string[] args, out int tasks, out TimeSpan duration)
     {
         double seconds = 10;
