@@ -194,7 +194,7 @@ def test_programs_hold_what_they_say(truth: Truth, marked: Any) -> None:
 def test_spikes_at_printed_times() -> None:
     """Each spike is held as long as requested, and the timeline shows it at the printed times, and only then."""
     before_s = time.monotonic()
-    m = run("spikes", (5, 32 * MIB, 40, 8 * MIB, 7, 60))
+    m = run("spikes", (5, 32 * MIB, 40, 8 * MIB, 7, 60), interval_s=0.001)
     launch_s = time.monotonic() - before_s - m.tree_wall_s  # the root starts so much after `before_s` at most
     slack_s = launch_s + m.sampler.longest_gap_s
     spikes = [tuple(map(float, line.split()[1:])) for line in (m.stdout or b"").decode().splitlines()]

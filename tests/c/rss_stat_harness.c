@@ -271,7 +271,8 @@ static void watch_spikes(struct cm_rss_stat *r, int readings, unsigned pause_us)
     long long max;
     long n = 0;
     barrier(2);
-    while (n < MOST && !shared->over) {
+    for (bool over = false; n < MOST && !over;) {
+        over = shared->over; /* a last window follows the last spike */
         windows[n].from = cm_now_ns();
         for (int i = 0; i < readings; i++) {
             sum_of(r, &max);
