@@ -137,7 +137,15 @@ def test_the_map_names_files_that_exist(page: str) -> None:
     root = CSRC.parent
     text = (root / "docs" / page).read_text()
     folders = [path for path in CSRC.iterdir() if path.is_dir()]
-    parents = [root, root / "concmem", root / "concmem/_figures", root / "concmem/study", CSRC, *folders]
+    parents = [
+        root,
+        root / "programs",
+        root / "concmem",
+        root / "concmem/_figures",
+        root / "concmem/study",
+        CSRC,
+        *folders,
+    ]
     for words in re.findall(r"`([^`\n]+)`", text):
         for name in words.split():
             if re.fullmatch(r"[\w/]+(/|\.(py|c|h|toml|md))", name) and "NAME" not in name and "test_X" not in name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -161,6 +162,15 @@ def test_what_the_kernel_keeps_for_a_thread_is_about_what_is_stated() -> None:
     assert 0.8 * KERNEL_BYTES_EACH <= m.cgroup_parts["kernel"] / 2000 <= 1.1 * KERNEL_BYTES_EACH
 
 
+def _settled(maps: Path) -> int:
+    """Return the number of lines when it does not change any more: threads map their signal stacks when they first run."""
+    before = 0
+    while (now := len(maps.read_text().splitlines())) != before:
+        before = now
+        time.sleep(0.5)
+    return now
+
+
 def _mappings(program: drivers.Program, tasks: int) -> int:
     """Count the mappings of a program while its tasks sleep."""
     if isinstance(result := drivers.detect(program), drivers.Missing):
@@ -174,6 +184,6 @@ def _mappings(program: drivers.Program, tasks: int) -> int:
             assert child.stdout is not None
             if child.stdout.readline() != f"started {tasks}\n":
                 pytest.skip(f"{program.name} cannot have {tasks} threads here: others have {threads_on_machine()}")
-            return len(Path(f"/proc/{child.pid}/maps").read_text().splitlines())
+            return _settled(Path(f"/proc/{child.pid}/maps"))
         finally:
             child.kill()
