@@ -163,7 +163,7 @@ def test_what_the_kernel_keeps_for_a_thread_is_about_what_is_stated() -> None:
 
 
 def _settled(maps: Path) -> int:
-    """Return the number of lines when it does not change any more: a thread maps its signal stack when it first runs."""
+    """Return the number of lines when it changes no more: a thread maps its signal stack when it first runs."""
     before = 0
     while (now := len(maps.read_text().splitlines())) != before:
         before = now
