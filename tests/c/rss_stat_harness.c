@@ -269,7 +269,10 @@ static void watch_spikes(struct cm_rss_stat *r, int readings, unsigned pause_us)
         long long max;
     } *windows = calloc(MOST, sizeof *windows);
     long long max;
-    long n = 0;
+    long n = 1;
+    windows[0].from = cm_now_ns(); /* a window before the first spike, which can be over before the next reading */
+    sum_of(r, &windows[0].max);
+    windows[0].to = cm_now_ns();
     barrier(2);
     for (bool over = false; n < MOST && !over;) {
         over = shared->over; /* a last window follows the last spike */
@@ -293,8 +296,7 @@ static void watch_spikes(struct cm_rss_stat *r, int readings, unsigned pause_us)
         missed += !shown;
         top = shared->tops[i].rss > top ? shared->tops[i].rss : top;
     }
-    printf("\"judged\": %d, \"missed\": %d, \"windows\": %ld, \"top\": %lld, ", judged, missed, n,
-           (long long)top);
+    printf("\"judged\": %d, \"missed\": %d, \"windows\": %ld, \"top\": %lld, ", judged, missed, n, (long long)top);
     free(windows);
 }
 
