@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Annotated, Any, Literal, TypedDict, cast, get_args
 
-from concmem._declaration import Option, Spelling, declared, documented
+from concmem._classes.declaration import Option, Spelling, declared, documented
 from concmem.errors import InvalidRequest
 from concmem.units import parse_bytes, parse_seconds, parse_share
 

@@ -60,7 +60,9 @@ def columns(workload: Workload, rows: Sequence[Row]) -> list[Column]:
         _amount("tasks", "tasks", "The number of tasks that were alive at once.", format_count),
         Column("peak", "The median of the runs' peaks.", _peak),
         Column("range", "The smallest and the largest of the runs' peaks.", _range),
-        Column("interval", "The interval of the median, with 95 % confidence.", _interval),
+        Column(
+            "interval", "The interval of the median, errors included, and how often it holds the median.", _interval
+        ),
         Column("error", "By how much the truth may differ from the figure.", _error, numeric=False),
         Column("runs", "The number of runs, or how many of them have a figure.", _runs),
         _amount("others", "other_share", _OTHERS, "{:.0%}".format),
@@ -155,10 +157,11 @@ def _range(row: Row) -> Cell:
 
 
 def _interval(row: Row) -> Cell:
-    low, high = row.interval_low_bytes, row.interval_high_bytes
-    if low is None or high is None or row.median_bytes is None:
+    low, high, confidence = row.interval_low_bytes, row.interval_high_bytes, row.interval_confidence
+    if low is None or high is None or confidence is None or row.median_bytes is None:
         return Cell("")
-    return Cell(f"{format_bytes(low)} to {format_bytes(high)}", (high - low) / row.median_bytes)
+    text = f"{format_bytes(low)} to {format_bytes(high)} ({confidence:.0%})"
+    return Cell(text, (high - low) / row.median_bytes)
 
 
 def _runs(row: Row) -> Cell:

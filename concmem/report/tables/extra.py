@@ -46,8 +46,8 @@ def cost_sentence() -> str:
     """Return how to read `cost_lines`."""
     return (
         "A straight line is fitted to all cells of a program by relative deviation. The floor is its value without a "
-        "task, its slope is what each task adds, both with 95 % intervals. The worst misfit is the cell farthest from "
-        "the line"
+        "task, its slope is what each task adds, both with 95 % intervals that contain the figures' errors. The worst "
+        "misfit is the cell farthest from the line"
     )
 
 

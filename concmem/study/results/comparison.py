@@ -7,12 +7,13 @@ from typing import Literal
 
 import attrs
 
+from concmem.comparison.intervals import Interval, Sample, ratio_interval
 from concmem.study.cluster.machines import MEMORY_TOLERANCE
 from concmem.study.plan import WHICH_RUNS, StudyError, differences
 from concmem.study.results.results import Results
 from concmem.study.results.row import Row
 from concmem.study.results.table import counted_runs
-from concmem.study.stats import WIDE_SPREAD, ratio_interval
+from concmem.study.stats import WIDE_SPREAD
 from concmem.study.store.records import Run, Study
 from concmem.units import format_bytes
 
@@ -54,8 +55,9 @@ class Pair:
         program, tasks: The program and the number of tasks.
         a, b: The rows; None if a study's plan has no such cell.
         ratio: The median of `b` over that of `a`; None unless both have a figure.
-        ratio_low, ratio_high: The interval of the ratio (`stats.ratio_interval`); None with fewer than two runs on
-            either side.
+        ratio_low, ratio_high: The interval of the ratio (`concmem.comparison.intervals.ratio_interval`); None with
+            fewer than two runs on either side.
+        ratio_confidence: How often such an interval holds the ratio: 0.9 with three runs on each side.
         verdict: What `b` needs compared to `a`: ``same`` if not `is_far`, or if the interval contains 1; None without a
             ratio.
         unlike: Other differences of the rows: toolchain, flags, sleep.
@@ -71,6 +73,7 @@ class Pair:
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
+    ratio_confidence: float | None = None
     verdict: Verdict | None = None
     unlike: tuple[Difference, ...] = ()
     reason: str = ""
@@ -122,7 +125,7 @@ def compare(a: Study | Results, b: Study | Results) -> Comparison:
         b=other,
         differences=found,
         pairs=tuple(
-            _pair(cell, rows_a.get(cell), rows_b.get(cell), peaks_a.get(cell, []), peaks_b.get(cell, []), found)
+            _pair(cell, rows_a.get(cell), rows_b.get(cell), _interval(peaks_b.get(cell), peaks_a.get(cell)), found)
             for cell in sorted({**rows_a, **rows_b}, key=lambda cell: (order[cell[0]], cell[1]))
         ),
     )
@@ -132,12 +135,18 @@ def _by_cell(results: Results) -> dict[tuple[str, int], Row]:
     return {(row.program, row.tasks): row for _, program_rows in results.by_memory for row in program_rows}
 
 
-def _peaks(study: Study) -> dict[tuple[str, int], list[int]]:
+def _peaks(study: Study) -> dict[tuple[str, int], Sample]:
     of_cell: dict[tuple[str, int], list[Run]] = {}
     for run in study.runs:
         of_cell.setdefault((run.program, run.tasks), []).append(run)
-    peaks = {cell: [run.peak for run in counted_runs(runs)] for cell, runs in of_cell.items()}
-    return {cell: [peak.bytes for peak in of_it if peak and peak.bytes is not None] for cell, of_it in peaks.items()}
+    return {
+        cell: Sample.of_figures(run.peak for run in counted_runs(runs) if run.peak is not None)
+        for cell, runs in of_cell.items()
+    }
+
+
+def _interval(over: Sample | None, under: Sample | None) -> Interval | None:
+    return None if over is None or under is None else ratio_interval(over, under)
 
 
 def _excess(ratio: float) -> float:
@@ -149,17 +158,18 @@ def _pair(
     cell: tuple[str, int],
     a: Row | None,
     b: Row | None,
-    peaks_a: Sequence[int],
-    peaks_b: Sequence[int],
+    interval: Interval | None,
     found: Sequence[Difference],
 ) -> Pair:
     pair = Pair(program=cell[0], tasks=cell[1], a=a, b=b)
     if a is None or b is None or not a.median_bytes or not b.median_bytes:
         return attrs.evolve(pair, reason=_why_missing(a, b), reason_code="no_figure")
     ratio = b.median_bytes / a.median_bytes
-    low, high = ratio_interval(peaks_b, peaks_a) or (None, None)
-    pair = attrs.evolve(pair, ratio=ratio, ratio_low=low, ratio_high=high, unlike=tuple(_unlike(a, b)))
-    holds_1 = low is not None and high is not None and low <= 1 <= high
+    pair = attrs.evolve(pair, ratio=ratio, unlike=tuple(_unlike(a, b)))
+    if interval is not None:
+        low, high, confidence = attrs.astuple(interval)
+        pair = attrs.evolve(pair, ratio_low=low, ratio_high=high, ratio_confidence=confidence)
+    holds_1 = interval is not None and interval.holds(1)
     verdict: Verdict = "same" if holds_1 or not pair.is_far else "more" if ratio > 1 else "less"
     pair = attrs.evolve(pair, verdict=verdict)
     if not pair.is_far:

@@ -42,8 +42,9 @@ class Row:
         over_bytes: By how much a run's figure can exceed the true value, likewise.
         figure_statuses, sources: The statuses and the kernel sources of the figures, each once. Their columns are
             `figure_status` and `source`.
-        interval_low_bytes, interval_high_bytes: The interval for the median of many runs (`stats.median_interval`);
-            None with fewer than two runs.
+        interval_low_bytes, interval_high_bytes: The interval for the median of many runs, the error of each figure
+            included (`concmem.comparison.intervals.median_interval`); None with fewer than two runs.
+        interval_confidence: How often such an interval holds the median: 0.75 with three runs, 0.94 with five.
         plateau_bytes: The median of the runs' plateaus (`Run.plateau`).
         left_over_bytes: The median of the memory left over after the tasks (`Run.left_over`).
         rate_per_s, rate_min_per_s, rate_max_per_s: Median, smallest and largest `Run.rate_per_s`.
@@ -82,6 +83,7 @@ class Row:
     sources: tuple[str, ...] = attrs.field(default=(), metadata={"column": "source"})
     interval_low_bytes: int | None = None
     interval_high_bytes: int | None = None
+    interval_confidence: float | None = None
     plateau_bytes: int | None = None
     left_over_bytes: int | None = None
     rate_per_s: float | None = None

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
+from concmem.comparison.intervals import Sample, median_interval
 from concmem.study.results.row import Row, RowStatus, joined
-from concmem.study.stats import Cost, cost, median_interval
+from concmem.study.stats import Cost, cost
 from concmem.study.store.records import Entry, Run, Study
 
 __all__ = ["by_memory", "costs", "costs_of", "counted_runs", "largest_rows", "rows", "rows_of_runs"]
@@ -68,10 +69,13 @@ def costs_of(every: Iterable[Row], workload: str) -> dict[str, Cost]:
     if workload == "spawn":
         return {}
     medians: dict[str, dict[int, int]] = {}
+    errors: dict[str, dict[int, int]] = {}
     for row in every:
         if row.has_rank and row.median_bytes is not None:
             medians.setdefault(row.program, {})[row.tasks] = row.median_bytes
-    lines = {program: line for program, by_tasks in medians.items() if (line := cost(by_tasks)) is not None}
+            errors.setdefault(row.program, {})[row.tasks] = max(row.over_bytes, row.error_bytes)
+    fitted = {program: cost(by_tasks, errors[program]) for program, by_tasks in medians.items()}
+    lines = {program: line for program, line in fitted.items() if line is not None}
     return {program: line for program, line in lines.items() if line.each_bytes > 0}
 
 
@@ -129,7 +133,7 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
     if not figures:
         return row
     peaks = [figure.bytes for figure in figures if figure.bytes is not None]
-    interval = median_interval(peaks)
+    interval = median_interval(Sample.of_figures(figures))
     measurements = [run.measurement for run in good if run.measurement is not None]
     rates = [run.rate_per_s for run in good if run.rate_per_s is not None]
     return attrs.evolve(
@@ -137,8 +141,9 @@ def _row(entry: Entry, tasks: int, runs: Sequence[Run], sleep_s: float) -> Row:
         median_bytes=round(statistics.median(peaks)),
         min_bytes=min(peaks),
         max_bytes=max(peaks),
-        interval_low_bytes=interval and round(interval[0]),
-        interval_high_bytes=interval and round(interval[1]),
+        interval_low_bytes=round(interval.low) if interval else None,
+        interval_high_bytes=round(interval.high) if interval else None,
+        interval_confidence=interval.confidence if interval else None,
         error_bytes=max(figure.error_bytes for figure in figures),
         over_bytes=max(figure.over_bytes for figure in figures),
         figure_statuses=tuple(dict.fromkeys(figure.status for figure in figures)),

@@ -1,0 +1,1 @@
+"""Compare commands by the memory that they need: statistics over several runs."""
