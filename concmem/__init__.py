@@ -23,8 +23,11 @@ if TYPE_CHECKING:
         CommandTooLong,
         ConcmemError,
         InvalidRequest,
+        InvalidType,
+        NotPermitted,
         RecordingError,
         SamplerError,
+        UnknownName,
         UnsupportedPlatform,
     )
     from concmem.host import Host
@@ -53,8 +56,10 @@ __all__ = [
     "Figure",
     "Host",
     "InvalidRequest",
+    "InvalidType",
     "LeftProcess",
     "Measurement",
+    "NotPermitted",
     "Process",
     "RecordingError",
     "Running",
@@ -63,6 +68,7 @@ __all__ = [
     "Source",
     "Survivor",
     "Timeline",
+    "UnknownName",
     "UnsupportedPlatform",
     "__version__",
     "load",
@@ -73,7 +79,8 @@ __all__ = [
 
 _MODULES = {
     "errors": "BadInterpreter BadWorkingDirectory CommandError CommandFailed CommandNotExecutable CommandNotFound"
-    " CommandTooLong ConcmemError InvalidRequest RecordingError SamplerError UnsupportedPlatform",
+    " CommandTooLong ConcmemError InvalidRequest InvalidType NotPermitted RecordingError SamplerError UnknownName"
+    " UnsupportedPlatform",
     "host": "Host",
     "model": "SCHEMA Exit Figure Measurement Process",
     "options": "DEVNULL PIPE STDOUT",

@@ -18,8 +18,11 @@ __all__ = [
     "CommandTooLong",
     "ConcmemError",
     "InvalidRequest",
+    "InvalidType",
+    "NotPermitted",
     "RecordingError",
     "SamplerError",
+    "UnknownName",
     "UnsupportedPlatform",
 ]
 
@@ -37,13 +40,21 @@ class ConcmemError(Exception):
     def _sentence(self) -> str:
         if isinstance(self, OSError) and self.strerror:
             return self.strerror if self.filename is None else f"{self.filename}: {self.strerror}"
-        return super().__str__()
+        return Exception.__str__(self)  # not KeyError's, which is the repr of the message
 
 
 class InvalidRequest(ConcmemError, ValueError):
     """An argument of `measure` is invalid. Nothing has run."""
 
     exit_code = 2
+
+
+class InvalidType(InvalidRequest, TypeError):
+    """An argument of `measure` has a type that it must not have. Nothing has run."""
+
+
+class UnknownName(InvalidRequest, KeyError):
+    """There is no user or group of this name. Nothing has run."""
 
 
 class UnsupportedPlatform(ConcmemError, NotImplementedError):
@@ -92,6 +103,16 @@ class BadInterpreter(CommandError, FileNotFoundError):
 
 class BadWorkingDirectory(CommandError, NotADirectoryError):
     """The requested working directory cannot be entered."""
+
+    exit_code = 125
+
+
+class NotPermitted(CommandError, PermissionError):
+    """
+    The kernel does not permit what an option requests for the command's process.
+
+    Examples are `user` without root, and a limit above the hard limit.
+    """
 
     exit_code = 125
 

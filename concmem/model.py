@@ -31,14 +31,15 @@ __all__ = [
     "Status",
 ]
 
-SCHEMA = 4
+SCHEMA = 5
 """
 The version of the stored form. Every file that is written contains it.
 
 1: the first. 2: added ``tree_peak_swap``, ``cgroup_parts``, ``maxima`` and ``swapped_bytes``; all have defaults, so
 files of version 1 can still be read. 3: added ``oom``, the exit reason ``oom`` and ``left_running``;
 ``sampler.survivors`` is a list of processes instead of a number, and both are read. 4: added the exit reason
-``cgroup_limit``, ``oom.limit_bytes`` and ``composition``.
+``cgroup_limit``, ``oom.limit_bytes`` and ``composition``. 5: added the exit reasons ``cpu_limit`` and
+``processes_limit``.
 """
 
 _SWAP_NOT_READ = Figure(None, "unavailable", "status VmSwap", note="it was not read")

@@ -8,18 +8,20 @@ All options of a measurement, each declared once.
 # Do not add `from __future__ import annotations`: `declared` reads the annotations as objects, not as strings.
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import IO, Annotated, Any, Literal, TypedDict, cast, get_args
 
 from concmem._classes.declaration import Option, Spelling, declared, documented
 from concmem.errors import InvalidRequest
-from concmem.units import parse_bytes, parse_seconds, parse_share
+from concmem.units import parse_bytes, parse_count, parse_cpus, parse_identity, parse_limits, parse_seconds, parse_share
 
 __all__ = [
     "DEFAULTS",
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "TARGET_SETUP_DEFAULTS",
     "Command",
     "Leftover",
     "MeasureOptions",
@@ -116,6 +118,49 @@ class Options(TypedDict, total=False):
                 "Kill CMD and its descendants after this time, such as 500ms, 60s, 2m. [default: none]",
                 metavar="TIME",
                 parse=parse_seconds,
+            ),
+        ),
+    ]
+    timeout_grace_s: Annotated[
+        float | None,
+        Option(
+            "At the timeout send SIGTERM to every process of the tree, and kill the tree this many seconds later. "
+            "Without it, the tree is killed at the timeout.",
+            check=_number(0, 1e9, or_none=True),
+            spelled=Spelling(
+                "--timeout-grace",
+                "Send SIGTERM at the timeout, and SIGKILL this time later. [default: SIGKILL at once]",
+                metavar="TIME",
+                parse=parse_seconds,
+            ),
+        ),
+    ]
+    cpu_limit_s: Annotated[
+        float | None,
+        Option(
+            "Kill the whole tree when it has used more CPU time than this many seconds: user and system time of all "
+            "its processes, living or waited for. It is read more often the closer the limit is. A command that ends "
+            "first keeps its own exit; compare `Measurement.user_s` + `Measurement.system_s` as well.",
+            check=_number(1e-6, 1e9, or_none=True),
+            spelled=Spelling(
+                "--cpu-limit",
+                "Kill CMD and its descendants after this CPU time, such as 500ms, 60s, 2m. [default: none]",
+                metavar="TIME",
+                parse=parse_seconds,
+            ),
+        ),
+    ]
+    processes_limit: Annotated[
+        int | None,
+        Option(
+            "Kill the whole tree when a reading finds more processes alive than this. Threads do not count. "
+            "``resource.RLIMIT_NPROC`` in `rlimits` counts all processes and threads of a user, and makes a fork fail.",
+            check=_number(1, 1 << 22, or_none=True),
+            spelled=Spelling(
+                "--processes-limit",
+                "Kill CMD and its descendants above this number of processes. [default: none]",
+                metavar="N",
+                parse=parse_count,
             ),
         ),
     ]
@@ -217,6 +262,91 @@ class Options(TypedDict, total=False):
         Mapping[str, str] | None,
         Option("The complete environment of the command; by default that of this process."),
     ]
+    rlimits: Annotated[
+        Mapping[int, int | tuple[int, int]] | None,
+        Option(
+            "Resource limits of the command: ``resource.RLIMIT_...`` to a soft and a hard limit, or one number for "
+            "both. Its children inherit them; each counts for itself, so RLIMIT_CPU and RLIMIT_AS limit no tree.",
+            is_set_up=True,
+            spelled=Spelling(
+                "--rlimits",
+                "Set CMD's resource limits, such as nofile=64,core=0,stack=8M:unlimited (soft:hard).",
+                metavar="LIMITS",
+                parse=parse_limits,
+            ),
+        ),
+    ]
+    cpus: Annotated[
+        Collection[int] | None,
+        Option(
+            "The CPUs that the command may run on, as in `os.sched_setaffinity`. The sampler is not bound to them.",
+            is_set_up=True,
+            spelled=Spelling(
+                "--cpus", "Run CMD on these CPUs only, such as 0-3,6. [default: all]", metavar="CPUS", parse=parse_cpus
+            ),
+        ),
+    ]
+    user: Annotated[
+        str | int | None,
+        Option(
+            "The user that runs the command, by name or number, as in `subprocess`. Its supplementary groups stay "
+            "those of this process, unless `extra_groups` is given.",
+            is_set_up=True,
+            spelled=Spelling(
+                "--user", "Run CMD as this user. [default: the own one]", metavar="USER", parse=parse_identity
+            ),
+        ),
+    ]
+    group: Annotated[
+        str | int | None,
+        Option(
+            "The group that runs the command, by name or number, as in `subprocess`.",
+            is_set_up=True,
+            spelled=Spelling(
+                "--group", "Run CMD as this group. [default: the own one]", metavar="GROUP", parse=parse_identity
+            ),
+        ),
+    ]
+    extra_groups: Annotated[
+        Iterable[str | int] | None,
+        Option(
+            "All supplementary groups of the command, by name or number, as in `subprocess`; at most 1,024.",
+            is_set_up=True,
+        ),
+    ]
+    umask: Annotated[
+        int,
+        Option(
+            "The command's mask of permissions for new files; -1 for that of this process, as in `subprocess`.",
+            default=-1,
+            is_set_up=True,
+        ),
+    ]
+    start_new_session: Annotated[
+        bool,
+        Option(
+            "Make the command the leader of a new session, as in `subprocess`. Ctrl-C in the terminal does not reach "
+            "it then.",
+            default=False,
+            is_set_up=True,
+        ),
+    ]
+    process_group: Annotated[
+        int | None,
+        Option(
+            "The process group of the command: 0 for a new one, else one of the same session, as in `subprocess`.",
+            is_set_up=True,
+        ),
+    ]
+    pass_fds: Annotated[
+        Collection[int],
+        Option(
+            "Descriptors of this process that the command gets under the same numbers, as in `subprocess`; at most 64. "
+            "All others are closed.",
+            default=(),
+            is_set_up=True,
+        ),
+    ]
     stdin: Annotated[Target, Option("As in `subprocess`: None, a file descriptor, a file or DEVNULL.")]
     stdout: Annotated[Target, Option("The same, or PIPE to return the output in the measurement.")]
     stderr: Annotated[Target, Option("The same, or STDOUT.")]
@@ -232,6 +362,9 @@ _DECLARED = {name: option for name, (_, option) in declared(Options).items()}
 
 DEFAULTS = cast(Options, {name: option.default for name, option in _DECLARED.items()})
 """The value of each option that is not given."""
+
+TARGET_SETUP_DEFAULTS = MappingProxyType({name: each.default for name, each in _DECLARED.items() if each.is_set_up})
+"""The same of those that the command's process sets before its exec."""
 
 
 def check_options(options: Options, function: str) -> None:

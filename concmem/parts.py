@@ -11,7 +11,17 @@ from concmem._escaping import escape_fields, escape_text
 __all__ = ["Composition", "Exit", "Figure", "OutOfMemory", "Process", "Reason", "Status"]
 
 Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
-Reason = Literal["exited", "signaled", "timeout", "memory_limit", "cgroup_limit", "interrupted", "oom"]
+Reason = Literal[
+    "exited",
+    "signaled",
+    "timeout",
+    "cpu_limit",
+    "memory_limit",
+    "cgroup_limit",
+    "processes_limit",
+    "interrupted",
+    "oom",
+]
 
 
 @attrs.frozen
@@ -88,7 +98,8 @@ class Exit:
             another user and could not be killed.
         reason: ``exited``; ``signaled``; ``oom``: a SIGKILL that concmem did not send, while the kernel's OOM killer
             killed processes (`OutOfMemory.certain` says whether that is proved); ``cgroup_limit``: the same, because
-            of `cgroup_limit_bytes`; or concmem killed the tree: ``timeout``, ``memory_limit``, ``interrupted``.
+            of `cgroup_limit_bytes`; or concmem ended the tree: ``timeout`` (also if SIGTERM was enough, see
+            `timeout_grace_s`), ``cpu_limit``, ``memory_limit``, ``processes_limit``, ``interrupted``.
     """
 
     code: int | None
@@ -117,6 +128,8 @@ class Exit:
             how = number if name == number else f"{number} ({name})"
         why = {
             "timeout": "timed out",
+            "cpu_limit": "over the limit on CPU time",
+            "processes_limit": "over the limit on processes",
             "memory_limit": "over the memory limit",
             "cgroup_limit": "over the limit of its control group",
             "interrupted": "interrupted",

@@ -257,8 +257,8 @@ def measure(cmd: Command, **options: Unpack[MeasureOptions]) -> concmem.Measurem
 
     Raises:
         InvalidRequest: An argument is invalid.
-        CommandNotFound, CommandNotExecutable, BadInterpreter, CommandTooLong, BadWorkingDirectory, CommandError: The
-            command could not be started, and does not run.
+        CommandNotFound, CommandNotExecutable, BadInterpreter, CommandTooLong, BadWorkingDirectory, NotPermitted,
+            CommandError: The command could not be started, and does not run.
         CommandFailed: With ``check=True``; it carries the measurement.
         SamplerError: The sampler could not be started, or was killed.
         UnsupportedPlatform: This is not Linux; or no control group can be made for `cgroup_limit_bytes`.

@@ -15,6 +15,9 @@ __all__ = [
     "format_seconds",
     "parse_bytes",
     "parse_count",
+    "parse_cpus",
+    "parse_identity",
+    "parse_limits",
     "parse_seconds",
     "parse_share",
     "signal_name",
@@ -158,3 +161,48 @@ def parse_share(text: str) -> float:
     if match is None:
         raise InvalidRequest(f"{text!r} is not a share such as 2% or 0.02")
     return float(match[1]) / (100 if match[2] else 1)
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """
+    ``"0-2,6"`` -> ``(0, 1, 2, 6)``: the list of taskset(1).
+
+    Raises:
+        InvalidRequest: The text is not a list of CPUs.
+    """
+    cpus: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part.strip())
+        if match is None or int(match[1]) > int(match[2] or match[1]):
+            raise InvalidRequest(f"{text!r} is not a list of CPUs such as 0-3,6")
+        cpus.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(sorted(cpus))
+
+
+def parse_identity(text: str) -> str | int:
+    """``"nobody"`` -> ``"nobody"``, ``"1000"`` -> ``1000``: the name or the number of a user or a group."""
+    return int(text) if text.isdecimal() else text
+
+
+def parse_limits(text: str) -> dict[int, tuple[int, int]]:
+    """
+    ``"nofile=64:128,core=0"`` -> ``{RLIMIT_NOFILE: (64, 128), RLIMIT_CORE: (0, 0)}``: soft and hard resource limits.
+
+    Amounts may have a unit as in `parse_bytes`. ``unlimited`` is -1, as ``resource.RLIM_INFINITY``.
+
+    Raises:
+        InvalidRequest: The text is not a list of limits.
+    """
+    import resource
+
+    limits = {}
+    for part in text.split(","):
+        name, _, amounts = part.strip().partition("=")
+        number = getattr(resource, f"RLIMIT_{name.upper()}", None)
+        if number is None:
+            known = sorted(each[7:].lower() for each in dir(resource) if each.startswith("RLIMIT_"))
+            raise InvalidRequest(f"{name!r} is not a resource; known are {', '.join(known)}")
+        soft, _, hard = amounts.partition(":")
+        pair = [-1 if each == "unlimited" else parse_bytes(each) for each in (soft, hard or soft)]
+        limits[number] = (pair[0], pair[1])
+    return limits

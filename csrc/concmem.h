@@ -15,10 +15,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CM_ABI 7
+#define CM_ABI 8
 #define CM_MAX_TRACKS 10
 #define CM_MAX_COLUMNS 8
-#define CM_MAX_FDS 8
+#define CM_MAX_FDS 72
+#define CM_PASSED_FDS 64 /* descriptors that the target gets besides its standard files; 8 are left for the sampler */
+#define CM_EXTRA_GROUPS 1024
+#define CM_RLIMITS 16
+#define CM_CPU_WORDS 128 /* of 64 CPUs each */
 #define CM_STREAMS 3
 #define CM_GROUP_FOLDERS 2
 
@@ -35,17 +39,36 @@
 #define CM_STAGE_CHDIR 2
 #define CM_STAGE_EXEC 3
 #define CM_STAGE_GROUP 4 /* the target's group, which has a limit */
+#define CM_STAGE_FDS 5
+#define CM_STAGE_SESSION 6
+#define CM_STAGE_PROCESS_GROUP 7
+#define CM_STAGE_CPUS 8
+#define CM_STAGE_EXTRA_GROUPS 9
+#define CM_STAGE_GID 10
+#define CM_STAGE_UID 11
+#define CM_STAGE_RLIMIT 16 /* plus the number of the resource */
 
 #define CM_REASON_NONE 0
 #define CM_REASON_TIMEOUT 1
 #define CM_REASON_MEMORY_LIMIT 2
 #define CM_REASON_INTERRUPTED 3
 #define CM_REASON_HOST_GONE 4
+#define CM_REASON_CPU_LIMIT 5
+#define CM_REASON_PROCESSES_LIMIT 6
 
 /* What happens to the remaining processes when the root has ended. */
 #define CM_LEFTOVER_WAIT 0
 #define CM_LEFTOVER_LEAVE 1
 #define CM_LEFTOVER_KILL 2
+
+/* What the target sets before its exec. */
+#define CM_SET_UMASK 1
+#define CM_SET_SESSION 2
+#define CM_SET_PROCESS_GROUP 4
+#define CM_SET_CPUS 8
+#define CM_SET_EXTRA_GROUPS 16
+#define CM_SET_GID 32
+#define CM_SET_UID 64
 
 /* Why page faults do not bound the tree's memory. */
 #define CM_FAULTS_KNOWN 0
@@ -140,6 +163,24 @@ struct cm_process {
     char comm[16];
 };
 
+/* What the target's process sets before its exec, as requested. It lies in the shared memory after everything else, so
+ * that a command without such a request does not touch its pages. */
+struct cm_target_setup {
+    uint32_t flags;   /* CM_SET_... */
+    uint32_t rlimits; /* a bit for each resource that has a limit */
+    uint64_t soft_limits[CM_RLIMITS];
+    uint64_t hard_limits[CM_RLIMITS];
+    uint32_t umask;
+    int32_t process_group;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t nextra_groups;
+    uint32_t npassed_fds;
+    int32_t passed_fds[CM_PASSED_FDS]; /* their numbers in the target */
+    uint32_t extra_groups[CM_EXTRA_GROUPS];
+    uint64_t cpus[CM_CPU_WORDS];
+};
+
 struct cm_head {
     char magic[8];
     uint32_t abi;
@@ -151,6 +192,9 @@ struct cm_head {
     uint64_t cpu_budget_ppm; /* of one CPU, what the sampler may spend; 0: the interval is fixed */
     uint64_t pss_budget_ppm;
     uint64_t timeout_ns;
+    uint64_t timeout_grace_ns; /* between SIGTERM and SIGKILL, or 0 */
+    uint64_t cpu_limit_ns;
+    uint64_t processes_limit;
     uint64_t memory_limit_bytes;
     uint64_t cgroup_limit_bytes; /* of the target's group, or 0; the sampler sets it if it makes the group */
     uint64_t signal_mask;
@@ -162,6 +206,8 @@ struct cm_head {
     /* The sampler is alone in a delegated group, and makes the target's group below it. */
     uint32_t is_delegated;
     int32_t debug_fd; /* where to print what the sampler does, or 0 */
+    uint32_t has_target_setup;
+    int32_t first_passed_fd; /* in the sampler; the others follow */
 
     /* the answer */
     uint32_t phase;
@@ -243,17 +289,20 @@ struct cm_head {
     uint64_t text_offset;
     uint64_t text_capacity;
     uint64_t text_bytes;
+    uint64_t target_setup_offset;
 
     struct cm_track tracks[CM_MAX_TRACKS];
 };
 
-/* What cm_launch starts. `fds[i]` becomes descriptor i of the new process; every other one is closed at its exec.
- * Without `envp` it has the caller's environment. */
+/* What cm_launch starts. `fds[i]` becomes descriptor `numbers[i]` of the new process, or i without `numbers`, whose
+ * first three must be 0, 1 and 2. Every other one is closed at its exec. Without `envp` it has the caller's
+ * environment. */
 struct cm_spawn {
     char **argv;
     char **envp;
     const char *cwd;
     int fds[CM_MAX_FDS];
+    int32_t *numbers;
     int nfds;
     int stage;
 };

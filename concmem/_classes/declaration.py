@@ -43,6 +43,7 @@ class Option(Record):
         default: Its default.
         check: Called with name and value; raises InvalidRequest if the value is invalid.
         source: The optional source that it requests.
+        is_set_up: Whether the command's process sets it before its exec.
         spelled: How the command spells it; None if the command does not have it.
     """
 
@@ -50,6 +51,7 @@ class Option(Record):
     default: Any = None
     check: Callable[[str, Any], None] | None = None
     source: str = ""
+    is_set_up: bool = False
     spelled: Spelling | None = None
 
 

@@ -16,6 +16,8 @@ __all__ = ["ending_phrase", "with_ending_note"]
 _BY = {
     "timeout": "by the timeout",
     "memory_limit": "by the memory limit",
+    "cpu_limit": "by the limit on CPU time",
+    "processes_limit": "by the limit on processes",
     "interrupted": "by an interrupt",
 }
 

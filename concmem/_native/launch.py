@@ -22,6 +22,7 @@ from concmem.errors import (
     CommandNotFound,
     CommandTooLong,
     ConcmemError,
+    NotPermitted,
     SamplerError,
 )
 from concmem.units import format_bytes
@@ -80,6 +81,10 @@ def launch_sampler(
         placed.append(2)
     if groups is not None:
         placed += _give_groups(memory.head, groups, len(placed))
+    if request.setup is not None:
+        memory.head.first_passed_fd = len(placed)
+        request.setup.write(memory.target_setup(), lib)
+        placed += request.setup.pass_fds
     words = [*_texts(groups.prefix if groups is not None else ()), *_sampler(), *_texts(request.argv)]
     argv = ffi.new("char *[]", [*words, ffi.NULL])
     pairs = _texts(request.envp or ())
@@ -131,6 +136,9 @@ def start_error(request: Request, stage: int, code: int) -> ConcmemError:
         return CommandError(code, f"cannot be executed: {small}", program)
     if code == errno.E2BIG:
         return CommandTooLong(code, f"arguments and environment of {size:,} bytes are more than Linux accepts", program)
+    if request.setup is not None and (refusal := request.setup.refusal(stage, lib)):
+        refused = NotPermitted if code in (errno.EPERM, errno.EACCES) else CommandError
+        return refused(code, f"{refusal}: {os.strerror(code)}", program)
     if stage != lib.CM_STAGE_EXEC:
         return SamplerError(code, f"the sampler could not start: {os.strerror(code)}", os.fspath(SAMPLER))
     path = _find_program(program, request)

@@ -245,6 +245,8 @@ def _reasons() -> dict[int, Reason]:
     return {
         lib.CM_REASON_TIMEOUT: "timeout",
         lib.CM_REASON_MEMORY_LIMIT: "memory_limit",
+        lib.CM_REASON_CPU_LIMIT: "cpu_limit",
+        lib.CM_REASON_PROCESSES_LIMIT: "processes_limit",
         lib.CM_REASON_INTERRUPTED: "interrupted",
         lib.CM_REASON_HOST_GONE: "interrupted",
     }

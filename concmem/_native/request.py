@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from concmem._classes.record import Record
 from concmem.errors import InvalidRequest
-from concmem.options import DEFAULTS, Command, Options, check_options, sources_of
+from concmem.options import DEFAULTS, TARGET_SETUP_DEFAULTS, Command, Options, check_options, sources_of
+
+if TYPE_CHECKING:
+    from concmem._native.target_setup import TargetSetup
 
 __all__ = ["Request"]
 
@@ -59,6 +62,15 @@ def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
     return tuple(pairs)
 
 
+def _setup(options: Options, program: str) -> TargetSetup | None:
+    values: Mapping[str, Any] = options
+    if all(values[name] is default for name, default in TARGET_SETUP_DEFAULTS.items()):
+        return None
+    from concmem._native.target_setup import TargetSetup
+
+    return TargetSetup.of(options, program)
+
+
 class Request(Record):
     """
     One measurement as it was requested.
@@ -70,6 +82,7 @@ class Request(Record):
         shown: The command as the caller gave it.
         options: The value of each option.
         extra: The names of the requested sources that are not read by default.
+        setup: What the command's process sets before its exec; None if nothing is requested.
     """
 
     argv: tuple[bytes, ...]
@@ -78,6 +91,7 @@ class Request(Record):
     shown: tuple[str, ...] | str
     options: Options
     extra: frozenset[str]
+    setup: TargetSetup | None
 
     @property
     def environment(self) -> tuple[bytes, ...]:
@@ -99,6 +113,7 @@ class Request(Record):
         Raises:
             TypeError: There is no such option.
             InvalidRequest: An argument is invalid.
+            CommandError: A descriptor of ``pass_fds`` is not open.
         """
         check_options(given, function)
         options: Options = {**DEFAULTS, **given}
@@ -111,4 +126,5 @@ class Request(Record):
             shown=os.fsdecode(argv[2]) if is_line else tuple([os.fsdecode(word) for word in argv]),
             options=options,
             extra=sources_of(given),
+            setup=_setup(options, os.fsdecode(argv[0])),
         )

@@ -128,9 +128,21 @@ class SharedMemory:
         head.cpu_budget_ppm = round(options["cpu_budget"] * 1e6) if interval_s is None else 0
         head.pss_budget_ppm = round(options["pss_budget"] * 1e6)
         head.timeout_ns = 0 if timeout_s is None else max(1, round(timeout_s * 1e9))
+        head.timeout_grace_ns = round((options["timeout_grace_s"] or 0) * 1e9)
+        head.cpu_limit_ns = round((options["cpu_limit_s"] or 0) * 1e9)
+        head.processes_limit = int(options["processes_limit"] or 0)
         head.memory_limit_bytes = int(options["memory_limit_bytes"] or 0)
         head.cgroup_limit_bytes = int(options["cgroup_limit_bytes"] or 0)
         head.leftover = _leftover()[options["leftover"]]
+
+    def target_setup(self) -> Any:
+        """Return the place of ``struct cm_target_setup``, all zero, and let the sampler read it."""
+        ffi, _ = native()
+        head = self.head
+        head.has_target_setup = 1
+        place = ffi.cast("char *", head) + head.target_setup_offset
+        ffi.buffer(place, ffi.sizeof("struct cm_target_setup"))[:] = bytes(ffi.sizeof("struct cm_target_setup"))
+        return ffi.cast("struct cm_target_setup *", place)
 
     def copy(self, offset: int, size: int) -> bytes:
         """Copy a part, cut off at the end of the memory: a hostile target can have written any offset into the head."""

@@ -199,9 +199,9 @@ def wait_for(running: Running, signals: Signals) -> EndedTree:
 
 def exit_code(ending: Ending, signals: Signals) -> int:
     """Return the exit status of ``concmem run``."""
-    if ending.reason == "timeout":
+    if ending.reason in ("timeout", "cpu_limit"):
         return 124
-    if ending.reason == "memory_limit":  # the root may have ended with 0 long before
+    if ending.reason in ("memory_limit", "processes_limit"):  # the root may have ended with 0 long before
         return 128 + signal.SIGKILL
     if ending.reason == "interrupted" and signals.stopped_by is not None:
         return 128 + signals.stopped_by

@@ -65,12 +65,12 @@ def run(
     \b
     Exit status: that of CMD, or 128 + n if signal n ended it, or
       2    an option was wrong; nothing was run
-      124  --timeout ended CMD
+      124  --timeout or --cpu-limit ended CMD
       125  concmem itself failed, or could not write an output file
       125  CMD ended with 0, but its figures or JSON could not be printed
       126  CMD could not be executed
       127  CMD was not found
-      137  --memory-limit or --cgroup-limit ended CMD (128 + SIGKILL)
+      137  a limit on memory or processes ended CMD (128 + SIGKILL)
 
     The first Ctrl-C goes to CMD. A second Ctrl-C, SIGTERM or SIGHUP kills CMD and its descendants. Other signals that
     are sent to concmem alone are passed on to CMD, except SIGKILL, SIGSTOP and faults (SIGSEGV, SIGABRT, ...). After

@@ -21,7 +21,7 @@ enum {
     CHANGED_SHARE = 64,        /* memory that changes by less than one part in so many stays the same */
     LATELY_NS = 20000000,      /* memory that has changed is expected to change again for so long */
     DEBT_PAUSE_NS = 100000000, /* the longest pause for what was spent beyond the ticks, such as on new processes */
-    LIMIT_PAUSE_NS = 20000000, /* with a memory limit, the longest pause between two ticks */
+    LIMIT_PAUSE_NS = 20000000, /* with a limit that is checked at ticks, the longest pause between two ticks */
     FIXED_PPM = 60000,         /* with a fixed interval, the share by which the parts of a tick pace themselves */
 };
 #define MILLION 1000000u
@@ -123,7 +123,7 @@ void budget_schedule(struct sampler *s, uint64_t began_ns, uint64_t pages)
     cost_ns += s->budget.before_ns < WAKE_UP * cost_ns ? s->budget.before_ns : WAKE_UP * cost_ns;
     s->budget.tick_ns = mean_ns == 0 ? cost_ns : mean_ns - mean_ns / SMOOTHING + cost_ns / SMOOTHING;
     uint64_t wait_ns = pause_ns(s, is_changing(&s->budget, pages, now_ns));
-    if (s->head->memory_limit_bytes != 0 && wait_ns > LIMIT_PAUSE_NS)
+    if ((s->head->memory_limit_bytes != 0 || s->head->processes_limit != 0) && wait_ns > LIMIT_PAUSE_NS)
         wait_ns = LIMIT_PAUSE_NS;
     ticks->due_ns = now_ns + wait_ns > began_ns + interval_ns ? now_ns + wait_ns : began_ns + interval_ns;
 }

@@ -11,15 +11,15 @@ enum {
     CHECK_NS = 250000000,    /* pause between two checks whether some process is still exiting */
 };
 
-/* Send SIGKILL through the descriptor of /proc/PID, which is bound to the process and not to its PID. Return false
+/* Send a signal through the descriptor of /proc/PID, which is bound to the process and not to its PID. Return false
  * if the process is gone. */
-static bool kill_member(struct sampler *s, struct member *m)
+static bool signal_member(struct sampler *s, struct member *m, int number)
 {
     int fd = m->dir_fd >= 0 ? m->dir_fd : member_open_dir(s, m);
     if (fd < 0)
         return fd != -ESRCH;
-    int error = syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 ? errno : 0;
-    DEBUG(m->pid, "SIGKILL", error);
+    int error = syscall(SYS_pidfd_send_signal, fd, number, NULL, 0) < 0 ? errno : 0;
+    DEBUG(m->pid, number == SIGKILL ? "SIGKILL" : number == SIGTERM ? "SIGTERM" : "SIGCONT", error);
     if (fd != m->dir_fd)
         close(fd);
     m->is_refused = error == EPERM;
@@ -33,6 +33,10 @@ static const char *reason_text(uint32_t reason)
         return "timeout";
     case CM_REASON_MEMORY_LIMIT:
         return "memory limit";
+    case CM_REASON_CPU_LIMIT:
+        return "CPU limit";
+    case CM_REASON_PROCESSES_LIMIT:
+        return "limit on processes";
     case CM_REASON_INTERRUPTED:
         return "interrupted";
     case CM_REASON_HOST_GONE:
@@ -49,8 +53,48 @@ void kill_begin(struct sampler *s, uint32_t reason)
     DEBUG_DETAIL(0, "the tree is killed", reason_text(reason), 0);
     s->ending.is_killing = true;
     s->ending.progress_ns = cm_now_ns();
-    s->head->reason = reason;
+    if (s->head->reason == CM_REASON_NONE) /* after the timeout it stays that */
+        s->head->reason = reason;
     tree_sources_thaw(s);
+}
+
+/* Return when the timeout acts next. */
+uint64_t kill_timeout_at(const struct sampler *s)
+{
+    const struct cm_head *head = s->head;
+    if (head->timeout_ns == 0)
+        return UINT64_MAX;
+    return head->start_ns + head->timeout_ns + (s->ending.is_terminating ? head->timeout_grace_ns : 0);
+}
+
+/* Send SIGTERM to every process of the tree once, and SIGCONT, so that stopped ones can act on it. Processes that are
+ * started later get none. */
+static void terminate_all(struct sampler *s)
+{
+    uint64_t now_ns = cm_now_ns() - s->head->start_ns;
+    s->ending.is_terminating = true;
+    s->head->reason = CM_REASON_TIMEOUT;
+    late_setup(s);
+    children_read(s, s->tree.children_fd, now_ns);
+    for (uint32_t i = 0; i < s->tree.nalive; i++) {
+        struct member *m = alive_at(s, i);
+        if (signal_member(s, m, SIGTERM))
+            signal_member(s, m, SIGCONT);
+        children_read_of(s, m, now_ns);
+    }
+    if (!s->head->root_ended && tree_find(s, s->head->root_pid) == NULL) /* /proc is another PID namespace's */
+        kill(s->head->root_pid, SIGTERM);
+}
+
+/* At the timeout send SIGTERM, and SIGKILL after the grace; without a grace SIGKILL at once. */
+void kill_at_timeout(struct sampler *s, uint64_t now_ns)
+{
+    if (now_ns < kill_timeout_at(s) || s->ending.is_killing)
+        return;
+    if (s->head->timeout_grace_ns != 0 && !s->ending.is_terminating)
+        terminate_all(s);
+    else
+        kill_begin(s, CM_REASON_TIMEOUT);
 }
 
 /*
@@ -64,7 +108,7 @@ static uint64_t kill_walk(struct sampler *s)
     children_read(s, s->tree.children_fd, now_ns);
     for (uint32_t i = 0; i < s->tree.nalive;) {
         struct member *m = alive_at(s, i);
-        if (!m->is_killed && !kill_member(s, m)) {
+        if (!m->is_killed && !signal_member(s, m, SIGKILL)) {
             fault_ledger_depart(s, m);
             tree_remove(s, m);
             continue; /* another member has moved to this place */

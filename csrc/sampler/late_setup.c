@@ -9,14 +9,16 @@
 
 #include "sampler/sampler.h"
 
-/* Replace the standard files by /dev/null. Otherwise a pipe that the target writes to would be closed when the sampler
- * ends, not when the target closes it. */
-static void close_standard_files(void)
+/* Replace the standard files by /dev/null, and close the descriptors that were passed to the target. Otherwise a pipe
+ * that the target writes to would be closed when the sampler ends, not when the target closes it. */
+static void close_target_files(const struct sampler *s)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
         dup2(null, fd);
     close(null);
+    for (uint32_t i = 0; s->target_setup != NULL && i < s->target_setup->npassed_fds; i++)
+        close(s->head->first_passed_fd + (int)i);
 }
 
 /*
@@ -77,7 +79,7 @@ void late_setup(struct sampler *s)
     self_store_size(s);
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     raise_priority(s);
-    close_standard_files();
+    close_target_files(s);
     if (!proc_is_of_own_namespace(s))
         track_set_missing(&s->head->tracks[CM_CHILDREN], ESRCH,
                           "/proc belongs to another PID namespace: mount the right one (unshare --mount-proc)");

@@ -15,11 +15,6 @@ enum {
 };
 enum { ON_SIGNAL, ON_HOST, ON_EXIT_RECORD, POLLED };
 
-static uint64_t timeout_at(const struct sampler *s)
-{
-    return s->head->timeout_ns != 0 ? s->head->start_ns + s->head->timeout_ns : UINT64_MAX;
-}
-
 static sigset_t signals(void)
 {
     sigset_t set;
@@ -66,8 +61,8 @@ static void wait_for_first_tick(struct sampler *s)
 {
     uint64_t until_ns = s->ticks.due_ns, now_ns;
     sigset_t set = signals();
-    if (timeout_at(s) < until_ns)
-        until_ns = timeout_at(s);
+    if (kill_timeout_at(s) < until_ns)
+        until_ns = kill_timeout_at(s);
     while (!is_finished(s) && (now_ns = cm_now_ns()) < until_ns) {
         struct timespec left = {.tv_nsec = (long)(until_ns - now_ns)};
         int number = (int)syscall(SYS_rt_sigtimedwait, &set, NULL, &left, sizeof(uint64_t));
@@ -97,11 +92,13 @@ static int open_polled(struct sampler *s, struct pollfd *polled)
 
 /*
  * The root has ended. Unless the rest of its tree is waited for, make the last reading. Then kill the rest, as for a
- * limit, or leave it to the next subreaper or init, as the kernel does with all orphans.
+ * limit, or leave it to the next subreaper or init, as the kernel does with all orphans. Between SIGTERM and SIGKILL of
+ * a timeout do neither.
  */
 static void end_after_root(struct sampler *s)
 {
-    if (!s->head->root_ended || s->head->leftover == CM_LEFTOVER_WAIT || s->ending.is_killing || s->ending.is_finished)
+    if (!s->head->root_ended || s->head->leftover == CM_LEFTOVER_WAIT || s->ending.is_killing ||
+        s->ending.is_terminating || s->ending.is_finished)
         return;
     late_setup(s);
     tick(s, cm_now_ns());
@@ -121,8 +118,10 @@ static uint64_t longest_wait_ns(const struct sampler *s)
     uint64_t now_ns = cm_now_ns(), until_ns = s->ticks.due_ns;
     if (s->ending.is_killing)
         return KILL_PAUSE_NS;
-    if (timeout_at(s) < until_ns)
-        until_ns = timeout_at(s);
+    if (kill_timeout_at(s) < until_ns)
+        until_ns = kill_timeout_at(s);
+    if (s->cpu_limit.due_ns < until_ns)
+        until_ns = s->cpu_limit.due_ns;
     uint64_t wait_ns = minus(until_ns, now_ns);
     return s->exit_records.fd >= 0 && wait_ns > RECORDS_PAUSE_NS ? RECORDS_PAUSE_NS : wait_ns;
 }
@@ -147,8 +146,8 @@ static void run_until_finished(struct sampler *s, struct pollfd *polled)
         if (polled[ON_HOST].revents)
             kill_begin(s, CM_REASON_HOST_GONE);
         uint64_t now_ns = cm_now_ns();
-        if (now_ns >= timeout_at(s))
-            kill_begin(s, CM_REASON_TIMEOUT);
+        kill_at_timeout(s, now_ns);
+        cpu_limit_check(s, now_ns);
         if (s->ending.is_killing) {
             late_setup(s);
             polled[ON_HOST].fd = -1;

@@ -74,6 +74,23 @@ static void finish(struct sampler *s, int done_fd)
         return; /* the host sees the exit instead */
 }
 
+/* Start the target with the descriptors that it gets besides its standard files. Not inlined: few commands need the
+ * stack for it. */
+static __attribute__((noinline)) int start_set_up(struct sampler *s, struct cm_spawn *spawn,
+                                                  const struct cm_setup *setup)
+{
+    const struct cm_target_setup *target = s->target_setup;
+    int32_t numbers[CM_MAX_FDS] = {0, 1, 2};
+    if (target->npassed_fds > CM_PASSED_FDS)
+        return -EINVAL;
+    for (uint32_t i = 0; i < target->npassed_fds; i++) {
+        spawn->fds[spawn->nfds] = s->head->first_passed_fd + (int)i;
+        numbers[spawn->nfds++] = target->passed_fds[i];
+    }
+    spawn->numbers = target->npassed_fds > 0 ? numbers : NULL;
+    return cm_start(spawn, setup, NULL);
+}
+
 int main(int argc, char **argv)
 {
     struct sampler *s = &sampler;
@@ -119,6 +136,8 @@ int main(int argc, char **argv)
     memory_files_begin(s);
     head->start_ns = cm_now_ns();
     budget_begin(s);
+    if (head->has_target_setup)
+        s->target_setup = (const void *)(s->base + head->target_setup_offset);
     s->ticks.due_ns = s->ticks.row_ns =
         head->start_ns + (head->interval_ns < FIRST_TICK_NS ? head->interval_ns : FIRST_TICK_NS);
 
@@ -129,13 +148,15 @@ int main(int argc, char **argv)
         .dies_with_parent = true,
         .may_use_shell = true,
         .groups = s->sources.groups,
+        .target = s->target_setup,
     };
-    int pid = cm_start(&spawn, &setup, NULL);
+    int pid = s->target_setup != NULL ? start_set_up(s, &spawn, &setup) : cm_start(&spawn, &setup, NULL);
     if (pid < 0)
         return fail(head, spawn.stage, -pid);
     head->root_pid = pid;
     DEBUG(pid, "started: the root", 0);
     tree_sources_started(s);
+    cpu_limit_begin(s);
     head->alive = head->max_alive = head->max_threads = 1;
     __atomic_store_n(&head->phase, CM_PHASE_RUNNING, __ATOMIC_RELEASE);
 

@@ -195,6 +195,7 @@ struct member {
     uint32_t peak_hwm;                         /* largest high-water mark, KiB */
     uint32_t peak_hugetlb, peak_swap;          /* largest readings, KiB */
     uint64_t faults;                           /* page faults of all its threads when stat was last read */
+    uint64_t cpu_ns;                           /* with a limit on CPU time: the last reading, children included */
     uint64_t pss_faults;                       /* when PSS was last read: its page faults */
     uint32_t pss_rss;                          /* and its RSS in pages; */
     bool pss_read;                             /* false if PSS has not been read yet */
@@ -345,9 +346,18 @@ void lower_bound_add(const struct sampler *s, struct member *m);
 void lower_bound_use_pss(struct sampler *s);
 void lower_bound_tick(struct sampler *s, bool swapped);
 
+/* cpu_limit.c: the limit on the tree's CPU time */
+struct cpu_limit {
+    uint64_t due_ns; /* when the CPU time is read next; UINT64_MAX: never */
+    uint64_t cpus;   /* that the tree can use at once */
+};
+void cpu_limit_begin(struct sampler *s);
+void cpu_limit_check(struct sampler *s, uint64_t now_ns);
+
 /* kill.c: kill the tree */
 struct ending {
     bool is_killing;
+    bool is_terminating;        /* at the timeout, SIGTERM was sent; SIGKILL follows */
     bool is_finished;           /* no child is left, or the remaining ones are left behind */
     uint64_t walks;             /* through the tree, to kill it */
     bool is_refused;            /* the kernel does not permit to kill some process of the tree */
@@ -357,6 +367,8 @@ struct ending {
 };
 void kill_begin(struct sampler *s, uint32_t reason);
 void kill_sweep(struct sampler *s);
+void kill_at_timeout(struct sampler *s, uint64_t now_ns);
+uint64_t kill_timeout_at(const struct sampler *s);
 
 /* reap.c: reap processes. Returns true if more may be left. */
 bool reap_some(struct sampler *s);
@@ -420,7 +432,8 @@ void tree_sources_thaw(const struct sampler *s);
 /* sampler.c. One static object, all zero at first. `sources` is last: most of it is not touched in a short run. */
 struct sampler {
     struct cm_head *head;
-    char *base; /* the shared memory, as bytes */
+    char *base;                                 /* the shared memory, as bytes */
+    const struct cm_target_setup *target_setup; /* in the shared memory, or NULL */
     int proc_fd;
     int recording_fd;
     int own_pid;
@@ -443,6 +456,7 @@ struct sampler {
     struct memory_files memory_files;
     struct group_charge group_charge;
     struct exit_records exit_records;
+    struct cpu_limit cpu_limit;
     struct ending ending;
     struct tree_sources sources;
 };

@@ -176,5 +176,7 @@ void tick(struct sampler *s, uint64_t now_ns)
         if (is_limit_reached && is_over_limit(s, &sums, high))
             kill_begin(s, CM_REASON_MEMORY_LIMIT);
     }
+    if (head->processes_limit != 0 && sums.processes > head->processes_limit)
+        kill_begin(s, CM_REASON_PROCESSES_LIMIT);
     budget_schedule(s, now_ns, sums.rss + excess);
 }

@@ -105,6 +105,7 @@ struct cm_stat {
     uint64_t flags;        /* PF_... of the kernel */
     uint64_t faults;       /* page faults */
     uint64_t child_faults; /* of children that it waited for */
+    uint64_t child_cpu_ticks;
     uint64_t major_faults; /* of both, those that waited for a disk */
     uint64_t cpu_ticks;    /* user and system */
     int threads;
@@ -223,8 +224,12 @@ struct cm_setup {
     bool dies_with_parent;
     bool may_use_shell;      /* argv has a free place in front, for a script without #! that is passed to /bin/sh */
     struct cm_group *groups; /* the CM_GROUPS groups that it starts in, or NULL */
+    const struct cm_target_setup *target; /* or NULL */
 };
 int cm_start(struct cm_spawn *spawn, const struct cm_setup *setup, int *pidfd);
+
+/* target_setup.c */
+int cm_target_set_up(const struct cm_target_setup *setup, volatile int *stage);
 
 /* exec.c */
 int cm_exec(char **argv, char **envp, bool shell);

@@ -47,23 +47,40 @@ static void close_from(int first)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Move `fds[i]` to descriptor i. First duplicate each descriptor that has another number, to one above all of these
+static bool is_one_of(int fd, const int32_t *numbers, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (numbers[i] == fd)
+            return true;
+    return false;
+}
+
+/* Move `fds[i]` to its number. First duplicate each descriptor that has another number, to one that is not among these
  * numbers, because its number may be the target of another descriptor. */
 static int place_fds(const struct cm_spawn *spawn)
 {
     int copies[CM_MAX_FDS];
     for (int i = 0; i < spawn->nfds; i++) {
-        copies[i] = i;
-        if (spawn->fds[i] == i && fcntl(i, F_SETFD, 0) == 0)
+        int number = spawn->numbers != NULL ? spawn->numbers[i] : i, least = spawn->nfds;
+        copies[i] = number;
+        if (spawn->fds[i] == number && fcntl(number, F_SETFD, 0) == 0)
             continue;
-        copies[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, CM_MAX_FDS);
+        do
+            copies[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, least);
+        while (spawn->numbers != NULL && is_one_of(copies[i], spawn->numbers, spawn->nfds) && (least = copies[i] + 1));
         if (copies[i] < 0 && errno == EBADF && i <= STDERR_FILENO) /* the host runs without this standard file */
             copies[i] = open("/dev/null", O_RDWR);                 /* open may return descriptor i itself */
         if (copies[i] < 0)
             return errno;
     }
-    for (int i = 0; i < spawn->nfds; i++)
-        if (copies[i] != i && dup2(copies[i], i) < 0)
+    for (int i = 0; i < spawn->nfds; i++) {
+        int number = spawn->numbers != NULL ? spawn->numbers[i] : i;
+        if (copies[i] != number && dup2(copies[i], number) < 0)
+            return errno;
+    }
+    close_from(spawn->numbers != NULL ? STDERR_FILENO + 1 : spawn->nfds);
+    for (int i = STDERR_FILENO + 1; spawn->numbers != NULL && i < spawn->nfds; i++)
+        if (fcntl(spawn->numbers[i], F_SETFD, 0) < 0)
             return errno;
     return 0;
 }
@@ -91,16 +108,18 @@ static int set_up_and_exec(struct child *child)
     int error = enter_groups(child);
     if (error != 0)
         return error;
-    child->stage = CM_STAGE_SETUP;
+    child->stage = CM_STAGE_FDS;
     error = place_fds(spawn);
     if (error != 0)
         return error;
-    close_from(spawn->nfds);
     child->stage = CM_STAGE_CHDIR;
     if (spawn->cwd != NULL && chdir(spawn->cwd) < 0)
         return errno;
+    if (child->setup->target != NULL && (error = cm_target_set_up(child->setup->target, &child->stage)) != 0)
+        return error;
     /* If the sampler is killed, the kernel kills the root too. It sends this signal when the parent thread exits, and
-     * the sampler has only one thread. An exec keeps the setting; a fork of the target does not inherit it. */
+     * the sampler has only one thread. An exec keeps the setting; a change of the user clears it, and a fork of the
+     * target does not inherit it. */
     child->stage = CM_STAGE_EXEC;
     if (child->setup->dies_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return errno;

@@ -88,6 +88,8 @@ int64_t cm_layout(struct cm_head *head)
             at += aligned((uint64_t)2 * RING * RING_ROW_BYTES);
         }
     }
+    head->target_setup_offset = at;
+    at += aligned(sizeof(struct cm_target_setup));
     head->size = at;
     return (int64_t)at;
 }

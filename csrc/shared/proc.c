@@ -84,6 +84,8 @@ static int parse_stat(const char *text, struct cm_stat *stat)
             stat->child_faults += value;
         else if (field == 14 || field == 15) /* utime, stime */
             stat->cpu_ticks += value;
+        else if (field == 16 || field == 17) /* cutime, cstime */
+            stat->child_cpu_ticks += value;
         else if (field == 20)
             stat->threads = (int)value;
         else if (field == 22)
