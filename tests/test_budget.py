@@ -73,7 +73,6 @@ def test_a_memory_limit_is_watched_closely() -> None:
     """A debt of the budget does not let a tree grow unseen: two readings are at most 20 ms apart, not 100 or more."""
     m = concmem.measure(CREW, cpu_budget=0.001, memory_limit_bytes=1 << 40)
     free = concmem.measure(CREW, cpu_budget=0.001)
-    assert m.sampler.ticks > free.sampler.ticks
     assert np.median(np.diff(m.timeline.t_s[-10:])) < np.median(np.diff(free.timeline.t_s[-4:]))
 
 

@@ -160,15 +160,39 @@ def test_processes_that_leave_the_group() -> None:
 def test_exit_records_of_every_process() -> None:
     """1,000 runs of `true` by a shell are 1,000 processes, each with its own mark and CPU time."""
     m = concmem.measure("i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done", taskstats=True)
-    assert m.exit.ok and m.sampler.lost_exit_records == 0
-    assert Counter(process.comm for process in m.processes) == {"true": 1000, "sh": 1}
+    assert m.exit.ok
+    names = Counter(process.comm for process in m.processes)
+    lost = m.sampler.lost_exit_records  # if programs outside of the test end by the thousand
+    assert names["sh"] == 1 and 1000 - lost <= names["true"] <= 1000
     for process in m.processes[1:]:
         assert process.peak.status == "bounded" and process.peak.bytes is not None
         assert 0 < process.peak.bytes < 4 * MIB
         assert process.user_s is not None
         assert process.ppid == m.processes[0].pid
-    assert m.sampler.unseen == 0
+    assert m.sampler.unseen == 0 or lost
     assert m.peak.status == "bounded"
+
+
+SLOW_ENDS = """
+import mmap, os
+memory = mmap.mmap(-1, 512 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_NOHUGEPAGE)
+for at in range(0, len(memory), 4096):
+    memory[at] = 1
+for _ in range(20):
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+"""
+
+
+@needs("taskstats")
+def test_a_process_that_frees_much_is_one_process() -> None:
+    """Its exit record comes some 20 ms before it is a zombie. Lists of children that are read in between show it."""
+    m = concmem.measure([sys.executable, "-c", SLOW_ENDS], taskstats=True, interval_s=0.001)
+    assert m.exit.ok
+    assert 21 - m.sampler.lost_exit_records <= len(m.processes) <= 21
+    assert len({process.pid for process in m.processes}) == len(m.processes)
 
 
 MANY_THREADS = """

@@ -174,7 +174,7 @@ void fault_window_read(struct sampler *s, struct member *m, struct fault_window 
     w->unknown += m->unknown_pages;
     if (shared > s->fault_ledger.largest_shared)
         s->fault_ledger.largest_shared = shared;
-    entry->own = stat.faults;
+    m->faults = entry->own = stat.faults;
     entry->children = stat.child_faults;
     entry->major = stat.major_faults;
     entry->departed = 0;

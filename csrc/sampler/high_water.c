@@ -12,7 +12,7 @@
 enum {
     STATUS_SHARE = 50,         /* status takes one part in so many of the time, */
     STATUS_READING_NS = 11000, /* at about this time per process */
-    FEW_THREADS = 100,         /* stat sums over every thread */
+    LONGEST_PAUSE = 4 * UNCHANGED_TICKS,
 };
 
 /* Return by how many pages the mark exceeds the present RSS. Without `windows`, only a mark above everything read
@@ -24,21 +24,13 @@ static uint32_t hwm_above_rss(const struct sampler *s, const struct member *m, u
     return (windows || hwm > known) && pages > rss ? pages - rss : 0;
 }
 
-/* A write to a shared page makes a private copy. RSS does not change, but the minor faults do. A single process
- * shares no page with another process of the tree. */
-static void read_faults(struct sampler *s, struct member *m)
-{
-    struct cm_stat stat;
-    if (s->tree.nalive > 1 && m->rows[CM_STATUS][CM_STATUS_THREADS] < FEW_THREADS && member_read_stat(s, m, &stat) == 0)
-        m->faults = stat.faults;
-}
-
 static bool read_status_of(struct sampler *s, struct member *m, uint64_t t_ns)
 {
     uint32_t row[CM_MAX_COLUMNS];
     if (m->is_zombie || m->shares_parent_memory || member_read(s, m, CM_STATUS, row) != 0)
         return false;
     m->status_rss = m->rows[CM_STATM][CM_STATM_RSS];
+    m->status_faults = m->faults;
     m->status_tick = s->head->ticks;
     m->status_ns = t_ns;
     memcpy(m->rows[CM_STATUS], row, sizeof row);
@@ -46,11 +38,24 @@ static bool read_status_of(struct sampler *s, struct member *m, uint64_t t_ns)
         m->peak_hugetlb = row[CM_STATUS_HUGETLB];
     if (row[CM_STATUS_SWAP] > m->peak_swap)
         m->peak_swap = row[CM_STATUS_SWAP];
-    read_faults(s, m);
     return true;
 }
 
-/* Read status of as many members as its share of the time allows, in turn. Skip members whose RSS has not changed. */
+/* Return whether to leave out a member whose RSS has not changed. Its mark rises by page faults only: until the ledger
+ * finds some, the pauses double. */
+static bool may_skip(const struct sampler *s, const struct member *m)
+{
+    bool is_same = m->rows[CM_STATM][CM_STATM_RSS] == m->status_rss && m->faults == m->status_faults;
+    return is_same && s->head->ticks - m->status_tick < m->status_pause;
+}
+
+static void set_pause(struct member *m, bool is_same)
+{
+    uint32_t pause = is_same ? 2 * m->status_pause : UNCHANGED_TICKS;
+    m->status_pause = pause < LONGEST_PAUSE ? pause : LONGEST_PAUSE;
+}
+
+/* Read status of as many members as its share of the time allows, in turn. */
 static uint32_t read_next(struct sampler *s, uint64_t since_ns, uint64_t t_ns)
 {
     uint64_t readings = since_ns / STATUS_SHARE / STATUS_READING_NS;
@@ -59,11 +64,11 @@ static uint32_t read_next(struct sampler *s, uint64_t since_ns, uint64_t t_ns)
     uint32_t largest_excess = 0;
     for (uint64_t n = 0; n < readings && n < s->tree.nalive; n++) {
         struct member *m = alive_at(s, s->high_water.cursor++ % s->tree.nalive);
-        if (m->rows[CM_STATM][CM_STATM_RSS] == m->status_rss && s->head->ticks - m->status_tick < UNCHANGED_TICKS)
-            continue;
-        if (!read_status_of(s, m, t_ns))
+        uint32_t rss_before = m->status_rss, hwm_before = m->rows[CM_STATUS][CM_STATUS_HWM];
+        if (may_skip(s, m) || !read_status_of(s, m, t_ns))
             continue;
         uint32_t hwm = m->rows[CM_STATUS][CM_STATUS_HWM], excess = hwm_above_rss(s, m, hwm, false);
+        set_pause(m, m->status_rss == rss_before && hwm == hwm_before);
         if (hwm > m->peak_hwm)
             m->peak_hwm = hwm;
         if (excess > largest_excess)

@@ -75,6 +75,7 @@ static bool scan(struct sampler *s, uint64_t now_ns, uint64_t until_ns)
         next = last - MAX_PIDS + 1;
         all = false;
     }
+    s->pid_scan.new_pid_tick = s->head->ticks;
     for (; next <= last && cm_now_ns() < until_ns; next++)
         s->pid_scan.unseen += is_unseen(s, next, now_ns);
     s->pid_scan.last_pid = next - 1;

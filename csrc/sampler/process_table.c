@@ -51,9 +51,9 @@ struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_sta
 {
     struct cm_head *head = s->head;
     struct cm_process *known = table_find_row(s, pid, s->ticks.completed_ns);
-    /* The PID of a zombie is not free, however long ago its exit record came. A row that ended before the zombie
-     * started is another process. */
-    if (known == NULL && stat->state == 'Z') {
+    /* The exit record comes before the process frees its memory, which takes long if it has much, and before it is a
+     * zombie, whose PID is not free either. Only a row that ended before this process started is another process. */
+    if (known == NULL && stat->start_ticks != 0) {
         known = table_find_row(s, pid, 0);
         if (known != NULL && since_boot_ns(head->start_ns + known->end_ns) + TICK_NS < stat->start_ticks * TICK_NS)
             known = NULL;

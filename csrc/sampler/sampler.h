@@ -189,6 +189,8 @@ struct member {
     uint64_t name_due_ns, name_pause_ns;       /* when its name and arguments are read next, and the pause before it */
     uint32_t rows[CM_SOURCES][CM_MAX_COLUMNS]; /* the last reading of each source */
     uint32_t status_rss;                       /* when status was last read: its RSS in pages, */
+    uint64_t status_faults;                    /* its page faults, */
+    uint32_t status_pause;                     /* the pause until the next reading in ticks, if it stays the same, */
     uint64_t status_tick;                      /* the tick, */
     uint64_t status_ns;                        /* and the time since the start */
     uint32_t peak_rss;                         /* largest reading, pages */
@@ -267,6 +269,7 @@ struct pid_scan {
     int32_t last_pid, pid_max; /* the last PID that was checked; the kernel's pid_max */
     uint32_t unseen;           /* of the PIDs since the last tick, how many were free again */
     uint64_t complete_ns;      /* the last tick at which every allocated PID had been checked */
+    uint64_t new_pid_tick;     /* the last tick at which there was a new PID */
     bool is_checking;          /* the process that is added now was found by its PID */
 };
 void pid_scan_begin(struct sampler *s);

@@ -2,7 +2,7 @@
  * The set of processes: the sampler's descendants.
  *
  * A new process has a new PID, and pid_scan.c checks every PID that was allocated since the last tick. The `children`
- * files of /proc are read every few ticks, and when not every new PID could be checked.
+ * files of /proc are read every few ticks while there are new PIDs on the machine, and when not all could be checked.
  *
  * The sampler is a subreaper, so a daemon whose parents have exited becomes its own child and stays in the tree. A
  * process is added if its parent is a member. It is removed only when it has ended: the kernel's lists can miss living
@@ -13,6 +13,11 @@
 #include <sys/resource.h>
 
 #include "sampler/sampler.h"
+
+enum {
+    NEW_PID_TICKS = 2 * UNCHANGED_TICKS, /* a process may be found so many ticks after it got its PID */
+    NO_PID_TICKS = 16 * UNCHANGED_TICKS,
+};
 
 void tree_open(struct sampler *s)
 {
@@ -44,7 +49,8 @@ static void read_lists(struct sampler *s, uint64_t now_ns)
 void tree_discover(struct sampler *s, uint64_t now_ns)
 {
     bool complete = pid_scan_tick(s, now_ns);
-    if (complete && s->head->ticks % UNCHANGED_TICKS != 1)
+    bool has_new_pid = s->head->ticks - s->pid_scan.new_pid_tick <= NEW_PID_TICKS;
+    if (complete && s->head->ticks % (has_new_pid ? UNCHANGED_TICKS : NO_PID_TICKS) != 1)
         return;
     read_lists(s, now_ns);
     if (s->threads.are_several)
