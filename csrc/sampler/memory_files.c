@@ -171,7 +171,12 @@ void memory_files_tick(struct sampler *s, uint64_t t_ns)
     files->bytes = files->unmapped_bytes = 0;
     if (track_wanted(s, CM_CGROUP))
         return;
-    uint64_t in_all = machine_bytes(s);
+    uint64_t with_recording = machine_shared_bytes();
+    if (with_recording != files->with_recording) { /* else the recording has not grown either */
+        files->with_recording = with_recording;
+        files->in_all = minus(with_recording, own_bytes(s));
+    }
+    uint64_t in_all = files->in_all;
     keep_least(&files->least_others, in_all);
     if (in_all <= files->least_others + MARGIN_BYTES) {
         files->closed = (struct standing){0};

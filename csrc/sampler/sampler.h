@@ -396,6 +396,8 @@ struct memory_files {
     uint64_t bytes;    /* at this tick, if they were searched for */
     uint64_t due_ns;
     uint64_t unmapped_bytes; /* of them, more than all processes map */
+    uint64_t with_recording; /* the machine's shared memory at the last tick, */
+    uint64_t in_all;         /* and without the recording */
     uint64_t least_others;   /* the least shared memory that the rest of the machine had so far */
     struct standing closed;  /* what it has gained since */
 };
