@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         NotPermitted,
         RecordingError,
         SamplerError,
+        Undecided,
         UnknownName,
         UnsupportedPlatform,
     )
@@ -68,6 +69,7 @@ __all__ = [
     "Source",
     "Survivor",
     "Timeline",
+    "Undecided",
     "UnknownName",
     "UnsupportedPlatform",
     "__version__",
@@ -79,8 +81,8 @@ __all__ = [
 
 _MODULES = {
     "errors": "BadInterpreter BadWorkingDirectory CommandError CommandFailed CommandNotExecutable CommandNotFound"
-    " CommandTooLong ConcmemError InvalidRequest InvalidType NotPermitted RecordingError SamplerError UnknownName"
-    " UnsupportedPlatform",
+    " CommandTooLong ConcmemError InvalidRequest InvalidType NotPermitted RecordingError SamplerError Undecided"
+    " UnknownName UnsupportedPlatform",
     "host": "Host",
     "model": "SCHEMA Exit Figure Measurement Process",
     "options": "DEVNULL PIPE STDOUT",

@@ -22,6 +22,7 @@ __all__ = [
     "NotPermitted",
     "RecordingError",
     "SamplerError",
+    "Undecided",
     "UnknownName",
     "UnsupportedPlatform",
 ]
@@ -71,6 +72,12 @@ class SamplerError(ConcmemError, OSError):
 
 class RecordingError(ConcmemError, ValueError):
     """A stored measurement cannot be read: it is damaged, of a newer schema, or not from concmem."""
+
+
+class Undecided(ConcmemError, ValueError):
+    """A figure was compared with a limit that lies in its range. `Figure.compare` returns ``undecided`` instead."""
+
+    exit_code = 1
 
 
 class CommandError(ConcmemError, OSError):

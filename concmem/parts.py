@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Union
 
 import attrs
 
 from concmem._escaping import escape_fields, escape_text
 
-__all__ = ["Composition", "Exit", "Figure", "OutOfMemory", "Process", "Reason", "Status"]
+__all__ = ["Composition", "Exit", "Figure", "Limit", "OutOfMemory", "Process", "Reason", "Status", "Verdict"]
 
 Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
 Reason = Literal[
@@ -24,10 +24,20 @@ Reason = Literal[
 ]
 
 
-@attrs.frozen
+Verdict = Literal["over", "under", "undecided"]
+"""What `Figure.compare` returns."""
+
+Limit = Union[int, float, str, "Figure"]
+"""What a figure can be compared with: bytes, a text such as ``"200 MB"`` or ``"1.5 GiB"``, or another figure."""
+
+
+@attrs.frozen(order=False)
 class Figure:
     """
     One amount of memory with its source and its error.
+
+    ``figure > "200 MB"`` and the other comparisons answer if every amount in the range gives the same answer, and raise
+    `Undecided` otherwise. `compare` has a third answer instead. ``==`` compares all attributes.
 
     Attributes:
         bytes: The amount, or None if the status is ``unavailable``.
@@ -63,6 +73,40 @@ class Figure:
         if self.bytes is None or self.status == "sampled":
             return None
         return self.bytes + self.error_bytes
+
+    def compare(self, limit: Limit) -> Verdict:
+        """
+        Compare the true amount with a limit.
+
+        Args:
+            limit: Bytes, a text such as ``"200 MB"`` or ``"1.5 GiB"`` (see `concmem.units.parse_bytes`), or a figure.
+
+        Returns:
+            ``over`` if the true amount is certainly larger than the limit, ``under`` if it is certainly not, and
+            ``undecided`` if the limit lies in the range from `low_bytes` to `high_bytes`, or nothing is known.
+
+        Raises:
+            InvalidRequest: The limit is not an amount.
+        """
+        from concmem._figures.comparing import limit_range, verdict
+
+        return verdict(self, *limit_range(limit))
+
+    def __gt__(self, limit: Limit) -> bool:
+        from concmem._figures.comparing import is_larger
+
+        return is_larger(self, limit)
+
+    def __ge__(self, limit: Limit) -> bool:
+        from concmem._figures.comparing import is_larger
+
+        return is_larger(self, limit, or_equal=True)
+
+    def __le__(self, limit: Limit) -> bool:
+        return not self > limit
+
+    def __lt__(self, limit: Limit) -> bool:
+        return not self >= limit
 
     def __str__(self) -> str:
         from concmem.units import format_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import pickle
 import subprocess
@@ -28,6 +29,73 @@ def measured() -> concmem.Measurement:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
+
+
+COMPARED = [
+    # a figure from 70 to 120
+    (Figure(100, "bounded", "wait4", error_bytes=20, over_bytes=30), 69, "over", ">", ">="),
+    (Figure(100, "bounded", "wait4", error_bytes=20, over_bytes=30), 70, "undecided", ">="),
+    (Figure(100, "bounded", "wait4", error_bytes=20, over_bytes=30), 100, "undecided"),
+    (Figure(100, "bounded", "wait4", error_bytes=20, over_bytes=30), 120, "under", "<="),
+    (Figure(100, "bounded", "wait4", error_bytes=20, over_bytes=30), 121, "under", "<=", "<"),
+    (Figure(100, "exact", "statm"), 99.5, "over", ">", ">="),
+    (Figure(100, "exact", "statm"), 100, "under", "<=", ">="),
+    (Figure(100, "exact", "statm"), 100.5, "under", "<", "<="),
+    (Figure(100, "sampled", "statm"), 99, "over", ">", ">="),
+    (Figure(100, "sampled", "statm"), 1e18, "undecided"),
+    (Figure(100, "upper_bound", "status"), 99, "undecided"),
+    (Figure(100, "upper_bound", "status"), 100, "under", "<="),
+    (Figure(3 * MIB, "exact", "statm"), "3 MB", "over", ">", ">="),
+    (Figure(3 * MIB, "exact", "statm"), "3 MiB", "under", "<=", ">="),
+    (Figure(3 * MIB, "exact", "statm"), "4M", "under", "<", "<="),
+    (Figure(100, "exact", "statm"), Figure(50, "bounded", "statm", error_bytes=49), "over", ">", ">="),
+    (Figure(100, "exact", "statm"), Figure(50, "bounded", "statm", error_bytes=50), "undecided", ">="),
+    (Figure(100, "exact", "statm"), Figure(100, "sampled", "statm"), "under", "<="),
+    (Figure(100, "exact", "statm"), Figure(101, "sampled", "statm"), "under", "<", "<="),
+    (Figure(100, "exact", "statm"), Figure(None, "unavailable", "cgroup", note="no cgroup"), "undecided"),
+    (Figure(None, "unavailable", "cgroup", note="no cgroup"), 100, "undecided"),
+]
+
+
+@pytest.mark.parametrize("case", COMPARED, ids=str)
+def test_figures_are_compared_with_limits(case: Any) -> None:
+    """An answer is given if every amount in the range gives it; else `compare` says so and the operators raise."""
+    figure, limit, expected, *true = case
+    assert figure.compare(limit) == expected
+    for sign, opposite in ((">", "<="), ("<=", ">"), (">=", "<"), ("<", ">=")):
+        compared = getattr(operator, {">": "gt", "<=": "le", ">=": "ge", "<": "lt"}[sign])
+        if sign in true or opposite in true:
+            assert compared(figure, limit) is (sign in true)
+            continue
+        with pytest.raises(errors.Undecided) as raised:
+            compared(figure, limit)
+        assert isinstance(raised.value, ValueError) and "\n" not in str(raised.value)
+
+
+def test_the_errors_of_comparisons() -> None:
+    """The sentence has the limit as it was given and both ends; what is not an amount is refused."""
+    bounded = Figure(100 * MIB, "bounded", "wait4", 30 * MIB)
+    with pytest.raises(
+        errors.Undecided, match=r"the figure or 110 MB: the figure is at least 100 MiB, and at most 130 MiB;"
+    ):
+        bounded > "110 MB"  # noqa: B015
+    with pytest.raises(errors.Undecided, match="at least 100 MiB, and no upper end is known"):
+        assert Figure(100 * MIB, "sampled", "statm") < "1 GiB"
+    with pytest.raises(errors.Undecided, match="cannot be compared with 1 GiB: it is unavailable: no cgroup here"):
+        assert Figure(None, "unavailable", "cgroup", note="no cgroup here") < "1 GiB"
+    with pytest.raises(errors.InvalidRequest, match="'much' is not an amount"):
+        bounded.compare("much")
+    for wrong in (None, True, [1], float("nan"), b"1"):
+        with pytest.raises(TypeError, match="a limit must be bytes, a text such as '200 MB' or a figure"):
+            bounded.compare(wrong)  # type: ignore[arg-type]
+    assert "1 MB" < bounded and 1 << 40 > bounded  # noqa: SIM300 -- the reflected operators
+    assert bounded == Figure(100 * MIB, "bounded", "wait4", 30 * MIB) and len({bounded, bounded}) == 1
+
+
+def test_a_measured_figure_is_compared(measured: concmem.Measurement) -> None:
+    """A program that holds 8 MiB in two processes is over 1 MB, and under 1 GiB."""
+    assert measured.peak > "1 MB" and measured.peak < "1 GiB"
+    assert (measured.peak.compare(1 << 20), measured.peak.compare("1GiB")) == ("over", "under")
 
 
 @pytest.mark.parametrize(

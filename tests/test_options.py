@@ -194,6 +194,7 @@ r: concmem.Running = concmem.start(["true"], timeout_s=1)
 concmem.measure(["true"], interval=0.01)
 concmem.measure(["true"], leftover="keep")
 concmem.start(["true"], check=True)
+small: bool = m.peak < "200 MB" and m.peak <= 1 << 30 and not m.peak > m.root_peak_rss and m.peak.compare(1.5) == "over"
 """
 
 

@@ -82,6 +82,8 @@ def _missing(source: str) -> str:
     for name in ("taskstats", "cgroup"):
         if f"{name}=True" in source and not usable[name].usable:
             return f"{name} is not usable here: {usable[name].why_not}"
+    if "user=" in source and os.geteuid() != 0:
+        return "only root may run a command as another user"
     return ""
 
 
