@@ -13,6 +13,7 @@ from concmem._version import __version__
 TYPE_CHECKING = False  # for a type checker this name is True, as in `typing`, which takes longer to import
 
 if TYPE_CHECKING:
+    from concmem.comparison import Comparison, compare
     from concmem.errors import (
         BadInterpreter,
         BadWorkingDirectory,
@@ -52,6 +53,7 @@ __all__ = [
     "CommandNotExecutable",
     "CommandNotFound",
     "CommandTooLong",
+    "Comparison",
     "ConcmemError",
     "Exit",
     "Figure",
@@ -73,6 +75,7 @@ __all__ = [
     "UnknownName",
     "UnsupportedPlatform",
     "__version__",
+    "compare",
     "load",
     "measure",
     "probe",
@@ -80,6 +83,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "comparison": "Comparison compare",
     "errors": "BadInterpreter BadWorkingDirectory CommandError CommandFailed CommandNotExecutable CommandNotFound"
     " CommandTooLong ConcmemError InvalidRequest InvalidType NotPermitted RecordingError SamplerError Undecided"
     " UnknownName UnsupportedPlatform",

@@ -26,19 +26,26 @@ EVERY = options.declared(options.MeasureOptions)
 
 @pytest.mark.parametrize(
     ("function", "declared"),
-    [(concmem.measure, options.MeasureOptions), (concmem.start, options.Options)],
-    ids=["measure", "start"],
+    [
+        (concmem.measure, options.MeasureOptions),
+        (concmem.start, options.Options),
+        (concmem.compare, options.Options),
+    ],
+    ids=["measure", "start", "compare"],
 )
 def test_the_signature_has_every_option(function: Callable[..., Any], declared: Any) -> None:
     """Name, type and default of each option are in the signature, and its type is in the annotations."""
     command, *given = inspect.signature(function).parameters.values()
-    assert command.name == "cmd" and command.default is command.empty
+    assert command.name in ("cmd", "commands") and command.default is command.empty
     expected = {name: (kind, option.default) for name, (kind, option) in options.declared(declared).items()}
+    own = [each for each in given if each.name not in expected]
+    assert not own or [(own[0].name, own[0].default), function] == [("runs", 10), concmem.compare]
+    given = given[len(own) :]
     assert {each.name: (each.annotation, each.default) for each in given} == expected
     assert all(each.kind is each.KEYWORD_ONLY for each in given)
     hints = typing.get_type_hints(function)
     assert {name: hints[name] for name in expected} == {name: kind for name, (kind, _) in expected.items()}
-    assert hints["return"] in (concmem.Measurement, concmem.Running)
+    assert hints["return"] in (concmem.Measurement, concmem.Running, concmem.Comparison)
 
 
 @pytest.mark.parametrize("function", [concmem.measure, concmem.start], ids=["measure", "start"])

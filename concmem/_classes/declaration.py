@@ -73,6 +73,7 @@ class _Described:
 
     def __init__(self, function: Any, table: dict[str, tuple[Any, Option]]) -> None:
         self.__wrapped__ = type(function)(function.__code__, function.__globals__, function.__name__)
+        self.__wrapped__.__kwdefaults__ = function.__kwdefaults__
         self._annotations = function.__annotations__
         self._table = table
 

@@ -149,6 +149,10 @@ class Layout:
         """Add a text, wrapped; without one an empty line."""
         self._add(wrap(_shown(text), self.width), bold)
 
+    def cut(self, text: str, width: int) -> str:
+        """Return a text escaped and at most `width` wide."""
+        return _cut(_shown(text), width)
+
     def line(self, line: str) -> None:
         """Add a line, which is cut if it is too wide."""
         self._add([_cut(_shown(line), self.width)], bold=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from concmem._files.proc import check_proc
-from concmem.cli._streams import FAILED, report_error, sentence
+from concmem.cli._streams import FAILED
 from concmem.cli._waiting import Signals, exit_code, wait_for
 from concmem.running import start
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from concmem.options import Options
 
 __all__ = ["measure_command"]
-
-_STANDARD_OUTPUT = Path("-")
 
 
 def measure_command(
@@ -61,32 +59,9 @@ def _show(measurement: Measurement, explain: bool) -> None:
 
 
 def _write(measurement: Measurement, of: str, path: Path) -> bool:
-    """Write one requested file, and print an error. Return whether it was written."""
-    from concmem.export.outputs import save
+    """Write one requested file. A measurement is written as JSON, whatever the ending."""
+    from concmem.cli._write import write_output
 
-    try:
-        if of == "measurement":
-            _write_json(measurement, path)
-        else:
-            save(of, measurement.timeline if of == "timeline" else measurement, path)
-    except OSError as error:
-        if path == _STANDARD_OUTPUT and isinstance(error, BrokenPipeError):
-            return True  # closed pipe: it changes the exit status only if CMD ended with 0
-        error.filename = "standard output" if path == _STANDARD_OUTPUT else str(path)
-        report_error(error, sentence(error))
-        return False
-    return True
-
-
-def _write_json(measurement: Measurement, path: Path) -> None:
-    """Write JSON to a file with any ending, or to standard output."""
-    from concmem._files.atomic import write_whole
-    from concmem.export.outputs import content
-
-    text = content("measurement", ".json", measurement)
-    if path == _STANDARD_OUTPUT:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(text)
-        sys.stdout.flush()
-    else:
-        write_whole(path, text)
+    if of == "measurement":
+        return write_output(of, ".json", measurement, path)
+    return write_output(of, path.suffix.lower(), measurement.timeline if of == "timeline" else measurement, path)

@@ -1,1 +1,23 @@
-"""Compare commands by the memory that they need: statistics over several runs."""
+"""Compare commands by the memory that they need: repeat them in turn, and judge whether a difference is real."""
+
+from concmem.comparison.candidates import Hooks
+from concmem.comparison.change import Change, Estimate
+from concmem.comparison.engine import compare
+from concmem.comparison.line import Line
+from concmem.comparison.result import CommandResult, CommandRun, Comparison
+from concmem.comparison.session import HookFailed, Step
+from concmem.comparison.slope import Slope
+
+__all__ = [
+    "Change",
+    "CommandResult",
+    "CommandRun",
+    "Comparison",
+    "Estimate",
+    "HookFailed",
+    "Hooks",
+    "Line",
+    "Slope",
+    "Step",
+    "compare",
+]

@@ -20,7 +20,8 @@ class Output(NamedTuple):
     One format.
 
     Attributes:
-        of: What is written: ``measurement``, ``timeline``, ``chart``, ``study``, ``comparison``, ``claims``, ``page``.
+        of: What is written: ``measurement``, ``timeline``, ``chart``; ``commands`` (compared), ``commands chart``;
+            ``study``, ``comparison`` (of studies), ``claims``, ``page``.
         ending: The ending of the file, such as ``.csv``.
         writer: ``module:function``, imported on first use. The function returns the content as text or bytes.
         needs: ``module:function``, which raises an error if a library is missing; "" if none is needed.
@@ -33,6 +34,7 @@ class Output(NamedTuple):
 
 
 _CHARTS = "concmem.report.charts.measurement"
+_COMMANDS = "concmem.report.charts.commands"
 _TABLES = "concmem.report.tables"
 
 OUTPUTS = (
@@ -42,6 +44,12 @@ OUTPUTS = (
     Output("chart", ".svg", f"{_CHARTS}:svg", needs=f"{_CHARTS}:need_extra"),
     Output("chart", ".png", f"{_CHARTS}:png", needs=f"{_CHARTS}:need_extra"),
     Output("chart", ".html", f"{_CHARTS}:html", needs=f"{_CHARTS}:need_extra"),
+    Output("commands", ".json", "concmem.export.hyperfine:commands_json"),
+    Output("commands", ".csv", "concmem.export.hyperfine:commands_csv"),
+    Output("commands", ".md", f"{_TABLES}.commands:commands_markdown"),
+    Output("commands chart", ".svg", f"{_COMMANDS}:svg", needs=f"{_COMMANDS}:need_extra"),
+    Output("commands chart", ".png", f"{_COMMANDS}:png", needs=f"{_COMMANDS}:need_extra"),
+    Output("commands chart", ".html", f"{_COMMANDS}:html", needs=f"{_COMMANDS}:need_extra"),
     Output("study", ".md", f"{_TABLES}.peaks:markdown"),
     Output("study", ".csv", f"{_TABLES}.formats:csv_text"),
     Output("study", ".json", f"{_TABLES}.formats:study_json"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from concmem.model import Measurement
 
-__all__ = ["chart", "html", "need_extra", "png", "svg"]
+__all__ = ["InScript", "chart", "html", "need_extra", "png", "svg"]
 
 _WINDOWS = 1500
 """More points than a chart has pixels across, so that merging points changes nothing visible."""
@@ -40,10 +40,11 @@ def _wrapped(text: str, width: int = 100) -> list[str]:
     return textwrap.wrap(text, width, max_lines=2, placeholder=" ...")
 
 
-class _InScript(json.JSONEncoder):
+class InScript(json.JSONEncoder):
     """JSON for a script element. ``</script>`` would end the element even within a string."""
 
     def encode(self, o: Any) -> str:
+        """Return a value as JSON without "<"."""
         return super().encode(o).replace("<", "\\u003c")
 
 
@@ -108,5 +109,5 @@ def png(measurement: Measurement) -> bytes:
 def html(measurement: Measurement) -> str:
     """Return the chart of a measurement's timeline as a page that needs no network."""
     text = io.StringIO()
-    chart(measurement).save(text, format="html", inline=True, json_kwds={"cls": _InScript})
+    chart(measurement).save(text, format="html", inline=True, json_kwds={"cls": InScript})
     return text.getvalue()
