@@ -15,7 +15,7 @@ from concmem._classes.lazy import Lazy
 from concmem._files.stored_form import NOT_STORED
 from concmem.errors import InvalidRequest
 from concmem.host import Host
-from concmem.parts import Composition, Exit, Figure, OutOfMemory, Process, Reason, Status
+from concmem.parts import Composition, Exit, Figure, OutOfMemory, Process, Reason, Status, cpu_percent
 from concmem.sampler_report import LeftProcess, SamplerReport
 from concmem.timeline import Timeline
 
@@ -39,7 +39,7 @@ The version of the stored form. Every file that is written contains it.
 files of version 1 can still be read. 3: added ``oom``, the exit reason ``oom`` and ``left_running``;
 ``sampler.survivors`` is a list of processes instead of a number, and both are read. 4: added the exit reason
 ``cgroup_limit``, ``oom.limit_bytes`` and ``composition``. 5: added the exit reasons ``cpu_limit`` and
-``processes_limit``.
+``processes_limit``, context switches, read and written bytes, and of each process also page faults, USS and VMS.
 """
 
 _SWAP_NOT_READ = Figure(None, "unavailable", "status VmSwap", note="it was not read")
@@ -69,6 +69,9 @@ class Measurement(Lazy):
             the measurement if some still run.
         user_s, system_s: CPU time of all processes that the sampler or an ancestor reaped.
         minor_faults, major_faults: Page faults of the same processes.
+        voluntary_switches, involuntary_switches: Their context switches, because they waited and because another task
+            had to run. None in a file of schema 4 or older, like the next two.
+        read_bytes, written_bytes: What they read from storage and wrote to it. What the page cache had is not read.
         processes: Every process that was seen, in the order in which they were found.
         max_alive: The largest number of processes that were seen alive at once.
         max_threads: The largest number of threads that were seen alive at once, over the whole tree.
@@ -122,7 +125,16 @@ class Measurement(Lazy):
     oom: OutOfMemory | None = None
     left_running: tuple[LeftProcess, ...] = ()
     start_monotonic_s: float = 0.0
+    voluntary_switches: int | None = None
+    involuntary_switches: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
     schema: int = attrs.field(default=SCHEMA, repr=False)
+
+    @property
+    def cpu_percent(self) -> float:
+        """CPU time of the tree as a percentage of `tree_wall_s`: 100 is one CPU that was always busy."""
+        return cpu_percent(self.user_s + self.system_s, self.tree_wall_s)
 
     @property
     def figures(self) -> dict[str, Figure]:

@@ -8,7 +8,18 @@ import attrs
 
 from concmem._escaping import escape_fields, escape_text
 
-__all__ = ["Composition", "Exit", "Figure", "Limit", "OutOfMemory", "Process", "Reason", "Status", "Verdict"]
+__all__ = [
+    "Composition",
+    "Exit",
+    "Figure",
+    "Limit",
+    "OutOfMemory",
+    "Process",
+    "Reason",
+    "Status",
+    "Verdict",
+    "cpu_percent",
+]
 
 Status = Literal["exact", "bounded", "sampled", "upper_bound", "unavailable"]
 Reason = Literal[
@@ -225,6 +236,11 @@ class Composition:
     swapped_bytes: int
 
 
+def cpu_percent(cpu_s: float, wall_s: float) -> float:
+    """Return CPU time as a percentage of a time: 100 is one CPU that was always busy. 0 if the time is 0."""
+    return 100 * cpu_s / wall_s if wall_s > 0 else 0.0
+
+
 @attrs.frozen
 class Process:
     """
@@ -240,6 +256,12 @@ class Process:
         user_s, system_s: Its CPU time and that of the children it waited for; None if the sampler neither reaped it nor
             received its exit record.
         argv_is_cut: Whether `argv` is incomplete: at most 4 KiB of arguments are kept of each process.
+        minor_faults, major_faults: Its page faults and those of the children it waited for; None if the sampler neither
+            reaped it nor received its exit record, like the next four. The exit record has no children.
+        voluntary_switches, involuntary_switches: Its context switches: it waited, or another task had to run.
+        read_bytes, written_bytes: What it read from storage and wrote to it. What the page cache had is not read.
+        peak_uss_bytes: The largest reading of its own memory that no other process maps (USS); None if it was not read.
+        peak_vms_bytes: The largest size of its address space (VMS), resident or not; None if it was not read.
     """
 
     pid: int
@@ -252,3 +274,18 @@ class Process:
     user_s: float | None = None
     system_s: float | None = None
     argv_is_cut: bool = False
+    minor_faults: int | None = None
+    major_faults: int | None = None
+    voluntary_switches: int | None = None
+    involuntary_switches: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    peak_uss_bytes: int | None = None
+    peak_vms_bytes: int | None = None
+
+    @property
+    def cpu_percent(self) -> float | None:
+        """Its CPU time as a percentage of the time from `start_s` to `end_s`; None if the CPU time is unknown."""
+        if self.user_s is None or self.system_s is None:
+            return None
+        return cpu_percent(self.user_s + self.system_s, self.end_s - self.start_s)

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CM_ABI 8
+#define CM_ABI 9
 #define CM_MAX_TRACKS 10
 #define CM_MAX_COLUMNS 8
 #define CM_MAX_FDS 72
@@ -137,6 +137,16 @@ struct cm_track {
     struct cm_column columns[CM_MAX_COLUMNS];
 };
 
+/* What the kernel counts of a process and of the children that it waited for. */
+struct cm_usage {
+    uint64_t minor_faults;
+    uint64_t major_faults;
+    uint64_t voluntary_switches;
+    uint64_t involuntary_switches;
+    uint64_t read_bytes;    /* from storage, */
+    uint64_t written_bytes; /* and to it */
+};
+
 struct cm_process {
     int32_t pid;
     int32_t ppid;
@@ -155,6 +165,9 @@ struct cm_process {
     uint64_t duplicate_bytes; /* of its RSS, what further mappings of the same pages can have added */
     uint64_t hugetlb_bytes;
     uint64_t swap_bytes;
+    uint64_t mapped_bytes; /* largest size of its address space (VMS), */
+    uint64_t unique_bytes; /* and of its USS, in the readings */
+    struct cm_usage usage;
     uint32_t inexact_windows; /* windows in which a spike can be missing */
     uint32_t text_offset;
     uint32_t text_bytes;
@@ -264,8 +277,7 @@ struct cm_head {
     uint64_t maxrss_largest_bytes;
     uint64_t user_ns;
     uint64_t system_ns;
-    uint64_t minor_faults;
-    uint64_t major_faults;
+    struct cm_usage usage;
 
     /* sources that the kernel keeps for the whole tree */
     uint64_t cgroup_peak_bytes;

@@ -151,7 +151,7 @@ def test_arrays() -> None:
 @pytest.mark.parametrize(
     ("source", "columns"),
     [
-        ("statm", ["rss", "shared"]),
+        ("statm", ["rss", "shared", "vms"]),
         ("status", ["hwm", "swap", "threads", "page_tables", "hugetlb", "shmem", "pinned"]),
         ("smaps_rollup", ["pss", "uss", "swap_pss", "lazy_free", "thp"]),
         ("children", ["processes", "unseen"]),

@@ -91,6 +91,7 @@ class Parts:
 
     def _process(self, process: ObservedProcess, marks: Marks) -> Process:
         timed = process.was_reaped or process.has_exit_record
+        counts = process.counts if timed else None
         return Process(
             pid=process.pid,
             ppid=process.ppid,
@@ -102,6 +103,14 @@ class Parts:
             user_s=process.user_ns / 1e9 if timed else None,
             system_s=process.system_ns / 1e9 if timed else None,
             argv_is_cut=process.arguments_are_cut,
+            minor_faults=None if counts is None else counts.minor_faults,
+            major_faults=None if counts is None else counts.major_faults,
+            voluntary_switches=None if counts is None else counts.voluntary_switches,
+            involuntary_switches=None if counts is None else counts.involuntary_switches,
+            read_bytes=None if counts is None else counts.read_bytes,
+            written_bytes=None if counts is None else counts.written_bytes,
+            peak_uss_bytes=process.unique_bytes or None,
+            peak_vms_bytes=process.mapped_bytes or None,
         )
 
     def _maxima(self) -> dict[str, int]:
@@ -150,7 +159,7 @@ class Parts:
     def build(self) -> Measurement:
         """Build the complete measurement."""
         observed, known = self._observed, self._known
-        head = observed.head
+        head, counts = observed.head, observed.counts
         return Measurement(
             command=self._request.shown,
             exit=self.exit,
@@ -162,8 +171,12 @@ class Parts:
             tree_wall_s=head.end_ns / 1e9,
             user_s=head.user_ns / 1e9,
             system_s=head.system_ns / 1e9,
-            minor_faults=head.minor_faults,
-            major_faults=head.major_faults,
+            minor_faults=counts.minor_faults,
+            major_faults=counts.major_faults,
+            voluntary_switches=counts.voluntary_switches,
+            involuntary_switches=counts.involuntary_switches,
+            read_bytes=counts.read_bytes,
+            written_bytes=counts.written_bytes,
             processes=tuple(map(self._process, observed.processes, self._marks)),
             max_alive=head.max_alive,
             max_threads=head.max_threads,

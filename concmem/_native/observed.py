@@ -25,7 +25,7 @@ __all__ = ["Head", "Observed", "ObservedProcess", "observe"]
 
 
 class Head(StructRow):
-    """Fields of ``struct cm_head``, in its order. Arrays are bytes."""
+    """Fields of ``struct cm_head``, in its order. Arrays and structs are bytes."""
 
     interval_ns: int
     cpu_budget_ppm: int
@@ -79,8 +79,7 @@ class Head(StructRow):
     maxrss_largest_bytes: int
     user_ns: int
     system_ns: int
-    minor_faults: int
-    major_faults: int
+    usage: bytes
     cgroup_peak_bytes: int
     cgroup_parts: bytes
     group_held_bytes: int
@@ -100,8 +99,19 @@ class Head(StructRow):
     text_bytes: int
 
 
+class Usage(StructRow):
+    """``struct cm_usage``: what the kernel counted of one process, or of all that were reaped."""
+
+    minor_faults: int
+    major_faults: int
+    voluntary_switches: int
+    involuntary_switches: int
+    read_bytes: int
+    written_bytes: int
+
+
 class ObservedProcess(StructRow):
-    """Fields of ``struct cm_process``, in its order. Arrays are bytes."""
+    """Fields of ``struct cm_process``, in its order. Arrays and structs are bytes."""
 
     pid: int
     ppid: int
@@ -120,12 +130,20 @@ class ObservedProcess(StructRow):
     duplicate_bytes: int
     hugetlb_bytes: int
     swap_bytes: int
+    mapped_bytes: int
+    unique_bytes: int
+    usage: bytes
     inexact_windows: int
     text_offset: int
     text_bytes: int
     flags: int
     wait_status: int
     comm: bytes
+
+    @property
+    def counts(self) -> Usage:
+        """What the kernel counted of it."""
+        return Usage(_integers(self.usage))
 
     @property
     def name(self) -> str:
@@ -205,6 +223,11 @@ class Observed:
     def sources(self) -> dict[str, ObservedSource]:
         """What became of each source, by its name, in the order of the tracks."""
         return read_sources(self._structs)
+
+    @property
+    def counts(self) -> Usage:
+        """What the kernel counted of all processes that were reaped."""
+        return Usage(_integers(self.head.usage))
 
     @property
     def reason(self) -> Reason | None:

@@ -54,13 +54,13 @@ _CODES = {"int32_t": "i", "uint32_t": "I", "uint64_t": "Q", "uint8_t": "B"}
 
 
 def struct_layout(name: str, fields: tuple[str, ...]) -> struct.Struct:
-    """Return the layout of fields of a C struct. They must be in the struct's order. Arrays are read as bytes."""
+    """Return the layout of fields of a C struct. They must be in the struct's order. Arrays and structs are bytes."""
     ffi, _ = native()
     known = dict(ffi.typeof(name).fields)
     form, at = "=", 0
     for field in fields:
         kind, offset = known[field].type, known[field].offset
-        form += f"{offset - at}x" + (f"{ffi.sizeof(kind)}s" if kind.kind == "array" else _CODES[kind.cname])
+        form += f"{offset - at}x" + (f"{ffi.sizeof(kind)}s" if kind.kind in ("array", "struct") else _CODES[kind.cname])
         at = offset + ffi.sizeof(kind)
     return struct.Struct(f"{form}{ffi.sizeof(name) - at}x")
 

@@ -44,7 +44,9 @@ static void store_record(struct cm_process *entry, const struct arrival *arrival
     const struct cm_exit_record *record = &arrival->record;
     if (record->hwm_bytes > entry->exit_record_bytes)
         entry->exit_record_bytes = record->hwm_bytes;
+    keep_largest(&entry->mapped_bytes, record->mapped_bytes);
     if (!(entry->flags & CM_PROCESS_REAPED)) {
+        usage_add(&entry->usage, &record->usage);
         entry->user_ns += record->user_ns;
         entry->system_ns += record->system_ns;
     }

@@ -42,9 +42,11 @@ bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns)
         if (m->is_zombie)
             mark_alive(s, m);
         if (m->shares_parent_memory)
-            row[CM_STATM_RSS] = row[CM_STATM_SHARED] = 0;
+            row[CM_STATM_RSS] = row[CM_STATM_SHARED] = row[CM_STATM_MAPPED] = 0;
         if (row[CM_STATM_RSS] > m->peak_rss)
             m->peak_rss = row[CM_STATM_RSS];
+        if (row[CM_STATM_MAPPED] > m->peak_mapped)
+            m->peak_mapped = row[CM_STATM_MAPPED];
         return true;
     }
     if (error != -ENODATA && error != -ESRCH) {

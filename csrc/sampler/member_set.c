@@ -60,6 +60,8 @@ void tree_remove(struct sampler *s, struct member *m)
     DEBUG(m->pid, "removed", 0);
     if (entry != NULL) {
         entry->rss_bytes = (uint64_t)m->peak_rss * s->page_kib * 1024;
+        keep_largest(&entry->mapped_bytes, (uint64_t)m->peak_mapped * s->page_kib * 1024);
+        entry->unique_bytes = (uint64_t)m->peak_unique * 1024;
         entry->hwm_bytes = (uint64_t)m->peak_hwm * 1024;
         entry->hwm_read_ns = m->status_ns;
         entry->inexact_windows = m->inexact_windows;

@@ -145,6 +145,8 @@ static bool read_tree(struct sampler *s, uint64_t t_ns)
         for (uint32_t c = 0; error == 0 && c < cm_sources[CM_SMAPS_ROLLUP]->ncolumns; c++)
             sums[c] += row[c];
         any |= error == 0;
+        if (error == 0 && row[CM_SMAPS_USS] > m->peak_unique)
+            m->peak_unique = row[CM_SMAPS_USS];
         m->pss_rss = m->rows[CM_STATM][CM_STATM_RSS];
         m->pss_faults = m->faults;
         m->pss_read = true;

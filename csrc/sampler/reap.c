@@ -17,9 +17,23 @@
 #define FLOOR_AT_MOST_BYTES UINT64_MAX
 #endif
 
+enum { BLOCK_BYTES = 512 }; /* of ru_inblock and ru_oublock */
+
 static uint64_t timeval_ns(struct timeval t)
 {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_usec * 1000u;
+}
+
+static struct cm_usage usage_of(const struct rusage *usage)
+{
+    return (struct cm_usage){
+        .minor_faults = (uint64_t)usage->ru_minflt,
+        .major_faults = (uint64_t)usage->ru_majflt,
+        .voluntary_switches = (uint64_t)usage->ru_nvcsw,
+        .involuntary_switches = (uint64_t)usage->ru_nivcsw,
+        .read_bytes = (uint64_t)usage->ru_inblock * BLOCK_BYTES,
+        .written_bytes = (uint64_t)usage->ru_oublock * BLOCK_BYTES,
+    };
 }
 
 static void store_end(struct sampler *s, int pid, int status, const struct rusage *usage, const struct cm_stat *stat)
@@ -29,8 +43,8 @@ static void store_end(struct sampler *s, int pid, int status, const struct rusag
     uint64_t maxrss_bytes = (uint64_t)usage->ru_maxrss * 1024;
     head->user_ns += timeval_ns(usage->ru_utime);
     head->system_ns += timeval_ns(usage->ru_stime);
-    head->minor_faults += (uint64_t)usage->ru_minflt;
-    head->major_faults += (uint64_t)usage->ru_majflt;
+    struct cm_usage counted = usage_of(usage);
+    usage_add(&head->usage, &counted);
     fault_ledger_reap(s, tree_find(s, pid), (uint64_t)usage->ru_minflt, (uint64_t)usage->ru_majflt);
     if (maxrss_bytes > head->maxrss_largest_bytes)
         head->maxrss_largest_bytes = maxrss_bytes;
@@ -60,6 +74,7 @@ static void store_end(struct sampler *s, int pid, int status, const struct rusag
         entry->maxrss_bytes = maxrss_bytes;
         entry->user_ns = timeval_ns(usage->ru_utime);
         entry->system_ns = timeval_ns(usage->ru_stime);
+        entry->usage = counted;
         if (stat != NULL) {
             entry->child_faults = stat->child_faults;
             entry->flags |= stat->ignores_sigchld ? CM_PROCESS_IGNORES_SIGCHLD : 0;

@@ -194,6 +194,8 @@ struct member {
     uint64_t status_tick;                      /* the tick, */
     uint64_t status_ns;                        /* and the time since the start */
     uint32_t peak_rss;                         /* largest reading, pages */
+    uint32_t peak_mapped;                      /* the same of its address space */
+    uint32_t peak_unique;                      /* largest USS, KiB */
     uint32_t peak_hwm;                         /* largest high-water mark, KiB */
     uint32_t peak_hugetlb, peak_swap;          /* largest readings, KiB */
     uint64_t faults;                           /* page faults of all its threads when stat was last read */
@@ -475,6 +477,16 @@ static inline uint32_t fault_huge_pages(const struct sampler *s)
 static inline uint64_t minus(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
+}
+
+static inline void usage_add(struct cm_usage *sum, const struct cm_usage *part)
+{
+    sum->minor_faults += part->minor_faults;
+    sum->major_faults += part->major_faults;
+    sum->voluntary_switches += part->voluntary_switches;
+    sum->involuntary_switches += part->involuntary_switches;
+    sum->read_bytes += part->read_bytes;
+    sum->written_bytes += part->written_bytes;
 }
 
 static inline void keep_largest(uint64_t *largest, uint64_t value)

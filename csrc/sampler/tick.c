@@ -4,6 +4,7 @@
 struct sums {
     uint64_t rss;      /* pages */
     uint64_t shared;   /* of them, pages of files and shared memory */
+    uint64_t mapped;   /* pages of all address spaces */
     int64_t added_kib; /* by how much the tree's PSS can have grown since it was last read */
     uint64_t hwm, swap, threads, page_tables, hugetlb, shmem, pinned;
     uint32_t processes, largest; /* RSS of the largest process, pages */
@@ -51,6 +52,7 @@ static struct sums sum_members(struct sampler *s)
         sums.rss += m->rows[CM_STATM][CM_STATM_RSS];
         uint32_t rss = m->rows[CM_STATM][CM_STATM_RSS], shared = m->rows[CM_STATM][CM_STATM_SHARED];
         sums.shared += shared < rss ? shared : rss;
+        sums.mapped += m->rows[CM_STATM][CM_STATM_MAPPED];
         sums.added_kib += pss_added_kib(s, m);
         sums.hwm += (rss_bytes > hwm_bytes ? rss_bytes : hwm_bytes) / 1024;
         sums.swap += m->rows[CM_STATUS][CM_STATUS_SWAP];
@@ -160,7 +162,8 @@ void tick(struct sampler *s, uint64_t now_ns)
     head->unseen += s->pid_scan.unseen;
     if (sums.processes > 0) {
         uint32_t rss = clamp(sums.rss), shared = clamp(sums.shared), high = clamp(sums.rss + excess);
-        uint32_t lows[CM_MAX_COLUMNS] = {rss, shared}, highs[CM_MAX_COLUMNS] = {high, shared};
+        uint32_t mapped = clamp(sums.mapped);
+        uint32_t lows[CM_MAX_COLUMNS] = {rss, shared, mapped}, highs[CM_MAX_COLUMNS] = {high, shared, mapped};
         uint32_t status[CM_MAX_COLUMNS] = {clamp(sums.hwm),         clamp(sums.swap),    clamp(sums.threads),
                                            clamp(sums.page_tables), clamp(sums.hugetlb), clamp(sums.shmem),
                                            clamp(sums.pinned)};

@@ -60,6 +60,7 @@ CM_FOR_EACH_SOURCE(CM_DECLARE)
 enum {
     CM_STATM_RSS,
     CM_STATM_SHARED,
+    CM_STATM_MAPPED, /* the size of the address space */
     CM_STATM_LAYOUT, /* not recorded; changes when the process maps or unmaps a file, or executes another program */
 };
 enum {
@@ -184,6 +185,8 @@ struct cm_exit_record {
     uint64_t hwm_bytes;          /* of its last address space, which may be shared: by threads, or after vfork */
     uint64_t elapsed_ns;         /* of the process if this ends it, else of the thread; in steps of microseconds */
     uint64_t user_ns, system_ns; /* of the thread; most kernels count them in clock ticks */
+    uint64_t mapped_bytes;       /* largest size of the address space */
+    struct cm_usage usage;       /* of the thread */
     uint32_t exit_code;          /* as wait() returns it; if only a thread ended, that thread's */
     bool ends_process;           /* its last thread has ended */
     char comm[16];

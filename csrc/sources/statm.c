@@ -20,6 +20,7 @@ static int read_statm(int fd, uint32_t *row)
         return -ENODATA;
     uint64_t pages = cm_parse_number(&at);
     row[CM_STATM_RSS] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX;
+    row[CM_STATM_MAPPED] = cm_in_32_bits(mapped);
     pages = cm_parse_number(&at);
     row[CM_STATM_SHARED] = pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX; /* file pages and shared memory */
     uint64_t text_pages = cm_parse_number(&at);
@@ -36,8 +37,9 @@ const struct cm_source cm_source_statm = {
     .file = "statm",
     .cadence = CM_EVERY_TICK,
     .column = "statm",
-    .ncolumns = 2,
+    .ncolumns = 3,
     .columns = {{.name = "rss", .unit = CM_UNIT_BYTES, .scale = 0 /* a page */},
-                {.name = "shared", .unit = CM_UNIT_BYTES, .scale = 0 /* of rss, pages of files and shared memory */}},
+                {.name = "shared", .unit = CM_UNIT_BYTES, .scale = 0 /* of rss, pages of files and shared memory */},
+                {.name = "vms", .unit = CM_UNIT_BYTES, .scale = 0 /* all that is mapped, resident or not */}},
     .read = read_statm,
 };
