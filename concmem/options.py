@@ -8,13 +8,25 @@ All options of a measurement, each declared once.
 # Do not add `from __future__ import annotations`: `declared` reads the annotations as objects, not as strings.
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import IO, Annotated, Any, Literal, TypedDict, cast, get_args
 
-from concmem._classes.declaration import Option, Spelling, declared, documented
+from concmem._classes.declaration import Option, Range, Spelling, declared, documented, parsed
 from concmem.errors import InvalidRequest
-from concmem.units import parse_bytes, parse_count, parse_cpus, parse_identity, parse_limits, parse_seconds, parse_share
+from concmem.units import (
+    parse_bytes,
+    parse_count,
+    parse_cpus,
+    parse_identity,
+    parse_limits,
+    parse_seconds,
+    parse_share,
+    spell_bytes,
+    spell_count,
+    spell_seconds,
+    spell_share,
+)
 
 __all__ = [
     "DEFAULTS",
@@ -32,6 +44,7 @@ __all__ = [
     "check_options",
     "declared",
     "documented",
+    "parsed",
     "sources_of",
     "switches_of",
 ]
@@ -48,18 +61,6 @@ Target = int | IO[Any] | None
 """What a standard stream can be redirected to."""
 
 
-def _number(least: float, most: float, *, or_none: bool = False) -> Callable[[str, Any], None]:
-    """Return a check for a number in a range."""
-
-    def check(name: str, value: Any) -> None:
-        if or_none and value is None:
-            return
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
-            raise InvalidRequest(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
-
-    return check
-
-
 def _check_leftover(name: str, value: Any) -> None:
     if value not in get_args(Leftover):
         raise InvalidRequest(f"{name} must be 'wait', 'leave' or 'kill', not {value!r}")
@@ -73,12 +74,13 @@ class Options(TypedDict, total=False):
         Option(
             "The time between two readings of the tree in seconds, from 0.0001 to 3600. None: at least one "
             "millisecond, and as long as `cpu_budget` demands.",
-            check=_number(0.0001, 3600, or_none=True),
+            check=Range(0.0001, 3600, or_none=True),
             spelled=Spelling(
                 "--interval",
                 "Fix the time between two readings, such as 500us, 1ms, 0.1s. [default: by --cpu-budget]",
                 metavar="TIME",
                 parse=parse_seconds,
+                spell=spell_seconds,
             ),
         ),
     ]
@@ -88,12 +90,13 @@ class Options(TypedDict, total=False):
             "The share of one CPU, from 0.001 to 1, that the sampler may use, after 20 ms of CPU time at the start. "
             "The larger the tree, the longer it pauses between two readings. Unused with a fixed `interval_s`.",
             default=0.02,
-            check=_number(0.001, 1),
+            check=Range(0.001, 1),
             spelled=Spelling(
                 "--cpu-budget",
                 "Limit the sampler to this share of one CPU, such as 0.5%, 2%, 0.1.",
                 metavar="SHARE",
                 parse=parse_share,
+                spell=spell_share,
                 default="2%",
             ),
         ),
@@ -105,19 +108,20 @@ class Options(TypedDict, total=False):
             "reading can delay a target that maps memory. With 0 it is not read, and `Measurement.tree_peak_pss` is "
             "unavailable.",
             default=0.01,
-            check=_number(0, 1),
+            check=Range(0, 1),
         ),
     ]
     timeout_s: Annotated[
         float | None,
         Option(
             "Kill the whole tree after this many seconds.",
-            check=_number(1e-6, 1e9, or_none=True),
+            check=Range(1e-6, 1e9, or_none=True),
             spelled=Spelling(
                 "--timeout",
                 "Kill CMD and its descendants after this time, such as 500ms, 60s, 2m. [default: none]",
                 metavar="TIME",
                 parse=parse_seconds,
+                spell=spell_seconds,
             ),
         ),
     ]
@@ -126,12 +130,13 @@ class Options(TypedDict, total=False):
         Option(
             "At the timeout send SIGTERM to every process of the tree, and kill the tree this many seconds later. "
             "Without it, the tree is killed at the timeout.",
-            check=_number(0, 1e9, or_none=True),
+            check=Range(0, 1e9, or_none=True),
             spelled=Spelling(
                 "--timeout-grace",
                 "Send SIGTERM at the timeout, and SIGKILL this time later. [default: SIGKILL at once]",
                 metavar="TIME",
                 parse=parse_seconds,
+                spell=spell_seconds,
             ),
         ),
     ]
@@ -141,12 +146,13 @@ class Options(TypedDict, total=False):
             "Kill the whole tree when it has used more CPU time than this many seconds: user and system time of all "
             "its processes, living or waited for. It is read more often the closer the limit is. A command that ends "
             "first keeps its own exit; compare `Measurement.user_s` + `Measurement.system_s` as well.",
-            check=_number(1e-6, 1e9, or_none=True),
+            check=Range(1e-6, 1e9, or_none=True),
             spelled=Spelling(
                 "--cpu-limit",
                 "Kill CMD and its descendants after this CPU time, such as 500ms, 60s, 2m. [default: none]",
                 metavar="TIME",
                 parse=parse_seconds,
+                spell=spell_seconds,
             ),
         ),
     ]
@@ -155,12 +161,13 @@ class Options(TypedDict, total=False):
         Option(
             "Kill the whole tree when a reading finds more processes alive than this. Threads do not count. "
             "``resource.RLIMIT_NPROC`` in `rlimits` counts all processes and threads of a user, and makes a fork fail.",
-            check=_number(1, 1 << 22, or_none=True),
+            check=Range(1, 1 << 22, or_none=True),
             spelled=Spelling(
                 "--processes-limit",
                 "Kill CMD and its descendants above this number of processes. [default: none]",
                 metavar="N",
                 parse=parse_count,
+                spell=spell_count,
             ),
         ),
     ]
@@ -170,12 +177,13 @@ class Options(TypedDict, total=False):
             "Kill the whole tree when a reading of its footprint is above this: pages in RAM, swapped-out memory, huge "
             "pages, and files in memory. Of several processes shared pages count once, unless PSS cannot be read or "
             "has no budget. A spike between two readings is seen if it raises a VmHWM.",
-            check=_number(1, 1 << 62, or_none=True),
+            check=Range(1, 1 << 62, or_none=True),
             spelled=Spelling(
                 "--memory-limit",
                 "Kill CMD and its descendants above this memory, such as 512M, 2G. [default: none]",
                 metavar="BYTES",
                 parse=parse_bytes,
+                spell=spell_bytes,
             ),
         ),
     ]
@@ -186,13 +194,14 @@ class Options(TypedDict, total=False):
             "swap is not limited). Runtimes such as the JVM see it and adapt. Above it, page cache and kernel memory "
             "included, the kernel reclaims and swaps, and then its OOM killer ends a process. Implies `cgroup`. If "
             "the group cannot be made, the command is not started.",
-            check=_number(1, 1 << 62, or_none=True),
+            check=Range(1, 1 << 62, or_none=True),
             source="cgroup",
             spelled=Spelling(
                 "--cgroup-limit",
                 "Let the kernel limit CMD's control group to this memory; implies --cgroup. [default: none]",
                 metavar="BYTES",
                 parse=parse_bytes,
+                spell=spell_bytes,
             ),
         ),
     ]

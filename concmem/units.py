@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 from concmem.errors import InvalidRequest
 
@@ -21,13 +22,20 @@ __all__ = [
     "parse_seconds",
     "parse_share",
     "signal_name",
+    "spell_bytes",
+    "spell_count",
+    "spell_seconds",
+    "spell_share",
 ]
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _BYTES = {"": 1, "b": 1} | {f"{p}{s}": 1024 ** (i + 1) for i, p in enumerate("kmgt") for s in ("", "ib")}
 _BYTES |= {f"{p}b": 1000 ** (i + 1) for i, p in enumerate("kmgt")}
-_SECONDS = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_US = {"us": 1, "ms": 10**3, "": 10**6, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6}
+"""The units of time in microseconds."""
+_NUMBER = re.compile(r"([0-9]+(?:_[0-9]+)*)?(?:\.([0-9]+))?\s*([a-z%]*)")
+_MOST_CHARACTERS = 100
 
 
 def format_bytes(count: float) -> str:
@@ -107,14 +115,20 @@ def exit_status(code: int | None, signal: int | None) -> int:
     return 125 if code is None else code
 
 
+def _split(text: str, units: Container[str], what: str) -> tuple[int, int, str]:
+    """Return a number as a fraction of two whole numbers, whose quotient is the nearest float, and its unit."""
+    match = _NUMBER.fullmatch(text.strip()) if len(text) <= _MOST_CHARACTERS else None
+    whole, places, unit = match.groups("") if match is not None else ("", "", "")
+    if not whole + places or unit not in units:
+        raise InvalidRequest(f"{text[:_MOST_CHARACTERS]!r} is not {what}")
+    return int(whole + places), 10 ** len(places), unit
+
+
 def _parse(text: str, units: dict[str, int], what: str) -> int:
-    match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([a-z]*)", text.strip().lower())
-    if match is None or match[2] not in units:
-        raise InvalidRequest(f"{text!r} is not {what}")
-    value = float(match[1]) * units[match[2]]
-    if value != int(value):
+    digits, divisor, unit = _split(text.lower(), units, what)
+    if digits * units[unit] % divisor:
         raise InvalidRequest(f"{text!r} is not {what}: it must be a whole number")
-    return int(value)
+    return digits * units[unit] // divisor
 
 
 def parse_count(text: str) -> int:
@@ -144,10 +158,8 @@ def parse_seconds(text: str) -> float:
     Raises:
         InvalidRequest: The text is not a time.
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([a-z]*)", text.strip().lower())
-    if match is None or match[2] not in _SECONDS:
-        raise InvalidRequest(f"{text!r} is not a time such as 1ms, 0.5s or 2m")
-    return float(match[1]) * _SECONDS[match[2]]
+    digits, divisor, unit = _split(text.lower(), _US, "a time such as 1ms, 0.5s or 2m")
+    return digits * _US[unit] / (divisor * 10**6)
 
 
 def parse_share(text: str) -> float:
@@ -157,10 +169,8 @@ def parse_share(text: str) -> float:
     Raises:
         InvalidRequest: The text is not a share.
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(%?)", text.strip())
-    if match is None:
-        raise InvalidRequest(f"{text!r} is not a share such as 2% or 0.02")
-    return float(match[1]) / (100 if match[2] else 1)
+    digits, divisor, unit = _split(text, ("", "%"), "a share such as 2% or 0.02")
+    return digits / (divisor * (100 if unit else 1))
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:
@@ -181,7 +191,7 @@ def parse_cpus(text: str) -> tuple[int, ...]:
 
 def parse_identity(text: str) -> str | int:
     """``"nobody"`` -> ``"nobody"``, ``"1000"`` -> ``1000``: the name or the number of a user or a group."""
-    return int(text) if text.isdecimal() else text
+    return int(text) if re.fullmatch("[0-9]{1,20}", text) else text
 
 
 def parse_limits(text: str) -> dict[int, tuple[int, int]]:
@@ -206,3 +216,30 @@ def parse_limits(text: str) -> dict[int, tuple[int, int]]:
         pair = [-1 if each == "unlimited" else parse_bytes(each) for each in (soft, hard or soft)]
         limits[number] = (pair[0], pair[1])
     return limits
+
+
+def _spell(value: int, units: dict[str, int]) -> str:
+    """Return a number in the largest unit of which it is a whole multiple."""
+    if value == 0:
+        return "0"
+    return next(f"{value // size}{unit}" for unit, size in reversed(units.items()) if value % size == 0)
+
+
+def spell_count(count: int) -> str:
+    """``10_000`` -> ``"10k"``: the text from which `parse_count` reads the same number."""
+    return _spell(count, _COUNTS)
+
+
+def spell_bytes(count: int) -> str:
+    """``67_108_864`` -> ``"64M"``: the text from which `parse_bytes` reads the same number."""
+    return _spell(count, {"": 1} | {unit.upper(): _BYTES[unit] for unit in "kmgt"})
+
+
+def spell_seconds(seconds: float) -> str:
+    """``0.0001`` -> ``"100us"``: the text from which `parse_seconds` reads the same number, in whole microseconds."""
+    return _spell(round(seconds * 10**6), {unit: _US[unit] for unit in ("us", "ms", "s", "m", "h")})
+
+
+def spell_share(share: float) -> str:
+    """``0.02`` -> ``"2%"``: the text from which `parse_share` reads the same number."""
+    return f"{share * 100:g}%"

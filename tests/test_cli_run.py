@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import json
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,8 +115,11 @@ def test_not_executable(tmp_path: Path) -> None:
     [
         ["--interval", "soon"],
         ["--interval", "0"],
+        ["--interval", "99us"],
+        ["--cpu-budget", "300%"],
         ["--timeout", "-1"],
         ["--timeout", "0s"],
+        ["--memory-limit", "9" * 400],
         ["--memory-limit", "plenty"],
         ["--cgroup-limit", "plenty"],
         ["--cgroup-limit", "0"],
@@ -131,8 +136,29 @@ def test_a_wrong_option_stops_before_anything_runs(options: Sequence[str], tmp_p
     ran = tmp_path / "ran"
     done = run(*options, "--", "touch", ran)
     assert done.returncode == 2
-    assert_one_sentence(done)
+    assert_one_sentence(done, options[0])
     assert not ran.exists()
+
+
+def test_a_number_out_of_range_is_refused_in_the_words_of_the_command() -> None:
+    """The option and the units are those of the command, not those of Python."""
+    for option, value, allowed in (
+        ("--interval", "0", "100us and 1h"),
+        ("--cpu-budget", "300%", "0.1% and 100%"),
+        ("--timeout", "0s", "1us and 1000000000s"),
+        ("--memory-limit", "0", "1 and 4194304T"),
+    ):
+        wrong = f"Invalid value for '{option}': '{value}' is not between {allowed}"
+        assert run(f"{option}={value}", "true").stderr == f"concmem: {wrong} (see 'concmem run --help')\n"
+    assert run("-q", "--interval", "100us", "true").returncode == 0
+
+
+def test_an_error_has_the_name_of_the_command_once() -> None:
+    """Also if concmem's own memory cannot be mapped."""
+    command = ["sh", "-c", 'ulimit -f 1 && exec "$@"', "sh", *argv("true")]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 125
+    assert done.stderr.startswith("concmem: cannot map ") and done.stderr.endswith(" (ulimit -f)\n")
 
 
 def test_the_help_fits_a_terminal() -> None:
@@ -241,15 +267,15 @@ def test_memory_limit() -> None:
         ("$C -- sh -c 'exit 3' >&- 2>&- <&-", 3),
         ("$C -q --json - -- sh -c 'exit 3' >&-", 125),
         ("$C -- sh -c 'exit 3' 2> /dev/full", 3),
-        ("exec 9> >(exec true); sleep 0.2; $C -- sh -c 'exit 3' 2>&9", 3),
-        ("exec 9> >(exec true); sleep 0.2; $C -q --json - -- sh -c 'exit 3' >&9", 3),
+        ("exec 9> >(exec true); wait $!; $C -- sh -c 'exit 3' 2>&9", 3),
+        ("exec 9> >(exec true); wait $!; $C -q --json - -- sh -c 'exit 3' >&9", 3),
         ("$C -q --json - -- sh -c 'exit 3' > /dev/full", 125),
         ("$C -q --json /dev/full -- sh -c 'exit 3'", 125),
         ("$C -- true 2>&-", 0),
         ("$C -q --json - -- true >&-", 125),
         ("$C -- true 2> /dev/full", 125),
-        ("exec 9> >(exec true); sleep 0.2; $C -- true 2>&9", 125),
-        ("exec 9> >(exec true); sleep 0.2; $C -q --json - -- true >&9", 125),
+        ("exec 9> >(exec true); wait $!; $C -- true 2>&9", 125),
+        ("exec 9> >(exec true); wait $!; $C -q --json - -- true >&9", 125),
         ("$C -q --json - -- true > /dev/full", 125),
         ("$C -q --json /dev/full -- true", 125),
         ("$C --help > /dev/full", 125),
@@ -264,6 +290,7 @@ def test_streams_that_cannot_be_written(shell: str, code: int) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
+    assert "CONCMEM_DEBUG" not in done.stderr
     if code == 125 and "2>" not in shell:
         closed = "Bad file descriptor" if ">&-" in shell else "Broken pipe"
         why = "No space left on device" if "/dev/full" in shell else closed
@@ -278,7 +305,7 @@ def test_other_commands_report_lost_output(arguments: str, tmp_path: Path) -> No
     command = f"{sys.executable} -m concmem {arguments.format(study=tmp_path / 'study --format csv')} > /dev/full"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
     assert done.returncode == 125
-    assert_one_sentence(done, "standard output", "No space left on device")
+    assert done.stderr == "concmem: standard output: No space left on device\n"
 
 
 _SMALL_DISK = """
@@ -443,6 +470,15 @@ class Session:
         return self.process.returncode, stderr
 
 
+def send_until_it_ends(process: subprocess.Popen[Any], send: Callable[[], None]) -> None:
+    """Send a signal again every few seconds: on a busy machine it can come before the one before it is handled."""
+    for _ in range(100):
+        send()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(3)
+            return
+
+
 def test_ctrl_c_is_the_command_s_to_handle() -> None:
     """A command that handles Ctrl-C keeps its exit status under concmem, and its figures are printed."""
     session = Session("--", "sh", "-c", "trap 'sleep 0.3; exit 7' INT; echo ready; while :; do sleep 0.1; done")
@@ -458,7 +494,7 @@ def test_a_second_ctrl_c_ends_the_tree() -> None:
     session.ctrl_c()
     time.sleep(0.3)
     assert session.process.poll() is None
-    session.ctrl_c()
+    send_until_it_ends(session.process, session.ctrl_c)
     code, stderr = session.end()
     assert code == 130
     assert ENDED in stderr
@@ -528,13 +564,82 @@ def test_signals_that_come_together_are_told_apart() -> None:
     assert session.end()[0] == 5
 
 
+_MANY = "for i in $(seq 60); do sleep 0.2 & done; wait; echo > $0"
+"""A command whose measurement is larger than a pipe of 4 KiB."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("where", ["stdout", "stderr", "a pipe without a reader"])
+def test_a_signal_ends_output_that_nothing_reads(number: signal.Signals, where: str, tmp_path: Path) -> None:
+    """It ends with 128 + n. Other output is written."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b"x" * 4096)
+    fifo, done, rows, figures = (tmp_path / name for name in ("fifo", "done", "rows.csv", "figures.json"))
+    os.mkfifo(fifo)
+    options = {
+        "stdout": ["-q", "--json", "-"],
+        "stderr": ["--json", figures],
+        "a pipe without a reader": ["--json", fifo],
+    }
+    command = argv("--timeline", rows, *options[where], "--", "sh", "-c", _MANY, done)
+    streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+    if where in streams:
+        streams[where] = writer
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, **streams) as process:
+        while not done.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        send_until_it_ends(process, lambda: process.send_signal(number))
+        process.kill()
+    os.close(reader)
+    os.close(writer)
+    assert process.returncode == 128 + number
+    assert rows.stat().st_size > 0
+    assert where != "stderr" or json.loads(figures.read_text())["exit"]["code"] == 0
+
+
+def test_a_signal_loses_no_figures_that_can_be_written(tmp_path: Path) -> None:
+    """A signal that comes while they are written does not end that: timeout(1) sends its signal twice."""
+    (tmp_path / "sitecustomize.py").write_text("from concmem.cli import _waiting\n_waiting._BLOCKED_S = 60\n")
+    search = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    command = argv("-q", "--json", "-", "--", "sh", "-c", _MANY, "/dev/null")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": search}) as process:
+        assert process.stdout is not None
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        begin = os.read(process.stdout.fileno(), 1)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGHUP)
+        text = begin + process.stdout.read()
+    assert process.returncode == 0
+    assert concmem.Measurement.from_dict(json.loads(text)).exit.ok
+
+
+def test_ctrl_c_ends_other_commands_whose_output_nothing_reads(tmp_path: Path) -> None:
+    """The first one is enough."""
+    shutil.copytree(Path(__file__).resolve().parent.parent / "docs" / "study", tmp_path / "study")
+    command = [sys.executable, "-m", "concmem", "report", "--format", "json", str(tmp_path / "study")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        select.select([process.stdout], [], [], 300)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+
+
 def test_job_control_stops_and_continues() -> None:
     """SIGTSTP to the group stops concmem and its command; SIGCONT continues both."""
     # In the session of this test: the kernel ignores SIGTSTP in an orphaned process group.
-    session = Session("--", "sh", "-c", "echo ready; sleep 0.3; exit 9", own_session=False)
+    command = "trap 'exit 9' USR1; echo ready; while :; do sleep 0.1; done"
+    session = Session("--", "sh", "-c", command, own_session=False)
     os.killpg(session.process.pid, signal.SIGTSTP)
     os.waitid(os.P_PID, session.process.pid, os.WSTOPPED)
     os.killpg(session.process.pid, signal.SIGCONT)
+    session.process.send_signal(signal.SIGUSR1)
     code, stderr = session.end()
     assert code == 9
     assert NEEDED in stderr

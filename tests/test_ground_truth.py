@@ -193,19 +193,21 @@ def test_programs_hold_what_they_say(truth: Truth, marked: Any) -> None:
 
 def test_spikes_at_printed_times() -> None:
     """Each spike is held as long as requested, and the timeline shows it at the printed times, and only then."""
-    before_s = time.monotonic()
-    m = run("spikes", (5, 32 * MIB, 40, 8 * MIB, 7, 60), interval_s=0.001)
-    launch_s = time.monotonic() - before_s - m.tree_wall_s  # the root starts so much after `before_s` at most
-    slack_s = launch_s + m.sampler.longest_gap_s
-    spikes = [tuple(map(float, line.split()[1:])) for line in (m.stdout or b"").decode().splitlines()]
-    assert len(spikes) == 5
-    t_s, rss_bytes = m.timeline.t_s + before_s, m.timeline.rss_bytes
-    outside = np.ones(len(t_s), dtype=bool)
-    for from_s, top_s, down_s in spikes:
-        assert from_s < top_s <= down_s - 0.04
-        assert int(rss_bytes[(t_s >= top_s - slack_s) & (t_s <= down_s)].max()) >= 40 * MIB
-        outside &= (t_s < from_s - slack_s) | (t_s > down_s + slack_s)
-    assert int(rss_bytes[outside].max(initial=0)) < 16 * MIB
+    for held_s in (0.04, 0.4, 4):  # the sampler may have no CPU during a whole spike
+        m = run("spikes", (5, 32 * MIB, held_s * 1e3, 8 * MIB, 7, 60), interval_s=0.001)
+        slack_s = m.sampler.longest_gap_s
+        spikes = [tuple(map(float, line.split()[1:])) for line in (m.stdout or b"").decode().splitlines()]
+        assert len(spikes) == 5
+        t_s, rss_bytes = m.timeline.t_s + m.start_monotonic_s, m.timeline.rss_bytes
+        outside = np.ones(len(t_s), dtype=bool)
+        for from_s, top_s, down_s in spikes:
+            assert from_s < top_s <= down_s - held_s
+            outside &= (t_s < from_s - slack_s) | (t_s > down_s + slack_s)
+        assert int(rss_bytes[outside].max(initial=0)) < 16 * MIB
+        if slack_s < held_s:
+            break
+    for _, top_s, down_s in spikes:
+        assert int(rss_bytes[(t_s >= top_s - slack_s) & (t_s <= down_s)].max(initial=0)) >= 40 * MIB
 
 
 def test_workers_with_printed_amounts() -> None:

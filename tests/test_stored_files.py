@@ -559,10 +559,11 @@ def test_wrong_sizes_of_a_timeline_are_named(tmp_path: Path, measured: Measureme
     refused("track 'statm': its ring", lambda _, arrays: arrays.__setitem__("statm.ring", np.zeros(7, np.uint8)))
     refused("track 'statm': the bytes of its windows are missing", lambda _, arrays: arrays.pop("statm.windows"))
     refused("'../x' is not a name", lambda about, _: about.__setitem__("../x", about["statm"]))
-    row_bytes = about["statm"][0]
-    first, second = arrays["statm.windows"][:row_bytes], arrays["statm.windows"][row_bytes : 2 * row_bytes]
-    swapped = np.concatenate([second, first])
-    assert len(swapped) == 2 * row_bytes
-    refused("do not ascend", lambda _, arrays: arrays.__setitem__("statm.windows", swapped))
+    first = arrays["statm.windows"][: about["statm"][0]].copy()
+    first[:8] = 0  # its time
+    later = first.copy()
+    later[0] = 1
+    descending = np.concatenate((later, first))
+    refused("do not ascend", lambda _, arrays: arrays.__setitem__("statm.windows", descending))
     Path(path).write_bytes(npz(json.dumps(about), arrays))
     use_timeline(Timeline.load(path))

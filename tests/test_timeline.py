@@ -48,10 +48,11 @@ def test_one_spike(idle_s: float) -> None:
     high = t[rss >= base + spike // 2]
     if down_s - top_s > slack_s:  # else the sampler may have had no CPU during the whole spike
         assert len(high) > 0
-        assert from_s <= m.timeline.peak_t_s <= down_s + slack_s
-    assert all((from_s <= high) & (high <= down_s + slack_s))
+        assert from_s - slack_s <= m.timeline.peak_t_s <= down_s + slack_s
+    # If the sampler waits for a CPU, a reading is made later than its time stamp.
+    assert all((from_s - slack_s <= high) & (high <= down_s + slack_s))
     # Outside of the spike the program has its base size. After it, the program sleeps for `idle_s`.
-    calm = rss[((t < from_s) | (t > down_s + slack_s)) & (rss.cumsum() > base) & (t < down_s + idle_s)]
+    calm = rss[((t < from_s - slack_s) | (t > down_s + slack_s)) & (rss.cumsum() > base) & (t < down_s + idle_s)]
     assert int(calm.max()) <= base + START_UP_BYTES
     assert base <= int(np.median(calm))
 
@@ -97,7 +98,7 @@ def test_the_interval_is_kept() -> None:
 def test_missed_readings_are_counted() -> None:
     """A sampler that is stopped for a while counts the readings that it dropped, and the late ones."""
     stopped_s = 0.3
-    with concmem.start(["/bin/sleep", "1"], interval_s=0.001) as running:
+    with concmem.start(["/bin/sleep", "600"], interval_s=0.001) as running:
         assert running.root_pid is not None
         time.sleep(0.2)
         sampler = psutil.Process(running.root_pid).parent()
@@ -105,6 +106,11 @@ def test_missed_readings_are_counted() -> None:
         sampler.suspend()
         time.sleep(stopped_s)
         sampler.resume()
+        deadline_s = time.monotonic() + 120
+        while running._memory.head.dropped_rows == 0:  # type: ignore[union-attr]
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        running.stop()
         m = running.wait()
     report = m.sampler
     assert report.dropped_rows >= stopped_s / 0.001 - 2

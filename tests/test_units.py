@@ -12,7 +12,13 @@ from concmem.units import (
     format_seconds,
     parse_bytes,
     parse_count,
+    parse_identity,
     parse_seconds,
+    parse_share,
+    spell_bytes,
+    spell_count,
+    spell_seconds,
+    spell_share,
 )
 
 
@@ -84,7 +90,16 @@ def test_format_count(count: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("1", 1), ("10k", 10_000), ("1M", 1_000_000), ("1.5k", 1500), (" 2G ", 2 * 10**9), ("1_000", 1000), ("0", 0)],
+    [
+        ("1", 1),
+        ("10k", 10_000),
+        ("1M", 1_000_000),
+        ("1.5k", 1500),
+        (" 2G ", 2 * 10**9),
+        ("1_000", 1000),
+        ("0", 0),
+        ("9007199254740993", 9007199254740993),
+    ],
 )
 def test_parse_count(text: str, count: int) -> None:
     """k, M and G are powers of a thousand, in either case."""
@@ -115,11 +130,41 @@ def test_parse_bytes(text: str, count: int) -> None:
 )
 def test_parse_seconds(text: str, seconds: float) -> None:
     """Without a unit, the number is in seconds."""
-    assert parse_seconds(text) == pytest.approx(seconds)
+    assert parse_seconds(text) == seconds
+
+
+def test_a_time_is_the_nearest_number_of_seconds() -> None:
+    """The shortest interval can be written in any unit: no rounding makes it shorter."""
+    assert parse_seconds("100us") == parse_seconds("0.1ms") == parse_seconds("0.0001") == 0.0001
+    for us in range(1, 5000):
+        assert parse_seconds(f"{us}us") == us / 10**6
+        assert parse_seconds(str(us / 1000)) == us / 1000
+        assert parse_share(f"{us / 1000}%") == pytest.approx(us / 1e5)
+    assert [parse_share(text) for text in ("0.1%", "100%", "0.02", "2 %")] == [0.001, 1, 0.02, 0.02]
+
+
+def test_a_user_is_a_number_or_a_name() -> None:
+    """Only digits of ASCII are a number, and no more than any number of a user has."""
+    assert [parse_identity(text) for text in ("nobody", "0", "1000")] == ["nobody", 0, 1000]
+    for name in ("\u0661", "-1", "1" * 5000):
+        assert parse_identity(name) == name
+
+
+def test_what_is_spelled_can_be_parsed() -> None:
+    """In the largest unit of which it is a whole number."""
+    times = {0.0001: "100us", 1e-6: "1us", 0.5: "500ms", 90: "90s", 120: "2m", 3600: "1h", 1e9: "1000000000s"}
+    assert {seconds: spell_seconds(seconds) for seconds in times} == times
+    assert [parse_seconds(text) for text in times.values()] == list(times)
+    sizes = {1: "1", 1536: "1536", 64 << 20: "64M", 1 << 62: "4194304T"}
+    assert {size: spell_bytes(size) for size in sizes} == sizes
+    assert [parse_bytes(text) for text in sizes.values()] == list(sizes)
+    assert [spell_count(count) for count in (0, 1, 10_000, 1 << 22)] == ["0", "1", "10k", "4194304"]
+    assert [spell_share(share) for share in (0.001, 0.02, 1)] == ["0.1%", "2%", "100%"]
 
 
 @pytest.mark.parametrize(
-    "text", ["", "k", "-1", "1.0005k", "1e3", "ten", "1 000", "10x", "0x10", "nan", "inf", "\u0661"]
+    "text",
+    ["", "k", ".", "-1", "1.0005k", "1e3", "ten", "1 000", "10x", "0x10", "nan", "inf", "\u0661", "1_"],
 )
 def test_invalid_counts_and_bytes_are_refused(text: str) -> None:
     """Other text gives one sentence that quotes it."""
@@ -128,7 +173,7 @@ def test_invalid_counts_and_bytes_are_refused(text: str) -> None:
             parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1s", "1d", "nan", "inf", "1e-3"])
+@pytest.mark.parametrize("text", ["", "s", ".", "-1s", "1d", "nan", "inf", "1e-3", "1_s", "1%", "9" * 5000])
 def test_invalid_times_are_refused(text: str) -> None:
     """Other text is not a time."""
     with pytest.raises(InvalidRequest, match="is not a time"):

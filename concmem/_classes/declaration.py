@@ -6,13 +6,38 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from concmem._classes.record import Record
+from concmem.errors import InvalidRequest
 
 if TYPE_CHECKING:
     import inspect
 
-__all__ = ["Option", "Spelling", "declared", "documented"]
+__all__ = ["Option", "Range", "Spelling", "declared", "documented", "parsed"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Range(Record):
+    """
+    A check for a number: it must lie in a range.
+
+    Attributes:
+        least, most: The range, both ends included.
+        or_none: Whether None is allowed as well.
+    """
+
+    least: float
+    most: float
+    or_none: bool = False
+
+    def includes(self, value: Any) -> bool:
+        """Return whether a value is a number in the range."""
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and self.least <= value <= self.most
+
+    def __call__(self, name: str, value: Any) -> None:
+        """Raise InvalidRequest if a value is not allowed."""
+        if not self.includes(value) and not (self.or_none and value is None):
+            raise InvalidRequest(f"{name} must be a number from {self.least:g} to {self.most:g}, not {value!r}")
 
 
 class Spelling(Record):
@@ -24,6 +49,7 @@ class Spelling(Record):
         help: One line: what it does.
         metavar: What stands for the value in the help; None for a flag or a choice.
         parse: Converts the text to the value.
+        spell: Converts a value to text, to print the range of a number.
         default: The default of the command, as text; None for the default of the option.
     """
 
@@ -31,6 +57,7 @@ class Spelling(Record):
     help: str
     metavar: str | None = None
     parse: Callable[[str], Any] | None = None
+    spell: Callable[[Any], str] | None = None
     default: Any = None
 
 
@@ -53,6 +80,22 @@ class Option(Record):
     source: str = ""
     is_set_up: bool = False
     spelled: Spelling | None = None
+
+
+def parsed(option: Option, text: str) -> Any:
+    """
+    Return the value of a text on the command line.
+
+    Raises:
+        InvalidRequest: It is not a value, or is out of range. The message has the units of the command.
+    """
+    spelled, check = option.spelled, option.check
+    if spelled is None or spelled.parse is None:
+        return text
+    value = spelled.parse(text)
+    if isinstance(check, Range) and spelled.spell is not None and not check.includes(value):
+        raise InvalidRequest(f"{text!r} is not between {spelled.spell(check.least)} and {spelled.spell(check.most)}")
+    return value
 
 
 def declared(options: Any) -> dict[str, tuple[Any, Option]]:

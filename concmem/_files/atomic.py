@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from concmem._files.blocking import waiting_call
+
 __all__ = ["replace_whole", "replacing", "unfinished", "write_whole"]
 
 _UNFINISHED = re.compile(r"\..+\.[0-9]+\.[0-9a-f]{8}")
@@ -46,7 +48,8 @@ def write_whole(path: Path, content: bytes) -> None:
     target = Path(os.path.realpath(path))
     try:
         if target.exists() and not target.is_file():
-            target.write_bytes(content)
+            with waiting_call:
+                target.write_bytes(content)
             return
         with replacing(target) as file:
             file.write(content)

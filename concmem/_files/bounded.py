@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -25,6 +26,10 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def _not_regular() -> ValueError:
+    return ValueError("it is not a regular file")
+
+
 def parse_json(content: bytes) -> Any:
     """
     Parse JSON of limited size.
@@ -41,6 +46,8 @@ def parse_json(content: bytes) -> Any:
         return json.loads(content, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from error
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
@@ -55,10 +62,14 @@ def open_regular(path: str | Path) -> IO[bytes]:
         # Without O_NONBLOCK, the open of a pipe waits for a writer.
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 -- returned
     except IsADirectoryError:
-        raise ValueError("it is not a regular file") from None
+        raise _not_regular() from None
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise _not_regular() from None
+        raise
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise ValueError("it is not a regular file")
+        raise _not_regular()
     return file
 
 

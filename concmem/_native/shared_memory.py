@@ -117,7 +117,7 @@ class SharedMemory:
         if code:
             why = "it is above the limit on file size (ulimit -f)" if code == errno.EFBIG else os.strerror(code)
             text = f"cannot map {size >> 20} MiB for the recording (most of it stays unused): {why}"
-            raise SamplerError(code, text, "concmem")
+            raise SamplerError(code, text)
         self.fd, self.done_fd = c_memory.file.fd, c_memory.done.fd
         self.head = head = c_memory.head
         self._bytes = ffi.buffer(head, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -12,7 +13,7 @@ import click
 from concmem.cli._streams import say
 from concmem.errors import InvalidRequest
 from concmem.export.outputs import endings
-from concmem.options import Option, Options, declared
+from concmem.options import Option, Options, declared, parsed
 
 __all__ = ["amount", "file", "measurement_options", "say_cache"]
 
@@ -37,7 +38,7 @@ def _click_option(name: str, kind: Any, option: Option) -> Callable[[_Function],
         metavar=spelled.metavar,
         type=click.Choice(get_args(kind)) if get_origin(kind) is Literal else None,
         is_flag=kind is bool,
-        callback=None if spelled.parse is None else amount(spelled.parse),
+        callback=None if spelled.parse is None else amount(partial(parsed, option)),
         default=default,
         show_default=default not in (None, False),
         help=spelled.help,
@@ -45,7 +46,7 @@ def _click_option(name: str, kind: Any, option: Option) -> Callable[[_Function],
 
 
 def amount(parse: Callable[[str], float]) -> Callable[..., float | None]:
-    """Return a click callback that parses an option's value with a function of `concmem.units`."""
+    """Return a click callback that parses an option's value, such as with a function of `concmem.units`."""
 
     def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
         try:

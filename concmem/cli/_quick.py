@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from concmem.errors import InvalidRequest
-from concmem.options import Options, Spelling, declared
+from concmem.options import Option, Options, declared, parsed
 
 __all__ = ["parse_run", "run_quickly"]
 
@@ -56,14 +56,14 @@ def parse_run(words: Sequence[str]) -> dict[str, Any] | None:
             break
         if word not in table:
             return None
-        name, kind, spelled = table[word]
+        name, kind, option = table[word]
         if kind is bool:
             if equals:
                 return None
             arguments[name] = not word.startswith("--no-")
         elif equals or rest:
             try:
-                arguments[name] = _value(kind, spelled, value if equals else rest.pop(0))
+                arguments[name] = _value(kind, option, value if equals else rest.pop(0))
             except InvalidRequest:
                 return None
         else:
@@ -71,18 +71,18 @@ def parse_run(words: Sequence[str]) -> dict[str, Any] | None:
     return {**arguments, "command": tuple(rest)} if rest else None
 
 
-def _spelled() -> tuple[dict[str, tuple[str, Any, Spelling | None]], dict[str, Any]]:
-    """Return name, type and spelling of each option by its words, and the defaults."""
-    table: dict[str, tuple[str, Any, Spelling | None]] = {word: ("quiet", bool, None) for word in ("-q", "--quiet")}
+def _spelled() -> tuple[dict[str, tuple[str, Any, Option]], dict[str, Any]]:
+    """Return name, type and declaration of each option by its words, and the defaults."""
+    table = {word: ("quiet", bool, Option("")) for word in ("-q", "--quiet")}
     defaults: dict[str, Any] = {"quiet": False}
     for name, (kind, option) in declared(Options).items():
         if (spelled := option.spelled) is not None:
-            table |= {word: (name, kind, spelled) for word in spelled.name.split("/")}
+            table |= {word: (name, kind, option) for word in spelled.name.split("/")}
             defaults[name] = spelled.default if spelled.default is True else option.default
     return table, defaults
 
 
-def _value(kind: Any, spelled: Spelling | None, text: str) -> Any:
+def _value(kind: Any, option: Option, text: str) -> Any:
     if get_origin(kind) is Literal and text not in get_args(kind):
         raise InvalidRequest(f"{text} is not a choice")
-    return spelled.parse(text) if spelled is not None and spelled.parse is not None else text
+    return parsed(option, text)

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from concmem._escaping import escape_text
+from concmem._files.blocking import waiting_call
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -26,6 +27,7 @@ class _WholeWriter(io.RawIOBase):
     A file descriptor on which each write is complete, or raises and keeps the error.
 
     A process that shares the descriptor may leave O_NONBLOCK set. Python would then drop what does not fit at once.
+    When a signal has ended a write that had to wait for a reader, all further output is dropped.
 
     Attributes:
         error: The first error of a write, until it has been printed.
@@ -39,6 +41,7 @@ class _WholeWriter(io.RawIOBase):
         self.was_closed = was_closed
         self.error: OSError | None = None
         self.failed = False
+        self._is_given_up = False
 
     def fileno(self) -> int:
         return self._fd
@@ -52,22 +55,34 @@ class _WholeWriter(io.RawIOBase):
     def write(self, data: ReadableBuffer, /) -> int:
         rest = memoryview(data).cast("B")
         size = len(rest)
-        while rest:
+        while rest and not self._is_given_up:
             try:
                 if self.was_closed:
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-                rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:
-                poller = select.poll()
-                poller.register(self._fd, select.POLLOUT)
-                poller.poll()
+                with waiting_call:
+                    rest = rest[self._write(rest) :]
             except OSError as error:
                 error.filename = self._name
                 if not self.failed:
                     self.error = error
                 self.failed = True
                 raise
+            except BaseException:
+                self._is_given_up = not self._wait_for_reader(0)
+                raise
         return size
+
+    def _write(self, data: memoryview) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            self._wait_for_reader()
+            return 0
+
+    def _wait_for_reader(self, timeout_ms: int | None = None) -> bool:
+        poller = select.poll()
+        poller.register(self._fd, select.POLLOUT)
+        return bool(poller.poll(timeout_ms))
 
 
 _raw: list[_WholeWriter] = []

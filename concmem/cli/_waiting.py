@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from concmem._files.blocking import waiting_call
 from concmem.cli._streams import say
 from concmem.cli._witness import Witness
 from concmem.units import signal_name
@@ -30,6 +31,9 @@ _OTHERS = {
 }
 """Signals that are not handled. The last line has faults of this process, which cannot continue after them."""
 
+_BLOCKED_S = 0.5
+"""After a signal, a write that has not gone on for this long, and for no more than twice as long, is given up."""
+
 _LOOK_S = 0.25
 """How often to check whether the root has ended."""
 
@@ -45,6 +49,9 @@ class Signals:
     on to the root, as timeout(1) does. The second Ctrl-C kills the tree, and so does the first one after the root has
     ended. SIGTERM and SIGHUP kill the tree at once. Signals that were ignored when concmem was started (``nohup``,
     ``&`` in a script) stay ignored. Job control works as usual.
+
+    A signal that comes while output is written ends the write, by `Ended`, if the reader does not read. Otherwise the
+    output is written: timeout(1) sends its signal twice.
     """
 
     def __init__(self) -> None:
@@ -55,6 +62,8 @@ class Signals:
         self._witness = Witness()
         self._root_pidfd = -1
         self._wake_fd = -1
+        self._ends_write = 0
+        self._seen_count = 0
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
@@ -70,6 +79,7 @@ class Signals:
         try:
             yield
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             signal.set_wakeup_fd(waker_before)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -87,6 +97,10 @@ class Signals:
             running.stop()
 
     def _on(self, number: int, frame: FrameType | None) -> None:
+        if waiting_call.is_going_on and not self._ends_write:
+            self._ends_write = number
+            signal.signal(signal.SIGALRM, self._on_timer)
+            signal.setitimer(signal.ITIMER_REAL, _BLOCKED_S, _BLOCKED_S)
         if number not in (signal.SIGTERM, signal.SIGHUP):
             self._interrupts += number == signal.SIGINT
             if number != signal.SIGINT or (self._interrupts < 2 and not (self.running and self.running.root_ended)):
@@ -95,6 +109,12 @@ class Signals:
         self.stopped_by = number
         if self.running is not None:
             self.running.stop()
+
+    def _on_timer(self, number: int, frame: FrameType | None) -> None:
+        """Raise `Ended` if the write that was going on at the last call is still going on."""
+        if waiting_call.is_going_on and waiting_call.count == self._seen_count:
+            raise Ended(self._ends_write)
+        self._seen_count = waiting_call.count
 
     def wait(self, running: Running, timeout_s: float) -> bool:
         """Wait for the tree, a signal or the timeout, and pass signals on. Return whether the tree has ended."""
@@ -135,7 +155,7 @@ class Signals:
 
 class Ended(KeyboardInterrupt):
     """
-    SIGTERM or SIGHUP came; handled like Ctrl-C.
+    A signal came that ends the command, such as SIGTERM or SIGHUP; handled like Ctrl-C.
 
     Attributes:
         number: The number of the signal.

@@ -16,7 +16,7 @@ from concmem.cli._streams import say, show
 from concmem.cli._waiting import ended_as_by_control_c
 from concmem.cli.report import written
 from concmem.errors import ConcmemError
-from concmem.units import parse_count, parse_seconds
+from concmem.units import parse_count, parse_seconds, spell_seconds
 
 if TYPE_CHECKING:
     from concmem.study import Plan
@@ -37,6 +37,15 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 
 def _counts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     return None if value is None else tuple(parse_count(count) for count in value.split(","))
+
+
+def _sleep(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    from concmem.study.plan import MOST_S
+
+    seconds = amount(parse_seconds)(ctx, param, value)
+    if seconds is not None and not 0 < seconds <= MOST_S:
+        raise click.BadParameter(f"{value!r} is not above 0, or is more than {spell_seconds(MOST_S)}")
+    return seconds
 
 
 def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, tuple[tuple[int, int], ...]] | None:
@@ -71,7 +80,7 @@ def _runs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     "--sleep",
     "sleep_s",
     metavar="S",
-    callback=amount(parse_seconds),
+    callback=_sleep,
     help="Set how long a task sleeps, or how long another workload runs. [default: 10 s]",
 )
 @click.option(

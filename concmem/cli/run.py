@@ -72,8 +72,9 @@ def run(
       127  CMD was not found
       137  a limit on memory or processes ended CMD (128 + SIGKILL)
 
-    The first Ctrl-C goes to CMD. A second Ctrl-C, SIGTERM or SIGHUP kills CMD and its descendants. Other signals that
-    are sent to concmem alone are passed on to CMD, except SIGKILL, SIGSTOP and faults (SIGSEGV, SIGABRT, ...). After
-    Ctrl-C, SIGTERM, SIGHUP and signals that are passed on, the figures are printed.
+    The first Ctrl-C goes to CMD. A second Ctrl-C, SIGTERM or SIGHUP kills CMD and its descendants. Of the other signals
+    that end a process, those sent to concmem alone are passed on to CMD, except SIGKILL, SIGPIPE, SIGXFSZ and faults
+    (SIGSEGV, SIGABRT, ...). After any of these signals the figures are printed. One that comes while nothing reads the
+    output ends concmem.
     """  # noqa: D301 -- \b is click's mark for a paragraph that is not wrapped
     return measure_command(command, quiet, explain, json_path, timeline_path, plot_path, **options)

@@ -10,7 +10,7 @@ import attrs
 from concmem.errors import ConcmemError, InvalidRequest
 from concmem.study.workloads import workload
 
-__all__ = ["WHICH_RUNS", "Cell", "Plan", "StudyError", "cells", "difference", "differences"]
+__all__ = ["MOST_S", "MOST_TASKS", "WHICH_RUNS", "Cell", "Plan", "StudyError", "cells", "difference", "differences"]
 
 
 WHICH_RUNS = frozenset({"variants", "programs", "tasks", "runs", "runs_at", "seed", "programs_dirs"})
@@ -18,6 +18,9 @@ WHICH_RUNS = frozenset({"variants", "programs", "tasks", "runs", "runs_at", "see
 
 MOST_TASKS = 2**31 - 1
 """The largest number that the ordinary integer type of every language holds."""
+
+MOST_S = 1e9
+"""No time of a study is longer, in seconds."""
 
 _MOST_SIZES = 100
 """The report has a chart for each."""
@@ -114,8 +117,9 @@ class Plan:
             if tasks not in self.tasks:
                 raise InvalidRequest(f"runs are given for {tasks} tasks, but the study does not run {tasks} tasks")
         for name in ("sleep_s", "longest_sleep_s", "launch_limit_s", "finish_limit_s"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InvalidRequest(f"{name} must be a finite number of seconds above 0, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if not 0 < value <= MOST_S:
+                raise InvalidRequest(f"{name} must be above 0 and at most {MOST_S:g} seconds, not {value}")
 
     def runs_of(self, tasks: int) -> int:
         """Return the planned number of runs of a program with this number of tasks."""

@@ -54,7 +54,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise RecordingError(f"{path}: not JSON: {error}") from error
+        raise RecordingError(f"{path}: {error}") from error
     if not isinstance(content, dict) or content.get("what") != what:
         raise RecordingError(f"{path}: not a {what}")
     schema = content.get("schema")
