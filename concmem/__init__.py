@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         NotPermitted,
         RecordingError,
         SamplerError,
+        TimeoutExpired,
         Undecided,
         UnknownName,
         UnsupportedPlatform,
@@ -71,6 +72,7 @@ __all__ = [
     "Source",
     "Survivor",
     "Timeline",
+    "TimeoutExpired",
     "Undecided",
     "UnknownName",
     "UnsupportedPlatform",
@@ -85,8 +87,8 @@ __all__ = [
 _MODULES = {
     "comparison": "Comparison compare",
     "errors": "BadInterpreter BadWorkingDirectory CommandError CommandFailed CommandNotExecutable CommandNotFound"
-    " CommandTooLong ConcmemError InvalidRequest InvalidType NotPermitted RecordingError SamplerError Undecided"
-    " UnknownName UnsupportedPlatform",
+    " CommandTooLong ConcmemError InvalidRequest InvalidType NotPermitted RecordingError SamplerError"
+    " TimeoutExpired Undecided UnknownName UnsupportedPlatform",
     "host": "Host",
     "model": "SCHEMA Exit Figure Measurement Process",
     "options": "DEVNULL PIPE STDOUT",

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from concmem._escaping import escape_text
 
+TYPE_CHECKING = False  # for a type checker this name is True, as in `typing`, which takes longer to import
+
+if TYPE_CHECKING:
+    from concmem.running.failures import CommandFailed, TimeoutExpired
+
 __all__ = [
     "BadInterpreter",
     "BadWorkingDirectory",
@@ -22,6 +27,7 @@ __all__ = [
     "NotPermitted",
     "RecordingError",
     "SamplerError",
+    "TimeoutExpired",
     "Undecided",
     "UnknownName",
     "UnsupportedPlatform",
@@ -128,19 +134,12 @@ class CommandTooLong(CommandError):
     """Arguments and environment together are larger than the kernel accepts (E2BIG)."""
 
 
-class CommandFailed(ConcmemError):
-    """
-    The command did not exit with 0, and ``check=True`` was given.
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
 
-    Attributes:
-        measurement: The complete `Measurement`.
-    """
-
-    exit_code = 1
-
-    def __init__(self, measurement: object) -> None:
-        super().__init__(measurement)
-        self.measurement = measurement
-
-    def _sentence(self) -> str:
-        return f"the command ended with {getattr(self.measurement, 'exit', '?')}"
+    def __getattr__(name: str) -> object:
+        if name not in ("CommandFailed", "TimeoutExpired"):
+            raise AttributeError(f"module 'concmem.errors' has no attribute {name!r}")
+        # They are also errors of `subprocess`, whose import takes longer than a short command runs.
+        value = getattr(__import__("concmem.running.failures", fromlist=[name]), name)
+        globals()[name] = value
+        return value

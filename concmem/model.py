@@ -7,7 +7,7 @@ All amounts are in bytes, all times in seconds. Nothing here imports numpy or th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -39,14 +39,34 @@ The version of the stored form. Every file that is written contains it.
 files of version 1 can still be read. 3: added ``oom``, the exit reason ``oom`` and ``left_running``;
 ``sampler.survivors`` is a list of processes instead of a number, and both are read. 4: added the exit reason
 ``cgroup_limit``, ``oom.limit_bytes`` and ``composition``. 5: added the exit reasons ``cpu_limit`` and
-``processes_limit``, context switches, read and written bytes, and of each process also page faults, USS and VMS.
+``processes_limit``, context switches, read and written bytes, and of each process also page faults, USS and VMS;
+``stdout_dropped_bytes`` and ``stderr_dropped_bytes``; ``stdout`` and ``stderr`` can be text.
 """
 
 _SWAP_NOT_READ = Figure(None, "unavailable", "status VmSwap", note="it was not read")
 
 
+if TYPE_CHECKING:
+    from typing import Generic
+
+    from typing_extensions import TypeVar
+
+    Output = TypeVar("Output", bytes, str, default=bytes)
+
+    class _Base(Lazy, Generic[Output]):
+        """The base class of `Measurement`. Only for a type checker it is generic, in the type of the output."""
+else:
+    Output = bytes | str
+
+    class _Base(Lazy):
+        __slots__ = ()
+
+        def __class_getitem__(cls, output: object) -> type:
+            return cls
+
+
 @attrs.frozen
-class Measurement(Lazy):
+class Measurement(_Base[Output]):
     """
     How much memory a command and all processes that it started needed.
 
@@ -87,7 +107,9 @@ class Measurement(Lazy):
         sampler: What measuring cost, and what it may have missed.
         host: The machine.
         started_at: The time of the start, as ISO 8601 with a UTC offset.
-        stdout, stderr: What the command wrote if PIPE was given, else None.
+        stdout, stderr: What the command wrote if PIPE was given, else None: bytes, or with ``text=True`` a str. Also
+            None if it was read from `Running.stdout`.
+        stdout_dropped_bytes, stderr_dropped_bytes: How much more it wrote than `max_output_bytes`.
         version: The version of concmem.
         schema: The version of the stored form.
     """
@@ -115,8 +137,10 @@ class Measurement(Lazy):
     started_at: str
     version: str = attrs.field(repr=False)
     timeline: Timeline = attrs.field(factory=Timeline, repr=False, eq=False, metadata=NOT_STORED)
-    stdout: bytes | None = attrs.field(default=None, repr=False)
-    stderr: bytes | None = attrs.field(default=None, repr=False)
+    stdout: Output | None = attrs.field(default=None, repr=False)
+    stderr: Output | None = attrs.field(default=None, repr=False)
+    stdout_dropped_bytes: int = 0
+    stderr_dropped_bytes: int = 0
     tree_peak_swap: Figure = _SWAP_NOT_READ
     cgroup_parts: dict[str, int] = attrs.field(factory=dict, repr=False)
     maxima: dict[str, int] = attrs.field(factory=dict, repr=False)
@@ -158,7 +182,7 @@ class Measurement(Lazy):
         return to_plain(self)
 
     @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Measurement:
+    def from_dict(cls, stored: dict[str, Any]) -> Measurement[Any]:
         """
         Return the measurement that `to_dict` stored, with an empty timeline.
 
@@ -185,7 +209,7 @@ class Measurement(Lazy):
         with replacing(path) as file:
             file.write(to_json(self).encode())
 
-    def _checked(self) -> Measurement:
+    def _checked(self) -> Measurement[Output]:
         if not self.command:
             raise ValueError("the command is empty")
         for name, figure in self.figures.items():

@@ -8,7 +8,7 @@ All options of a measurement, each declared once.
 # Do not add `from __future__ import annotations`: `declared` reads the annotations as objects, not as strings.
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import IO, Annotated, Any, Literal, TypedDict, cast, get_args
 
@@ -41,6 +41,8 @@ __all__ = [
     "Options",
     "Spelling",
     "Target",
+    "TextOptions",
+    "Until",
     "check_options",
     "declared",
     "documented",
@@ -54,6 +56,9 @@ Command = str | bytes | os.PathLike[str] | Sequence[str | bytes | os.PathLike[st
 Leftover = Literal["wait", "leave", "kill"]
 """What to do with processes that still run when the root has ended."""
 
+Until = Literal["tree", "root"]
+"""Whose end is the end of a measurement."""
+
 PIPE, STDOUT, DEVNULL = -1, -2, -3
 """The values of the same names in `subprocess`. Importing it would take longer than a short measurement."""
 
@@ -61,9 +66,26 @@ Target = int | IO[Any] | None
 """What a standard stream can be redirected to."""
 
 
-def _check_leftover(name: str, value: Any) -> None:
-    if value not in get_args(Leftover):
-        raise InvalidRequest(f"{name} must be 'wait', 'leave' or 'kill', not {value!r}")
+def _one_of(choices: Any) -> Callable[[str, Any], None]:
+    """Return a check for one of the words of a Literal."""
+
+    def check(name: str, value: Any) -> None:
+        words = [repr(word) for word in get_args(choices)]
+        if not isinstance(value, str) or value not in get_args(choices):
+            raise InvalidRequest(f"{name} must be {', '.join(words[:-1])} or {words[-1]}, not {value!r}")
+
+    return check
+
+
+def _check_codec(name: str, value: Any) -> None:
+    import codecs
+
+    what = "the name of an encoding" if name == "encoding" else "the name of an error handler such as 'replace'"
+    try:
+        if value is not None:
+            (codecs.lookup if name == "encoding" else codecs.lookup_error)(value)
+    except (LookupError, TypeError, ValueError):
+        raise InvalidRequest(f"{name} must be {what}, not {value!r}") from None
 
 
 class Options(TypedDict, total=False):
@@ -205,6 +227,16 @@ class Options(TypedDict, total=False):
             ),
         ),
     ]
+    until: Annotated[
+        Until,
+        Option(
+            "``tree``: measure until the last process of the tree has ended, or as `leftover` says. ``root``: until "
+            "the root has ended. Processes that still run are then left running, as with ``leftover='leave'``, unless "
+            "`leftover` is ``kill``.",
+            default="tree",
+            check=_one_of(Until),
+        ),
+    ]
     leftover: Annotated[
         Leftover,
         Option(
@@ -213,7 +245,7 @@ class Options(TypedDict, total=False):
             "and later writes to a PIPE raise SIGPIPE in them. ``kill``: read once more, then kill them; "
             "`Measurement.exit` is still that of the root.",
             default="wait",
-            check=_check_leftover,
+            check=_one_of(Leftover),
             spelled=Spelling("--leftover", "Wait for, leave or kill the processes that outlive CMD."),
         ),
     ]
@@ -356,27 +388,68 @@ class Options(TypedDict, total=False):
             is_set_up=True,
         ),
     ]
-    stdin: Annotated[Target, Option("As in `subprocess`: None, a file descriptor, a file or DEVNULL.")]
-    stdout: Annotated[Target, Option("The same, or PIPE to return the output in the measurement.")]
+    stdin: Annotated[Target, Option("As in `subprocess`: None, a file descriptor, a file, DEVNULL or PIPE.")]
+    stdout: Annotated[
+        Target,
+        Option("The same. With PIPE the output is in the measurement, unless it was read from `Running.stdout`."),
+    ]
     stderr: Annotated[Target, Option("The same, or STDOUT.")]
+    max_output_bytes: Annotated[
+        int | None,
+        Option(
+            "Keep at most this many bytes of what each of ``stdout`` and ``stderr`` writes to a PIPE. The rest is read "
+            "and dropped, and `Measurement.stdout_dropped_bytes` and `stderr_dropped_bytes` count it.",
+            check=Range(0, 1 << 62, or_none=True),
+        ),
+    ]
 
 
-class MeasureOptions(Options, total=False):
+class TextOptions(Options, total=False):
+    """The options of `concmem.start`: those that decide between text and bytes come last."""
+
+    text: Annotated[
+        bool | None,
+        Option(
+            "As in `subprocess`: pipes have text instead of bytes, with ``\\n`` at the end of each line. Output that "
+            "is not in `encoding` raises a UnicodeDecodeError when it is read."
+        ),
+    ]
+    encoding: Annotated[
+        str | None,
+        Option("The encoding of text, by default that of the locale. Implies `text`.", check=_check_codec),
+    ]
+    errors: Annotated[
+        str | None,
+        Option("What to do with output that is not in `encoding`. Implies `text`.", check=_check_codec),
+    ]
+
+
+class MeasureOptions(TextOptions, total=False):
     """The options of `concmem.measure`."""
 
-    check: Annotated[bool, Option("Raise `CommandFailed` unless the command exits by itself with 0.", default=False)]
+    check: Annotated[
+        bool,
+        Option(
+            "Raise `CommandFailed` unless the command exits by itself with 0, and `TimeoutExpired` at `timeout_s`.",
+            default=False,
+        ),
+    ]
+    input: Annotated[
+        Any,
+        Option("What the command reads from its standard input: bytes, or a str with `text`. `stdin` is then a PIPE."),
+    ]
 
 
-_DECLARED = {name: option for name, (_, option) in declared(Options).items()}
+_DECLARED = {name: option for name, (_, option) in declared(TextOptions).items()}
 
-DEFAULTS = cast(Options, {name: option.default for name, option in _DECLARED.items()})
+DEFAULTS = cast(TextOptions, {name: option.default for name, option in _DECLARED.items()})
 """The value of each option that is not given."""
 
 TARGET_SETUP_DEFAULTS = MappingProxyType({name: each.default for name, each in _DECLARED.items() if each.is_set_up})
 """The same of those that the command's process sets before its exec."""
 
 
-def check_options(options: Options, function: str) -> None:
+def check_options(options: TextOptions, function: str) -> None:
     """
     Check the options that a function was called with.
 
@@ -392,7 +465,7 @@ def check_options(options: Options, function: str) -> None:
             check(name, value)
 
 
-def sources_of(options: Options) -> frozenset[str]:
+def sources_of(options: TextOptions) -> frozenset[str]:
     """Return the names of the optional sources that these options request."""
     return frozenset([_DECLARED[name].source for name, value in options.items() if value and _DECLARED[name].source])
 

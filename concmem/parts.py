@@ -169,6 +169,11 @@ class Exit:
         return exit_status(self.code, self.signal)
 
     @property
+    def returncode(self) -> int | None:
+        """As `subprocess.Popen.returncode`: the exit code, or -n if signal n ended it; None if the root still runs."""
+        return self.code if self.signal is None else -self.signal
+
+    @property
     def ok(self) -> bool:
         """Whether the root exited by itself with code 0."""
         return self.reason == "exited" and self.code == 0

@@ -227,6 +227,7 @@ struct cm_head {
     uint32_t stage;
     int32_t error;
     uint32_t reason;
+    uint32_t root_ended_first; /* the host ended the tree when the root had already ended by itself */
     int32_t root_pid;
     int32_t wait_status;
     uint32_t statm_exact;
@@ -337,8 +338,8 @@ struct cm_resources {
     int owner_pid; /* a forked child's copy kills and removes nothing */
     uint32_t locked;
     struct cm_file sampler;                    /* a pidfd */
+    struct cm_file root;                       /* a pidfd, opened on first use */
     struct cm_file target_streams[CM_STREAMS]; /* the target's standard files */
-    struct cm_file readers[CM_STREAMS];        /* read ends of the pipes among those */
     struct cm_group_folder groups[CM_GROUP_FOLDERS];
 };
 
@@ -377,6 +378,17 @@ int cm_launch(struct cm_head *head, struct cm_spawn *spawn, struct cm_resources 
  * pidfd. */
 int cm_stop(struct cm_resources *resources);
 
+/* Return a descriptor that becomes readable at the end of the root, or -errno. It is opened once. -EAGAIN: the root has
+ * not been started yet. */
+int cm_root_fd(struct cm_resources *resources, const struct cm_head *head);
+
+/* Send a signal to the root. Return 0, or -errno: -ESRCH if it has ended. */
+int cm_signal_root(struct cm_resources *resources, const struct cm_head *head, int number);
+
+/* Wait until the root has been started, the start has failed, or the sampler has ended, for at most 10 ms. Return
+ * whether one of them is so. */
+int cm_wait_started(struct cm_resources *resources, const struct cm_head *head);
+
 /* Return whether the sampler has ended. */
 int cm_has_ended(struct cm_resources *resources);
 
@@ -395,6 +407,10 @@ int cm_open(struct cm_file *file, const char *path, int flags);
 int cm_open_process_fd(struct cm_file *file, int pid);
 int cm_open_pipe(struct cm_file *reader, struct cm_file *writer);
 int cm_open_cgroup_mount(struct cm_file *file); /* of cgroup v2, in no mount table; ends with its descriptor (5.2) */
+
+/* Write to a descriptor. A pipe without a reader causes no SIGPIPE, whatever its handler is. Return the number of
+ * bytes, or -errno. */
+int64_t cm_write(int fd, const void *data, uint64_t n);
 
 /* Close a file once, if it is open and still the file that was opened. */
 void cm_close(struct cm_file *file);
@@ -417,6 +433,9 @@ void cm_memory_forget_kept(void);
 
 /* Return the phase (CM_PHASE_...) that the sampler has reached. */
 int cm_phase(const struct cm_head *head);
+
+/* Return whether the root has ended. Then its wait status can be read. */
+int cm_root_ended(const struct cm_head *head);
 
 /* Return the number of windows of a track that can be read. */
 uint64_t cm_windows(const struct cm_head *head, int track);

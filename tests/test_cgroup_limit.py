@@ -161,7 +161,7 @@ def test_a_group_that_cannot_be_entered(
     def make(*_: Any, **__: Any) -> Groups:
         return Groups(memory_fd=fd, memory_version=2 if is_delegated else 1, is_delegated=is_delegated)
 
-    monkeypatch.setattr("concmem.running.make_groups", make)
+    monkeypatch.setattr("concmem.running.launched.make_groups", make)
     command, ran = ["touch", str(tmp_path / "ran")], tmp_path / "ran"
     try:
         if limit_bytes is None:

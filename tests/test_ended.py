@@ -200,7 +200,9 @@ def test_a_limit_around_the_own_limit(limited_group: Path) -> None:
 
 def test_other_sigkills(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the kernel has counted no OOM kill, a SIGKILL is a signal like any other."""
-    monkeypatch.setattr("concmem.running.oom_kills", lambda: 0)  # other processes on this machine may have been killed
+    monkeypatch.setattr(
+        "concmem.running.launched.oom_kills", lambda: 0
+    )  # other processes on this machine may have been killed
     m = concmem.measure("kill -9 $$")
     assert (m.exit.reason, m.oom) == ("signaled", None)
 

@@ -133,13 +133,28 @@ def block(**options: Any) -> None:
         running.alive()
 
 
+def talk(**options: Any) -> None:
+    """Use everything that a command with pipes has."""
+    with concmem.start(["/bin/cat"], **options) as running:
+        running.fileno()
+        assert running.stdin is not None and running.stdout is not None
+        running.stdin.write(b"a\n")
+        running.stdin.flush()
+        running.stdout.readline()
+        with contextlib.suppress(concmem.TimeoutExpired):
+            running.wait(timeout=0.001)
+        running.send_signal(signal.SIGCONT)
+        running.root_fd  # noqa: B018
+        running.communicate(b"b")
+
+
 def missing(**options: Any) -> None:
     """Measure a command that cannot be started."""
     with contextlib.suppress(concmem.CommandNotFound):
         concmem.measure(["/nonexistent"], **options)
 
 
-PIPES = {"stdout": concmem.PIPE, "stderr": concmem.PIPE, "stdin": concmem.DEVNULL}
+PIPES = {"stdout": concmem.PIPE, "stderr": concmem.PIPE, "stdin": concmem.PIPE}
 GROUPS = {"cgroup": True, "exact": IS_LONG}  # the kernel needs 75 ms to unload the program of `exact`
 
 
@@ -236,8 +251,8 @@ def inject(act: Callable[..., None], options: dict[str, Any], first: int, again:
 
 @pytest.mark.parametrize(
     ("act", "options"),
-    [(life, {}), (life, PIPES), (life, GROUPS), (block, {}), (missing, PIPES)],
-    ids=["life", "pipes", "groups", "block", "missing"],
+    [(life, {}), (life, PIPES), (life, GROUPS), (block, {}), (missing, PIPES), (talk, PIPES)],
+    ids=["life", "pipes", "groups", "block", "missing", "talk"],
 )
 def test_at_every_line(act: Callable[..., None], options: dict[str, Any], gone: Gone, marked: Any) -> None:
     """Interrupt each line of start, `wait` and clean-up; then, for a sample, a second line after a first one."""
@@ -252,7 +267,7 @@ def test_at_every_line(act: Callable[..., None], options: dict[str, Any], gone: 
             gone.check_processes()
         count += 1
     assert {Path(place.rpartition(":")[0]).name for place in places} >= {
-        "running.py", "launch.py", "redirect.py", "shared_memory.py", "resources.py"
+        "handle.py", "launched.py", "launch.py", "redirect.py", "pipes.py", "shared_memory.py", "resources.py"
     }  # fmt: skip
     gone.check_processes()
     moments = random.Random(SEED)

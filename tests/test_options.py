@@ -28,7 +28,7 @@ EVERY = options.declared(options.MeasureOptions)
     ("function", "declared"),
     [
         (concmem.measure, options.MeasureOptions),
-        (concmem.start, options.Options),
+        (concmem.start, options.TextOptions),
         (concmem.compare, options.Options),
     ],
     ids=["measure", "start", "compare"],
@@ -45,7 +45,8 @@ def test_the_signature_has_every_option(function: Callable[..., Any], declared: 
     assert all(each.kind is each.KEYWORD_ONLY for each in given)
     hints = typing.get_type_hints(function)
     assert {name: hints[name] for name in expected} == {name: kind for name, (kind, _) in expected.items()}
-    assert hints["return"] in (concmem.Measurement, concmem.Running, concmem.Comparison)
+    result = hints["return"]
+    assert (typing.get_origin(result) or result) in (concmem.Measurement, concmem.Running, concmem.Comparison)
 
 
 @pytest.mark.parametrize("function", [concmem.measure, concmem.start], ids=["measure", "start"])
@@ -202,12 +203,24 @@ concmem.measure(["true"], interval=0.01)
 concmem.measure(["true"], leftover="keep")
 concmem.start(["true"], check=True)
 small: bool = m.peak < "200 MB" and m.peak <= 1 << 30 and not m.peak > m.root_peak_rss and m.peak.compare(1.5) == "over"
+text: str | None = concmem.measure(["true"], stdout=concmem.PIPE, text=True).stdout
+text = concmem.measure(["true"], input="a", encoding="utf-8").stdout
+text = concmem.start(["true"], errors="replace").communicate("a")[0]
+content: bytes | None = m.stdout
+content = r.wait().stdout
+content = concmem.start(["true"]).communicate(b"a", timeout=1)[0]
+text = r.communicate()[0]
+code: int | None = m.exit.returncode or r.poll() or r.returncode
 """
 
 
 @pytest.mark.slow
 def test_type_checkers_know_every_option(tmp_path: Path) -> None:
-    """Mypy accepts the options, and refuses a wrong name and a wrong type in the line where it is."""
+    """
+    Mypy accepts the options, and refuses a wrong name and a wrong type in the line where it is.
+
+    It knows from ``text``, ``encoding`` and ``errors`` whether pipes have text or bytes.
+    """
     pytest.importorskip("mypy", reason="mypy is missing: pip install mypy")
     (tmp_path / "user.py").write_text(TYPED)
     command = [
@@ -222,10 +235,14 @@ def test_type_checkers_know_every_option(tmp_path: Path) -> None:
     folder = Path(concmem.__file__).parents[1]  # mypy finds an installed concmem by itself, and not an editable one
     environment = os.environ | ({} if folder.name == "site-packages" else {"MYPYPATH": str(folder)})
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
-    errors = [line.partition(": error: ") for line in done.stdout.splitlines() if ": error: " in line]
-    assert [where for where, _, _ in errors] == ["user.py:5", "user.py:6", "user.py:7"], done.stdout + done.stderr
-    for (_, _, error), name in zip(errors, ("interval", "leftover", "check"), strict=True):
-        assert f'"{name}"' in error
+    errors: dict[str, str] = {}
+    for line in done.stdout.splitlines():
+        where, _, error = line.partition(": error: ")
+        if error:
+            errors[where] = errors.get(where, "") + error
+    expected = {5: '"interval"', 6: '"measure"', 7: '"check"', 15: "Incompatible types"}
+    assert list(errors) == [f"user.py:{number}" for number in expected], done.stdout + done.stderr
+    assert all(text in error for text, error in zip(expected.values(), errors.values(), strict=True))
 
 
 NOT_NEEDED = ("numpy", "psutil", "rich", "typing_extensions", "cattrs", "altair")

@@ -9,7 +9,7 @@ than a short command runs, and a quiet ``concmem run`` does without them.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from concmem._classes.record import Record
 from concmem._figures.outcome import Ending, ending_of
@@ -32,15 +32,18 @@ class HostValues(Record):
     Attributes:
         machine: The machine.
         started_s: The time of the start, in seconds since 1970.
-        stdout, stderr: What the command wrote if PIPE was given, else None.
+        stdout, stderr: What the command wrote if PIPE was given, else None: bytes, or with ``text`` a str.
+        stdout_dropped_bytes, stderr_dropped_bytes: How much more it wrote than `max_output_bytes`.
         swapped_bytes: What the whole machine swapped in and out; None if it has no swap.
         oom: The processes of the tree that the OOM killer killed, or None.
     """
 
     machine: Machine
     started_s: float
-    stdout: bytes | None
-    stderr: bytes | None
+    stdout: Any
+    stderr: Any
+    stdout_dropped_bytes: int
+    stderr_dropped_bytes: int
     swapped_bytes: int | None
     oom: OutOfMemory | None
 
@@ -75,7 +78,7 @@ class EndedTree:
     def _peak(self) -> Figure:
         return self._parts.peak
 
-    def _build(self) -> Measurement:
+    def _build(self) -> Measurement[Any]:
         return self._parts.build()
 
     def _exit(self) -> Exit:
@@ -83,7 +86,7 @@ class EndedTree:
 
         return Exit(self.ending.code, self.ending.signal, self.ending.reason)
 
-    def measurement(self) -> Measurement:
+    def measurement(self) -> Measurement[Any]:
         """Return the measurement, which computes its parts on first use."""
         from concmem.model import Measurement
 

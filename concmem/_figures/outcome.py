@@ -19,11 +19,22 @@ __all__ = ["Ending", "ending_of", "find_oom", "left_running", "unexplained_sigki
 
 
 class Ending(Record):
-    """How the root ended: the fields of `concmem.parts.Exit`."""
+    """
+    How the root ended: the fields of `concmem.parts.Exit`.
+
+    Attributes:
+        is_stopped: Whether the host ended the tree, also if the root had ended before.
+    """
 
     code: int | None
     signal: int | None
     reason: Reason
+    is_stopped: bool = False
+
+    @property
+    def returncode(self) -> int | None:
+        """As `Exit.returncode`."""
+        return self.code if self.signal is None else -self.signal
 
     @property
     def status(self) -> int:
@@ -34,11 +45,11 @@ class Ending(Record):
 def unexplained_sigkills(observed: Observed, leftover: Leftover) -> int:
     """Return how many processes are known to have ended by a SIGKILL that concmem did not send."""
     head = observed.head
-    if head.reason:
+    if head.reason and not head.root_ended_first:
         return 0
     by_shell = head.wait_status == (128 + signal.SIGKILL) << 8  # a shell exits with its child's status
-    # With leftover="kill", concmem killed the processes that ended after the root.
-    until_ns = head.exit_ns if leftover == "kill" else head.end_ns
+    # With leftover="kill", and if the host ended the rest, concmem killed the processes that ended after the root.
+    until_ns = head.exit_ns if leftover == "kill" or head.root_ended_first else head.end_ns
     known = (process for process in observed.processes if process.was_reaped or process.has_exit_record)
     ended = (process.wait_status for process in known if process.end_ns <= until_ns)
     return int(by_shell) + sum(1 for status in ended if status & 0x7F == signal.SIGKILL)
@@ -73,12 +84,15 @@ def ending_of(observed: Observed, oom: OutOfMemory | None) -> Ending:
     status = observed.head.wait_status
     number = status & 0x7F
     if not observed.head.root_ended:  # it could not be killed
-        return Ending(None, None, observed.reason or "interrupted")
+        return Ending(None, None, observed.reason or "interrupted", observed.reason == "interrupted")
     killed_by: Reason = "signaled"
     if number == signal.SIGKILL and oom is not None:
         killed_by = "oom" if oom.limit_bytes is None else "cgroup_limit"
-    reason = observed.reason or (killed_by if number else "exited")
-    return Ending(None if number else os.waitstatus_to_exitcode(status), number or None, reason)
+    own: Reason = killed_by if number else "exited"
+    # If the host ended the tree after the root had ended, this is the end of the others.
+    reason = own if observed.reason is None or observed.head.root_ended_first else observed.reason
+    code = None if number else os.waitstatus_to_exitcode(status)
+    return Ending(code, number or None, reason, observed.reason == "interrupted")
 
 
 def left_running(observed: Observed) -> tuple[LeftProcess, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from concmem._figures.ended import with_ending_note
 from concmem._figures.held import narrow_peak
@@ -156,7 +156,7 @@ class Parts:
             missing=self._observed.missing(),
         )
 
-    def build(self) -> Measurement:
+    def build(self) -> Measurement[Any]:
         """Build the complete measurement."""
         observed, known = self._observed, self._known
         head, counts = observed.head, observed.counts
@@ -188,6 +188,8 @@ class Parts:
             timeline=self._timeline,
             stdout=known.stdout,
             stderr=known.stderr,
+            stdout_dropped_bytes=known.stdout_dropped_bytes,
+            stderr_dropped_bytes=known.stderr_dropped_bytes,
             swapped_bytes=known.swapped_bytes,
             oom=known.oom,
             left_running=left_running(observed),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from concmem._escaping import escape_text
 from concmem._figures.ended import ending_phrase
@@ -93,7 +93,7 @@ def outcome(m: Measurement) -> str:
     )
 
 
-def summary(measurement: Measurement) -> str:
+def summary(measurement: Measurement[Any]) -> str:
     """Return a measurement in a few lines: the headline, the available figures, and how it ended."""
     figures = (f"{name}: {figure}" for name, figure in measurement.figures.items() if figure.bytes is not None)
     lines = (headline(measurement), *figures, outcome(measurement), *remaining(measurement))

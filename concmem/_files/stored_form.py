@@ -74,12 +74,28 @@ def make_stored_converter() -> JsonConverter:
     made.register_unstructure_hook_factory(
         lambda kind: bool(omitted(kind)), lambda kind: make_dict_unstructure_fn(kind, made, **omitted(kind))
     )
+    _register_output(made)
     words = made.get_structure_hook(tuple[str, ...])
     for kind in (str | tuple[str, ...], tuple[str, ...] | str):
         made.register_structure_hook(
             kind, lambda v, _: made.structure(v, str) if isinstance(v, str) else words(v, tuple[str, ...])
         )
     return made
+
+
+def _register_output(made: JsonConverter) -> None:
+    """Convert output that is bytes, text or None: bytes to a string, as everywhere, and text to a table."""
+    kind: Any = bytes | str | None
+
+    def structure(value: Any, _: Any) -> Any:
+        if isinstance(value, dict) and value.keys() == {"text"}:
+            return made.structure(value["text"], str)
+        return None if value is None else made.structure(value, bytes)
+
+    made.register_structure_hook_func(lambda each: each == kind, structure)
+    made.register_unstructure_hook(
+        kind, lambda value: {"text": value} if isinstance(value, str) else made.unstructure(value, type(value))
+    )
 
 
 converter = lru_cache(maxsize=1)(make_stored_converter)

@@ -32,6 +32,7 @@ class Head(StructRow):
     cgroup_limit_bytes: int
     memory_group_version: int
     reason: int
+    root_ended_first: int
     wait_status: int
     statm_exact: int
     start_ns: int

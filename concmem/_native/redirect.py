@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import array
-import fcntl
 import os
-import select
-import termios
 
+from concmem._native.pipes import Input, Output, Pipes
+from concmem._native.request import Request
 from concmem._native.resources import Resources
 from concmem.errors import InvalidRequest
-from concmem.options import DEVNULL, PIPE, STDOUT, Options, Target
+from concmem.options import DEVNULL, PIPE, STDOUT, Target
 
-__all__ = ["Redirection"]
+__all__ = ["open_standard_files"]
 
 
 def _is_open(fd: int) -> bool:
@@ -23,40 +21,29 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-class Redirection:
-    """
-    The three standard descriptors of a command, and the output that is read from its pipes.
+class _Redirection:
+    """Opens the standard files of a command."""
 
-    `resources` owns and closes everything that is opened here.
-
-    Attributes:
-        fds: The descriptors that become 0, 1 and 2.
-    """
-
-    def __init__(self, resources: Resources, options: Options) -> None:
-        stdin, stdout, stderr = options["stdin"], options["stdout"], options["stderr"]
+    def __init__(self, resources: Resources, pipes: Pipes, max_output_bytes: int | None) -> None:
         self._resources = resources
-        self._collected: dict[str, bytearray] = {}
-        self._readers: dict[str, int] = {}
+        self._pipes = pipes
+        self._max_output_bytes = max_output_bytes
         # Before anything is opened here: the kernel allocates the lowest free descriptor, so the next file that is
         # opened could get the number of a standard file that is closed in this process.
         self._closed = {number for number in range(3) if not _is_open(number)}
-        if stdin == PIPE:
-            raise InvalidRequest("stdin must not be PIPE: use a file or a file descriptor")
-        first = self._open_target("stdin", stdin, 0, os.O_RDONLY)
-        second = self._open_target("stdout", stdout, 1, os.O_WRONLY)
-        third = second if stderr == STDOUT else self._open_target("stderr", stderr, 2, os.O_WRONLY)
-        self.fds = (first, second, third)
 
-    def _open_target(self, name: str, target: Target, inherited: int, mode: int) -> int:
-        if target is None and inherited not in self._closed:
-            return inherited
+    def open(self, name: str, target: Target, number: int, mode: int) -> int:
+        """Return the descriptor for a standard file."""
+        if target is None and number not in self._closed:
+            return number
         if target is None or target == DEVNULL:
-            return self._resources.open_null(inherited, mode)
+            return self._resources.open_null(number, mode)
+        if target == PIPE and number == 0:
+            self._pipes.input = given = Input()
+            return self._resources.open_pipe(number, given.end)
         if target == PIPE:
-            self._readers[name], writer = self._resources.open_pipe(inherited)
-            self._collected[name] = bytearray()
-            return writer
+            self._pipes.outputs[name] = output = Output(self._max_output_bytes)
+            return self._resources.open_pipe(number, output.end)
         try:
             fd = target if isinstance(target, int) else target.fileno()
         except (AttributeError, OSError, ValueError):
@@ -67,41 +54,22 @@ class Redirection:
             raise InvalidRequest(f"{name} must be an open file, and {target!r} is not open")
         return fd
 
-    def wait(self, *until: int) -> None:
-        """Collect output until one of the descriptors in `until` is readable, then empty the pipes."""
-        poll = select.poll()  # not a selector, which has its own descriptor that an exception could leave open
-        for fd in until:
-            poll.register(fd, select.POLLIN)
-        names = {reader: name for name, reader in self._readers.items()}
-        for reader in names:
-            poll.register(reader, select.POLLIN)
-        ended = False
-        while not ended:
-            for fd, _ in poll.poll():
-                if fd not in names:
-                    ended = True
-                elif not self._read(names[fd], fd):
-                    poll.unregister(fd)
-        for name, reader in self._readers.items():
-            self._empty_pipe(name, reader)
 
-    def _empty_pipe(self, name: str, reader: int) -> None:
-        """Read only what the pipe holds now: a process that still runs may write forever."""
-        waiting = array.array("i", [0])
-        fcntl.ioctl(reader, termios.FIONREAD, waiting)
-        before = len(self._collected[name])
-        while len(self._collected[name]) - before < waiting[0] and self._read(name, reader):
-            pass
+def open_standard_files(resources: Resources, pipes: Pipes, request: Request) -> tuple[int, int, int]:
+    """
+    Open the standard files of a command; return the descriptors that become 0, 1 and 2.
 
-    def _read(self, name: str, reader: int) -> bool:
-        """Read once; return whether there may be more."""
-        try:
-            piece = os.read(reader, 1 << 16)
-        except BlockingIOError:
-            return False
-        self._collected[name] += piece
-        return bool(piece)
+    `resources` owns what is opened for the target, and `pipes` this process's ends of pipes.
 
-    def collected(self, name: str) -> bytes | None:
-        """Return what was written to ``stdout`` or ``stderr``; None if it was not a PIPE."""
-        return bytes(self._collected[name]) if name in self._collected else None
+    Raises:
+        InvalidRequest: A file is not open.
+    """
+    options = request.options
+    limit = options["max_output_bytes"]
+    opened = _Redirection(resources, pipes, None if limit is None else int(limit))
+    first = opened.open("stdin", options["stdin"], 0, os.O_RDONLY)
+    if pipes.input is not None and request.input is not None:
+        pipes.input.take(request.input)
+    second = opened.open("stdout", options["stdout"], 1, os.O_WRONLY)
+    given = options["stderr"]
+    return first, second, second if given == STDOUT else opened.open("stderr", given, 2, os.O_WRONLY)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from concmem._classes.record import Record
 from concmem.errors import InvalidRequest
-from concmem.options import DEFAULTS, TARGET_SETUP_DEFAULTS, Command, Options, check_options, sources_of
+from concmem.options import DEFAULTS, PIPE, TARGET_SETUP_DEFAULTS, Command, TextOptions, check_options, sources_of
 
 if TYPE_CHECKING:
     from concmem._native.target_setup import TargetSetup
@@ -62,7 +62,7 @@ def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
     return tuple(pairs)
 
 
-def _setup(options: Options, program: str) -> TargetSetup | None:
+def _setup(options: TextOptions, program: str) -> TargetSetup | None:
     values: Mapping[str, Any] = options
     if all(values[name] is default for name, default in TARGET_SETUP_DEFAULTS.items()):
         return None
@@ -80,7 +80,9 @@ class Request(Record):
         envp: The complete environment, as ``NAME=value``; None for the caller's.
         cwd: The working directory, or None for the caller's.
         shown: The command as the caller gave it.
+        args: The same, unchanged.
         options: The value of each option.
+        input: What to write to standard input; None to leave that to the caller.
         extra: The names of the requested sources that are not read by default.
         setup: What the command's process sets before its exec; None if nothing is requested.
     """
@@ -89,9 +91,11 @@ class Request(Record):
     envp: tuple[bytes, ...] | None
     cwd: bytes | None
     shown: tuple[str, ...] | str
-    options: Options
+    args: Command
+    options: TextOptions
     extra: frozenset[str]
     setup: TargetSetup | None
+    input: memoryview | None
 
     @property
     def environment(self) -> tuple[bytes, ...]:
@@ -100,8 +104,25 @@ class Request(Record):
             return self.envp
         return tuple(key + b"=" + value for key, value in os.environb.items())
 
+    @property
+    def is_text(self) -> bool:
+        """Whether pipes have text instead of bytes."""
+        options = self.options
+        return bool(options["text"]) or options["encoding"] is not None or options["errors"] is not None
+
+    def encode(self, given: Any) -> memoryview:
+        """
+        Return input as bytes.
+
+        Raises:
+            InvalidRequest: It is neither bytes nor, if pipes have text, a str.
+        """
+        from concmem._native.text import as_bytes
+
+        return as_bytes(given, is_text=self.is_text, encoding=self.options["encoding"], errors=self.options["errors"])
+
     @classmethod
-    def of(cls, command: Command, given: Options, function: str) -> Request:
+    def of(cls, command: Command, given: TextOptions, function: str) -> Request:
         """
         Check the arguments of a function, and return them as a request.
 
@@ -116,7 +137,9 @@ class Request(Record):
             CommandError: A descriptor of ``pass_fds`` is not open.
         """
         check_options(given, function)
-        options: Options = {**DEFAULTS, **given}
+        options: TextOptions = {**DEFAULTS, **given}
+        if options["until"] == "root" and options["leftover"] == "wait":
+            options["leftover"] = "leave"
         argv, cwd = _argv(command), options["cwd"]
         is_line = isinstance(command, (str, bytes))
         return cls(
@@ -124,7 +147,24 @@ class Request(Record):
             envp=_envp(options["env"]),
             cwd=None if cwd is None else _encode(cwd, "cwd"),
             shown=os.fsdecode(argv[2]) if is_line else tuple([os.fsdecode(word) for word in argv]),
+            args=command,
             options=options,
             extra=sources_of(given),
             setup=_setup(options, os.fsdecode(argv[0])),
+            input=None,
         )
+
+    def with_input(self, given: Any) -> Request:
+        """
+        Return the request of a caller that does not write to pipes: with `given` as input, or with none.
+
+        Raises:
+            InvalidRequest: It is not input, or standard input is something else.
+        """
+        if given is not None and self.options["stdin"] is not None:
+            raise InvalidRequest("stdin and input must not both be given")
+        if given is not None:
+            self.options["stdin"] = PIPE
+        if self.options["stdin"] == PIPE:
+            self.input = self.encode(given)
+        return self

@@ -7,6 +7,7 @@ code opens, owns and closes every resource that must not leak. Python only passe
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +70,25 @@ class OpenFile:
     def fileno(self) -> int:
         """Return the descriptor."""
         return int(self._file.fd)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has been opened, and not been closed."""
+        return bool(self._file.is_open)
+
+    def write(self, data: memoryview) -> int:
+        """
+        Write to a pipe, without SIGPIPE if its other end is closed. Return how many bytes were written.
+
+        Raises:
+            OSError: As `os.write`.
+        """
+        ffi, lib = native()
+        content = ffi.from_buffer(data)
+        while (written := int(lib.cm_write(self._file.fd, content, len(data)))) == -errno.EINTR:
+            continue  # the signal's handler has run
+        checked(written)
+        return written
 
     def close(self) -> None:
         """Close it, once."""
@@ -162,19 +182,41 @@ class Resources:
         checked(lib.cm_open(target_end, os.fsencode(os.devnull), flags))
         return int(target_end.fd)
 
-    def open_pipe(self, stream: int) -> tuple[int, int]:
-        """Open a pipe for a standard file of the target; return the non-blocking read end and the target's end."""
+    def open_pipe(self, stream: int, host_end: OpenFile) -> int:
+        """Open a pipe for a standard file of the target, and this process's end of it; return the target's end."""
         ffi, lib = native()
-        reader, target_end = (
-            ffi.addressof(self.c_struct, "readers", stream),
-            ffi.addressof(self.c_struct, "target_streams", stream),
-        )
-        checked(lib.cm_open_pipe(reader, target_end))
-        return int(reader.fd), int(target_end.fd)
+        target_end = ffi.addressof(self.c_struct, "target_streams", stream)
+        ends = (target_end, host_end._file) if stream == 0 else (host_end._file, target_end)
+        checked(lib.cm_open_pipe(*ends))
+        os.set_blocking(int(target_end.fd), True)
+        os.set_blocking(host_end.fileno(), False)
+        return int(target_end.fd)
 
     def close_target_streams(self) -> None:
         """Close the target's ends in this process, so that the read ends see when the target closes them."""
         native()[1].cm_close_target_streams(self.c_struct)
+
+    def root_fd(self, head: Any) -> int:
+        """
+        Return a descriptor that becomes readable when the root has ended.
+
+        Raises:
+            OSError: As `os.pidfd_open`.
+        """
+        fd = int(native()[1].cm_root_fd(self.c_struct, head))
+        checked(fd)
+        return fd
+
+    def signal_root(self, head: Any, number: int) -> None:
+        """
+        Send a signal to the root, unless it has ended.
+
+        Raises:
+            OSError: As `signal.pidfd_send_signal`.
+        """
+        code = native()[1].cm_signal_root(self.c_struct, head, number)
+        if code != -errno.ESRCH:
+            checked(code)
 
     def stop(self) -> None:
         """Let the sampler kill the tree, if it still runs."""

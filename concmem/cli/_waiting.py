@@ -223,6 +223,6 @@ def exit_code(ending: Ending, signals: Signals) -> int:
         return 124
     if ending.reason in ("memory_limit", "processes_limit"):  # the root may have ended with 0 long before
         return 128 + signal.SIGKILL
-    if ending.reason == "interrupted" and signals.stopped_by is not None:
+    if ending.is_stopped and signals.stopped_by is not None:
         return 128 + signals.stopped_by
     return ending.status

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,6 +47,24 @@ void cm_close(struct cm_file *file)
         close(file->fd);
 }
 
+/* The signal that this write causes is taken back before this thread can receive it. One that was pending stays. */
+int64_t cm_write(int fd, const void *data, uint64_t n)
+{
+    sigset_t pipe_signal, pending, before;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+    sigpending(&pending);
+    ssize_t done = write(fd, data, n);
+    int error = errno;
+    if (done < 0 && error == EPIPE && !sigismember(&pending, SIGPIPE)) {
+        struct timespec at_once = {0};
+        sigtimedwait(&pipe_signal, NULL, &at_once);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return done < 0 ? -error : done;
+}
+
 int cm_open(struct cm_file *file, const char *path, int flags)
 {
     return cm_file_set(file, open(path, flags | O_CLOEXEC));
@@ -56,7 +75,7 @@ int cm_open_process_fd(struct cm_file *file, int pid)
     return cm_file_set(file, (int)syscall(SYS_pidfd_open, pid, 0));
 }
 
-/* The read end does not block. The write end is the target's, and does. */
+/* The read end does not block, the write end does. */
 int cm_open_pipe(struct cm_file *reader, struct cm_file *writer)
 {
     int fds[2];

@@ -8,8 +8,10 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shared/internal.h"
@@ -19,6 +21,8 @@
 enum {
     END_TIMEOUT_S = 30, /* kill a sampler that has not ended its tree by then, */
     KILL_TIMEOUT_S = 2, /* and return an error after this */
+    START_PAUSE_NS = 30000,
+    START_PAUSES = 100,
 };
 
 static bool is_ours(const struct cm_resources *r)
@@ -74,6 +78,56 @@ int cm_stop(struct cm_resources *r)
     return done;
 }
 
+/*
+ * The root is the sampler's child. Once the sampler has reaped it, its PID can be another process's. The sampler sets
+ * `root_ended` before it reaps the root, so a descriptor that was opened before that is the root's. Otherwise the
+ * descriptor is one that is readable at once.
+ */
+static int open_root(struct cm_resources *r, const struct cm_head *head)
+{
+    if (head->root_pid == 0)
+        return -EAGAIN;
+    int fd = cm_root_ended(head) ? -1 : (int)syscall(SYS_pidfd_open, head->root_pid, 0);
+    if (fd < 0 && !cm_root_ended(head))
+        return -errno;
+    if (cm_root_ended(head)) {
+        if (fd >= 0)
+            close(fd);
+        fd = eventfd(1, EFD_CLOEXEC);
+    }
+    return cm_file_set(&r->root, fd);
+}
+
+int cm_root_fd(struct cm_resources *r, const struct cm_head *head)
+{
+    lock(r);
+    int error = r->root.is_open ? 0 : open_root(r, head);
+    int fd = error < 0 ? error : r->root.fd;
+    unlock(r);
+    return fd;
+}
+
+int cm_signal_root(struct cm_resources *r, const struct cm_head *head, int number)
+{
+    lock(r);
+    int error = r->root.is_open ? 0 : open_root(r, head);
+    if (error == 0)
+        error = cm_root_ended(head) ? -ESRCH : send_signal(r->root.fd, number);
+    unlock(r);
+    return error;
+}
+
+int cm_wait_started(struct cm_resources *r, const struct cm_head *head)
+{
+    struct timespec pause = {.tv_nsec = START_PAUSE_NS};
+    for (int i = 0; i < START_PAUSES; i++) {
+        if (cm_phase(head) != CM_PHASE_NEW || cm_has_ended(r))
+            return 1;
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 int cm_has_ended(struct cm_resources *r)
 {
     lock(r);
@@ -110,9 +164,10 @@ void cm_close_target_streams(struct cm_resources *r)
 void cm_release(struct cm_resources *r)
 {
     cm_end(r);
+    lock(r);
+    cm_close(&r->root);
+    unlock(r);
     cm_close_target_streams(r);
-    for (int i = 0; i < CM_STREAMS; i++)
-        cm_close(&r->readers[i]);
     for (int i = 0; i < CM_GROUP_FOLDERS; i++) {
         if (is_ours(r))
             cm_remove_group(&r->groups[i]);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sampler/sampler.h"
@@ -46,10 +47,20 @@ static const char *reason_text(uint32_t reason)
     }
 }
 
+/* Return whether the root has ended by itself. It may not have been reaped yet. */
+static bool root_has_ended(const struct sampler *s)
+{
+    siginfo_t info = {0};
+    int root = s->head->root_pid, options = WEXITED | WNOHANG | WNOWAIT | __WALL;
+    return s->head->root_ended || (waitid(P_PID, (id_t)root, &info, options) == 0 && info.si_pid == root);
+}
+
 void kill_begin(struct sampler *s, uint32_t reason)
 {
     if (s->ending.is_killing)
         return;
+    s->head->root_ended_first =
+        reason == CM_REASON_INTERRUPTED && s->head->reason == CM_REASON_NONE && root_has_ended(s);
     DEBUG_DETAIL(0, "the tree is killed", reason_text(reason), 0);
     s->ending.is_killing = true;
     s->ending.progress_ns = cm_now_ns();

@@ -51,7 +51,6 @@ static void store_end(struct sampler *s, int pid, int status, const struct rusag
     if (pid == head->root_pid) {
         head->wait_status = status;
         head->exit_ns = t_ns;
-        head->root_ended = 1;
         if (head->floor_bytes == 0 && maxrss_bytes <= FLOOR_AT_MOST_BYTES)
             self_store_size(s);
     }
@@ -106,6 +105,17 @@ static bool reap(struct sampler *s, int pid, int *status, struct rusage *usage)
     return done;
 }
 
+/* Store that the root has ended, and how, before it is reaped: until then its PID cannot be another process's, which
+ * the host relies on when it sends a signal. */
+static void store_root_end(struct cm_head *head, const siginfo_t *info)
+{
+    int status = info->si_status;
+    head->wait_status = info->si_code == CLD_EXITED   ? status << 8
+                        : info->si_code == CLD_DUMPED ? status | 0x80
+                                                      : status;
+    __atomic_store_n(&head->root_ended, 1, __ATOMIC_RELEASE);
+}
+
 /*
  * Reap children that have ended: the root, and orphans of the tree, which are handed to their subreaper, each with its
  * own rusage. Return true if more may be left: a tree that ends processes as fast as they can be reaped must not keep
@@ -135,6 +145,8 @@ bool reap_some(struct sampler *s)
         }
         struct rusage usage;
         int status;
+        if (info.si_pid == s->head->root_pid)
+            store_root_end(s->head, &info);
         if (reap(s, info.si_pid, &status, &usage))
             store_end(s, info.si_pid, status, &usage, known ? &stat : NULL);
     }

@@ -103,3 +103,8 @@ uint64_t cm_windows(const struct cm_head *head, int track)
 {
     return __atomic_load_n(&head->tracks[track].count, __ATOMIC_ACQUIRE);
 }
+
+int cm_root_ended(const struct cm_head *head)
+{
+    return (int)__atomic_load_n(&head->root_ended, __ATOMIC_ACQUIRE);
+}
