@@ -18,6 +18,7 @@ BENCHMARKS = {
     "cost": ["cost.py", "--rounds", "15", "--long"],
     "spikes": ["spikes.py", "5"],
     "launch": ["launch.py", "200"],
+    "many": ["many_runs.py"],
     "reading": ["sampling.py"],
     "range": ["bracket.py", "3"],
 }
