@@ -32,11 +32,14 @@ def hold(size: int) -> str:
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_reader_sees_table_bars_and_verdict(columns: int) -> None:
     """No line is wider than the terminal, a pipe gets no escapes and no progress, and the verdict is a sentence."""
-    done = compare("-r", 3, "-n", "old", "-n", "new", hold(40 * MIB), hold(20 * MIB), COLUMNS=str(columns))
+    # The error of this figure does not depend on how busy the machine is.
+    words = ["-r", 3, "--figure", "largest_peak_rss", "-n", "old", "-n", "new"]
+    done = compare(*words, hold(40 * MIB), hold(20 * MIB), COLUMNS=str(columns))
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= columns and "\x1b" not in done.stdout
-    assert lines[0].startswith("Peak memory, 3 runs of each command, in turn, in random order (seed ")
+    head = " ".join(lines[:2])
+    assert head.startswith("Peak memory (largest_peak_rss), 3 runs of each command, in turn, in random order (seed ")
     (title,) = (line for line in lines if line.startswith("command"))
     assert title.split()[1:5] == ["median", "interval", "range", "ratio"]
     assert ("time" in title) == (columns == 120)
@@ -66,15 +69,16 @@ def test_one_command_with_a_parameter(tmp_path: Path) -> None:
     """After -- without a shell: a scan, its line, and all files."""
     files = [tmp_path / name for name in ("a.json", "a.csv", "a.md", "a.svg")]
     options = zip(("--export-json", "--export-csv", "--export-markdown", "--plot"), files, strict=True)
-    words = [word for pair in options for word in pair]
+    words: list[object] = [word for pair in options for word in pair]
     size = 20 * MIB
-    done = compare("-r", 2, "-P", "n", 0, 2 * size, "-D", size, *words, "--", known("hold")[0], "{n}", 1, 0.01)
+    words += ["-r", 2, "--figure", "largest_peak_rss", "-P", "n", 0, 2 * size, "-D", size]
+    done = compare(*words, "--", known("hold")[0], "{n}", 1, 0.01)
     assert done.returncode == 0, done.stderr
     assert f"n={size}" in done.stdout and " per n (" in done.stdout
     assert all(path.stat().st_size > 100 for path in files)
     stored = json.loads(files[0].read_text())
     assert [each["parameters"] for each in stored["results"]] == [{"n": str(n)} for n in (0, size, 2 * size)]
-    assert stored["concmem"]["slopes"][0]["line"]["each"] == pytest.approx(1, rel=0.01)
+    assert stored["concmem"]["slopes"][0]["line"]["each"] == pytest.approx(1, rel=0.05)
 
 
 def test_letters_of_hyperfine(tmp_path: Path) -> None:

@@ -114,21 +114,25 @@ def to_json(instance: object) -> str:
     return json.dumps(to_plain(instance), indent=1, allow_nan=False) + "\n"
 
 
-def from_plain(stored: Any, kind: type[_T], schema: int) -> _T:
+def from_plain(stored: Any, kind: type[_T], schema: int, what: str = "measurement") -> _T:
     """
     Return the measurement that `to_plain` returned.
+
+    Args:
+        stored: Plain JSON types.
+        kind: The class.
+        schema: The newest schema that can be read.
+        what: What it is, for messages.
 
     Raises:
         RecordingError: It is not a measurement, or its schema is newer than `schema`.
     """
     its_schema = stored.get("schema") if isinstance(stored, dict) else None
     if type(its_schema) is not int:
-        raise RecordingError("this is not a measurement of concmem: it has no schema number")
+        raise RecordingError(f"this is not a {what} of concmem: it has no schema number")
     if its_schema > schema:
         shown = reprlib.repr(its_schema)
-        raise RecordingError(
-            f"this measurement has schema {shown}, and this concmem reads up to {schema}: update concmem"
-        )
+        raise RecordingError(f"this {what} has schema {shown}, and this concmem reads up to {schema}: update concmem")
     try:
         return converter().structure(stored, kind)
     except Exception as error:
@@ -139,7 +143,7 @@ def from_plain(stored: Any, kind: type[_T], schema: int) -> _T:
         wrong = "; ".join(each.removesuffix(" @ $") for each in transform_error(error, format_exception=describe))
     # Outside of the except block, so that it has no __context__: some ways to pickle an error include the context, and
     # cattrs' errors cannot be unpickled.
-    raise RecordingError(f"this is not a measurement of concmem: {wrong}")
+    raise RecordingError(f"this is not a {what} of concmem: {wrong}")
 
 
 def timeline_path(path: Path) -> Path:

@@ -49,7 +49,7 @@ class CommandRun:
         status: The status of the figure, see `concmem.Figure`.
         peak_bytes: The headline figure, whatever is compared.
         wall_s, user_s, system_s: Times, as in `concmem.Measurement`.
-        exit_code: The exit status, as a shell's ``$?``; None if the command could not be started.
+        exit_code: The exit status, as a shell's ``$?``: 127 if the command does not exist.
         failure: Why the run does not count; "" if it does.
     """
 

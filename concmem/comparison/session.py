@@ -142,7 +142,7 @@ class Session:
             try:
                 measurement = measure(candidate.command, **streams)
             except CommandError as error:
-                return CommandRun(position=self._position, failure=str(error))
+                return CommandRun(position=self._position, exit_code=error.exit_code, failure=str(error))
             return self._run_of(measurement, errors)
 
     def _run_of(self, m: Measurement, errors: IO[bytes]) -> CommandRun:

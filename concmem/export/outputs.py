@@ -21,8 +21,8 @@ class Output(NamedTuple):
 
     Attributes:
         of: What is written: ``measurement``, ``timeline``, ``chart``; ``commands`` (compared), ``commands chart``;
-            ``study``, ``comparison`` (of studies), ``claims``, ``page``.
-        ending: The ending of the file, such as ``.csv``.
+            ``checks``, ``checks for`` another program; ``study``, ``comparison`` (of studies), ``claims``, ``page``.
+        ending: The ending of the file, such as ``.csv``; or the program that reads it.
         writer: ``module:function``, imported on first use. The function returns the content as text or bytes.
         needs: ``module:function``, which raises an error if a library is missing; "" if none is needed.
     """
@@ -50,6 +50,9 @@ OUTPUTS = (
     Output("commands chart", ".svg", f"{_COMMANDS}:svg", needs=f"{_COMMANDS}:need_extra"),
     Output("commands chart", ".png", f"{_COMMANDS}:png", needs=f"{_COMMANDS}:need_extra"),
     Output("commands chart", ".html", f"{_COMMANDS}:html", needs=f"{_COMMANDS}:need_extra"),
+    Output("checks", ".md", f"{_TABLES}.checks:checks_markdown"),
+    Output("checks for", "bmf", "concmem.export.checks:bmf"),
+    Output("checks for", "github-action-benchmark", "concmem.export.checks:github_action_benchmark"),
     Output("study", ".md", f"{_TABLES}.peaks:markdown"),
     Output("study", ".csv", f"{_TABLES}.formats:csv_text"),
     Output("study", ".json", f"{_TABLES}.formats:study_json"),
