@@ -151,7 +151,7 @@ def run_in(group: Path, command: list[str], **options: Any) -> Any:
     """Measure in a group; return the measurement as plain JSON types, or a sentence why it cannot be limited."""
     entered = f'echo $$ > {group}/cgroup.procs; exec "$@"'
     python = [sys.executable, "-c", _MEASURE, json.dumps(command), json.dumps(options)]
-    done = subprocess.run(["sh", "-c", entered, "sh", *python], stdout=subprocess.PIPE, text=True, timeout=120)
+    done = subprocess.run(["sh", "-c", entered, "sh", *python], stdout=subprocess.PIPE, text=True, timeout=300)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,7 +1,7 @@
 """
 Attacks on the upper end: memory that comes without page faults, or whose faults get lost.
 
-`test_ground_truth` runs each program once without optional sources. Here each runs five times with the sources that
+`test_ground_truth` runs each program once without optional sources. Here each runs twice with each of the sources that
 have upper ends of their own. A truth above the upper end is the worst fault that a figure can have.
 """
 

@@ -26,7 +26,7 @@ def inside(script: str, *options: str) -> subprocess.CompletedProcess[str]:
         pytest.skip("requires permission to make mount and PID namespaces")
     own = "mount --make-rprivate / && cd /tmp && "
     return subprocess.run(
-        ["unshare", "-m", *options, "sh", "-c", own + script], capture_output=True, text=True, timeout=120
+        ["unshare", "-m", *options, "sh", "-c", own + script], capture_output=True, text=True, timeout=300
     )
 
 

@@ -251,7 +251,7 @@ NOT_NEEDED = ("numpy", "psutil", "rich", "typing_extensions", "cattrs", "altair"
 def modules(*arguments: str) -> set[str]:
     """Return the modules that Python imports when it is called with these arguments."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, timeout=300, check=True
     )
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
 

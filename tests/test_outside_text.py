@@ -47,7 +47,7 @@ def assert_harmless(text: str) -> None:
 
 def run(*arguments: str | bytes | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     argv = [sys.executable, "-m", "concmem", *map(os.fsencode, arguments)]
-    return subprocess.run(argv, capture_output=True, timeout=120, cwd=cwd)
+    return subprocess.run(argv, capture_output=True, timeout=300, cwd=cwd)
 
 
 @pytest.fixture(scope="module")

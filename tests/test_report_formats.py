@@ -41,7 +41,7 @@ def stored(study: Study) -> Path:
 
 def _report(*arguments: object) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "concmem", "report", *map(str, arguments)], capture_output=True, timeout=60
+        [sys.executable, "-m", "concmem", "report", *map(str, arguments)], capture_output=True, timeout=300
     )
 
 

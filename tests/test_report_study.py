@@ -295,7 +295,7 @@ def test_a_study_without_a_run_has_no_report(study: Study) -> None:
     store_study(attrs.evolve(study, runs=()))
     (study.path / "table.md").write_text("kept")
     done = subprocess.run(
-        [sys.executable, "-m", "concmem", "report", str(study.path)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "concmem", "report", str(study.path)], capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "has no run yet" in done.stderr

@@ -379,7 +379,7 @@ def place(kind: str, path: Path, target: Path) -> None:
 def lines_of(code: str, *arguments: Path) -> list[str]:
     """Run Python code that prints an error, and return its output. It can wait forever."""
     argv = [sys.executable, "-c", f"import concmem, sys\ntry:\n {code}\nexcept concmem.RecordingError as e:\n print(e)"]
-    done = subprocess.run([*argv, *arguments], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*argv, *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -528,7 +528,7 @@ def test_a_file_that_claims_to_be_huge_takes_no_memory(tmp_path: Path, measured:
     files["many.json"].write_text("[" + "{}," * 20_000_000 + "{}]")
     for name, path in files.items():
         done = subprocess.run(
-            [sys.executable, "-c", LOAD, str(path)], capture_output=True, text=True, timeout=120, preexec_fn=limited
+            [sys.executable, "-c", LOAD, str(path)], capture_output=True, text=True, timeout=300, preexec_fn=limited
         )
         assert done.returncode == 0, done.stderr
         said, largest_kib = done.stdout.splitlines()

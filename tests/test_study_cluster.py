@@ -346,7 +346,7 @@ def test_losing_the_scheduler_ends_the_study_and_keeps_its_runs(cluster: Cluster
             f"concmem: the scheduler at {cluster.address} is gone; 1 run stored. "
             f"To continue: concmem bench --resume --out study --scheduler {cluster.address}\n"
         )
-        assert process.wait(120) == 1
+        assert process.wait(300) == 1
 
 
 def test_a_scheduler_that_cannot_be_reached(

@@ -158,7 +158,7 @@ def test_a_study_ended_at_any_moment_can_be_resumed(
             time.sleep(delay_s)
             (os.killpg if whole_group else os.kill)(process.pid, number)
             rest = process.stderr.read()
-            assert process.wait(120) == code, rest
+            assert process.wait(300) == code, rest
         _until_gone(counted)
         stored = counted.stored()
         assert len(stored) > len(kept) and kept.items() <= stored.items()

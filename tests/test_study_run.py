@@ -733,7 +733,7 @@ def test_a_signal_ends_the_study_and_it_says_how_to_continue(tmp_path: Path, num
         time.sleep(1.5)
         process.send_signal(number)
         rest = process.stderr.read()
-        assert process.wait(120) == 128 + number
+        assert process.wait(300) == 128 + number
     assert rest.splitlines()[-1] == f"concmem: {message}; 0 runs stored. To continue: concmem bench --resume --out cut"
 
 

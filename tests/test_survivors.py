@@ -29,7 +29,7 @@ from concmem.cli._output import report
 from concmem.sampler_report import LeftProcess, Survivor
 
 LIMIT_S = 1.0
-GIVEN_UP_S = 30.0
+GIVEN_UP_S = 120.0
 """The sampler gives up 1.5 s after the last progress. This is for a busy machine."""
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
@@ -188,7 +188,7 @@ def test_a_process_that_waits_in_the_kernel(tmp_path: Path, marked: Any) -> None
         pytest.skip(f"requires FUSE file systems: {error}")
     try:
         running = concmem.start(["/bin/cat", str(tmp_path / "file")], stderr=concmem.DEVNULL, env=marked.env)
-        assert silent.asked.wait(30)
+        assert silent.asked.wait(300)
         running.stop()
         m = running.wait()
     finally:

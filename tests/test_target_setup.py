@@ -230,7 +230,7 @@ def test_what_an_ordinary_user_may_not_set(option: str, message: str, others_may
         f"try: concmem.measure(['true'], {option})\n"
         "except PermissionError as error: print(type(error).__name__, error)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert done.stdout.startswith(f"NotPermitted true: {message}: Operation not permitted"), done.stderr
 
 
@@ -250,7 +250,7 @@ def test_the_command() -> None:
     script = f"{LIMITS}; {CPUS}"
     words = ["-q", "--rlimits", "nofile=64,core=0:0", "--cpus", str(cpu), "--", sys.executable, "-c", script]
     done = subprocess.run(
-        [sys.executable, "-m", "concmem", "run", *words], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-m", "concmem", "run", *words], capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stdout == f"(64, 64) (0, 0)\n[{cpu}]\n"
 
@@ -262,7 +262,7 @@ def test_the_command_as_another_user() -> None:
         words = ["-q", "--user", user, f"--group={group}", "--", "id", "-u", "-g"]
         words[-2:] = ["-u"]
         run = [sys.executable, "-m", "concmem", "run"]
-        done = subprocess.run([*run, *words], capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run([*run, *words], capture_output=True, text=True, timeout=300, check=True)
         assert done.stdout == "65534\n"
 
 

@@ -95,6 +95,13 @@ static uint64_t bound_pages(struct sampler *s, bool twice)
     return private_pages + (files > shared ? files : shared);
 }
 
+/* Return the bound at this tick, in pages, from two readings: `now_pages` is from the first one alone. */
+uint64_t lower_bound_confirmed(struct sampler *s)
+{
+    bool is_one_reading = s->tree.nalive <= 1 || s->lower_bound.is_stopped;
+    return is_one_reading ? s->lower_bound.now_pages : bound_pages(s, true);
+}
+
 void lower_bound_tick(struct sampler *s, bool swapped)
 {
     s->lower_bound.is_stopped |= swapped;
@@ -102,8 +109,7 @@ void lower_bound_tick(struct sampler *s, bool swapped)
     s->lower_bound.now_pages = pages;
     if (pages <= s->lower_bound.pages)
         return;
-    if (s->tree.nalive > 1 && !s->lower_bound.is_stopped)
-        pages = bound_pages(s, true);
+    pages = lower_bound_confirmed(s);
     if (pages > s->lower_bound.pages)
         s->lower_bound.pages = pages;
     s->head->lower_bound_bytes = s->lower_bound.pages * s->page_kib * 1024;

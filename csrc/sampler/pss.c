@@ -92,7 +92,7 @@ static void update_ns_per_page(struct sampler *s, uint64_t page_ns)
     s->pss.ns_per_page = page_ns < known_ns ? page_ns : known_ns + (page_ns - known_ns) / EIGHTH;
 }
 
-/* Return by how much RSS changed during a reading. Pages that moved from one process to another can be counted
+/* Return by how much RSS has changed since the tick began. Pages that moved from one process to another can be counted
  * twice. */
 static uint64_t changed_pages(struct sampler *s)
 {
@@ -160,14 +160,13 @@ static bool read_tree(struct sampler *s, uint64_t t_ns)
         values[c] = sums[c] < UINT32_MAX ? (uint32_t)sums[c] : UINT32_MAX;
     cm_record(s->base, &s->head->tracks[CM_SMAPS_ROLLUP], t_ns, values, values);
     s->pss.last_kib = values[CM_SMAPS_PSS];
-    uint64_t held_kib = sums[CM_SMAPS_PSS] + sums[CM_SMAPS_SWAP_PSS] + largest_hugetlb_kib(s);
-    s->pss.last_held_kib = held_kib;
-    if (held_kib * 1024 > s->head->pss_held_bytes)
-        s->head->pss_held_bytes = held_kib * 1024;
-    if (s->pss.last_kib <= s->pss.largest_kib)
-        return true;
-    s->pss.largest_kib = s->pss.last_kib;
-    s->head->pss_over_bytes = s->tree.nalive > 1 ? changed_pages(s) * s->page_kib * 1024 : 0;
+    uint64_t over_kib = s->tree.nalive > 1 ? changed_pages(s) * s->page_kib : 0;
+    s->pss.last_held_kib = minus(sums[CM_SMAPS_PSS] + sums[CM_SMAPS_SWAP_PSS] + largest_hugetlb_kib(s), over_kib);
+    keep_largest(&s->head->pss_held_bytes, s->pss.last_held_kib * 1024);
+    if (s->pss.last_kib > s->pss.largest_kib) {
+        s->pss.largest_kib = s->pss.last_kib;
+        s->head->pss_over_bytes = over_kib * 1024;
+    }
     return true;
 }
 

@@ -331,7 +331,7 @@ struct pss_state {
     uint64_t last_ns;     /* when smaps_rollup was last read, */
     uint64_t cost_ns;     /* and how long that took */
     uint64_t ns_per_page;
-    uint64_t last_held_kib;         /* the last sum of PSS, swapped-out memory and huge pages */
+    uint64_t last_held_kib;         /* the last sum of PSS, swapped-out memory and huge pages, less its error */
     uint32_t last_kib, largest_kib; /* the last reading of the tree, and the largest */
     int64_t steady_kib;             /* the largest value that a reading could have given; compared at every tick */
     uint64_t changed_ns;            /* when that value last changed much */
@@ -350,6 +350,7 @@ struct lower_bound {
 void lower_bound_add(const struct sampler *s, struct member *m);
 void lower_bound_use_pss(struct sampler *s);
 void lower_bound_tick(struct sampler *s, bool swapped);
+uint64_t lower_bound_confirmed(struct sampler *s);
 
 /* cpu_limit.c: the limit on the tree's CPU time */
 struct cpu_limit {

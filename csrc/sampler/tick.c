@@ -132,7 +132,9 @@ static bool is_over_limit(struct sampler *s, const struct sums *sums, uint64_t r
 {
     uint64_t limit = s->head->memory_limit_bytes;
     bool pss_can_tell = s->head->pss_budget_ppm != 0 && s->head->refused_readings == 0;
-    if (bytes(s, s->lower_bound.now_pages) > limit || s->group_charge.held_bytes > limit)
+    if (bytes(s, s->lower_bound.now_pages) > limit && bytes(s, lower_bound_confirmed(s)) > limit)
+        return true;
+    if (s->group_charge.held_bytes > limit)
         return true;
     if (sums->processes == 1)
         return held_at_most(s, sums, rss) > limit + bytes(s, alive_duplicates(s));
