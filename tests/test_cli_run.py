@@ -595,7 +595,8 @@ def test_a_signal_ends_output_that_nothing_reads(number: signal.Signals, where: 
         process.kill()
     os.close(reader)
     os.close(writer)
-    assert process.returncode == 128 + number
+    # A shell shows 128 + n for both. On a busy machine the next signal can come when the handlers have been restored.
+    assert process.returncode in (128 + number, -number)
     assert rows.stat().st_size > 0
     assert where != "stderr" or json.loads(figures.read_text())["exit"]["code"] == 0
 

@@ -62,6 +62,20 @@ def test_process_groups() -> None:
     assert int(output(GROUP, process_group=os.getpgrp())) == os.getpgrp()
 
 
+def test_a_process_group_of_another_session() -> None:
+    """It cannot be joined: a PermissionError, as from `subprocess`."""
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as other:
+        try:
+            with pytest.raises(PermissionError, match=r"process_group=[0-9]+ cannot be set") as raised:
+                concmem.measure(["true"], process_group=other.pid)
+            assert isinstance(raised.value, concmem.NotPermitted)
+            if sys.version_info >= (3, 11):
+                with pytest.raises(PermissionError):
+                    subprocess.run(["true"], process_group=other.pid, check=True)
+        finally:
+            other.kill()
+
+
 def test_resource_limits() -> None:
     """A pair is the soft and the hard limit, and a number is both; nothing else changes."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -117,6 +131,18 @@ def test_passed_descriptors_keep_their_numbers() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_passing_changes_nothing_in_the_caller() -> None:
+    """A passed descriptor stays as it was here, may be the output as well, and is not passed to the next command."""
+    reader, writer = os.pipe()
+    script = f"import os; os.write({writer}, b'passed'); print('printed')"
+    assert concmem.measure([sys.executable, "-c", script], pass_fds=[writer, 0, 1, 2, writer], stdout=writer).exit.ok
+    assert os.read(reader, 100) == b"passedprinted\n"
+    assert not os.get_inheritable(writer) and not os.get_inheritable(reader)
+    assert concmem.measure([sys.executable, "-c", script], stdout=writer, stderr=concmem.DEVNULL).exit.code == 1
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_passed_pipe_ends_with_the_command() -> None:
     """The sampler does not keep it open: the reader sees its end while the tree still runs."""
     reader, writer = os.pipe()
@@ -164,8 +190,6 @@ def test_in_threads() -> None:
         ({"umask": "022"}, TypeError),
         ({"pass_fds": [999]}, OSError),
         ({"pass_fds": [-1]}, ValueError),
-        pytest.param({"process_group": 1}, PermissionError, marks=pytest.mark.skipif(
-            sys.version_info < (3, 11), reason="subprocess has process_group since Python 3.11")),
     ],
     ids=str,
 )  # fmt: skip

@@ -111,6 +111,15 @@ def test_the_end_of_the_grace(marked: Any) -> None:
         assert marked.alive() == {}
 
 
+@pytest.mark.parametrize("timeout_s", [1e-6, 0.0005, 0.001, 0.002])
+def test_a_grace_about_the_first_tick(timeout_s: float, marked: Any) -> None:
+    """A timeout before the first reading also sends SIGTERM first."""
+    for _ in range(5):
+        m = concmem.measure("sleep 600 & exec sleep 600", timeout_s=timeout_s, timeout_grace_s=END_S, env=marked.env)
+        assert (m.exit.signal, m.exit.reason) == (signal.SIGTERM, "timeout")
+        assert marked.alive() == {}
+
+
 def test_stopped_processes_get_the_grace_too(marked: Any) -> None:
     """SIGCONT follows SIGTERM, so that a stopped process can act on it."""
     m = concmem.measure("kill -STOP $$", timeout_s=0.3, timeout_grace_s=END_S, env=marked.env)
