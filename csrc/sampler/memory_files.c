@@ -33,27 +33,31 @@ static struct known {
 } known[MAX_FILES];
 
 /* Add the bytes of the file that a descriptor of a member refers to, if it is a file in memory that was made during the
- * run, and was not found before. */
+ * run, and was not found before. Its file system is asked only if it was made during the run: one on a network may not
+ * answer. */
 static void add_file(struct sampler *s, int dir_fd, const char *name, uint32_t *count, struct found *found)
 {
-    struct stat status;
-    struct statx more = {0};
-    struct statfs system;
-    if (syscall(SYS_newfstatat, dir_fd, name, &status, 0) != 0 || !S_ISREG(status.st_mode) || status.st_blocks == 0)
+    struct statx file = {0};
+    struct statfs system = {0};
+    if (*count == MAX_FILES ||
+        syscall(SYS_statx, dir_fd, name, AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_BTIME, &file) != 0 ||
+        !S_ISREG(file.stx_mode) || file.stx_blocks == 0 || !(file.stx_mask & STATX_BTIME))
+        return;
+    uint64_t made_ns = (uint64_t)file.stx_btime.tv_sec * 1000000000u + file.stx_btime.tv_nsec;
+    uint64_t device = (uint64_t)file.stx_dev_major << 32 | file.stx_dev_minor;
+    if (made_ns < s->memory_files.start_ns)
         return;
     for (uint32_t i = 0; i < *count; i++)
-        if (known[i].device == status.st_dev && known[i].inode == status.st_ino)
+        if (known[i].device == device && known[i].inode == file.stx_ino)
             return;
     int fd = openat(dir_fd, name, O_PATH | O_CLOEXEC);
-    bool is_known = fd >= 0 && syscall(SYS_fstatfs, fd, &system) == 0 && system.f_type == TMPFS &&
-                    syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BTIME, &more) == 0 && (more.stx_mask & STATX_BTIME);
+    bool is_in_memory = fd >= 0 && syscall(SYS_fstatfs, fd, &system) == 0 && system.f_type == TMPFS;
     if (fd >= 0)
         close(fd);
-    uint64_t made_ns = (uint64_t)more.stx_btime.tv_sec * 1000000000u + more.stx_btime.tv_nsec;
-    if (!is_known || made_ns < s->memory_files.start_ns || *count == MAX_FILES)
+    if (!is_in_memory)
         return;
-    known[(*count)++] = (struct known){status.st_dev, status.st_ino};
-    found->files += (uint64_t)status.st_blocks * BLOCK_BYTES;
+    known[(*count)++] = (struct known){device, file.stx_ino};
+    found->files += file.stx_blocks * BLOCK_BYTES;
 }
 
 /* Add the files in memory that a member has open. */
