@@ -89,6 +89,7 @@
 #define CM_PROCESS_ARGUMENTS_CUT 32 /* only some of its arguments were kept */
 #define CM_PROCESS_SURVIVED 64      /* it could not be killed */
 #define CM_PROCESS_LEFT 128         /* it was left running, as the request says */
+#define CM_PROCESS_EXECUTED 256     /* by its exit record: it has executed a program since it was forked */
 
 /* A value in a window is a 32-bit multiple of `scale` (a page, a KiB, one), so that 16 TiB fit and rows stay small. */
 struct cm_column {
@@ -158,7 +159,8 @@ struct cm_process {
     uint64_t hwm_bytes;
     uint64_t maxrss_bytes;
     uint64_t exit_record_bytes; /* high-water mark in its exit record */
-    uint64_t hwm_read_ns;       /* when its high-water mark was last read */
+    uint64_t program_since_ns;  /* from then on, */
+    uint64_t program_until_ns;  /* until then, it executed no other program, and its mark was read; 0 if not known */
     uint64_t user_ns;
     uint64_t system_ns;
     uint64_t child_faults;

@@ -17,8 +17,12 @@ SHELL = {"is_root": True, "reaped_others": True}
 
 
 def marks(read_mib: int, maxrss_mib: int | None, since_s: float, end_s: float, **more: Any) -> Marks:
-    """Make a process with a largest reading, last read at `hwm_read_s` (by default its end), and a size at its end."""
-    more.setdefault("hwm_read_s", end_s)
+    """
+    Make a process with a largest reading and a size at its end.
+
+    By default that reading has all that it held from its start to its end.
+    """
+    more = {"program_since_s": since_s, "program_until_s": end_s} | more
     return Marks(
         rss_bytes=read_mib * MIB,
         hwm_bytes=read_mib * MIB,

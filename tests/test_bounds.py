@@ -24,13 +24,22 @@ from concmem._figures.tree import Charge
         # First seen at 0.9995, so it may have started before the other process ended at 1.
         ([marks(5, 5, 0, 1), marks(7, 7, 0.9995, 2)], [], 7, 12),
         # Grown after its last reading: the size is known from wait4, from its exit record, or not at all.
-        ([marks(5, 9, 0, 1, hwm_read_s=0.9)], [], 9, 9),
-        ([marks(5, None, 0, 1, hwm_read_s=0.9, exit_record_bytes=8 * MIB)], [], 20, 8),
-        ([marks(5, None, 0, 1, hwm_read_s=0.9)], [], 20, 20),
+        ([marks(5, 9, 0, 1, program_until_s=0.9)], [], 9, 9),
+        ([marks(5, None, 0, 1, program_until_s=0.9, exit_record_bytes=8 * MIB)], [], 20, 8),
+        ([marks(5, None, 0, 1, program_until_s=0.9)], [], 20, 20),
         # Before its last reading it was no larger than that.
-        ([marks(5, None, 0, 1, hwm_read_s=0.9), marks(6, 6, 0.1, 0.8)], [], 7, 11),
+        ([marks(5, None, 0, 1, program_until_s=0.9), marks(6, 6, 0.1, 0.8)], [], 7, 11),
+        # It may have executed another program before 0.4, and after 0.6. Other programs may have been larger.
+        ([marks(5, None, 0, 1, program_since_s=0.4), marks(6, 6, 0.4, 0.6)], [], 20, 20),
+        ([marks(5, None, 0, 1, program_since_s=0.4), marks(6, 6, 0.3, 0.6)], [], 20, 26),
+        ([marks(5, None, 0, 1, program_until_s=0.6), marks(6, 6, 0.3, 0.6)], [], 20, 20),
+        ([marks(5, None, 0, 1, program_until_s=0.6), marks(6, 6, 0.3, 0.7)], [], 20, 26),
+        # The exit record shows whether it executed a program. If so, it does not say what the process held before.
+        ([marks(5, None, 0, 1, program_until_s=0, exit_record_bytes=8 * MIB)], [], 20, 8),
+        ([marks(5, None, 0, 1, program_until_s=0, exit_record_bytes=8 * MIB, has_executed=True)], [], 20, 20),
+        ([marks(5, 9, 0, 1, program_until_s=0, exit_record_bytes=8 * MIB, has_executed=True)], [], 20, 9),
         # Never read at all.
-        ([marks(0, None, 0, 1, hwm_read_s=0.0)], [], 20, 20),
+        ([marks(0, None, 0, 1, program_until_s=0.0)], [], 20, 20),
         # Up to three started and ended unseen while one process ran, and two while none ran.
         ([marks(5, 5, 0, 1)], [(0.4, 0.402, 3), (2.0, 2.002, 2)], 5, 20),
     ],
@@ -112,7 +121,7 @@ def test_the_kernels_own_sum() -> None:
 
 def test_windows_reset_marks() -> None:
     """ru_maxrss then covers only the last window. A mark that was reset late leaves no upper end."""
-    complete = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, hwm_read_s=1.0, end_s=1.0)
+    complete = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, end_s=1.0)
     figure = process_peak(complete, error_bytes=1000, windows=True)
     assert (figure.status, figure.bytes, figure.high_bytes) == ("bounded", 25 * MIB, 25 * MIB + 1000)
     late = Marks(5 * MIB, 25 * MIB, 6 * MIB, is_root=True, inexact=2)

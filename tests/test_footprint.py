@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,3 +226,54 @@ def test_a_file_in_memory_that_was_there_before_does_not_count() -> None:
         m = concmem.measure(["/bin/sh", "-c", script, path], stdout=subprocess.DEVNULL, memory_limit_bytes=LIMIT_BYTES)
     assert m.exit.ok, m.exit
     assert m.peak.low_bytes is not None and between(8 * MIB, m.peak.low_bytes)
+
+
+# --- pages that KSM merges
+
+MERGED = """
+import mmap, pathlib, time
+size, part = 32 << 20, 1 << 20
+memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_NOHUGEPAGE)
+memory.madvise(mmap.MADV_MERGEABLE)
+merging = pathlib.Path("/proc/self/ksm_merging_pages")
+for at in range(0, size, part):
+    memory[at : at + part] = b"x" * part
+    while int(merging.read_text()) * 4096 < at + part:
+        time.sleep(0.001)
+time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def ksm() -> Iterator[None]:
+    """Switch KSM on: it merges only what programs offer to it."""
+    folder = Path("/sys/kernel/mm/ksm")
+    wanted = {"sleep_millisecs": "1", "pages_to_scan": "1000", "run": "1"}
+    before = {}
+    try:
+        for name, value in wanted.items():
+            before[name] = (folder / name).read_text()
+            (folder / name).write_text(value)
+    except OSError as error:
+        pytest.skip(f"KSM cannot be switched on: {error}")
+    yield
+    for name, value in reversed(before.items()):
+        (folder / name).write_text(value)
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("processes", [1, 2])
+def test_pages_that_ksm_merges_are_there_once(processes: int, ksm: None) -> None:
+    """RSS counts 32 MiB that are one page. The range contains what the program has without them."""
+    command = [sys.executable, "-S", "-c", MERGED]
+    if processes == 2:
+        command = ["/bin/sh", "-c", '"$@"; true', "sh", *command]
+    m = concmem.measure(command)
+    assert m.exit.ok and m.max_alive == processes
+    assert m.peak.status == "bounded" and m.peak.low_bytes is not None and m.peak.high_bytes is not None
+    own_bytes = concmem.measure([sys.executable, "-S", "-c", "import mmap, pathlib, time"]).peak.bytes
+    assert own_bytes is not None
+    assert m.peak.low_bytes <= own_bytes + 4 * MIB
+    assert m.peak.high_bytes >= own_bytes
+    assert m.largest_peak_rss.bytes is not None and m.largest_peak_rss.bytes >= 32 * MIB

@@ -1,11 +1,12 @@
 """
 Compute what a tree needed at most: the sum of high-water marks of processes that can have been alive together.
 
-Two kinds of processes need care. A process may have grown after its high-water mark was last read. If the sampler
-reaped it or received its exit record, its size at the end is known. Otherwise it counts as the largest process: its own
-size is part of the ``ru_maxrss`` of its ancestors, so it was not larger. A process that started and ended between two
-ticks has used up a PID. The number of such PIDs bounds the number of such processes, and each counts as the largest
-process too.
+Two kinds of processes need care. What a process held at its end, or before an exec, is part of no mark that was read
+while it ran. ``ru_maxrss`` has both, if the sampler reaped it. An exit record has the former, and shows whether there
+was an exec. In all other cases the process counts as the largest process: its own size is part of the ``ru_maxrss`` of
+its ancestors, so it was not larger. While it certainly executed no other program, the marks that were read suffice. A
+process that started and ended between two ticks has used up a PID. The number of such PIDs bounds the number of such
+processes, and each counts as the largest process too.
 """
 
 from __future__ import annotations
@@ -24,17 +25,19 @@ _Span = tuple[float, float, int]
 
 def _spans(marks: Marks, largest_bytes: int) -> Iterator[_Span]:
     """Yield what one process can have held, and when."""
-    begin_s = marks.since_s
-    if marks.exit_record_bytes is not None:
-        at_end_bytes = marks.own_bytes
-    elif marks.maxrss_bytes is not None:
-        at_end_bytes = max(marks.read_bytes, marks.maxrss_bytes)
-    else:
-        at_end_bytes = max(marks.read_bytes, largest_bytes)
-    if marks.hwm_read_s > 0:
-        yield begin_s, marks.hwm_read_s, marks.read_bytes
-        begin_s = marks.hwm_read_s
-    yield begin_s, marks.end_s, at_end_bytes
+    if marks.exit_record_bytes is not None and not marks.has_executed:
+        yield marks.since_s, marks.end_s, marks.own_bytes
+        return
+    most_bytes = max(marks.own_bytes, largest_bytes if marks.maxrss_bytes is None else marks.maxrss_bytes)
+    known_since_s, known_until_s = marks.program_since_s, marks.program_until_s
+    if known_until_s <= known_since_s:
+        yield marks.since_s, marks.end_s, most_bytes
+        return
+    if known_since_s > marks.since_s:
+        yield marks.since_s, known_since_s, most_bytes
+    yield known_since_s, known_until_s, marks.read_bytes
+    if marks.end_s > known_until_s:
+        yield known_until_s, marks.end_s, most_bytes
 
 
 def _largest_overlap_bytes(spans: Iterable[_Span]) -> int:

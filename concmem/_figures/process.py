@@ -24,8 +24,10 @@ class Marks(Record):
         maxrss_bytes: ``ru_maxrss`` at the end; None if the sampler did not reap the process.
         exit_record_bytes: The high-water mark in the exit record, which covers only the last program that the process
             executed; None if there is no record.
+        has_executed: Whether the exit record shows that it has executed a program since it was forked.
         since_s, end_s: The earliest possible start, and the end.
-        hwm_read_s: When the high-water mark was last read; 0 if it never was.
+        program_since_s, program_until_s: In between it executed no other program, and `read_bytes` has all that it
+            held.
         inexact: How many windows can lack a spike.
         reaped_others: Whether `maxrss_bytes` may come from a child that the process waited for.
         ignores_sigchld: Whether it ignores SIGCHLD. The kernel then adds the sizes of its children to no parent.
@@ -37,9 +39,11 @@ class Marks(Record):
     hwm_bytes: int
     maxrss_bytes: int | None
     exit_record_bytes: int | None = None
+    has_executed: bool = False
     since_s: float = 0.0
     end_s: float = 0.0
-    hwm_read_s: float = 0.0
+    program_since_s: float = 0.0
+    program_until_s: float = 0.0
     inexact: int = 0
     reaped_others: bool = False
     ignores_sigchld: bool = False
@@ -68,9 +72,11 @@ def marks_of(process: ObservedProcess) -> Marks:
         hwm_bytes=process.hwm_bytes,
         maxrss_bytes=process.maxrss_bytes if process.was_reaped else None,
         exit_record_bytes=process.exit_record_bytes if process.has_exit_record else None,
+        has_executed=process.has_executed,
         since_s=process.since_ns / 1e9,
         end_s=process.end_ns / 1e9,
-        hwm_read_s=process.hwm_read_ns / 1e9,
+        program_since_s=process.program_since_ns / 1e9,
+        program_until_s=process.program_until_ns / 1e9,
         inexact=process.inexact_windows,
         reaped_others=process.child_faults > 0,
         ignores_sigchld=process.ignores_sigchld,

@@ -129,11 +129,14 @@ class Tree(Record):
             late = self.largest.inexact
             windows = "1 high-water mark was" if late == 1 else f"{late} high-water marks were"
             return f"{windows} reset late, so memory that was held just then can be missing"
-        if self.has_all_exit_records:
+        ignores_sigchld = any(marks.ignores_sigchld for marks in self.processes)
+        # An exit record does not tell what the process held before an exec, and such a parent does not either.
+        have_executed = any(marks.has_executed and not marks.is_root for marks in self.processes)
+        if self.has_all_exit_records and not (ignores_sigchld and have_executed):
             return ""
         if self.no_readings_reason:
             return ""  # the sizes at the end are known of all processes, and nothing else
-        if any(marks.ignores_sigchld for marks in self.processes):
+        if ignores_sigchld:
             return "a process ignores SIGCHLD, so the size of children that ended before they were read is unknown"
         read = max(self.largest.rss_bytes, self.largest.hwm_bytes)
         if not self.windows and read > (self.largest.maxrss_bytes or 0) + self.counter_error_bytes:

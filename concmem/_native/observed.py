@@ -124,7 +124,8 @@ class ObservedProcess(StructRow):
     hwm_bytes: int
     maxrss_bytes: int
     exit_record_bytes: int
-    hwm_read_ns: int
+    program_since_ns: int
+    program_until_ns: int
     user_ns: int
     system_ns: int
     child_faults: int
@@ -165,6 +166,11 @@ class ObservedProcess(StructRow):
     def has_exit_record(self) -> bool:
         """Whether its exit record was received, so that `exit_record_bytes` and `wait_status` are known."""
         return bool(self.flags & lib.CM_PROCESS_HAS_EXIT_RECORD)
+
+    @property
+    def has_executed(self) -> bool:
+        """Whether its exit record shows that it has executed a program since it was forked."""
+        return bool(self.flags & lib.CM_PROCESS_EXECUTED)
 
     @property
     def ignores_sigchld(self) -> bool:

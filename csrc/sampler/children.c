@@ -31,6 +31,33 @@ uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_vis
     return count;
 }
 
+/* Processes that /proc did not show though they were alive: how often each was listed. */
+enum { HIDDEN = 64 };
+static struct {
+    int pid;
+    uint32_t count;
+} hidden[HIDDEN];
+
+static void count_hidden(struct sampler *s, int pid)
+{
+    uint32_t i = (uint32_t)pid % HIDDEN;
+    if (hidden[i].pid != pid)
+        hidden[i].count = 0;
+    hidden[i].pid = pid;
+    hidden[i].count++;
+    s->head->refused_readings++;
+}
+
+/* A process is shown now. In the middle of an exec, hidepid hides every process for a moment. */
+void children_is_shown(struct sampler *s, int pid)
+{
+    uint32_t i = (uint32_t)pid % HIDDEN;
+    if (hidden[i].pid != pid)
+        return;
+    s->head->refused_readings -= hidden[i].count;
+    hidden[i].count = 0;
+}
+
 /* Add a listed process. If it cannot be added it may still be alive: with hidepid, /proc hides the processes that
  * the caller may not trace. */
 static bool add_listed(struct sampler *s, int pid, uint64_t now_ns)
@@ -42,7 +69,7 @@ static bool add_listed(struct sampler *s, int pid, uint64_t now_ns)
         return false;
     close(pidfd);
     DEBUG(pid, "is alive, and /proc does not show it (hidepid)", 0);
-    s->head->refused_readings++;
+    count_hidden(s, pid);
     return false;
 }
 

@@ -60,8 +60,11 @@ static void store_record(struct cm_process *entry, const struct arrival *arrival
         if (!(entry->flags & CM_PROCESS_REAPED))
             entry->wait_status = (int32_t)record->exit_code;
     }
-    if (record->pid == record->tgid) /* other threads may have names of their own */
-        memcpy(entry->comm, record->comm, sizeof entry->comm);
+    if (record->pid != record->tgid) /* other threads may have names of their own, and none executes a program */
+        return;
+    memcpy(entry->comm, record->comm, sizeof entry->comm);
+    if (record->has_executed)
+        entry->flags |= CM_PROCESS_EXECUTED;
 }
 
 /*

@@ -86,5 +86,6 @@ void late_setup(struct sampler *s)
     tree_open(s);
     pid_scan_begin(s);
     pss_begin(s);
+    merged_pages_open(s);
     s->head->statm_exact = self_statm_is_exact(s);
 }

@@ -9,8 +9,9 @@
  * later.
  *
  * File pages, shared memory and pages of hugetlbfs are counted for one process only, the one that maps most of them,
- * less what it maps more than once. After something has been swapped out only the largest process counts, with what is
- * swapped out of it: pages that are swapped in again may be shared by the processes that map them.
+ * less what it maps more than once. Pages that KSM has merged do not count. After something has been swapped out only
+ * the largest process counts, with what is swapped out of it: pages that are swapped in again may be shared by the
+ * processes that map them.
  */
 #include "sampler/sampler.h"
 
@@ -64,8 +65,8 @@ static uint64_t largest_with_swap(const struct sampler *s)
         if (m->is_zombie || m->shares_parent_memory || m->status_tick != s->head->ticks)
             continue;
         const uint32_t *row = m->rows[CM_STATM];
-        uint64_t pages =
-            (uint64_t)anonymous(row) + single_pages(s, m, smaller(row[CM_STATM_SHARED], row[CM_STATM_RSS]));
+        uint64_t pages = minus(anonymous(row), m->merged_pages) +
+                         single_pages(s, m, smaller(row[CM_STATM_SHARED], row[CM_STATM_RSS]));
         pages += m->rows[CM_STATUS][CM_STATUS_SWAP] / s->page_kib;
         largest = pages > largest ? pages : largest;
     }
@@ -88,7 +89,7 @@ static uint64_t bound_pages(struct sampler *s, bool twice)
         uint32_t anon = smaller(anonymous(first), anonymous(second));
         uint32_t mapped = single_pages(s, m, smaller(first[CM_STATM_SHARED], second[CM_STATM_SHARED]));
         m->shared_anon = smaller(m->shared_anon, anon);
-        private_pages += anon - m->shared_anon;
+        private_pages += minus(anon - m->shared_anon, m->merged_pages);
         shared = mapped > shared ? mapped : shared;
     }
     uint64_t files = s->memory_files.bytes / 1024 / s->page_kib;

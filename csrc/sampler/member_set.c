@@ -63,9 +63,8 @@ void tree_remove(struct sampler *s, struct member *m)
         keep_largest(&entry->mapped_bytes, (uint64_t)m->peak_mapped * s->page_kib * 1024);
         entry->unique_bytes = (uint64_t)m->peak_unique * 1024;
         entry->hwm_bytes = (uint64_t)m->peak_hwm * 1024;
-        entry->hwm_read_ns = m->status_ns;
         entry->inexact_windows = m->inexact_windows;
-        entry->duplicate_bytes = (uint64_t)m->duplicate_pages * s->page_kib * 1024;
+        entry->duplicate_bytes = ((uint64_t)m->duplicate_pages + m->merged_pages) * s->page_kib * 1024;
         entry->hugetlb_bytes = (uint64_t)m->peak_hugetlb * 1024;
         entry->swap_bytes = (uint64_t)m->peak_swap * 1024;
         if (!(entry->flags & CM_PROCESS_ENDED))

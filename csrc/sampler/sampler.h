@@ -88,6 +88,7 @@ void tree_open(struct sampler *s);
 void tree_discover(struct sampler *s, uint64_t now_ns);
 
 /* process_table.c: the process table of the shared memory */
+void table_note_program(struct sampler *s, struct member *m, const struct cm_stat *stat);
 struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns,
                                  int32_t *number);
 struct cm_process *table_find_row(struct sampler *s, int pid, uint64_t since_ns);
@@ -103,6 +104,7 @@ typedef bool children_visitor(struct sampler *s, int pid, uint64_t now_ns);
 uint64_t children_visit(struct sampler *s, int fd, uint64_t now_ns, children_visitor *visitor);
 void children_read(struct sampler *s, int fd, uint64_t now_ns);
 void children_read_of(struct sampler *s, struct member *m, uint64_t now_ns);
+void children_is_shown(struct sampler *s, int pid);
 
 /* machine.c: counters of the whole machine */
 struct machine {
@@ -186,6 +188,7 @@ struct member {
     int fds[CM_SOURCES]; /* kept open for the sources that are read all the time, */
     bool keeps_files;    /* unless there are too few descriptors */
     uint64_t start_ticks;
+    uint64_t stack;                            /* of its program; 0 if it is not known */
     uint64_t name_due_ns, name_pause_ns;       /* when its name and arguments are read next, and the pause before it */
     uint32_t rows[CM_SOURCES][CM_MAX_COLUMNS]; /* the last reading of each source */
     uint32_t status_rss;                       /* when status was last read: its RSS in pages, */
@@ -209,7 +212,8 @@ struct member {
     uint32_t ranges_layout;                    /* and by statm then: its layout, */
     uint32_t ranges_shared;                    /* and its pages of files and shared memory; */
     uint32_t unknown_pages;                    /* such pages that it did not list, at most; */
-    uint32_t duplicate_pages;                  /* how many of its pages can be mapped more than once */
+    uint32_t duplicate_pages;                  /* how many of its pages can be mapped more than once, */
+    uint32_t merged_pages;                     /* and how many of the anonymous ones KSM had merged, at most */
     uint32_t shared_anon;                      /* anonymous pages that it may share with another process, at most */
     uint32_t inexact_windows;                  /* windows in which a spike can be missing */
     bool is_killed;                            /* by the sampler */
@@ -240,6 +244,14 @@ struct file_ranges {
     bool is_full;   /* some ranges are missing */
 };
 void file_ranges_read(struct sampler *s, struct member *m, const uint32_t *row);
+
+/* merged_pages.c: pages that KSM has merged */
+struct merged_pages {
+    int run_fd, sharing_fd;
+    bool is_on;
+};
+void merged_pages_open(struct sampler *s);
+void merged_pages_tick(struct sampler *s);
 
 /* member.c: read one process: its RSS, name and arguments */
 bool member_read_rss(struct sampler *s, struct member *m, uint64_t now_ns);
@@ -461,6 +473,7 @@ struct sampler {
     struct machine machine;
     struct fault_ledger fault_ledger;
     struct file_ranges file_ranges;
+    struct merged_pages merged_pages;
     struct memory_files memory_files;
     struct group_charge group_charge;
     struct exit_records exit_records;

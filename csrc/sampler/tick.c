@@ -106,7 +106,7 @@ uint64_t record_gap(struct sampler *s, uint64_t now_ns)
     return gap_ns;
 }
 
-/* Return the pages that members map more than once, at most. */
+/* Return the pages that RSS counts more than once, at most. */
 static uint64_t alive_duplicates(struct sampler *s)
 {
     uint64_t pages = 0;
@@ -114,7 +114,7 @@ static uint64_t alive_duplicates(struct sampler *s)
         struct member *m = alive_at(s, i);
         if (!m->is_zombie && !m->shares_parent_memory)
             file_ranges_read(s, m, m->rows[CM_STATM]); /* it may have mapped more since the last time */
-        pages += m->duplicate_pages;
+        pages += (uint64_t)m->duplicate_pages + m->merged_pages;
     }
     return pages;
 }
@@ -159,6 +159,7 @@ void tick(struct sampler *s, uint64_t now_ns)
     tree_sources_tick(s, t_ns);
     fault_ledger_tick(s, t_ns);
     memory_files_tick(s, t_ns);
+    merged_pages_tick(s);
     head->swapped_out_bytes = bytes(s, s->machine.swapped_out - s->machine.swapped_out_at_start);
     s->ticks.completed_ns = t_ns;
     head->unseen += s->pid_scan.unseen;

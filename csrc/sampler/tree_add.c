@@ -31,12 +31,14 @@ bool tree_add(struct sampler *s, int pid, uint64_t now_ns)
         return false;
     }
     DEBUG(pid, "added", 0);
+    children_is_shown(s, pid);
     m->dir_fd = m->read_fd = dir_fd;
     s->descriptors.open++;
     m->start_ticks = stat.start_ticks;
     table_add_row(s, pid, &stat, now_ns, &m->table_row);
     m->parent = stat.ppid;
     m->faults = stat.faults;
+    table_note_program(s, m, &stat);
     s->pss.changed_ns = now_ns;
     lower_bound_add(s, m);
     m->rows[CM_STATUS][CM_STATUS_THREADS] = (uint32_t)stat.threads;

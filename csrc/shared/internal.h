@@ -111,6 +111,7 @@ struct cm_stat {
     uint64_t cpu_ticks;    /* user and system */
     int threads;
     uint64_t start_ticks;
+    uint64_t stack;       /* the address of its first stack, 0 if it may not be read: another one after each exec */
     bool ignores_sigchld; /* the kernel reaps its children, and their rusage is lost */
 };
 
@@ -189,6 +190,7 @@ struct cm_exit_record {
     struct cm_usage usage;       /* of the thread */
     uint32_t exit_code;          /* as wait() returns it; if only a thread ended, that thread's */
     bool ends_process;           /* its last thread has ended */
+    bool has_executed;           /* the task has executed a program since it was forked */
     char comm[16];
 };
 int cm_taskstats_open(const char **why);

@@ -90,6 +90,8 @@ static int parse_stat(const char *text, struct cm_stat *stat)
             stat->threads = (int)value;
         else if (field == 22)
             stat->start_ticks = value;
+        else if (field == 28)
+            stat->stack = value;
         else if (field == 33) /* the low 31 ignored signals */
             stat->ignores_sigchld = value >> (SIGCHLD - 1) & 1;
     }

@@ -44,7 +44,8 @@ enum {
     TGID = 368,
     PROCESS_ELAPSED_US = 376,
     LEAST_BYTES = 384,
-    LAST_THREAD = 0x20, /* a flag: AGROUP in <linux/acct.h> */
+    NO_EXEC = 0x01,     /* a flag, AFORK in <linux/acct.h>: it has executed no program since it was forked */
+    LAST_THREAD = 0x20, /* AGROUP */
 };
 
 static uint32_t u32(struct cm_span stats, size_t at)
@@ -146,6 +147,7 @@ bool cm_stats_read(struct cm_span stats, struct cm_exit_record *record)
             },
         .exit_code = u32(stats, EXIT_CODE),
         .ends_process = last,
+        .has_executed = !(stats.at[FLAGS] & NO_EXEC),
     };
     memcpy(record->comm, stats.at + COMM, sizeof record->comm - 1);
     return true;
