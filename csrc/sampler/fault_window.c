@@ -152,7 +152,7 @@ void fault_window_read(struct sampler *s, struct member *m, struct fault_window 
         return;
     if (!m->is_zombie && !m->shares_parent_memory && member_read(s, m, CM_STATM, row) != 0)
         row[CM_STATM_RSS] = row[CM_STATM_SHARED] = 0;
-    table_note_program(s, m, &stat);
+    program_note(s, m, &stat);
     uint64_t children, faults = new_faults(s, m, &stat, &children), major = minus(stat.major_faults, entry->major);
     if (row[CM_STATM_SHARED] > row[CM_STATM_RSS])
         row[CM_STATM_SHARED] = row[CM_STATM_RSS];

@@ -12,6 +12,7 @@
 enum {
     STATUS_SHARE = 50,         /* status takes one part in so many of the time, */
     STATUS_READING_NS = 11000, /* at about this time per process */
+    FEW_THREADS = 100,         /* stat sums over every thread */
     LONGEST_PAUSE = 4 * UNCHANGED_TICKS,
 };
 
@@ -24,13 +25,21 @@ static uint32_t hwm_above_rss(const struct sampler *s, const struct member *m, u
     return (windows || hwm > known) && pages > rss ? pages - rss : 0;
 }
 
+/* A write to a shared page makes a private copy. RSS does not change, but the minor faults do. A single process
+ * shares no page with another process of the tree. */
+static void read_faults(struct sampler *s, struct member *m)
+{
+    struct cm_stat stat;
+    if (s->tree.nalive > 1 && m->rows[CM_STATUS][CM_STATUS_THREADS] < FEW_THREADS && member_read_stat(s, m, &stat) == 0)
+        m->faults = stat.faults;
+}
+
 static bool read_status_of(struct sampler *s, struct member *m, uint64_t t_ns)
 {
     uint32_t row[CM_MAX_COLUMNS];
     if (m->is_zombie || m->shares_parent_memory || member_read(s, m, CM_STATUS, row) != 0)
         return false;
     m->status_rss = m->rows[CM_STATM][CM_STATM_RSS];
-    m->status_faults = m->faults;
     m->status_tick = s->head->ticks;
     m->status_ns = t_ns;
     memcpy(m->rows[CM_STATUS], row, sizeof row);
@@ -38,6 +47,8 @@ static bool read_status_of(struct sampler *s, struct member *m, uint64_t t_ns)
         m->peak_hugetlb = row[CM_STATUS_HUGETLB];
     if (row[CM_STATUS_SWAP] > m->peak_swap)
         m->peak_swap = row[CM_STATUS_SWAP];
+    read_faults(s, m);
+    m->status_faults = m->faults;
     return true;
 }
 

@@ -44,34 +44,6 @@ static uint64_t earliest_start_ns(const struct sampler *s, const struct cm_stat 
     return s->pid_scan.is_checking ? s->pid_scan.complete_ns : by_kernel_ns;
 }
 
-/* Return whether an address is random. Without randomization (setarch -R) the stack of every program begins a few pages
- * below the end of the address space. */
-static bool is_random(uint64_t stack)
-{
-    enum { HIGH_BIT = 46, LOW_BIT = 24 }; /* the smallest address space has 47 bits */
-    uint64_t mask = (UINT64_C(1) << (HIGH_BIT + 1)) - (UINT64_C(1) << LOW_BIT);
-    return (stack & mask) != mask;
-}
-
-/*
- * Its stat was read. An exec moves the stack to another random address. With the same address as before, the mark that
- * was read last is that of this program. A process that has the stack of its parent was forked, and has executed
- * nothing.
- */
-void table_note_program(struct sampler *s, struct member *m, const struct cm_stat *stat)
-{
-    struct cm_process *entry = member_row(s, m);
-    if (entry == NULL || stat->stack == 0) /* not allowed, or it has given up its memory */
-        return;
-    if (stat->stack != m->stack) {
-        const struct member *parent = m->stack == 0 ? tree_find(s, stat->ppid) : NULL;
-        bool is_fork = parent != NULL && parent->stack == stat->stack;
-        m->stack = stat->stack;
-        entry->program_since_ns = is_fork ? entry->since_ns : cm_now_ns() - s->head->start_ns;
-    }
-    entry->program_until_ns = is_random(stat->stack) ? m->status_ns : 0;
-}
-
 /* Return a new row of the process table, or NULL if the table is full; the process is counted all the same. If an
  * exit record has made a row for this process, return that row. */
 struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns,

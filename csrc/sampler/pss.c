@@ -55,6 +55,12 @@ int64_t pss_added_kib(const struct sampler *s, const struct member *m)
     return grown * s->page_kib;
 }
 
+/* Return how long a reading of the tree takes. */
+static int64_t reading_ns(const struct sampler *s, uint32_t rss)
+{
+    return (int64_t)(rss * s->pss.ns_per_page + s->tree.nalive * PROCESS_NS);
+}
+
 static bool is_due(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib)
 {
     int64_t sum_kib = (int64_t)rss * s->page_kib, record = s->pss.largest_kib;
@@ -64,7 +70,7 @@ static bool is_due(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added
         s->pss.steady_kib = possible;
         s->pss.changed_ns = t_ns;
     }
-    int64_t gain = possible - record, takes_ns = (int64_t)(rss * s->pss.ns_per_page + s->tree.nalive * PROCESS_NS);
+    int64_t gain = possible - record, takes_ns = reading_ns(s, rss);
     int64_t steady_ns = (int64_t)(t_ns - s->pss.changed_ns);
     bool can_pay = s->pss.credit_ns >= takes_ns;
     if (can_pay && gain > 0 && steady_ns > 0 && steady_ns >= takes_ns)
@@ -177,6 +183,8 @@ void pss_tick(struct sampler *s, uint64_t t_ns, uint32_t rss, int64_t added_kib,
     int64_t first_ns = FIRST_CREDIT_MS * (int64_t)MS_NS,
             saved_ns = (int64_t)s->head->pss_budget_ppm * 1000 * MAX_SAVED_S;
     int64_t most_ns = s->head->cpu_budget_ppm != 0 || saved_ns < first_ns ? first_ns : saved_ns;
+    if (most_ns < reading_ns(s, rss)) /* else a large tree would never be read again */
+        most_ns = reading_ns(s, rss);
     s->pss.credit_ns += (int64_t)(earned_ns * s->head->pss_budget_ppm / 1000000u);
     if (s->pss.credit_ns > most_ns)
         s->pss.credit_ns = most_ns;

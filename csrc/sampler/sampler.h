@@ -80,6 +80,9 @@ struct member *tree_find(struct sampler *s, int pid);
 struct member *tree_allocate(struct sampler *s, int pid);
 void tree_remove(struct sampler *s, struct member *m);
 
+/* program.c: notice that a process has executed another program */
+void program_note(struct sampler *s, struct member *m, const struct cm_stat *stat);
+
 /* tree_add.c: add a process to the tree. Returns false if it is known, gone, or not of the tree. */
 bool tree_add(struct sampler *s, int pid, uint64_t now_ns);
 
@@ -88,7 +91,6 @@ void tree_open(struct sampler *s);
 void tree_discover(struct sampler *s, uint64_t now_ns);
 
 /* process_table.c: the process table of the shared memory */
-void table_note_program(struct sampler *s, struct member *m, const struct cm_stat *stat);
 struct cm_process *table_add_row(struct sampler *s, int pid, const struct cm_stat *stat, uint64_t now_ns,
                                  int32_t *number);
 struct cm_process *table_find_row(struct sampler *s, int pid, uint64_t since_ns);

@@ -38,7 +38,7 @@ bool tree_add(struct sampler *s, int pid, uint64_t now_ns)
     table_add_row(s, pid, &stat, now_ns, &m->table_row);
     m->parent = stat.ppid;
     m->faults = stat.faults;
-    table_note_program(s, m, &stat);
+    program_note(s, m, &stat);
     s->pss.changed_ns = now_ns;
     lower_bound_add(s, m);
     m->rows[CM_STATUS][CM_STATUS_THREADS] = (uint32_t)stat.threads;
