@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any, TextIO
 import attrs
 
 from concmem.cli._layout import Layout
+from concmem.comparison.change import Estimate
 from concmem.comparison.gate import Check, Gate
-from concmem.comparison.result import FigureName
+from concmem.comparison.intervals import median_interval
+from concmem.comparison.result import FigureName, amount_text
 from concmem.errors import InvalidRequest
 from concmem.report.tables.checks import COLUMNS, cells, heading
+from concmem.report.tables.commands import span_text
 from concmem.units import parse_share
 
 if TYPE_CHECKING:
+    from concmem.comparison.baseline import Baseline
     from concmem.options import Options
 
 if sys.version_info >= (3, 11):
@@ -23,7 +27,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["ChecksInvalid", "checks_text", "read_checks"]
+__all__ = ["ChecksInvalid", "baseline_text", "checks_text", "read_checks"]
 
 _WIDEST = 120
 
@@ -98,6 +102,19 @@ def _converter() -> Any:
 def _check(table: _Table, fail_above: float, options: Options) -> Check:
     values = attrs.asdict(table) | {"options": options, "command": table.command}
     return Check(**values | {"fail_above": parse_share(table.fail_above) if table.fail_above else fail_above})
+
+
+def baseline_text(baseline: Baseline, stream: TextIO) -> str:
+    """Return the figures of a baseline as text for a stream, to which nothing is written."""
+    layout = Layout(stream, _WIDEST)
+    rows = [("figure", "median", "interval", "runs", "recorded", "check")]
+    for name, each in baseline.checks.items():
+        median = Estimate.of(each.sample.median, median_interval(each.sample))
+        interval = "" if median.low is None or median.high is None else span_text(each.figure, median.low, median.high)
+        amount = amount_text(each.figure, median.value)
+        rows.append((each.figure, amount, interval, str(len(each.values)), each.recorded_at[:10], name))
+    layout.table(rows, right=(1, 2, 3), has_titles=True)
+    return str(layout)
 
 
 def checks_text(gate: Gate, stream: TextIO) -> str:

@@ -7,6 +7,7 @@ from concmem.comparison.line import Line
 from concmem.comparison.result import CommandResult, CommandRun, Comparison
 from concmem.comparison.session import HookFailed, Step
 from concmem.comparison.slope import Slope
+from concmem.comparison.stored import load_comparison
 
 __all__ = [
     "Change",
@@ -20,4 +21,5 @@ __all__ = [
     "Slope",
     "Step",
     "compare",
+    "load_comparison",
 ]

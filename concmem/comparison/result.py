@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import attrs
 
 from concmem._escaping import escape_fields
+from concmem._files.stored_form import NOT_STORED
 from concmem.comparison.change import Change, Estimate, compare_samples
 from concmem.comparison.intervals import Sample, median_interval
 from concmem.comparison.slope import Point, Slope, slopes_of
@@ -65,6 +66,13 @@ class CommandRun:
     exit_code: int | None = None
     failure: str = ""
 
+    def _checked(self) -> CommandRun:
+        ends = (self.low, self.value, self.high)
+        known = [end for end in ends if end is not None]
+        if len(known) not in (0, 3) or known != sorted(known):
+            raise ValueError("the value of a run must lie between its low and its high")
+        return self
+
 
 @attrs.frozen(kw_only=True, field_transformer=escape_fields)
 class CommandResult:
@@ -88,7 +96,9 @@ class CommandResult:
     figure: FigureName
     runs: tuple[CommandRun, ...]
     stopped: str = ""
-    _siblings: Mapping[str, CommandResult] = attrs.field(factory=dict, repr=False, eq=False, alias="siblings")
+    _siblings: Mapping[str, CommandResult] = attrs.field(
+        factory=dict, repr=False, eq=False, alias="siblings", metadata=NOT_STORED
+    )
 
     @property
     def good(self) -> tuple[CommandRun, ...]:
@@ -180,6 +190,12 @@ class Comparison:
         joined = tuple(attrs.evolve(each, siblings=siblings) for each in self.results)
         siblings |= {each.name: each for each in joined}
         object.__setattr__(self, "results", joined)
+
+    def _checked(self) -> Comparison:
+        names = [each.name for each in self.results]
+        if self.reference not in names or len(set(names)) < len(names):
+            raise ValueError("the reference must be one of the commands, and these must have different names")
+        return self
 
     def __getitem__(self, name: str) -> CommandResult:
         for each in self.results:

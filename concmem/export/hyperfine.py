@@ -19,11 +19,9 @@ import attrs
 from concmem._escaping import csv_cell
 from concmem.comparison.change import Estimate
 from concmem.comparison.result import CommandResult, Comparison
+from concmem.comparison.stored import COMMANDS_SCHEMA, WHAT
 
-__all__ = ["COMMANDS_SCHEMA", "commands_csv", "commands_json", "result_record"]
-
-COMMANDS_SCHEMA = 1
-"""The version of the part under ``concmem``."""
+__all__ = ["commands_csv", "commands_json", "result_record"]
 
 
 def _times(result: CommandResult) -> dict[str, Any]:
@@ -80,7 +78,7 @@ def commands_json(comparison: Comparison) -> str:
             {
                 "results": [result_record(each) for each in comparison],
                 "concmem": {
-                    "what": "concmem commands",
+                    "what": WHAT,
                     "schema": COMMANDS_SCHEMA,
                     "version": comparison.version,
                     "started_at": comparison.started_at,
