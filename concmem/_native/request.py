@@ -62,9 +62,9 @@ def _envp(env: Mapping[str, str] | None) -> tuple[bytes, ...] | None:
     return tuple(pairs)
 
 
-def _setup(options: TextOptions, program: str) -> TargetSetup | None:
-    values: Mapping[str, Any] = options
-    if all(values[name] is default for name, default in TARGET_SETUP_DEFAULTS.items()):
+def _setup(given: Mapping[str, Any], options: TextOptions, program: str) -> TargetSetup | None:
+    """Return what is set before the exec, or None without importing the checks: most commands request nothing."""
+    if all(given[name] is TARGET_SETUP_DEFAULTS[name] for name in TARGET_SETUP_DEFAULTS.keys() & given.keys()):
         return None
     from concmem._native.target_setup import TargetSetup
 
@@ -150,7 +150,7 @@ class Request(Record):
             args=command,
             options=options,
             extra=sources_of(given),
-            setup=_setup(options, os.fsdecode(argv[0])),
+            setup=_setup(given, options, os.fsdecode(argv[0])),
             input=None,
         )
 

@@ -18,7 +18,8 @@ enum {
     CLOCK_TICK_NS = 10000000, /* USER_HZ is 100 */
 };
 
-static uint64_t count_cpus(void)
+/* Not inlined: few commands need the stack for it. */
+static __attribute__((noinline)) uint64_t count_cpus(void)
 {
     uint64_t words[CM_CPU_WORDS] = {0}, cpus = 0;
     if (syscall(SYS_sched_getaffinity, 0, sizeof words, words) <= 0)
@@ -68,9 +69,11 @@ static uint64_t counted_twice(struct sampler *s)
 
 void cpu_limit_begin(struct sampler *s)
 {
+    s->cpu_limit.due_ns = UINT64_MAX;
+    if (s->head->cpu_limit_ns == 0)
+        return;
     s->cpu_limit.cpus = count_cpus();
-    s->cpu_limit.due_ns =
-        s->head->cpu_limit_ns == 0 ? UINT64_MAX : s->head->start_ns + s->head->cpu_limit_ns / s->cpu_limit.cpus;
+    s->cpu_limit.due_ns = s->head->start_ns + s->head->cpu_limit_ns / s->cpu_limit.cpus;
 }
 
 void cpu_limit_check(struct sampler *s, uint64_t now_ns)
