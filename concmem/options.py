@@ -334,7 +334,7 @@ class Options(TypedDict, total=False):
             "those of this process, unless `extra_groups` is given.",
             is_set_up=True,
             spelled=Spelling(
-                "--user", "Run CMD as this user. [default: the own one]", metavar="USER", parse=parse_identity
+                "--user", "Run CMD as this user. [default: the caller's]", metavar="USER", parse=parse_identity
             ),
         ),
     ]
@@ -344,7 +344,7 @@ class Options(TypedDict, total=False):
             "The group that runs the command, by name or number, as in `subprocess`.",
             is_set_up=True,
             spelled=Spelling(
-                "--group", "Run CMD as this group. [default: the own one]", metavar="GROUP", parse=parse_identity
+                "--group", "Run CMD as this group. [default: the caller's]", metavar="GROUP", parse=parse_identity
             ),
         ),
     ]
