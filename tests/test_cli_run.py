@@ -309,6 +309,15 @@ def test_other_commands_report_lost_output(arguments: str, tmp_path: Path) -> No
     assert done.stderr == "concmem: standard output: No space left on device\n"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_characters_that_standard_output_cannot_have_are_escaped(encoding: str) -> None:
+    """A table that is cut has an ellipsis, which is in neither encoding."""
+    script = "from concmem.cli._status import end_with; end_with(lambda: print('cut \\u2026'))"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"cut \\u2026\n", b"")
+
+
 _SMALL_DISK = """
 mount -t tmpfs -o size=8k none disk
 head -c 8192 /dev/zero > disk/full

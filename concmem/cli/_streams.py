@@ -95,7 +95,8 @@ def _whole_stream(stream: TextIO, name: str, *, was_closed: bool = False) -> Tex
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=stream.encoding,
-        errors=stream.errors,
+        # What a terminal cannot show must not end the command: standard error does the same.
+        errors="backslashreplace" if stream.errors == "strict" else stream.errors,
         newline="\n",
         line_buffering=stream.isatty() or name == "standard error",
     )
