@@ -36,7 +36,16 @@ if TYPE_CHECKING:
     from concmem.host import Host
     from concmem.model import SCHEMA, Exit, Figure, Measurement, Process
     from concmem.options import DEVNULL, PIPE, STDOUT
-    from concmem.running import Running, measure, start
+    from concmem.running import (
+        AsyncRunning,
+        Reading,
+        ReadProcess,
+        Running,
+        measure,
+        measure_async,
+        start,
+        start_async,
+    )
     from concmem.sampler_report import LeftProcess, SamplerReport, Survivor
     from concmem.sources import Source, probe
     from concmem.stored import load
@@ -47,6 +56,7 @@ __all__ = [
     "PIPE",
     "SCHEMA",
     "STDOUT",
+    "AsyncRunning",
     "BadInterpreter",
     "BadWorkingDirectory",
     "CommandError",
@@ -65,6 +75,8 @@ __all__ = [
     "Measurement",
     "NotPermitted",
     "Process",
+    "ReadProcess",
+    "Reading",
     "RecordingError",
     "Running",
     "SamplerError",
@@ -80,8 +92,10 @@ __all__ = [
     "compare",
     "load",
     "measure",
+    "measure_async",
     "probe",
     "start",
+    "start_async",
 ]
 
 _MODULES = {
@@ -93,7 +107,7 @@ _MODULES = {
     "model": "SCHEMA Exit Figure Measurement Process",
     "options": "DEVNULL PIPE STDOUT",
     "parts": "",
-    "running": "Running measure start",
+    "running": "AsyncRunning ReadProcess Reading Running measure measure_async start start_async",
     "sampler_report": "LeftProcess SamplerReport Survivor",
     "sources": "Source probe",
     "stored": "load",

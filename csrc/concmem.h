@@ -25,6 +25,7 @@
 #define CM_CPU_WORDS 128 /* of 64 CPUs each */
 #define CM_STREAMS 3
 #define CM_GROUP_FOLDERS 2
+#define CM_LARGEST 5
 
 #define CM_UNIT_BYTES 1
 #define CM_UNIT_COUNT 2
@@ -196,6 +197,19 @@ struct cm_target_setup {
     uint64_t cpus[CM_CPU_WORDS];
 };
 
+/* The last reading of the tree. `writes` is odd while it is being written. */
+struct cm_reading {
+    uint64_t writes;
+    uint64_t t_ns; /* 0: nothing was read yet */
+    uint64_t rss_bytes;
+    uint64_t pss_bytes, pss_t_ns; /* the last reading of PSS, and its time; 0: none */
+    uint32_t alive;
+    uint32_t nlargest;
+    int32_t largest_pid[CM_LARGEST]; /* the processes with the largest RSS, the largest first */
+    int32_t largest_row[CM_LARGEST]; /* their rows of the process table, or -1 */
+    uint64_t largest_rss_bytes[CM_LARGEST];
+};
+
 struct cm_head {
     char magic[8];
     uint32_t abi;
@@ -294,6 +308,7 @@ struct cm_head {
     uint64_t limit_hits;            /* how often the group reached its own limit */
     uint64_t rss_stat_peak_bytes;
     uint64_t rss_stat_inexact;
+    struct cm_reading reading;
     uint32_t left_groups; /* a process was found outside of the groups that the target started in */
     uint32_t oom_kills_known;
 
@@ -435,6 +450,9 @@ void cm_memory_forget_kept(void);
 
 /* Return the phase (CM_PHASE_...) that the sampler has reached. */
 int cm_phase(const struct cm_head *head);
+
+/* Copy the last reading. Return 1, or 0 if nothing was read yet. */
+int cm_last_reading(const struct cm_head *head, struct cm_reading *reading);
 
 /* Return whether the root has ended. Then its wait status can be read. */
 int cm_root_ended(const struct cm_head *head);

@@ -14,6 +14,7 @@ import os
 import pickle
 import select
 import selectors
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ import pytest
 
 import concmem
 from concmem import DEVNULL, PIPE, STDOUT, errors
+from concmem.testing import known
 
 MIB = 1 << 20
 PYTHON = sys.executable
@@ -545,8 +547,10 @@ def test_communicate_errors(handler: str, expected: str) -> None:
     """The error handler decides; without one it is a UnicodeDecodeError."""
     m = concmem.measure(r"printf '\200\200'", stdout=PIPE, encoding="utf-8", errors=handler)
     assert m.stdout == expected
-    with pytest.raises(UnicodeDecodeError):
-        concmem.measure(r"printf '\200\200'", stdout=PIPE, encoding="utf-8")
+    running = concmem.start(r"printf '\200\200'", stdout=PIPE, encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(UnicodeDecodeError):
+            running.wait()
     for name in ("encoding", "errors"):
         with pytest.raises(errors.InvalidRequest, match=f"^{name} must be the name of"):
             concmem.measure(["true"], **{name: "nonsense"})  # type: ignore[call-overload]
@@ -683,3 +687,84 @@ def test_a_file_object_of_a_closed_pipe_reads_no_other_file(tmp_path: Path) -> N
     finally:
         for fd in {other, number}:
             os.close(fd)
+
+
+KEPT = """
+import concmem, gc, json, warnings
+kept = []
+
+def begin():
+    running = concmem.start(["sleep", "600"])
+    running.itself = running  # a cycle, in which the memory is freed before the object
+    warnings._showwarnmsg_impl = kept.append
+warnings.simplefilter("always")
+begin()
+gc.collect()
+(message,) = kept
+running = message.source
+print(json.dumps([running.returncode, running.alive(), running.now(), running.root_fd, repr(running)]))
+"""
+
+
+def test_a_dropped_command_that_a_hook_keeps(host_python: Any) -> None:
+    """An object that a warning resurrects has no memory any more, and does not read it."""
+    assert host_python(KEPT) == [None, 0, None, -1, "<Running: returncode: None args: ['sleep', '600']>"]
+
+
+# Readings while the command runs
+
+
+def test_now() -> None:
+    """The sampler's last reading: the sum over the tree, and its largest processes."""
+    hold = [str(word) for word in known("hold", 30 * MIB, 1, 600)]
+    with concmem.start(["/bin/sh", "-c", '"$@" >/dev/null & "$@" >/dev/null & wait', "sh", *hold]) as running:
+        until_s = time.monotonic() + LONG_S
+        while (reading := running.now()) is None or reading.rss_bytes < 60 * MIB or reading.pss_bytes is None:
+            assert time.monotonic() < until_s
+            time.sleep(0.005)
+        assert reading.alive == 3
+        assert 60 * MIB <= reading.rss_bytes < 80 * MIB
+        names = [process.name for process in reading.largest]
+        assert names[:2] == ["hold", "hold"] and len(names) == 3
+        sizes = [process.rss_bytes for process in reading.largest]
+        assert sizes == sorted(sizes, reverse=True) and sum(sizes) == reading.rss_bytes
+        assert running.pid in [process.pid for process in reading.largest]
+        assert reading.pss_t_s is not None and 0 < reading.pss_t_s <= reading.t_s
+    assert running.now() is None
+
+
+def test_now_of_many_processes() -> None:
+    """The five largest are listed, in order."""
+    hold = " & ".join(f"{shlex.join(known('hold', size * MIB, 1, 600))} >/dev/null" for size in range(2, 16, 2))
+    with concmem.start(f"{hold} & wait") as running:
+        until_s = time.monotonic() + LONG_S
+        mib: list[int] = []
+        while [size - size % 2 for size in mib] != [14, 12, 10, 8, 6]:  # each has the pages of its program, too
+            assert time.monotonic() < until_s, mib
+            time.sleep(0.005)
+            reading = running.now()
+            mib = [] if reading is None else [process.rss_bytes // MIB for process in reading.largest]
+        assert reading is not None and reading.alive == 8
+
+
+def test_readings() -> None:
+    """They come every so often until the measurement ends, and the output is collected in the meantime."""
+    running = concmem.start("head -c 1000000 /dev/zero; sleep 0.3", stdout=PIPE)
+    read = list(running.readings(every_s=0.02))
+    m = running.wait()
+    assert m.exit.ok and m.stdout == bytes(1_000_000)
+    assert read and all(0 < each.t_s <= m.tree_wall_s and each.alive >= 1 for each in read)
+    assert [each.t_s for each in read] == sorted(each.t_s for each in read)
+    assert list(running.readings(every_s=0.02)) == []
+
+
+def test_readings_are_not_torn() -> None:
+    """A reading is one tick's, whatever the sampler writes at that moment: its parts agree."""
+    with concmem.start(known("ramp", 200 * MIB, 1.5), stdout=DEVNULL, interval_s=0.0002) as running:
+        seen = 0
+        while not running.root_ended:
+            reading = running.now()
+            if reading is not None and reading.alive == 1:
+                assert [each.rss_bytes for each in reading.largest] == [reading.rss_bytes]
+                seen += 1
+        assert seen > 0

@@ -12,12 +12,15 @@ import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from concmem._native.resources import OpenFile
+from concmem.errors import InvalidRequest
 
 __all__ = ["Input", "Output", "Pipes"]
 
 _PIECE_BYTES = 1 << 16
+_NOTHING = memoryview(b"")
 
 
 class Input:
@@ -27,18 +30,27 @@ class Input:
     Attributes:
         end: The write end.
         is_streamed: Whether the caller writes to it.
+        is_finishing: Whether it is closed once everything is written.
+        is_broken: Whether the command does not read any more.
     """
 
     def __init__(self) -> None:
         self.end = OpenFile()
         self.is_streamed = False
-        self._rest = memoryview(b"")
+        self.is_finishing = False
+        self.is_broken = False
+        self._rest = _NOTHING
 
-    def take(self, data: memoryview) -> None:
-        """Write this from now on instead of what the caller writes. At the end of it the pipe is closed."""
+    def append(self, data: memoryview) -> None:
+        """Write this after what is left to write."""
+        self._rest = memoryview(bytes(self._rest) + bytes(data)) if self._rest else data
+
+    def finish(self, data: memoryview = _NOTHING) -> None:
+        """Write this, and close the pipe at the end. The caller does not write to it any more."""
         self.is_streamed = False
-        self._rest = data
-        if not data:
+        self.is_finishing = True
+        self.append(data)
+        if not self._rest:
             self.end.close()
         elif self.end.is_open:
             os.set_blocking(self.end.fileno(), False)
@@ -50,8 +62,9 @@ class Input:
         except BlockingIOError:
             return
         except BrokenPipeError:
-            self._rest = memoryview(b"")
-        if not self._rest:
+            self._rest = _NOTHING
+            self.is_broken = True
+        if self.is_broken or (self.is_finishing and not self._rest):
             self.end.close()
 
     @property
@@ -137,6 +150,18 @@ class Pipes:
         self._thread: threading.Thread | None = None
         self._wakers: tuple[OpenFile, OpenFile] | None = None
         self._is_busy = False
+
+    def check_input(self, given: Any, *, is_first: bool) -> None:
+        """
+        Check the input of a call of ``communicate``.
+
+        Raises:
+            InvalidRequest: Standard input is not a pipe, or it was given before.
+        """
+        if given is not None and self.input is None:
+            raise InvalidRequest("input must not be given: standard input is not a PIPE")
+        if given is not None and not is_first:
+            raise InvalidRequest("input must not be given again: it is written since the first call")
 
     def interest(self) -> dict[int, int]:
         """Return the descriptors to wait for, each with its events of poll(2)."""

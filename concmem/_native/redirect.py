@@ -69,7 +69,7 @@ def open_standard_files(resources: Resources, pipes: Pipes, request: Request) ->
     opened = _Redirection(resources, pipes, None if limit is None else int(limit))
     first = opened.open("stdin", options["stdin"], 0, os.O_RDONLY)
     if pipes.input is not None and request.input is not None:
-        pipes.input.take(request.input)
+        pipes.input.finish(request.input)
     second = opened.open("stdout", options["stdout"], 1, os.O_WRONLY)
     given = options["stderr"]
     return first, second, second if given == STDOUT else opened.open("stderr", given, 2, os.O_WRONLY)

@@ -121,6 +121,20 @@ class Request(Record):
 
         return as_bytes(given, is_text=self.is_text, encoding=self.options["encoding"], errors=self.options["errors"])
 
+    def wrap(self, file: Any, **how: Any) -> Any:
+        """Return a file object of a pipe as it is, or as a text file."""
+        if not self.is_text:
+            return file
+        from concmem._native.text import text_file
+
+        return text_file(file, self.options["encoding"], self.options["errors"], **how)
+
+    def decoder(self) -> Any:
+        """Return an incremental decoder of output, which makes every line end with a newline; None without text."""
+        from concmem._native.text import decoder_of
+
+        return decoder_of(self.options["encoding"], self.options["errors"]) if self.is_text else None
+
     @classmethod
     def of(cls, command: Command, given: TextOptions, function: str) -> Request:
         """

@@ -95,6 +95,13 @@ def _leftover() -> dict[str, int]:
     return {"wait": lib.CM_LEFTOVER_WAIT, "leave": lib.CM_LEFTOVER_LEAVE, "kill": lib.CM_LEFTOVER_KILL}
 
 
+@lru_cache(maxsize=1)
+def _row_layout() -> tuple[int, int]:
+    """Return the size of a row of the process table, and the offset of the name in it."""
+    ffi, _ = native()
+    return ffi.sizeof("struct cm_process"), ffi.offsetof("struct cm_process", "comm")
+
+
 if lib is not None:
     os.register_at_fork(after_in_child=lib.cm_memory_forget_kept)
 
@@ -148,6 +155,12 @@ class SharedMemory:
         """Copy a part, cut off at the end of the memory: a hostile target can have written any offset into the head."""
         piece: bytes = self._bytes[offset : offset + size]
         return piece
+
+    def process_name(self, row: int) -> str:
+        """Return the name in a row of the process table; "" if there is no such row."""
+        size, at = _row_layout()
+        name = self.copy(self.head.processes_offset + row * size + at, 16) if row >= 0 else b""
+        return os.fsdecode(name.partition(b"\0")[0])
 
     def allow_reuse(self) -> None:
         """Let another measurement reuse this memory when this object is gone. The sampler must have ended."""

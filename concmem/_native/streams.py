@@ -7,7 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from concmem._native.pipes import Input, Output
+from concmem._native.pipes import Output, Pipes
 from concmem._native.resources import OpenFile
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["open_input", "open_output"]
+__all__ = ["open_file"]
 
 
 class _Stream(io.RawIOBase):
@@ -82,20 +82,21 @@ def _reading_end(output: Output) -> OpenFile:
     return reader
 
 
-def open_output(output: Output, wrap: Callable[[Any], Any]) -> Any:
+def open_file(pipes: Pipes, name: str, wrap: Callable[..., Any]) -> Any:
     """
-    Give the rest of an output to the caller, who reads it from the file object that is returned.
+    Give a pipe to the caller, who uses it through the file object that is returned; None if there is no such pipe.
 
     Args:
-        output: The output.
+        pipes: The pipes of a command.
+        name: ``stdin``, ``stdout`` or ``stderr``.
         wrap: Makes a text file of a binary one, or returns it as it is.
     """
-    output.is_streamed = True
-    return wrap(io.BufferedReader(_Reader(_reading_end(output))))
-
-
-def open_input(given: Input, wrap: Callable[[Any], Any]) -> Any:
-    """Let the caller write to standard input, through the file object that is returned."""
-    given.is_streamed = True
-    os.set_blocking(given.end.fileno(), True)
-    return wrap(io.BufferedWriter(_Writer(given.end)))
+    given, output = pipes.input, pipes.outputs.get(name)
+    if name == "stdin" and given is not None and given.end.is_open:
+        given.is_streamed = True
+        os.set_blocking(given.end.fileno(), True)
+        return wrap(io.BufferedWriter(_Writer(given.end)), write_through=True)
+    if output is not None and output.end.is_open:
+        output.is_streamed = True
+        return wrap(io.BufferedReader(_Reader(_reading_end(output))))
+    return None

@@ -7,12 +7,20 @@ from typing import Any
 
 from concmem.errors import InvalidRequest
 
-__all__ = ["as_bytes", "as_text", "text_encoding"]
+__all__ = ["as_bytes", "as_text", "decoder_of", "text_encoding", "text_file"]
 
 
 def text_encoding(encoding: str | None) -> str:
     """Return the encoding of text: that of the locale if none is given."""
     return encoding or io.TextIOWrapper(io.BytesIO(), encoding="locale").encoding
+
+
+def decoder_of(encoding: str | None, errors: str | None) -> Any:
+    """Return an incremental decoder of output, which makes every line end with a newline."""
+    import codecs
+
+    decoder = codecs.getincrementaldecoder(text_encoding(encoding))(errors or "strict")
+    return io.IncrementalNewlineDecoder(decoder, translate=True)
 
 
 def as_text(content: bytes, encoding: str | None, errors: str | None, *, is_cut: bool = False) -> str:
@@ -28,11 +36,8 @@ def as_text(content: bytes, encoding: str | None, errors: str | None, *, is_cut:
     Raises:
         UnicodeDecodeError: The output is not in this encoding.
     """
-    import codecs
-
-    decoder = codecs.getincrementaldecoder(text_encoding(encoding))(errors or "strict")
-    text: str = decoder.decode(content, final=not is_cut)
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+    text: str = decoder_of(encoding, errors).decode(content, final=not is_cut)
+    return text
 
 
 def as_bytes(given: Any, *, is_text: bool, encoding: str | None, errors: str | None) -> memoryview:
@@ -56,3 +61,8 @@ def as_bytes(given: Any, *, is_text: bool, encoding: str | None, errors: str | N
     except TypeError:
         kind = "a str" if is_text else "bytes, or a str with text=True"
         raise InvalidRequest(f"input must be {kind}, not {given!r:.80}") from None
+
+
+def text_file(file: Any, encoding: str | None, errors: str | None, **how: Any) -> io.TextIOWrapper:
+    """Return a text file around a binary one."""
+    return io.TextIOWrapper(file, encoding=text_encoding(encoding), errors=errors, **how)

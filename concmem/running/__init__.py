@@ -15,8 +15,37 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Unpack
 
     from concmem.options import Options
+    from concmem.running.async_calls import AsyncRunning, measure_async, start_async
+    from concmem.running.reading import Reading, ReadProcess
 
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "Running", "measure", "start"]
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "AsyncRunning",
+    "ReadProcess",
+    "Reading",
+    "Running",
+    "measure",
+    "measure_async",
+    "start",
+    "start_async",
+]
+
+_LATER = {
+    **dict.fromkeys(("AsyncRunning", "measure_async", "start_async"), "async_calls"),
+    **dict.fromkeys(("ReadProcess", "Reading"), "reading"),
+}
+"""Names that a short measurement does not need, each with its module, which is imported on first use."""
+
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module 'concmem.running' has no attribute {name!r}")
+        value = getattr(__import__(f"concmem.running.{_LATER[name]}", fromlist=[name]), name)
+        globals()[name] = value
+        return value
 
 
 @overload
@@ -166,7 +195,7 @@ def measure(cmd: Command, **options: Unpack[MeasureOptions]) -> concmem.Measurem
     """
     Run a command, wait until it and all processes that it started have ended, and return how much memory they needed.
 
-    Safe in any number of threads at once. In asyncio code use ``await asyncio.to_thread(concmem.measure, ...)``.
+    Safe in any number of threads at once. In asynchronous code use `measure_async`.
 
     Args:
         cmd: A list is executed as it is. A string is run by ``/bin/sh -c``; the figures then include the shell, about

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import select
+import time
+from collections.abc import Iterator
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from concmem._figures.measurement import EndedTree
 from concmem._native.shared_memory import native
-from concmem.errors import InvalidRequest
 from concmem.running.launched import Launched, Output
 
 if TYPE_CHECKING:
     import concmem
+    from concmem._native.request import Request
+    from concmem.running.reading import Reading
 
 __all__ = ["Running"]
 
@@ -25,12 +29,16 @@ class Running(Launched[Output]):
     change signal handlers, and it reaps no other child of this process.
     """
 
-    _communicates = False
+    def __init__(self, request: Request) -> None:
+        self._files: dict[str, Any] = {}
+        self._communicates = False
+        super().__init__(request)
 
     @property
     def stdin(self) -> IO[Output] | None:
         """The file object of the pipe to standard input; None if it is not a PIPE."""
-        return cast("IO[Output] | None", self._file("stdin"))
+        file: IO[Output] | None = self._file("stdin")
+        return file
 
     @property
     def stdout(self) -> IO[Output] | None:
@@ -40,12 +48,29 @@ class Running(Launched[Output]):
         Once it was used, the caller must read it: the measurement does not have this output, and a command that writes
         more than the pipe holds waits for the reader.
         """
-        return cast("IO[Output] | None", self._file("stdout"))
+        file: IO[Output] | None = self._file("stdout")
+        return file
 
     @property
     def stderr(self) -> IO[Output] | None:
         """The same for standard error."""
-        return cast("IO[Output] | None", self._file("stderr"))
+        file: IO[Output] | None = self._file("stderr")
+        return file
+
+    def _file(self, name: str) -> Any:
+        if name not in self._files:
+            from concmem._native.streams import open_file
+
+            self._waiting.acquire()
+            try:
+                was_collecting = self._pipes.stop_thread()
+                if (file := open_file(self._pipes, name, self._request.wrap)) is not None:
+                    self._files[name] = file
+                if was_collecting:
+                    self._pipes.start_thread()
+            finally:
+                self._waiting.release()
+        return self._files.get(name)
 
     def poll(self) -> int | None:
         """
@@ -114,19 +139,43 @@ class Running(Launched[Output]):
     def _take_files_back(self, input: Any) -> None:
         """Write the input, and collect the rest of what the caller has read from file objects so far."""
         pipe = self._pipes.input
-        if input is not None and pipe is None:
-            raise InvalidRequest("input must not be given: standard input is not a PIPE")
-        if input is not None and self._communicates:
-            raise InvalidRequest("input must not be given again: it is written since the first call")
+        self._pipes.check_input(input, is_first=not self._communicates)
         if pipe is not None and not self._communicates:
             data = self._request.encode(input)
             if (file := self._files.get("stdin")) is not None and not file.closed:
                 with contextlib.suppress(BrokenPipeError):
                     file.flush()
-            pipe.take(data)
+            pipe.finish(data)
         self._communicates = True
         for output in self._pipes.outputs.values():
             output.collect()
+
+    def readings(self, every_s: float = 1.0) -> Iterator[Reading]:
+        """
+        Yield the last reading every `every_s` seconds, until the measurement ends, and the last one then.
+
+        The output of the command is collected in the meantime. `wait` returns the measurement.
+        """
+        due_s, last_t_s = time.monotonic(), -1.0
+        is_over = False
+        while not is_over:
+            due_s += every_s
+            is_over = self._ends_before(due_s)
+            reading = self.now()
+            if reading is not None and not (is_over and reading.t_s == last_t_s):
+                last_t_s = reading.t_s
+                yield reading
+
+    def _ends_before(self, due_s: float) -> bool:
+        """Wait until then, or until the measurement ends; return whether it has ended."""
+        while self._memory is not None and not self._resources.has_ended():
+            left_s = due_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            poll = select.poll()
+            poll.register(self.fileno(), select.POLLIN)
+            poll.poll(left_s * 1000)
+        return True
 
     def _wait_until_ended(self) -> EndedTree:
         """Do what `wait` does, without importing the classes of a measurement, for ``concmem run --quiet``."""

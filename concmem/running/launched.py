@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import warnings
-from typing import IO, TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from concmem._cgroup.groups import Groups, make_groups
 from concmem._figures.measurement import EndedTree, HostValues
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     import concmem
+    from concmem.running.reading import Reading
 
     Output = TypeVar("Output", bytes, str, default=bytes)
 else:
@@ -57,9 +58,8 @@ class Launched(Generic[Output]):
         self._waiting = threading.RLock()
         self._ended: EndedTree | None = None
         self._measurement: concmem.Measurement[Output] | None = None
-        self._failure: ConcmemError | None = None
+        self._failure: Exception | None = None
         self._root_pid: int | None = None
-        self._files: dict[str, Any] = {}
         self._sigkills_sent = 0
         self._groups: Groups | None = None
         check_proc()
@@ -149,6 +149,20 @@ class Launched(Generic[Output]):
         memory = self._memory
         return int(memory.head.alive) if memory is not None else 0
 
+    def now(self) -> Reading | None:
+        """
+        Return the sampler's last reading of the tree. It is read from shared memory, in some microseconds.
+
+        None before the first reading (about 1 ms after the start), and after `wait`: then the measurement has all.
+        """
+        self._keep_collecting()
+        memory = self._memory
+        if memory is None:
+            return None
+        from concmem.running.reading import last_reading
+
+        return last_reading(memory)
+
     def send_signal(self, sig: int) -> None:
         """
         Send a signal to the root, unless it has ended. Another process that got its PID cannot receive it.
@@ -192,38 +206,6 @@ class Launched(Generic[Output]):
             finally:
                 self._waiting.release()
 
-    def _text_wrapper(self, **how: Any) -> Any:
-        """Return a function that makes a text file of a binary one, if pipes have text."""
-        if not self._request.is_text:
-            return lambda file: file
-        from io import TextIOWrapper
-
-        from concmem._native.text import text_encoding
-
-        options = self._request.options
-        encoding = text_encoding(options["encoding"])
-        return lambda file: TextIOWrapper(file, encoding=encoding, errors=options["errors"], **how)
-
-    def _file(self, name: str) -> IO[Any] | None:
-        """Return the file object of a pipe, and let the caller use it from now on."""
-        if name in self._files:
-            file: IO[Any] | None = self._files[name]
-            return file
-        from concmem._native.streams import open_input, open_output
-
-        self._waiting.acquire()
-        try:
-            was_collecting = self._pipes.stop_thread()
-            if name == "stdin" and self._pipes.input is not None and self._pipes.input.end.is_open:
-                self._files[name] = open_input(self._pipes.input, self._text_wrapper(write_through=True))
-            elif name in self._pipes.outputs and self._pipes.outputs[name].end.is_open:
-                self._files[name] = open_output(self._pipes.outputs[name], self._text_wrapper())
-            if was_collecting:
-                self._pipes.start_thread()
-        finally:
-            self._waiting.release()
-        return self._files.get(name)
-
     def _output(self, name: str) -> Any:
         """Return the collected output, as bytes or as text."""
         content = self._pipes.collected(name)
@@ -247,7 +229,7 @@ class Launched(Generic[Output]):
 
         stopped = SamplerError(0, "was stopped: an exception interrupted wait()", "concmem-sampler")
         # A copy: the error itself refers to a frame, and through it to everything that is released.
-        self._failure = copy.copy(error) if isinstance(error, ConcmemError) else stopped
+        self._failure = copy.copy(error) if isinstance(error, (ConcmemError, UnicodeError)) else stopped
 
     def _read(self) -> EndedTree:
         _, lib = native()
@@ -294,6 +276,8 @@ class Launched(Generic[Output]):
     def __del__(self) -> None:
         # Python discards an exception that a signal handler raises in here. So this does as little as possible, and
         # the resources are released without it.
+        # A hook for warnings or for such exceptions can keep this object. Its memory may already be unmapped.
+        self._memory = None
         if getattr(self, "_must_be_waited_for", False) and self._resources.is_ours():
             self._resources.release()
             warnings.warn(

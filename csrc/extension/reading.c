@@ -2,11 +2,14 @@
  * them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "shared/internal.h"
+
+enum { READ_TRIES = 1000 };
 
 static const struct cm_source *find(const char *name)
 {
@@ -85,4 +88,22 @@ int cm_probe(int proc_fd, const char *name, char *why, size_t n)
     else
         snprintf(why, n, "/proc/<pid>/%s cannot be read: %s", source->file, strerror(-got));
     return got;
+}
+
+/* The sampler writes a reading in less than a microsecond. If it was stopped in between, give up after a while and
+ * return what is there. */
+int cm_last_reading(const struct cm_head *head, struct cm_reading *reading)
+{
+    const struct cm_reading *shared = &head->reading;
+    for (int i = 0; i < READ_TRIES; i++) {
+        uint64_t before = __atomic_load_n(&shared->writes, __ATOMIC_ACQUIRE);
+        memcpy(reading, shared, sizeof *reading);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (before % 2 == 0 && __atomic_load_n(&shared->writes, __ATOMIC_RELAXED) == before)
+            break;
+        sched_yield();
+    }
+    if (reading->nlargest > CM_LARGEST)
+        reading->nlargest = CM_LARGEST;
+    return reading->t_ns != 0;
 }

@@ -320,6 +320,9 @@ struct ticks {
 void tick(struct sampler *s, uint64_t now_ns);
 uint64_t record_gap(struct sampler *s, uint64_t now_ns);
 
+/* last_reading.c: what the host can look at while the command runs */
+void last_reading_write(struct sampler *s, uint64_t t_ns);
+
 /* budget.c: decide when the next tick is */
 struct budget {
     int64_t credit_ns;    /* CPU time that may be spent now */

@@ -181,6 +181,7 @@ void tick(struct sampler *s, uint64_t now_ns)
         pss_tick(s, t_ns, rss, sums.added_kib, is_limit_reached);
         if (is_limit_reached && is_over_limit(s, &sums, high))
             kill_begin(s, CM_REASON_MEMORY_LIMIT);
+        last_reading_write(s, t_ns);
     }
     if (head->processes_limit != 0 && sums.processes > head->processes_limit)
         kill_begin(s, CM_REASON_PROCESSES_LIMIT);
