@@ -76,7 +76,13 @@ def test_a_regression_is_caught_and_noise_is_not() -> None:
         ([100, 103, 106], [100, 104, 107], 0, "ok", "not shown to be above the limit"),
         ([100, 101, 102], [106, 107, 108], 0, "undecided", "3 runs do not decide it"),
         ([80, 100, 120], [80, 100, 120], 0, "undecided", "3 runs do not decide it"),
-        ([100, 100, 100], [101, 101, 101], 30, "undecided", "too small to judge: the errors of its figures"),
+        (
+            [100, 100, 100],
+            [101, 101, 101],
+            30,
+            "undecided",
+            "too small or too short to judge: the errors of its figures",
+        ),
         ([100, 100], [200, 200], 0, "undecided", "2 runs against 2 of the baseline are too few to judge; 3 each can"),
     ],
 )

@@ -56,6 +56,7 @@ class Change:
         verb: ``needs`` for memory, ``takes`` for time.
         runs: The numbers of runs with a figure of the command and of the other.
         ratio: The median of the command over that of the other, with its interval; None if one has no figure.
+        as_read: The same ratio with the interval of the figures as they were read, without their errors.
         p_value: That of the exact permutation test of rank sums, from the figures without their errors; None with more
             than 25 runs on both sides, or without a ratio.
         verdict: ``less`` or ``more`` if the interval does not contain 1; ``same`` if the runs show no difference;
@@ -68,6 +69,7 @@ class Change:
     verb: str
     runs: tuple[int, int]
     ratio: Estimate | None
+    as_read: Estimate | None
     p_value: float | None
     verdict: Verdict
 
@@ -84,20 +86,25 @@ class Change:
         if self.verdict == "same":
             return f"no difference between {both} that {min(self.runs)} runs show ({span} %)"
         if self.verdict == "within_error":
-            seen = percentages(self.ratio.value)
-            return f"the difference between {both} is within the errors of the figures ({seen} %, {span} %)"
+            assert self.as_read is not None
+            return f"by what was read, {self._more_or_less(self.as_read)}, but the errors of the figures allow {span} %"
+        return self._more_or_less(self.ratio)
+
+    def _more_or_less(self, ratio: Estimate) -> str:
+        """Say how much more or less it is, by a ratio of which the interval does not contain 1."""
+        assert ratio.low is not None and ratio.high is not None
         of_time = self.verb == "takes"
-        ends = self.ratio.low, self.ratio.high
-        if self.ratio.value >= _TIMES:
-            value, low, high = (f"{each:.{1 if each >= 9.95 else 2}f}" for each in (self.ratio.value, *ends))
+        ends = ratio.low, ratio.high
+        if ratio.value >= _TIMES:
+            value, low, high = (f"{each:.{1 if each >= 9.95 else 2}f}" for each in (ratio.value, *ends))
             as_much = "long" if of_time else "much"
             return f"{self.name} {self.verb} {value} times as {as_much} as {self.reference} ({low} to {high})"
-        if self.verdict == "less":
-            seen = percentages(2 - self.ratio.value, signed=False)
+        if ratio.value < 1:
+            seen = percentages(2 - ratio.value, signed=False)
             span = percentages(2 - ends[1], 2 - ends[0], signed=False)
             what = "less time" if of_time else "less"
         else:
-            seen, span = percentages(self.ratio.value, signed=False), percentages(*ends, signed=False)
+            seen, span = percentages(ratio.value, signed=False), percentages(*ends, signed=False)
             what = "longer" if of_time else "more"
         return f"{self.name} {self.verb} {seen} % {what} than {self.reference} ({span} %)"
 
@@ -122,25 +129,27 @@ def compare_samples(one: tuple[str, Sample], other: tuple[str, Sample], verb: st
     runs = len(over), len(under)
     if not all(runs) or not under.median:
         none = Change(
-            name=name, reference=reference, verb=verb, runs=runs, ratio=None, p_value=None, verdict="no_figure"
-        )
+            name=name, reference=reference, verb=verb, runs=runs, ratio=None, as_read=None, p_value=None,
+            verdict="no_figure",
+        )  # fmt: skip
         return none
     interval = ratio_interval(over, under)
+    read = ratio_interval(Sample.exact(over.values), Sample.exact(under.values))
     return Change(
         name=name,
         reference=reference,
         verb=verb,
         runs=runs,
         ratio=Estimate.of(over.median / under.median, interval),
+        as_read=Estimate.of(over.median / under.median, read),
         p_value=p_value(over.values, under.values) if min(runs) <= 25 and max(runs) <= 100 else None,
-        verdict=_verdict(over, under, interval),
+        verdict=_verdict(interval, read),
     )
 
 
-def _verdict(over: Sample, under: Sample, interval: Interval | None) -> Verdict:
+def _verdict(interval: Interval | None, read: Interval | None) -> Verdict:
     if interval is None or interval.confidence < LEAST_CONFIDENCE - 1e-9:
         return "too_few"
     if not interval.holds(1):
         return "more" if interval.low > 1 else "less"
-    scatter = ratio_interval(Sample.exact(over.values), Sample.exact(under.values))
-    return "same" if scatter is None or scatter.holds(1) else "within_error"
+    return "same" if read is None or read.holds(1) else "within_error"

@@ -14,7 +14,7 @@ from concmem.comparison.baseline import Baseline, BaselineMissing, StoredFigures
 from concmem.comparison.candidates import Hooks
 from concmem.comparison.change import LEAST_CONFIDENCE, Change, compare_samples, percentages
 from concmem.comparison.engine import compare
-from concmem.comparison.intervals import Sample, ratio_interval
+from concmem.comparison.intervals import Sample
 from concmem.comparison.result import CommandResult, FigureName
 from concmem.comparison.session import Progress
 from concmem.errors import InvalidRequest
@@ -213,11 +213,11 @@ def judge(
             f"the baseline is from another machine: {', '.join(differences)}; --any-machine judges by it nevertheless"
         )
         return answer("other_machine", said, change)
-    verdict, sentence = _judged(change, result.sample, stored.sample, limit)
+    verdict, sentence = _judged(change, result.sample, stored.sample, limit, result.figure)
     return answer(verdict, sentence, change)
 
 
-def _judged(change: Change, now: Sample, before: Sample, limit: float) -> tuple[GateVerdict, str]:
+def _judged(change: Change, now: Sample, before: Sample, limit: float, figure: FigureName) -> tuple[GateVerdict, str]:
     most, ratio = f"the limit is {percentages(1 + limit)} %", change.ratio
     if ratio is None or ratio.low is None or ratio.high is None or (ratio.confidence or 0) < LEAST_CONFIDENCE - 1e-9:
         return "undecided", f"{len(now)} runs against {len(before)} of the baseline are too few to judge; 3 each can"
@@ -230,8 +230,9 @@ def _judged(change: Change, now: Sample, before: Sample, limit: float) -> tuple[
             "ok",
             f"not shown to be above the limit: {seen}" if ratio.high > 1 + limit else f"within the limit: {seen}",
         )
-    scatter = ratio_interval(Sample.exact(now.values), Sample.exact(before.values))
-    by_scatter = scatter is None or (scatter.low <= 1 + limit < scatter.high)
-    if by_scatter:
+    read = change.as_read
+    if read is None or read.low is None or read.high is None or read.low <= 1 + limit < read.high:
         return "undecided", f"{len(now)} runs do not decide it: {seen}; more runs can (-r)"
-    return "undecided", f"too small to judge: the errors of its figures are as large as what is looked for: {seen}"
+    said = f"too small or too short to judge: the errors of its figures are as large as what is looked for: {seen}; "
+    said += f"by what was read {percentages(read.low, read.high)} %"
+    return "undecided", said + ("; the error of largest_peak_rss is smaller (--figure)" if figure == "peak" else "")

@@ -78,6 +78,8 @@ def below(comparison: Comparison) -> list[str]:
             f"{amount_text(comparison.figure, run.value or 0)}; it counts like the others."
             for run in each.outliers
         ]
+    if comparison.figure == "peak" and any(each.verdict == "within_error" for each in comparison.changes):
+        lines.append("The error of largest_peak_rss, the largest process alone, is smaller (--figure).")
     if not comparison.interleaved:
         lines.append("The commands did not take turns, because setup or cleanup differ between them.")
     medians = [each.median for each in comparison if each.median is not None]
