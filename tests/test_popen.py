@@ -254,6 +254,23 @@ def test_threadsafe_wait() -> None:
     assert results[0].exit.code == 37
 
 
+def test_a_timeout_while_another_thread_waits() -> None:
+    """It holds, for `wait` and for `communicate`."""
+    running = concmem.start("read line; exit 3", stdin=PIPE)
+    assert running.stdin is not None
+    thread = threading.Thread(target=running.wait)
+    thread.start()
+    while running._waiting.acquire(blocking=False):  # it does not wait yet
+        running._waiting.release()
+        time.sleep(0.001)
+    for act in (running.wait, running.communicate):
+        with pytest.raises(subprocess.TimeoutExpired):
+            act(timeout=0.05)
+    running.stdin.close()
+    thread.join(LONG_S)
+    assert running.wait(timeout=LONG_S).exit.code == 3
+
+
 # Errors of the start
 
 

@@ -104,9 +104,11 @@ class Running(Launched[Output]):
         # No `with`: when a second exception arrives at the end of such a block, CPython 3.11 keeps the first one and
         # its frames in a reference cycle. An RLock: after an exception between the next two lines, this thread still
         # holds it, and must be able to acquire it again.
-        self._waiting.acquire()
+        begun_s = time.monotonic()
+        if not self._waiting.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+            raise self._expired(timeout)  # another thread waits
         try:
-            ended = self._ended_tree(timeout)
+            ended = self._ended_tree(timeout, begun_s)
             if self._measurement is None:
                 self._measurement = ended.measurement()
             return self._measurement
@@ -127,7 +129,8 @@ class Running(Launched[Output]):
             TimeoutExpired, SamplerError: As `wait`.
             InvalidRequest: Input was given again, or standard input is not a PIPE.
         """
-        self._waiting.acquire()
+        if not self._waiting.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+            raise self._expired(timeout)
         try:
             if self._memory is not None:
                 self._take_files_back(input)
@@ -204,7 +207,13 @@ class Running(Launched[Output]):
             self._release()
             raise
 
-    def _ended_tree(self, timeout_s: float | None) -> EndedTree:
+    def _expired(self, timeout_s: float | None) -> Exception:
+        """Return the error of a call that was not over in time."""
+        from concmem.running.failures import TimeoutExpired
+
+        return TimeoutExpired(self.args, timeout_s, self._pipes.collected("stdout"), self._pipes.collected("stderr"))
+
+    def _ended_tree(self, timeout_s: float | None, begun_s: float = 0.0) -> EndedTree:
         """
         Wait until the tree has ended, or raise an error of `wait`.
 
@@ -219,7 +228,8 @@ class Running(Launched[Output]):
             self._must_be_waited_for = False
             assert self._memory is not None
             self._pipes.close_unused_input()
-            is_over = not self._pipes.transfer((self._resources.pidfd, self._memory.done_fd), timeout_s)
+            left_s = None if timeout_s is None else max(0.0, timeout_s - (time.monotonic() - begun_s))
+            is_over = not self._pipes.transfer((self._resources.pidfd, self._memory.done_fd), left_s)
             if is_over:
                 self._must_be_waited_for = True
             else:
@@ -232,10 +242,7 @@ class Running(Launched[Output]):
             if not is_over:
                 self._close()
         if self._ended is None:
-            from concmem.running.failures import TimeoutExpired
-
-            output, errors = self._pipes.collected("stdout"), self._pipes.collected("stderr")
-            raise TimeoutExpired(self.args, timeout_s, output, errors)
+            raise self._expired(timeout_s)
         return self._ended
 
     def __enter__(self) -> Running[Output]:
