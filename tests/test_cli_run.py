@@ -304,7 +304,7 @@ def test_other_commands_report_lost_output(arguments: str, tmp_path: Path) -> No
     study = Path(__file__).resolve().parent.parent / "docs" / "study"
     shutil.copytree(study, tmp_path / "study")
     command = f"{sys.executable} -m concmem {arguments.format(study=tmp_path / 'study --format csv')} > /dev/full"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 125
     assert done.stderr == "concmem: standard output: No space left on device\n"
 
@@ -385,7 +385,7 @@ def test_other_commands_run_with_closed_streams() -> None:
     """Commands work without standard streams. Output that cannot be printed sets the exit status."""
     for arguments, code in (("--help", 125), ("toolchains", 125), ("run -q -- true", 0), ("no-such-command", 2)):
         command = ["bash", "-c", f"{sys.executable} -m concmem {arguments} <&- >&- 2>&-"]
-        assert subprocess.run(command, timeout=300).returncode == code
+        assert subprocess.run(command, timeout=1200).returncode == code
 
 
 def test_arguments_that_are_not_utf_8_are_drawn_and_stored(tmp_path: Path) -> None:
@@ -578,8 +578,17 @@ _MANY = "for i in $(seq 60); do sleep 0.2 & done; wait; echo > $0"
 """A command whose measurement is larger than a pipe of 4 KiB."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
-@pytest.mark.parametrize("where", ["stdout", "stderr", "a pipe without a reader"])
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [
+        ("stdout", signal.SIGINT),
+        ("stdout", signal.SIGTERM),
+        ("stdout", signal.SIGHUP),
+        ("stdout", signal.SIGUSR1),
+        ("stderr", signal.SIGTERM),
+        ("a pipe without a reader", signal.SIGINT),
+    ],
+)
 def test_a_signal_ends_output_that_nothing_reads(number: signal.Signals, where: str, tmp_path: Path) -> None:
     """It ends with 128 + n. Other output is written."""
     reader, writer = os.pipe()

@@ -25,6 +25,9 @@ HELD_BYTES = 60 * MIB
 SMALL_BYTES = 8 * MIB
 """More than the start-up size of any program here."""
 
+LONGER_S = (0.8, 4, 20)
+"""How long a program runs: on a busy machine it may need most of a second to touch its memory."""
+
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
 
@@ -40,6 +43,11 @@ def last_third(m: concmem.Measurement) -> Any:
     assert len(t_s) > 10
     assert t_s[-1] >= m.wall_s - 2 * m.sampler.longest_gap_s - 0.1
     return rss_bytes[t_s > t_s[-1] * 2 / 3]
+
+
+def holds_all(readings: Any) -> bool:
+    """Return whether most readings have all that the program holds."""
+    return int((readings >= HELD_BYTES).sum()) > len(readings) / 2
 
 
 def test_a_zombie_holds_nothing() -> None:
@@ -71,11 +79,14 @@ def test_a_process_without_its_main_thread() -> None:
 
 def test_another_thread_that_executes_a_program(compiled: Callable[[str], str]) -> None:
     """It becomes the new main thread. The process is still read, and killed above the limit."""
-    command = [compiled("leaver"), "exec", *known("hold", HELD_BYTES, 1, 0.5)]
-    m = concmem.measure(command, stdout=subprocess.DEVNULL)
-    assert m.exit.ok and len(m.processes) == 1
-    last = last_third(m)
-    assert int((last >= HELD_BYTES).sum()) > len(last) / 2
+    leaver = compiled("leaver")
+    for held_s in LONGER_S:
+        command = [leaver, "exec", *known("hold", HELD_BYTES, 1, held_s)]
+        m = concmem.measure(command, stdout=subprocess.DEVNULL)
+        assert m.exit.ok and len(m.processes) == 1
+        if holds_all(last_third(m)):
+            break
+    assert holds_all(last_third(m))
     assert concmem.measure(command, memory_limit_bytes=HELD_BYTES // 2).exit.reason == "memory_limit"
 
 
@@ -91,11 +102,14 @@ def test_windows_without_the_main_thread(compiled: Callable[[str], str]) -> None
 @pytest.mark.parametrize("life_s", [0.0002, 0.001, 0.003, 0.02])
 def test_a_process_with_only_short_lived_threads(compiled: Callable[[str], str], life_s: float) -> None:
     """Its main thread has ended, and the thread whose files are read ends soon: it is read to its end."""
-    m = concmem.measure([compiled("relay"), str(HELD_BYTES), "0.8", str(life_s)])
-    assert m.exit.ok
-    assert len(m.processes) == 1
-    last = last_third(m)
-    assert int((last >= HELD_BYTES).sum()) > len(last) / 2
+    relay = compiled("relay")
+    for held_s in LONGER_S:
+        m = concmem.measure([relay, str(HELD_BYTES), str(held_s), str(life_s)])
+        assert m.exit.ok
+        assert len(m.processes) == 1
+        if holds_all(last_third(m)):
+            break
+    assert holds_all(last_third(m))
 
 
 def test_an_exec_in_the_middle() -> None:
