@@ -167,6 +167,16 @@ def test_the_p_value_is_that_of_scipy(one: int, other: int) -> None:
     assert p_value(tied_a, tied_b) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("one", "other"), [(25, 300), (300, 12), (20, 20)])
+def test_many_runs_against_few(one: int, other: int) -> None:
+    """The interval leaves out about as many pairs at each end as the normal distribution of the rank sums says."""
+    interval = ratio_interval(Sample.exact(range(1, one + 1)), Sample.exact([1.0] * other))
+    assert interval is not None and 0.95 <= interval.confidence < 0.96
+    scatter = math.sqrt(one * other * (one + other + 1) / 12)
+    left_out = (one * other / 2 - 1.96 * scatter) / other  # each value stands in the pairs once for each of the others
+    assert interval.low == pytest.approx(left_out + 1, abs=1.5)
+
+
 @pytest.mark.parametrize(("one", "other"), [(3, 3), (5, 5), (10, 10), (4, 7)])
 def test_the_interval_is_what_the_test_does_not_refute(one: int, other: int) -> None:
     """Just inside of the ends the p-value is above 1 - confidence, just outside it is not."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from concmem.comparison.intervals import Interval, Sample, p_value, ratio_interval
+from concmem.comparison.intervals import MOST_EXACT, Interval, Sample, p_value, ratio_interval
 
 __all__ = ["LEAST_CONFIDENCE", "Change", "Estimate", "Verdict", "compare_samples", "percentages"]
 
@@ -57,8 +57,8 @@ class Change:
         runs: The numbers of runs with a figure of the command and of the other.
         ratio: The median of the command over that of the other, with its interval; None if one has no figure.
         as_read: The same ratio with the interval of the figures as they were read, without their errors.
-        p_value: That of the exact permutation test of rank sums, from the figures without their errors; None with more
-            than 25 runs on both sides, or without a ratio.
+        p_value: That of the exact permutation test of rank sums, from the figures without their errors; None
+            without a ratio, or with very many runs.
         verdict: ``less`` or ``more`` if the interval does not contain 1; ``same`` if the runs show no difference;
             ``within_error`` if they do, but it is not larger than the errors of the figures; ``too_few`` if so few runs
             can show none; ``no_figure``.
@@ -142,7 +142,7 @@ def compare_samples(one: tuple[str, Sample], other: tuple[str, Sample], verb: st
         runs=runs,
         ratio=Estimate.of(over.median / under.median, interval),
         as_read=Estimate.of(over.median / under.median, read),
-        p_value=p_value(over.values, under.values) if min(runs) <= 25 and max(runs) <= 100 else None,
+        p_value=p_value(over.values, under.values) if runs[0] * runs[1] <= MOST_EXACT**2 else None,
         verdict=_verdict(interval, read),
     )
 

@@ -160,14 +160,29 @@ def _divided(a: float, b: float) -> float:
 @functools.lru_cache(maxsize=1024)
 def _ranks(one: int, other: int) -> tuple[int, float]:
     """Return how many of the sorted ratios of pairs can be left out at each end, and the confidence of the rest."""
-    ways = _rank_sums([2 * rank for rank in range(1, one + other + 1)], one)
-    least = one * (one + 1)
+    ways = _ways(one, other, one * other // 2)
     total = math.comb(one + other, one)
-    skipped, below = 0, ways.get(least, 0)
-    while 2 * (below + ways.get(least + 2 * (skipped + 1), 0)) <= (1 - CONFIDENCE) * total:
+    skipped, below = 0, ways[0]
+    while skipped + 1 < len(ways) and 2 * (below + ways[skipped + 1]) <= (1 - CONFIDENCE) * total:
         skipped += 1
-        below += ways.get(least + 2 * skipped, 0)
+        below += ways[skipped]
     return skipped, 1 - 2 * below / total
+
+
+def _ways(one: int, other: int, most: int) -> list[int]:
+    """
+    Return in how many orders of two samples 0, 1, ... `most` pairs have the value of the second before the first one's.
+
+    These are the coefficients of the Gaussian binomial, the product of (1 - q^(large + i)) / (1 - q^i).
+    """
+    small, large = sorted((one, other))
+    ways = [1] + [0] * most
+    for i in range(1, small + 1):
+        for at in range(most, large + i - 1, -1):
+            ways[at] -= ways[at - large - i]
+        for at in range(i, most + 1):
+            ways[at] += ways[at - i]
+    return ways
 
 
 def _rank_sums(doubled: Sequence[int], size: int) -> dict[int, int]:
@@ -187,7 +202,7 @@ def p_value(one: Sequence[float], other: Sequence[float]) -> float:
     Equal values share the mean of their ranks. The smallest possible value with three against three is 0.1.
 
     Args:
-        one: The values of the runs of one side, at least one and about `MOST_EXACT` at most.
+        one: The values of the runs of one side, at least one; with more than `MOST_EXACT` on both sides it takes long.
         other: Those of the other side, likewise.
     """
     pooled = sorted([*one, *other])
