@@ -373,9 +373,10 @@ def test_signatures() -> None:
 
 
 def test_asyncio_is_not_imported_without_need() -> None:
-    """Neither asyncio nor anyio is imported by a plain measurement."""
+    """Neither asyncio nor anyio is imported by a command without them, nor `subprocess`, which attrs may import."""
     code = (
-        "import concmem, sys; concmem.measure(['true']); print({'asyncio', 'anyio', 'subprocess'} & set(sys.modules))"
+        "import concmem, sys; concmem.start(['true'])._wait_until_ended();"
+        "print({'asyncio', 'anyio', 'subprocess'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout == "set()\n"
