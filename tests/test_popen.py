@@ -63,7 +63,7 @@ def no_fd_left() -> Iterator[None]:
     before = open_fds()
     yield
     gc.collect()
-    assert open_fds() == before
+    assert open_fds().items() <= before.items()  # a thread of an earlier test may have closed its own
 
 
 # How the root ended
@@ -674,7 +674,7 @@ def test_no_leaking(no_fd_left: None) -> None:
         running.wait()
     del running
     gc.collect()
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
 
 
 def test_the_context_manager_closes_the_file_objects(no_fd_left: None) -> None:
