@@ -13,6 +13,8 @@ from concmem._version import __version__
 TYPE_CHECKING = False  # for a type checker this name is True, as in `typing`, which takes longer to import
 
 if TYPE_CHECKING:
+    from concmem import parts as parts
+    from concmem import units as units
     from concmem.comparison import Comparison, compare
     from concmem.errors import (
         BadInterpreter,

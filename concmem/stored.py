@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -14,7 +15,7 @@ from concmem.timeline import Timeline
 __all__ = ["load"]
 
 
-def load(path: str | Path) -> Measurement:
+def load(path: str | Path) -> Measurement[Any]:
     """
     Read the measurement that `Measurement.save` wrote, with its timeline if that file is beside it.
 

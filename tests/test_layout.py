@@ -96,6 +96,10 @@ def test_names_are_imported_as_type_checkers_see_them() -> None:
     (for_types,) = filter(is_for_types, tree.body)
     assert isinstance(for_types, ast.If)
     seen = {alias.name: node.module for node in for_types.body for alias in node.names}  # type: ignore[attr-defined]
+    modules_alone = {name for name, module in seen.items() if module == "concmem"}
+    known = {module.partition(".")[2] for module in seen.values()} | modules_alone
+    assert set(concmem._MODULES) <= known, "a type checker does not know these public modules"
+    seen = {name: module for name, module in seen.items() if name not in modules_alone}
     assert sorted({*seen, "__version__"}) == sorted(concmem.__all__)
     for name, module in seen.items():
         assert concmem._MODULE_OF[name] == module.removeprefix("concmem.")

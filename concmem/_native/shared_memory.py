@@ -34,7 +34,7 @@ def native() -> tuple[Any, Any]:
 
         if not sys.platform.startswith("linux"):
             raise UnsupportedPlatform("concmem requires Linux: it reads memory from Linux's /proc")
-        raise UnsupportedPlatform(f"the C extension of concmem is not built: {_missing}")
+        raise UnsupportedPlatform(f"the C extension of concmem cannot be loaded: {_missing}")
     return ffi, lib
 
 
