@@ -106,7 +106,7 @@ def test_sdist_contains_what_build_and_tests_need(dist: Path) -> None:
         "setup.py",
         ".ci/run",
     }
-    for folder in ("csrc", "tests", "scripts", "programs", "docs", "benchmarks"):
+    for folder in ("csrc", "tests", "scripts", "programs", "docs", "benchmarks", "examples"):
         expected |= _files_below(folder)
     assert expected <= names
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("benchmarks", "concmem", "csrc", "docs", "programs", "scripts", "tests")
+FOLDERS = ("benchmarks", "concmem", "csrc", "docs", "examples", "programs", "scripts", "tests")
 ENDINGS = {
     ".c",
     ".h",
