@@ -370,7 +370,9 @@ def test_a_damaged_file_is_named(harness: Bench) -> None:
             load_study(study.path)
     for text in ("[" * 100_000, "1" * 5_000):
         path.write_text(text)
-        with pytest.raises(RecordingError, match=r"one-1-0\.json: not (JSON|a concmem run)"):
+        with pytest.raises(
+            RecordingError, match=r"one-1-0\.json: (not JSON|not a concmem run|it is nested too deeply)"
+        ):
             load_study(study.path)
 
 
@@ -668,7 +670,7 @@ def test_the_command_refuses_invalid_options(tmp_path: Path) -> None:
         (["--tasks", "many"], "concmem: 'many' is not a number"),
         (["--tasks", "0"], "concmem: the number of tasks must be between 1 and 2147483647, not 0"),
         (["--tasks", "3G"], "concmem: the number of tasks must be between 1 and 2147483647, not 3000000000"),
-        (["--sleep", "0"], "concmem: sleep_s must be"),
+        (["--sleep", "0"], "concmem: Invalid value for '--sleep': '0' is not above 0"),
         (["--out", "used"], "concmem: used is not empty: choose another"),
         (["--resume"], "concmem: there is no study to resume in"),
     ):
