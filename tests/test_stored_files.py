@@ -355,13 +355,14 @@ def limited() -> None:
 
 
 LOAD = """
-import sys, resource, concmem
+import pathlib, sys, concmem
 from concmem.timeline import Timeline
 try:
     (Timeline.load if sys.argv[1].endswith("npz") else concmem.load)(sys.argv[1])
 except concmem.RecordingError as error:
     print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not ru_maxrss, which includes the size of the process that started this one.
+print(pathlib.Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 """
 
 
